@@ -1,0 +1,83 @@
+"""The card of a reward: what it needs, what it returns, where it comes from. Data, no code.
+
+`rewardkit list` and `rewardkit show` read cards, the scorer obeys them, results record them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rewardkit.engine.preprocess import Steps
+from rewardkit.media.batch import Kind
+from rewardkit.models.hub import Weights
+
+
+class EncoderSpec(BaseModel):
+    """A CLIP-like encoder: two specs that are equal are loaded and run once.
+
+    Attributes:
+        architecture: an open_clip model name. OpenAI's and DFN's weights were trained with
+            QuickGELU and need a `-quickgelu` architecture: with GELU they load and score wrongly.
+        weights: the checkpoint, in open_clip's layout.
+        preprocess: from a uint8 picture to the network's input.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: str
+    weights: Weights
+    preprocess: Steps
+
+
+class RewardCard(BaseModel):
+    """Everything about a reward but its code.
+
+    Attributes:
+        name: `family.tag`, split at the first dot, or a bare family.
+        summary: one sentence saying what a higher score means.
+        inputs: the kinds of media it takes.
+        needs_prompt: whether a sample without a prompt cannot be scored.
+        needs_meta: keys a sample's manifest line must have.
+        unit: of the score ("cosine", "kB", "pixels per …").
+        range: the lowest and highest possible score; None where unbounded.
+        typical: where scores of ordinary media lie, where that is known, with its source in notes.
+        encoder: the shared encoder it reads features from; None where it computes its own.
+        weights: files it loads beside the encoder's.
+        licence_code: of the upstream code the reward follows; "Apache-2.0" where it is our own.
+        paper: address of the paper that defines it.
+        upstream: permalink to the code it is tested against.
+        trained_on: data its weights were trained on.
+        notes: traps, conventions, differences from upstream, each one sentence.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    summary: str
+    inputs: tuple[Kind, ...] = Field(min_length=1)
+    needs_prompt: bool = False
+    needs_meta: tuple[str, ...] = ()
+    unit: str
+    range: tuple[float | None, float | None]
+    typical: tuple[float, float] | None = None
+    encoder: EncoderSpec | None = None
+    weights: tuple[Weights, ...] = ()
+    licence_code: str = "Apache-2.0"
+    paper: str | None = None
+    upstream: str | None = None
+    trained_on: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    # Scores are always "higher is better"; the field exists so that nobody has to ask.
+    direction: Literal["higher is better"] = "higher is better"
+
+    @property
+    def family(self) -> str:
+        """The part of the name before the first dot."""
+        return self.name.partition(".")[0]
+
+    @property
+    def all_weights(self) -> tuple[Weights, ...]:
+        """Every file the reward loads, the encoder's first."""
+        return ((self.encoder.weights,) if self.encoder else ()) + self.weights

@@ -1,0 +1,128 @@
+"""CLIP-like encoders, shared by every reward that reads their features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional as F  # noqa: N812
+
+from rewardkit.engine.card import EncoderSpec
+from rewardkit.engine.preprocess import apply, split
+from rewardkit.engine.reward import Extractor
+from rewardkit.media.batch import Clip, Medium
+
+if TYPE_CHECKING:
+    from rewardkit.engine.loader import Loader
+
+# Prompts repeat (one prompt, many samples; the same list every epoch): their embeddings are kept.
+# 2**15 embeddings of ViT-H-14 are 128 MB.
+_TEXTS_KEPT = 2**15
+_TEXTS_AT_ONCE = 256
+
+
+class ClipEncoder(Extractor):
+    """An open_clip model with its preprocessing and tokenizer.
+
+    Attributes:
+        spec: which one it is.
+        dim: D, the width of its embeddings.
+    """
+
+    def __init__(self, spec: EncoderSpec, model: Any, tokenize: Any, loader: Loader) -> None:
+        self.spec = spec
+        self._per_picture, self._per_batch = split(spec.preprocess)
+        self._model = model
+        self._tokenize = tokenize
+        self._device, self._dtype = loader.device, loader.dtype
+        self._texts: dict[str, torch.Tensor] = {}
+        self.dim = int(model.text_projection.shape[1])
+
+    @classmethod
+    def load(cls, spec: EncoderSpec, loader: Loader) -> ClipEncoder:
+        """The encoder of `spec`, its weights loaded strictly."""
+        import open_clip
+
+        config = open_clip.get_model_config(spec.architecture)
+        if loader.tiny:
+            config = _shrink(config)
+        # With a cast dtype open_clip keeps the layer norms in float32, as its own loading does.
+        cast = None if loader.dtype == torch.float32 else loader.dtype
+        model = loader.module(lambda: open_clip.CLIP(**config, cast_dtype=cast), spec.weights)
+        model = model.to(loader.device)
+        if cast is not None:
+            open_clip.convert_weights_to_lp(model, dtype=cast)
+        return cls(spec, model, open_clip.get_tokenizer(spec.architecture), loader)
+
+    @cached_property
+    def logit_scale(self) -> float:
+        """The learned temperature, `exp` of the stored parameter."""
+        return float(self._model.logit_scale.float().exp())
+
+    def prepare(self, medium: Medium) -> torch.Tensor:
+        """One picture at the network's input size, `[3, h, w]`, before the pointwise steps."""
+        if isinstance(medium, Clip):
+            raise TypeError("a ClipEncoder reads pictures; the scorer must not give it a clip")
+        return apply(self._per_picture, medium)
+
+    def features(self, prepared: Sequence[torch.Tensor]) -> ClipFeatures:
+        """Features of a batch, computed when first read."""
+        return ClipFeatures(self, prepared)
+
+    def pixels(self, prepared: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The network's input, float32 `[B, 3, h, w]` on the device."""
+        return apply(self._per_batch, torch.stack(list(prepared)).to(self._device))
+
+    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Unit embeddings, float32 `[B, D]`, of the network's input."""
+        with torch.inference_mode():
+            return F.normalize(self._model.encode_image(pixels.to(self._dtype)).float(), dim=-1)
+
+    def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
+        """Unit embeddings, float32 `[len(texts), D]`; each distinct text is encoded once."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._texts]
+        if len(self._texts) + len(new) > _TEXTS_KEPT:
+            self._texts.clear()
+            new = list(dict.fromkeys(texts))
+        for start in range(0, len(new), _TEXTS_AT_ONCE):
+            chunk = new[start : start + _TEXTS_AT_ONCE]
+            tokens = self._tokenize(chunk).to(self._device)
+            with torch.inference_mode():
+                embedded = F.normalize(self._model.encode_text(tokens).float(), dim=-1)
+            self._texts.update(zip(chunk, embedded, strict=True))
+        return torch.stack([self._texts[text] for text in texts])
+
+
+class ClipFeatures:
+    """What a `ClipEncoder` says of one batch; each part is computed once, when first asked for."""
+
+    def __init__(self, encoder: ClipEncoder, prepared: Sequence[torch.Tensor]) -> None:
+        self._encoder = encoder
+        self._prepared = prepared
+
+    @cached_property
+    def image(self) -> torch.Tensor:
+        """Unit image embeddings, float32 `[B, D]`."""
+        return self._encoder.encode_image(self._encoder.pixels(self._prepared))
+
+    def text(self, texts: Sequence[str]) -> torch.Tensor:
+        """Unit embeddings of any texts, float32 `[len(texts), D]`."""
+        return self._encoder.encode_text(texts)
+
+    @property
+    def logit_scale(self) -> float:
+        """The encoder's learned temperature."""
+        return self._encoder.logit_scale
+
+
+def _shrink(config: dict[str, Any]) -> dict[str, Any]:
+    """A config of the same architecture and input size, small enough for a test.
+
+    A few large patches and two narrow layers; the vocabulary stays, so tokens stay.
+    """
+    vision = dict(config["vision_cfg"])
+    vision |= {"layers": 2, "width": 64, "head_width": 32, "patch_size": vision["image_size"] // 7}
+    text = dict(config["text_cfg"]) | {"layers": 2, "width": 64, "heads": 2}
+    return dict(config) | {"embed_dim": 32, "vision_cfg": vision, "text_cfg": text}

@@ -1,0 +1,102 @@
+"""The loader that rewards take encoders and weights from: one device, one dtype, nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from rewardkit.engine.card import EncoderSpec
+from rewardkit.errors import UsageError
+from rewardkit.models.hub import Located, Weights, load_strict, locate, read_state_dict
+
+if TYPE_CHECKING:
+    import torch
+
+    from rewardkit.engine.encoders import ClipEncoder
+
+_M = TypeVar("_M", bound="torch.nn.Module")
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+class Loader:
+    """Loads networks for rewards and remembers what it loaded.
+
+    Args:
+        device: "auto" is a CUDA device, Apple's, or the CPU, the first there is.
+        dtype: of the networks; pixels are prepared and final products computed in float32.
+        weights: local files by name, instead of the hub's.
+        tiny: build small random networks instead of loading weights: the same code path, for tests.
+
+    Attributes:
+        located: every file of weights loaded so far, by name.
+    """
+
+    def __init__(
+        self,
+        device: str = "auto",
+        dtype: str = "float32",
+        weights: Mapping[str, Path] | None = None,
+        *,
+        tiny: bool = False,
+    ) -> None:
+        import torch
+
+        if dtype not in DTYPES:
+            raise UsageError(f"dtype is one of {', '.join(DTYPES)}; {dtype!r} was given")
+        self.device = pick_device(device)
+        self.dtype: torch.dtype = getattr(torch, dtype)
+        self.tiny = tiny
+        self.located: dict[str, Located] = {}
+        self._overrides = dict(weights or {})
+        self._encoders: dict[EncoderSpec, ClipEncoder] = {}
+
+    def encoder(self, spec: EncoderSpec) -> ClipEncoder:
+        """The encoder of `spec`; the same object for every reward that asks for an equal one."""
+        if spec not in self._encoders:
+            from rewardkit.engine.encoders import ClipEncoder
+
+            self._encoders[spec] = ClipEncoder.load(spec, self)
+        return self._encoders[spec]
+
+    def module(self, build: Callable[[], _M], weights: Weights) -> _M:
+        """The network `build` makes, in evaluation mode, holding exactly `weights`.
+
+        Raises:
+            WeightsError: the file is not there, not the recorded one, or does not fit.
+        """
+        import torch
+
+        if self.tiny:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                module = build()
+        else:
+            located = locate(weights, self._overrides)
+            module = build()
+            load_strict(module, read_state_dict(located.path), str(located.path))
+            self.located[weights.name] = located
+        return module.eval().requires_grad_(False)
+
+
+def pick_device(name: str) -> torch.device:
+    """The torch device of a name; "auto" takes the best there is.
+
+    Raises:
+        UsageError: this machine has no such device.
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"device {name!r} cannot be used here: {str(error).splitlines()[0]} "
+            "Accepted: auto, cpu, cuda, cuda:1, mps"
+        ) from error
+    return device

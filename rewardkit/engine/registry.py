@@ -1,0 +1,179 @@
+"""Which rewards exist: register, list, resolve, create; plug-ins; plain functions.
+
+A family is one file in `rewardkit/rewards/`, imported when somebody asks for names. Another
+distribution adds its own through the entry-point group `rewardkit.rewards`, whose values are
+modules that call `register` on import. A plain function needs no registration: `./my.py:score`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rewardkit.engine.card import RewardCard
+from rewardkit.engine.reward import FunctionReward, Reward
+from rewardkit.errors import RewardKitError, UsageError, describe, unknown
+
+ENTRY_POINT_GROUP = "rewardkit.rewards"
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9][a-z0-9.-]*)?")
+_R = TypeVar("_R", bound=type[Reward])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered reward: its card, the class that scores, and where it was registered."""
+
+    card: RewardCard
+    cls: type[Reward]
+    origin: str
+
+
+_entries: dict[str, Entry] = {}
+_defaults: dict[str, str] = {}
+
+
+def register(*cards: RewardCard, default: str | None = None) -> Callable[[_R], _R]:
+    """Class decorator: the class scores every one of `cards`.
+
+    Args:
+        cards: one per name.
+        default: what the bare family resolves to; needed where the family has several names.
+
+    Raises:
+        RewardKitError: a name is malformed or taken; both origins are told.
+    """
+
+    def decorate(cls: _R) -> _R:
+        origin = f"{cls.__module__}.{cls.__qualname__} ({inspect.getfile(cls)})"
+        for card in cards:
+            if not _NAME.fullmatch(card.name):
+                raise RewardKitError(
+                    f"{card.name!r} is not a reward name: family or family.tag in lower-case "
+                    "letters, digits and hyphens (and dots in the tag), such as 'hps.v2.1'"
+                )
+            taken = _entries.get(card.name)
+            if taken is not None:
+                raise RewardKitError(
+                    f"the reward name {card.name!r} is taken: registered by {taken.origin}, "
+                    f"and again by {origin}"
+                )
+            _entries[card.name] = Entry(card, cls, origin)
+        if default is not None:
+            family = default.partition(".")[0]
+            if family in _defaults:
+                raise RewardKitError(
+                    f"the family {family!r} has two defaults: {_defaults[family]} and {default}"
+                )
+            _defaults[family] = default
+        return cls
+
+    return decorate
+
+
+@functools.cache
+def _discover() -> None:
+    """Import every family of ours, then every plug-in; a plug-in that fails names itself."""
+    package = importlib.import_module("rewardkit.rewards")
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+    for entry in sorted(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)):
+        try:
+            entry.load()
+        except Exception as error:
+            distribution = entry.dist.name if entry.dist else "an unnamed distribution"
+            raise RewardKitError(
+                f"the reward plug-in {entry.value!r} of {distribution} cannot be loaded: "
+                f"{describe(error)}. Mend it, or uninstall {distribution}"
+            ) from error
+
+
+def list_rewards(kind: str | None = None) -> list[RewardCard]:
+    """The cards of all registered rewards, by name; of one kind of input ("image", "video")."""
+    _discover()
+    cards = sorted((entry.card for entry in _entries.values()), key=lambda card: card.name)
+    return [card for card in cards if kind is None or kind in card.inputs]
+
+
+def resolve(name: str) -> str:
+    """The registered name that `name` means: itself, or the default of a bare family.
+
+    FILE.py:FUNCTION stays as it is, once the file is there.
+
+    Raises:
+        UsageError: nothing has that name; the nearest names are told.
+    """
+    if ":" in name:
+        load_function(name)
+        return name
+    _discover()
+    folded = name.casefold()
+    folded = _defaults.get(folded, folded)
+    if folded in _entries:
+        return folded
+    tags = sorted(known for known in _entries if known.startswith(folded + "."))
+    if len(tags) == 1:
+        return tags[0]
+    if tags:
+        raise UsageError(f"the family {name!r} has no default; choose one of {', '.join(tags)}")
+    raise unknown("reward", name, [*_entries, *_defaults], "rewardkit list")
+
+
+def entry(name: str) -> Entry:
+    """The registration that `name` resolves to."""
+    name = resolve(name)
+    if ":" in name:
+        return Entry(_function_card(name), FunctionReward, name)
+    return _entries[name]
+
+
+def load_function(name: str) -> Callable[..., Any]:
+    """The function that FILE.py:FUNCTION points at.
+
+    Raises:
+        UsageError: there is no such file or function, or the file cannot be run.
+    """
+    file, _, attribute = name.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise UsageError(
+            f"there is no file {file!r}; a function as a reward is written FILE.py:FUNCTION"
+        )
+    module = _run_file(path.resolve(), path.stat().st_mtime_ns)
+    function = module.get(attribute)
+    if not callable(function):
+        known = [key for key, value in module.items() if inspect.isfunction(value)]
+        raise unknown("function", attribute, known, f"they are defined in {file}")
+    return function
+
+
+@functools.lru_cache
+def _run_file(path: Path, _modified: int) -> dict[str, Any]:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} is not a Python file: its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"{path} cannot be run: {describe(error)}") from error
+    return vars(module)
+
+
+def _function_card(name: str) -> RewardCard:
+    summary = (inspect.getdoc(load_function(name)) or "A function of the user's own.").split("\n")
+    return RewardCard(
+        name=name,
+        summary=summary[0],
+        inputs=("image", "video"),
+        unit="the function's own",
+        range=(None, None),
+    )

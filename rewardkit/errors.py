@@ -1,0 +1,67 @@
+"""Every error a user of rewardkit can meet: what was given, what is accepted, what to do next.
+
+The library raises these and never prints; the command line turns them into one line on stderr and
+an exit code (2 for `UsageError`, 1 for the rest). This module imports nothing of rewardkit.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RewardKitError(Exception):
+    """The base of every error rewardkit raises on purpose; its text is meant for the user."""
+
+
+class UsageError(RewardKitError):
+    """The request itself is wrong (a name, an option, a spec): nothing was started."""
+
+
+class InputError(RewardKitError):
+    """One thing that was given cannot be used: a file, a prompt, a row."""
+
+
+class MissingPackage(RewardKitError):
+    """A library that only some rewards need is not installed."""
+
+
+class WeightsError(RewardKitError):
+    """Weights are missing, are not the expected ones, or do not fit the architecture."""
+
+
+class ScoringError(RewardKitError):
+    """One sample of a batch could not be scored.
+
+    Attributes:
+        index: position of the sample in what was given to the scorer.
+        cause: the error that sample met.
+    """
+
+    def __init__(self, index: int, cause: Exception) -> None:
+        super().__init__(f"sample {index} cannot be scored: {describe(cause)}")
+        self.index = index
+        self.cause = cause
+
+
+def describe(error: BaseException) -> str:
+    """An error as one line: our own by their text, foreign ones with their type before it."""
+    text = " ".join(str(error).split())
+    if isinstance(error, RewardKitError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def unknown(kind: str, name: str, known: Iterable[str], see: str) -> UsageError:
+    """The error for a name nobody registered, with the nearest known names.
+
+    Args:
+        kind: what the name should have been, such as "reward".
+        name: what was given.
+        known: every accepted name.
+        see: the command that lists them.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name.casefold(), names, n=3, cutoff=0.6)
+    hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    return UsageError(f"unknown {kind} {name!r}.{hint} {len(names)} are known: {see}")

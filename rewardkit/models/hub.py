@@ -1,0 +1,240 @@
+"""Where weights come from: one pinned file each, checked, the same on every load.
+
+A `Weights` names a file. `locate` finds it: a path the user gave (`--weights NAME=PATH`), the
+folder in `REWARDKIT_WEIGHTS`, or the hub. What the hub gave first is recorded (commit and sha256)
+in `$HF_HOME/rewardkit/weights.json`, and every later load asks for that commit and compares, so a
+repository that changes under a name cannot change a score in silence. `HF_HUB_OFFLINE` is honoured
+by the hub's own client.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from rewardkit.errors import UsageError, WeightsError, describe
+from rewardkit.records.provenance import sha256_file
+from rewardkit.records.storage import write_json
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Weights(BaseModel):
+    """One file of weights on the hub.
+
+    Attributes:
+        name: how `--weights NAME=PATH` and `REWARDKIT_WEIGHTS` call it.
+        repo: hub id.
+        files: accepted file names; the first that the repository has is taken.
+        revision: commit of the repository, where it has been verified; else None, and the first
+            download decides and is recorded.
+        sha256: of the file, where it has been verified; else None.
+        licence: of the weights.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    repo: str
+    files: tuple[str, ...]
+    revision: str | None = None
+    sha256: str | None = None
+    licence: str
+
+
+class Located(BaseModel):
+    """A file of weights on this machine: what a result records of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path
+    source: str
+    revision: str | None
+    sha256: str
+
+
+def locate(weights: Weights, overrides: Mapping[str, Path]) -> Located:
+    """The file of `weights` on this machine, downloaded where it must be.
+
+    Raises:
+        WeightsError: the file is nowhere to be had, or it is not the one that was pinned here or
+            recorded at the first download.
+    """
+    local = overrides.get(weights.name) or _in_folder(weights)
+    if local is not None:
+        if not local.is_file():
+            raise WeightsError(f"weights of {weights.name}: {local} is not a file")
+        # A file the user chose is not compared with the pin: its checksum goes into the result.
+        return Located(path=local, source=str(local), revision=None, sha256=_checksum(local))
+    return _from_hub(weights)
+
+
+def recorded(weights: Weights) -> dict[str, Any] | None:
+    """What the first download of `weights` recorded: repo, file, revision, sha256; None before."""
+    entry = _read_lock().get(weights.name)
+    return entry if entry is not None and entry["repo"] == weights.repo else None
+
+
+def parse_overrides(pairs: tuple[str, ...] | list[str]) -> dict[str, Path]:
+    """`NAME=PATH` strings as a mapping; a path that does not exist is a UsageError."""
+    overrides = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not (name and equals and path):
+            raise UsageError(f"--weights takes NAME=PATH; {pair!r} was given")
+        if not Path(path).is_file():
+            raise UsageError(f"--weights {name}: there is no file {path}")
+        overrides[name.casefold()] = Path(path)
+    return overrides
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint file, read without running any code in it.
+
+    Accepts safetensors, and torch files holding a state dict, bare or as the `state_dict` entry of
+    a training checkpoint; a `module.` prefix left by data-parallel training is removed.
+
+    Raises:
+        WeightsError: the file is truncated, is neither format, or holds more than plain tensors.
+    """
+    import pickle
+    import zipfile
+
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = load_file(path)
+        else:
+            # mmap leaves the file on disk until a tensor is used; old (non-zip) files cannot.
+            mapped = zipfile.is_zipfile(path)
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise WeightsError(
+            f"{path} cannot be read as weights (it is truncated, of another format, or holds more "
+            f"than plain tensors, which is refused because loading it could run code): "
+            f"{describe(error)[:300]}"
+        ) from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise WeightsError(f"{path} holds no state dict: expected a mapping from names to tensors")
+    if state and all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+    return state
+
+
+def load_strict(module: torch.nn.Module, state: dict[str, torch.Tensor], origin: str) -> None:
+    """Load `state` into `module`, every key and shape matching.
+
+    Raises:
+        WeightsError: listing the missing, unexpected and misshapen keys.
+    """
+    wanted = module.state_dict()
+    problems = {
+        "missing": [key for key in wanted if key not in state],
+        "unexpected": [key for key in state if key not in wanted],
+        "of another shape": [
+            f"{key} {list(state[key].shape)} instead of {list(wanted[key].shape)}"
+            for key in wanted
+            if key in state and state[key].shape != wanted[key].shape
+        ],
+    }
+    if any(problems.values()):
+        told = "; ".join(
+            f"{len(keys)} {what} ({', '.join(keys[:5])}{', …' if len(keys) > 5 else ''})"
+            for what, keys in problems.items()
+            if keys
+        )
+        raise WeightsError(f"{origin} does not fit {type(module).__name__}: {told}")
+    module.load_state_dict(state, strict=True)
+
+
+def _in_folder(weights: Weights) -> Path | None:
+    folder = os.environ.get("REWARDKIT_WEIGHTS")
+    if not folder:
+        return None
+    # NAME.<suffix of an accepted file>; names hold dots, so the suffix is appended, not replaced.
+    suffixes = dict.fromkeys([".safetensors", *(Path(file).suffix for file in weights.files)])
+    candidates = [Path(folder, weights.name + suffix) for suffix in suffixes]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _from_hub(weights: Weights) -> Located:
+    lock = recorded(weights)
+    revision = weights.revision or (lock["revision"] if lock else None)
+    path = _download(weights, [lock["file"]] if lock else weights.files, revision)
+    # The hub's client keeps every file under snapshots/<commit>/<file>.
+    commit = path.parent.name
+    sha256 = _checksum(path)
+    expected = weights.sha256 or (lock["sha256"] if lock else None)
+    if expected is not None and sha256 != expected:
+        raise WeightsError(
+            f"weights of {weights.name} have changed: {path} has sha256 {sha256[:12]}…, expected "
+            f"{expected[:12]}… (commit {revision}). Delete the file to download it again"
+        )
+    if lock is None:
+        entry = {"repo": weights.repo, "file": path.name, "revision": commit, "sha256": sha256}
+        write_json(_lock_path(), {**_read_lock(), weights.name: entry})
+    source = f"{weights.repo}/{path.name}"
+    return Located(path=path, source=source, revision=commit, sha256=sha256)
+
+
+def _download(weights: Weights, files: tuple[str, ...] | list[str], revision: str | None) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+    failure: Exception | None = None
+    for file in files:
+        try:
+            return Path(hf_hub_download(weights.repo, file, revision=revision))
+        except LocalEntryNotFoundError as error:  # offline, or unreachable, and not in the cache
+            failure = error
+        except EntryNotFoundError as error:  # the repository does not have this file: try the next
+            failure = error
+        except (HfHubHTTPError, OSError) as error:
+            failure = error
+            break
+    assert failure is not None
+    raise WeightsError(
+        f"weights of {weights.name} ({weights.repo}: {' or '.join(files)}) are not on this machine "
+        f"and could not be downloaded: {describe(failure)[:200]}. Give a local file with "
+        f"--weights {weights.name}=PATH, or put {weights.name}{Path(files[0]).suffix} into the "
+        "folder that REWARDKIT_WEIGHTS names"
+    ) from failure
+
+
+def _lock_path() -> Path:
+    from huggingface_hub.constants import HF_HOME
+
+    return Path(HF_HOME, "rewardkit", "weights.json")
+
+
+def _read_lock() -> dict[str, Any]:
+    try:
+        return dict(json.loads(_lock_path().read_text("utf-8")))
+    except FileNotFoundError:
+        return {}
+
+
+def _checksum(path: Path) -> str:
+    """The sha256 of a file; remembered by size and modification time, for weights are large."""
+    stat = path.stat()
+    key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+    memory = _lock_path().with_name("checksums.json")
+    try:
+        known = json.loads(memory.read_text("utf-8"))
+    except FileNotFoundError:
+        known = {}
+    if key not in known:
+        known[key] = sha256_file(path)
+        write_json(memory, known)
+    return str(known[key])
