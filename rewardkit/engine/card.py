@@ -44,6 +44,7 @@ class RewardCard(BaseModel):
         range: the lowest and highest possible score; None where unbounded.
         typical: where scores of ordinary media lie, where that is known, with its source in notes.
         encoder: the shared encoder it reads features from; None where it computes its own.
+        preprocess: from a picture to the input of its own network, where it has no encoder.
         weights: files it loads beside the encoder's.
         licence_code: of the upstream code the reward follows; "Apache-2.0" where it is our own.
         paper: address of the paper that defines it.
@@ -63,6 +64,7 @@ class RewardCard(BaseModel):
     range: tuple[float | None, float | None]
     typical: tuple[float, float] | None = None
     encoder: EncoderSpec | None = None
+    preprocess: Steps = ()
     weights: tuple[Weights, ...] = ()
     licence_code: str = "Apache-2.0"
     paper: str | None = None

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from rewardkit.engine.card import EncoderSpec
 from rewardkit.engine.preprocess import apply, split

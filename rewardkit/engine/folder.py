@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from os import PathLike, cpu_count
 from pathlib import Path
-from typing import IO, Any, TypeAlias, cast
+from typing import Any, BinaryIO, TypeAlias, cast
 
 from rewardkit.engine.card import RewardCard
 from rewardkit.engine.loader import Loader
@@ -73,7 +73,7 @@ def score_folder(
     inputs: Paths,
     rewards: str,
     *,
-    prompts: str | PathLike[str] | None = None,
+    prompts: str | Path | None = None,
     prompt: str | None = None,
     prompt_from_name: bool = False,
     output: str | PathLike[str] | None = None,
@@ -87,7 +87,7 @@ def score_folder(
     fps: float | None = None,
     frames: int | None = None,
     max_pixels: int = MAX_PIXELS,
-    stdin: IO[bytes] | None = None,
+    stdin: BinaryIO | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Report:
     """Score pictures or clips from folders, files, globs, or manifests.
@@ -127,9 +127,12 @@ def score_folder(
     cards = _cards(spec)
     many = [inputs] if isinstance(inputs, str | PathLike) else inputs
     kind = _kind(cards, kind)
-    found = find([str(path) for path in many], kind, stdin)
-    for note in found.notes:
-        _log.warning(note)
+    found = find([str(path) for path in many], kind, stdin=stdin)
+    if found.skipped:
+        first, n = storable(found.skipped[0]), len(found.skipped)
+        _log.warning(f"{n} other files were left out for their extension, such as {first}")
+    for reason in found.unreadable:
+        _log.warning(f"a folder could not be searched: {storable(reason)}")
     items = attach(found.items, file=prompts, text=prompt, from_name=prompt_from_name)
     # Ids and prompts as a table can store them: names that are not UTF-8 come escaped.
     items = [
@@ -193,9 +196,9 @@ def _kind(cards: Sequence[RewardCard], asked: Kind | None) -> Kind | None:
 
 
 def _check_needs(cards: Sequence[RewardCard], items: Sequence[Item]) -> None:
-    """Stop before anything is loaded where no item has what a reward needs; warn where some lack it.
+    """Stop before anything is loaded where no item has what a reward needs.
 
-    Items that lack it become rows with an error.
+    Where only some lack it, warn: those become rows with an error.
     """
     for card in cards:
         if card.needs_prompt:
@@ -243,9 +246,9 @@ def _made_by(scorer: Scorer, loader: Loader, reader: _Reader) -> dict[str, Any]:
             f"sha256 of {weights.name}": loader.located[weights.name].sha256
             for weights in card.all_weights
         }
-        if card.encoder is not None:
-            parts["architecture"] = card.encoder.architecture
-            parts["preprocess"] = describe_steps(card.encoder.preprocess)
+        steps = card.encoder.preprocess if card.encoder else card.preprocess
+        if steps:
+            parts["preprocess"] = describe_steps(steps)
             parts["dtype"] = str(loader.dtype).removeprefix("torch.")
         if ":" in name:
             parts["sha256"] = sha256_file(Path(name.rpartition(":")[0]))

@@ -123,7 +123,7 @@ def apply(steps: Steps, pixels: torch.Tensor) -> torch.Tensor:
 
 def _apply_one(step: Step, x: torch.Tensor | Image.Image) -> torch.Tensor | Image.Image:
     from torchvision.transforms import InterpolationMode
-    from torchvision.transforms import functional as F  # noqa: N812
+    from torchvision.transforms import functional as F
 
     match step:
         case Resize():

@@ -1,0 +1,5 @@
+"""`python -m rewardkit.cli`: the same as the `rewardkit` command."""
+
+from rewardkit.cli import main
+
+main()

@@ -1,0 +1,111 @@
+"""`rewardkit list` and `rewardkit show`: the cards of the registry."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command("list")
+@click.option(
+    "--input", "kind", type=click.Choice(["image", "video"]), help="Only those that take it."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the cards as JSON.")
+def list_command(kind: str | None, as_json: bool) -> None:
+    """List the rewards that can be computed."""
+    from rewardkit.engine.registry import list_rewards
+
+    cards = list_rewards(kind)
+    if as_json:
+        click.echo(json.dumps([card.model_dump(mode="json") for card in cards], indent=2))
+        return
+    from rich.table import Table
+
+    from rewardkit.cli.tables import console
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("name", "input", "prompt", "unit", "range"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("a higher score means")
+    for card in cards:
+        prompt = "needed" if card.needs_prompt else "-"
+        table.add_row(
+            card.name, "/".join(card.inputs), prompt, card.unit, _range(card.range), card.summary
+        )
+    console().print(table)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print the card as JSON.")
+def show(name: str, as_json: bool) -> None:
+    """Show the card of one reward: what it needs, returns, and comes from."""
+    from rewardkit.engine.preprocess import describe_steps
+    from rewardkit.engine.registry import entry
+    from rewardkit.models.hub import recorded
+
+    found = entry(name)
+    card = found.card
+    downloads = {weights.name: recorded(weights) for weights in card.all_weights}
+    if as_json:
+        shown = {**card.model_dump(mode="json"), "recorded": downloads, "origin": found.origin}
+        click.echo(json.dumps(shown, indent=2))
+        return
+
+    rows = [
+        ("name", card.name),
+        ("a higher score means", card.summary),
+        ("input", " or ".join(card.inputs)),
+        ("prompt", "needed" if card.needs_prompt else "not used"),
+        ("keys of the prompt line", ", ".join(card.needs_meta)),
+        ("unit", card.unit),
+        ("range", _range(card.range)),
+        ("typical", _range(card.typical) if card.typical else ""),
+    ]
+    steps = card.encoder.preprocess if card.encoder else card.preprocess
+    rows += [
+        ("architecture", card.encoder.architecture if card.encoder else ""),
+        ("preprocessing", "\n".join(describe_steps(steps))),
+    ]
+    for weights in card.all_weights:
+        rows += [
+            ("weights", f"{weights.name}: {weights.repo} ({' or '.join(weights.files)})"),
+            ("", f"licence {weights.licence}"),
+            ("", _pin(weights.revision, weights.sha256, downloads[weights.name])),
+        ]
+    rows += [
+        ("trained on", ", ".join(card.trained_on)),
+        ("licence of the code", card.licence_code),
+        ("paper", card.paper or ""),
+        ("upstream", card.upstream or ""),
+        ("notes", "\n".join(card.notes)),
+        ("registered by", found.origin),
+    ]
+    from rich.table import Table
+
+    from rewardkit.cli.tables import console
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in rows:
+        if value:
+            table.add_row(key, value)
+    console().print(table, markup=False)
+
+
+def _pin(revision: str | None, sha256: str | None, download: dict[str, str] | None) -> str:
+    if sha256 is not None:
+        return f"pinned: revision {revision}, sha256 {sha256}"
+    if download is not None:
+        return (
+            f"as first downloaded here: {download['file']}, revision {download['revision']}, "
+            f"sha256 {download['sha256']}"
+        )
+    return "not downloaded here yet: the first download records revision and sha256"
+
+
+def _range(bounds: tuple[float | None, float | None]) -> str:
+    low, high = ("unbounded" if bound is None else f"{bound:g}" for bound in bounds)
+    return "unbounded" if low == high == "unbounded" else f"{low} .. {high}"

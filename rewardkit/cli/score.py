@@ -1,0 +1,234 @@
+"""`rewardkit score`: files in, one row per file out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Self
+
+import click
+
+from rewardkit.cli.tables import console
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from rewardkit.engine.folder import Progress, Report
+    from rewardkit.media.batch import Kind
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True)
+@click.option(
+    "-r",
+    "--reward",
+    "rewards",
+    required=True,
+    metavar="SPEC",
+    help="Rewards to compute: 'clip+sharpness', '0.7*hps+1.4*clip', './my.py:score'.",
+)
+@click.option(
+    "-p",
+    "--prompts",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Prompts: .jsonl, .csv, .parquet or .json by id or path, .txt in file order.",
+)
+@click.option("--prompt", metavar="TEXT", help="One prompt for every file.")
+@click.option("--prompt-from-name", is_flag=True, help="Take each prompt from the file's name.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Write .parquet, .csv or .jsonl; an interrupted or grown run goes on there.",
+)
+@click.option("--overwrite", is_flag=True, help="Score everything anew, whatever FILE holds.")
+@click.option(
+    "--input",
+    "kind",
+    type=click.Choice(["image", "video"]),
+    help="Which files to score, where both would do.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option(
+    "--dtype",
+    default="float32",
+    show_default=True,
+    help="Of the networks: float32, bfloat16, float16.",
+)
+@click.option(
+    "--weights",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="A local file of weights instead of the hub's; names as `show` tells.",
+)
+@click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Threads that decode and preprocess.  [default: one per processor, at most 8]",
+)
+@click.option("--fps", type=click.FloatRange(0, min_open=True), help="Sample clips at this rate.")
+@click.option("--frames", type=click.IntRange(1), help="Sample this many frames of each clip.")
+@click.option(
+    "--max-pixels", type=click.IntRange(1), help="Refuse larger pictures.  [default: 89478485]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON lines.")  # fmt: skip
+def score(
+    inputs: tuple[str, ...],
+    rewards: str,
+    prompts: str | None,
+    prompt: str | None,
+    prompt_from_name: bool,
+    output: str | None,
+    overwrite: bool,
+    kind: Kind | None,
+    device: str,
+    dtype: str,
+    weights: tuple[str, ...],
+    batch_size: int,
+    workers: int | None,
+    fps: float | None,
+    frames: int | None,
+    max_pixels: int | None,
+    as_json: bool,
+) -> None:
+    """Score pictures or clips: folders, files, globs, '-' (paths on stdin), or a manifest.
+
+    A manifest is a .jsonl, .csv or .parquet file with the columns path, prompt and, if you like,
+    id; its other columns are handed to rewards that need them. Without -o the rows are printed.
+    Files that cannot be scored become rows with an error, and the exit code is then 1.
+    """
+    from rewardkit.engine.folder import score_folder
+    from rewardkit.media.images import MAX_PIXELS
+    from rewardkit.models.hub import parse_overrides
+
+    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
+    with _Progress() as progress:
+        report = score_folder(
+            inputs,
+            rewards,
+            prompts=prompts,
+            prompt=prompt,
+            prompt_from_name=prompt_from_name,
+            output=output,
+            overwrite=overwrite,
+            kind=kind,
+            device=device,
+            dtype=dtype,
+            weights=parse_overrides(weights),
+            batch_size=batch_size,
+            workers=workers,
+            fps=fps,
+            frames=frames,
+            max_pixels=max_pixels or MAX_PIXELS,
+            stdin=sys.stdin.buffer,
+            on_progress=progress,
+        )
+    if as_json:
+        for row in report.rows:
+            click.echo(json.dumps(asdict(row), allow_nan=False))
+    elif output is None:
+        _print_rows(report)
+    _print_summary(report, output)
+    if report.failed:
+        first = next(row for row in report.rows if row.error is not None)
+        click.echo(
+            f"Error: {report.failed} of {len(report.rows)} files could not be scored whole; "
+            f"first {first.path}: {first.error}",
+            err=True,
+        )
+        click.get_current_context().exit(1)
+
+
+class _Progress:
+    """A bar on stderr with rate and time left; silent where stderr is not a terminal."""
+
+    def __enter__(self) -> Self:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self._bar = Progress(
+            TextColumn("scoring"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("[red]{task.fields[failed]}"),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._bar.add_task("", total=None, rate="loading", failed="")
+        self._bar.start()
+        return self
+
+    def __call__(self, state: Progress) -> None:
+        speed = self._bar.tasks[0].speed
+        self._bar.update(
+            self._task,
+            completed=state.done,
+            total=state.total,
+            rate=f"{speed:.1f}/s" if speed else "",
+            failed=f"{state.failed} failed" if state.failed else "",
+        )
+
+    def __exit__(self, *exit_info: object) -> None:
+        self._bar.stop()
+
+
+def _print_rows(report: Report) -> None:
+    from rich.table import Table
+
+    columns = [*report.rewards, *(["total"] if report.spec.has_total else [])]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("id", overflow="fold")
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    failing = report.failed > 0
+    if failing:
+        table.add_column("error", overflow="fold")
+    for row in report.rows:
+        values = [*row.scores.values(), *([row.total] if report.spec.has_total else [])]
+        cells: list[Text | str] = [
+            _text(row.id),
+            *("-" if value is None else f"{value:.6g}" for value in values),
+        ]
+        table.add_row(*cells, *([_text(row.error or "")] if failing else []))
+    console().print(table)
+
+
+def _print_summary(report: Report, output: str | None) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("reward", "n", "mean", "std", "min", "median", "max", "failed"):
+        table.add_column(column, justify="left" if column == "reward" else "right", no_wrap=True)
+    from rewardkit.records.stats import describe
+
+    series = {name: [row.scores[name] for row in report.rows] for name in report.rewards}
+    if report.spec.has_total:
+        series["total"] = [row.total for row in report.rows]
+    for name, scores in series.items():
+        known = [score for score in scores if score is not None]
+        cells = (f"{value:.6g}" for value in describe(known)) if known else ["-"] * 5
+        table.add_row(name, str(len(known)), *cells, str(len(scores) - len(known)))
+    stderr = console(sys.stderr)
+    stderr.print(table)
+    if output is not None:
+        again = f", {report.reused} of them from before" if report.reused else ""
+        stderr.print(f"{len(report.rows)} rows in {output}{again}", markup=False)
+
+
+def _text(value: str) -> Text:
+    """Text as it is, whatever brackets it has; a line break in a name stays on its line."""
+    from rich.text import Text
+
+    return Text(value.replace("\n", "\\n"))

@@ -1,0 +1,187 @@
+"""The output of a scoring run: a table, its provenance beside it, a journal while it is made.
+
+    scores.parquet             the table, whole or not there
+    scores.parquet.meta.json   what made it, when, with which versions and weights
+    scores.parquet.journal     finished batches of a run that has not ended; gone when it has
+
+Whatever moment a run is killed at, opening the same output again continues it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, final
+
+from rewardkit.errors import InputError
+from rewardkit.records.rows import Row, check_format, read_rows, write_rows
+from rewardkit.records.storage import Journal, first_difference, write_json
+
+# File systems stamp files by a clock that can lag the one `time.time()` reads by a few ms.
+_CLOCK_SLACK = 0.05
+_START_AFRESH = "Choose another output, or --overwrite to score everything anew"
+
+
+def meta_path(table: str | PathLike[str]) -> Path:
+    """Where the provenance of a score table stands."""
+    return Path(f"{table}.meta.json")
+
+
+@final
+class ScoreFile:
+    """Rows by id, written down as they come; without a path they are only held.
+
+    Attributes:
+        rows: the rows so far, those of earlier runs among them.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        made_by: Mapping[str, Any],
+        rewards: Sequence[str],
+        with_total: bool,
+    ) -> None:
+        self.rows: dict[str, Row] = {}
+        self._path, self._made_by = path, made_by
+        self._rewards, self._with_total = rewards, with_total
+        # When the file behind each row was opened, in seconds since the epoch.
+        self._read_at: dict[str, float] = {}
+        self._journal: Journal | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: str | PathLike[str] | None,
+        made_by: Mapping[str, Any],
+        rewards: Sequence[str],
+        *,
+        with_total: bool,
+        overwrite: bool,
+    ) -> Self:
+        """The output at `path`, holding what earlier runs with the same `made_by` left there.
+
+        Args:
+            path: the table, .parquet, .csv or .jsonl; None to write nothing.
+            made_by: what decides the numbers.
+            rewards: the score columns.
+            with_total: whether there is a column `total`.
+            overwrite: forget what is there; the old table stands until the new one is whole.
+
+        Raises:
+            UsageError: the suffix is unknown.
+            InputError: what is there was made otherwise, or is no score table.
+        """
+        file = cls(None if path is None else Path(path), made_by, rewards, with_total)
+        if file._path is not None:
+            check_format(file._path)
+            journal = Path(f"{path}.journal")
+            if overwrite:
+                journal.unlink(missing_ok=True)
+            elif file._path.exists():
+                file._take_table(file._path)
+            try:
+                file._journal = Journal.open(journal, made_by)
+            except InputError as error:
+                raise InputError(f"{error} {_START_AFRESH}") from error
+            for line in file._journal.rows:
+                read_at = line.pop("read_at")
+                file._take(Row(**line), read_at)
+        return file
+
+    def _take_table(self, path: Path) -> None:
+        try:
+            meta = json.loads(meta_path(path).read_text("utf-8"))
+            read_at = float(meta["oldest_read"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path} exists, and {meta_path(path)}, which would say what made it, cannot be "
+                f"read. {_START_AFRESH}"
+            ) from error
+        found = {key: meta.get(key) for key in self._made_by}
+        # Through JSON first: a tuple was stored as a list, and is no difference.
+        difference = first_difference(found, json.loads(json.dumps(self._made_by)))
+        if difference is not None:
+            raise InputError(
+                f"{path} was made with {difference.key} = {difference.before}, and now it is "
+                f"{difference.after}. {_START_AFRESH}"
+            )
+        for row in read_rows(path).rows:
+            self._take(row, read_at)
+
+    def _take(self, row: Row, read_at: float) -> None:
+        self.rows[row.id] = row
+        self._read_at[row.id] = read_at
+
+    def reconcile(self, prompts: Mapping[str, str | None], paths: Mapping[str, str]) -> None:
+        """Compare earlier rows with what is asked now: prompts and files by id.
+
+        A row whose file was changed after it was read is forgotten, so that it is scored again.
+
+        Raises:
+            InputError: an earlier row is not among what is asked, or had another prompt.
+        """
+        for row in list(self.rows.values()):
+            if row.id not in prompts:
+                raise InputError(
+                    f"{self._path} holds {len(self.rows)} rows, and {row.id!r} is not among the "
+                    f"{len(prompts)} files given now. {_START_AFRESH}"
+                )
+            if (row.prompt or "") != (prompts[row.id] or ""):
+                raise InputError(
+                    f"{self._path} was made with the prompt {row.prompt!r} for {row.id!r}, and now "
+                    f"it is {prompts[row.id]!r}. {_START_AFRESH}"
+                )
+            if _changed_at(paths[row.id]) > self._read_at[row.id] - _CLOCK_SLACK:
+                del self.rows[row.id], self._read_at[row.id]
+
+    def add(self, rows: Iterable[tuple[float, Row]]) -> None:
+        """Commit rows, each with the time its file was opened at; killed later, they are kept."""
+        lines = []
+        for read_at, row in rows:
+            self._take(row, read_at)
+            lines.append({**asdict(row), "read_at": read_at})
+        if self._journal is not None and lines:
+            self._journal.append(lines)
+
+    def finish(self, order: Sequence[str], about: Mapping[str, Any]) -> None:
+        """Write the table, rows in the order of their ids given, and its provenance."""
+        if self._path is None or self._journal is None:
+            return
+        oldest = min((self._read_at[i] for i in order), default=0.0)
+        # In this order a kill between any two lines leaves what `open` continues from: a table
+        # always has its provenance, and the journal goes when both are whole.
+        write_json(meta_path(self._path), {**self._made_by, "oldest_read": oldest, **about})
+        write_rows(
+            self._path, [self.rows[i] for i in order], self._rewards, with_total=self._with_total
+        )
+        self._journal.close()
+        Path(f"{self._path}.journal").unlink()
+
+    def __enter__(self) -> Self:
+        """The file itself; leaving the block closes the journal and keeps it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the journal."""
+        if self._journal is not None:
+            self._journal.close()
+
+
+def _changed_at(path: str) -> float:
+    """When a file's content or identity last changed; infinitely late for one that is not there."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return float("inf")
+    # The change time cannot be set back, so a file copied over with its old date is seen too.
+    return max(status.st_mtime, status.st_ctime)

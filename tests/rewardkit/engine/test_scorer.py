@@ -1,0 +1,261 @@
+"""A scorer shares encoders, keeps samples apart, and never turns a failure into a number."""
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given
+from pictures import picture, twelve
+
+from rewardkit.engine.card import RewardCard
+from rewardkit.engine.loader import Loader
+from rewardkit.engine.registry import entry, list_rewards
+from rewardkit.engine.reward import FunctionReward, GroupReward, MeasuredReward, RawMedia
+from rewardkit.engine.scorer import Scorer
+from rewardkit.engine.spec import RewardSpec, Term
+from rewardkit.errors import InputError, RewardKitError, ScoringError, UsageError
+from rewardkit.media.batch import Batch, Clip
+
+
+def card(name, **fields):
+    given = {"inputs": ("image",), "unit": "u", "range": (None, None)} | fields
+    return RewardCard(name=name, summary="More.", **given)
+
+
+def scorer(*rewards):
+    names = [reward.card.name for reward in rewards]
+    spec = RewardSpec(tuple(Term(name) for name in names))
+    return Scorer(spec, dict(zip(names, rewards, strict=True)))
+
+
+def function(name, compute, **fields):
+    return FunctionReward(card(name, **fields), compute)
+
+
+def clip(seed, frames=12, height=48, width=64):
+    still = picture(seed, height, width + 2 * frames)
+    return Clip(torch.stack([still[:, :, 2 * t : 2 * t + width] for t in range(frames)]), 8.0)
+
+
+MEDIA = {"image": twelve()[:6], "video": [clip(seed) for seed in range(4)]}
+ALL = [card.name for card in list_rewards()]
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    loader = Loader("cpu", tiny=True)
+    return {name: entry(name).cls.load(entry(name).card, loader) for name in ALL}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_score_depends_on_its_own_sample_alone(name, tiny):
+    reward = tiny[name]
+    media = MEDIA[reward.card.inputs[0]]
+    prompts = [f"sample number {i}" for i in range(len(media))]
+    before = [m.frames.clone() if isinstance(m, Clip) else m.clone() for m in media]
+
+    together = reward(media, prompts)
+    alone = torch.cat([reward([m], [p]) for m, p in zip(media, prompts, strict=True)])
+    backwards = reward(media[::-1], prompts[::-1]).flip(0)
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+    torch.testing.assert_close(together, backwards, rtol=0, atol=1e-5)
+    assert torch.equal(together, reward(media, prompts)), "deterministic"
+    assert together.dtype == torch.float32 and together.shape == (len(media),)
+    assert together.std() > 1e-3, "a constant would pass all of the above"
+    for medium, saved in zip(media, before, strict=True):
+        assert torch.equal(medium.frames if isinstance(medium, Clip) else medium, saved)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_card_is_complete(name):
+    known = entry(name).card
+    assert known.summary.endswith(".")
+    assert known.notes, "what surprises nobody was not looked for"
+    if known.encoder or known.weights:
+        assert known.paper and known.upstream and known.trained_on
+    for weights in known.all_weights:
+        assert (weights.revision is None) == (weights.sha256 is None)
+
+
+def test_rewards_of_one_encoder_run_it_once(tiny, monkeypatch):
+    reward = tiny["clip.vit-b-32"]
+    calls = []
+    encode = reward.extractor.encode_image
+    monkeypatch.setattr(
+        reward.extractor, "encode_image", lambda pixels: calls.append(len(pixels)) or encode(pixels)
+    )
+    twin = type(reward)(card("twin", needs_prompt=True), reward.extractor)
+    out = scorer(reward, twin)(MEDIA["image"], "a prompt")
+    assert torch.equal(out["clip.vit-b-32"], out["twin"])
+    assert calls == [len(MEDIA["image"])]
+
+
+def test_a_repeated_prompt_is_encoded_once(tiny, monkeypatch):
+    encoder = tiny["clip.vit-b-32"].extractor
+    seen = []
+    tokenize = encoder._tokenize
+    monkeypatch.setattr(encoder, "_tokenize", lambda texts: seen.extend(texts) or tokenize(texts))
+    monkeypatch.setattr(encoder, "_texts", {})
+    tiny["clip.vit-b-32"](MEDIA["image"], ["a", "b", "a", "b", "a", "c"])
+    tiny["clip.vit-b-32"](MEDIA["image"][:2], ["c", "d"])
+    assert seen == ["a", "b", "c", "d"]
+
+
+def test_loaders_share_equal_encoders_only():
+    loader = Loader("cpu", tiny=True)
+    specs = {name: entry(name).card.encoder for name in ("clip.vit-b-32", "clip.vit-l-14")}
+    again = specs["clip.vit-b-32"].model_copy()
+    assert loader.encoder(specs["clip.vit-b-32"]) is loader.encoder(again)
+    assert loader.encoder(specs["clip.vit-b-32"]) is not loader.encoder(specs["clip.vit-l-14"])
+
+
+def test_the_first_sample_that_fails_is_named():
+    picky = function(
+        "picky", lambda batch: [1.0 if m.shape[1] != 480 else 1 / 0 for m in batch.media]
+    )
+    with pytest.raises(
+        ScoringError, match="sample 2 cannot be scored: ZeroDivisionError"
+    ) as caught:
+        scorer(picky)(MEDIA["image"])
+    assert caught.value.index == 2 and isinstance(caught.value.cause, ZeroDivisionError)
+
+
+def outcomes(scorer, media, prompts=None):
+    batch = Batch.of(media, prompts)
+    return scorer.score([scorer.prepare(m) for m in batch.media], batch.prompts, batch.meta)
+
+
+def test_a_sample_that_fails_costs_only_itself():
+    picky = function(
+        "picky", lambda batch: [1.0 if m.shape[1] != 480 else 1 / 0 for m in batch.media]
+    )
+    fine = function("fine", lambda batch: [2.0] * len(batch))
+    got = outcomes(scorer(picky, fine), MEDIA["image"])
+    assert [o.scores["picky"] for o in got] == [1.0, 1.0, None, 1.0, 1.0, 1.0]
+    assert [o.scores["fine"] for o in got] == [2.0] * 6
+    assert [set(o.errors) for o in got] == [set(), set(), {"picky"}, set(), set(), set()]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_a_score_that_is_no_number_is_a_failure(bad):
+    got = outcomes(
+        scorer(function("odd", lambda b: [bad if m.shape[1] == 480 else 3.0 for m in b.media])),
+        MEDIA["image"],
+    )
+    assert [o.scores["odd"] for o in got] == [3.0, 3.0, None, 3.0, 3.0, 3.0]
+    assert f"odd returned {bad}" in str(got[2].errors["odd"])
+
+
+@pytest.mark.parametrize("returned", [0.5, [0.5], [[0.5] * 6], []])
+def test_a_reward_returns_one_score_per_sample(returned):
+    with pytest.raises(
+        ScoringError, match=r"must return one score per sample, a tensor \[1\]|\[6\]"
+    ):
+        scorer(function("mean", lambda batch: returned if len(batch) > 1 else []))(MEDIA["image"])
+
+
+def test_a_missing_prompt_fails_only_the_rewards_that_need_one(tiny):
+    got = outcomes(
+        scorer(tiny["clip.vit-b-32"], tiny["sharpness"]), MEDIA["image"][:3], ["a cat", None, "  "]
+    )
+    assert [o.scores["clip.vit-b-32"] is None for o in got] == [False, True, True]
+    assert all(o.scores["sharpness"] is not None for o in got)
+    assert "needs a prompt" in str(got[1].errors["clip.vit-b-32"])
+
+
+def test_a_missing_key_of_the_prompts_line_is_named():
+    judge = scorer(function("judge", lambda batch: [1.0] * len(batch), needs_meta=("objects",)))
+    with pytest.raises(ScoringError, match="judge needs the keys objects"):
+        judge(MEDIA["image"][:1])
+    assert judge(MEDIA["image"][:1], meta=[{"objects": 1}])["judge"].tolist() == [1.0]
+
+
+def test_a_medium_one_reward_cannot_take_is_still_scored_by_the_others(tiny):
+    thin = torch.zeros(3, 1, 90_000, dtype=torch.uint8)  # 224 x 20,160,000 for CLIP
+    (got,) = outcomes(scorer(tiny["clip.vit-b-32"], tiny["contrast"]), [thin], "a line")
+    assert got.scores["contrast"] == 0.0
+    assert "crop it first" in str(got.errors["clip.vit-b-32"])
+
+
+def test_a_clip_is_no_picture(tiny):
+    with pytest.raises(ScoringError, match="sharpness takes pictures; a clip was given"):
+        tiny["sharpness"](MEDIA["video"][:1])
+    with pytest.raises(ScoringError, match="temporal-stability takes clips; a picture was given"):
+        tiny["temporal-stability"](MEDIA["image"][:1])
+
+
+class WinRate(GroupReward):
+    """The share of the group's other samples that are darker."""
+
+    def __init__(self, card):
+        self.card, self.extractor = card, RawMedia()
+
+    @classmethod
+    def load(cls, card, loader):
+        return cls(card)
+
+    def score(self, batch, features):
+        light = torch.tensor([float(m.float().mean()) for m in features])
+        return (light[:, None] > light[None]).float().sum(1) / max(1, len(light) - 1)
+
+
+def flat(*levels):
+    return [torch.full((3, 4, 4), level, dtype=torch.uint8) for level in levels]
+
+
+# Groups (10, 30) and (20, 5, 1): wins 0/1, 1/1 and 2/2, 1/2, 0/2.
+def test_a_group_reward_sees_one_whole_group_at_a_time():
+    win_rate = scorer(WinRate(card("win-rate")))
+    got = win_rate(flat(10, 20, 30, 5, 1), groups=[0, 1, 0, 1, 1])
+    assert got["win-rate"].tolist() == [0.0, 1.0, 1.0, 0.5, 0.0]
+
+
+def test_a_group_reward_without_groups_is_refused_by_name():
+    with pytest.raises(UsageError, match="win-rate compares the samples of a group"):
+        scorer(WinRate(card("win-rate")))(flat(1, 2))
+
+
+@given(st.lists(st.integers(0, 2), min_size=2, max_size=8).filter(lambda g: len(set(g)) > 1))
+def test_a_group_reward_ignores_other_groups(groups):
+    win_rate = scorer(WinRate(card("win-rate")))
+    media = flat(*range(0, 20 * len(groups), 20))
+    together = win_rate(media, groups=groups)["win-rate"]
+    mine = [i for i, group in enumerate(groups) if group == groups[0]]
+    alone = win_rate([media[i] for i in mine], groups=[0] * len(mine))["win-rate"]
+    assert torch.equal(together[mine], alone)
+
+
+def test_a_float_picture_scores_as_its_png_would():
+    level = MeasuredLevel(card("level"))
+    # 0.5 * 255 = 127.5 rounds half to even: 128; 1.0000001 is white.
+    assert level([torch.full((3, 2, 2), 0.5)]).tolist() == [128.0]
+    assert level([torch.full((3, 2, 2), 1.0000001, dtype=torch.float64)]).tolist() == [255.0]
+
+
+class MeasuredLevel(MeasuredReward):
+    def measure(self, medium):
+        return float(medium.float().mean())
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        (torch.full((3, 2, 2), -0.3), r"values in 0\.\.1; this one spans -0\.3"),
+        (torch.full((3, 2, 2), float("nan")), "spans nan"),
+        (torch.zeros(2, 2, 3, dtype=torch.uint8), r"\[3, H, W\].*given: uint8 \[2, 2, 3\]"),
+        (torch.zeros(3, 2, 2, dtype=torch.int64), "given: int64"),
+        (torch.zeros(3, 0, 2, dtype=torch.uint8), "H, W > 0"),
+        ({"path": "a.png"}, "a dict is not a picture"),
+    ],
+)
+def test_what_is_no_picture_is_told_what_is(given, what):
+    with pytest.raises(InputError, match=what):
+        MeasuredLevel(card("level"))([given])
+
+
+def test_a_batch_holds_one_of_each_per_sample():
+    with pytest.raises(UsageError, match="2 prompts, 1 meta, 1 media"):
+        MeasuredLevel(card("level"))(flat(1), ["a", "b"])
+
+
+def test_an_error_of_ours_is_a_rewardkit_error():
+    assert issubclass(ScoringError, RewardKitError) and issubclass(UsageError, RewardKitError)

@@ -1,0 +1,240 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rewardkit.errors import InputError
+from rewardkit.records.storage import Journal, atomic_write, first_difference, write_json
+
+HEADER = {"spec": "hps+clip", "version": 1}
+
+
+def only_file(folder: Path) -> Path:
+    (path,) = folder.iterdir()
+    return path
+
+
+def test_an_atomic_write_creates_the_folder_and_leaves_only_the_target(tmp_path):
+    target = tmp_path / "new" / "deep" / "scores.parquet"
+    with atomic_write(target) as temporary:
+        assert temporary.parent == target.parent
+        assert temporary.suffix == ".parquet"
+        temporary.write_text("whole")
+        assert not target.exists()
+    assert only_file(target.parent) == target
+    assert target.read_text() == "whole"
+
+
+def test_a_failed_atomic_write_leaves_the_old_file_and_no_temporary(tmp_path):
+    target = tmp_path / "a.json"
+    target.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_write(target) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert only_file(tmp_path).read_text() == "old"
+
+
+def test_an_atomically_written_file_has_the_permissions_of_any_new_file(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with atomic_write(tmp_path / "a.json"):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o640  # 0666 & ~0027
+
+
+def test_an_atomic_write_through_a_link_changes_the_file_that_the_link_names(tmp_path):
+    real, link = tmp_path / "real.json", tmp_path / "link.json"
+    real.write_text("old")
+    link.symlink_to(real)
+    with atomic_write(link) as temporary:
+        temporary.write_text("new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+
+
+def test_an_atomic_write_refuses_to_replace_what_is_not_a_regular_file(tmp_path):
+    for path in (tmp_path, Path(os.devnull)):
+        with pytest.raises(InputError, match="not a regular file"), atomic_write(path):
+            pass
+
+
+def test_an_atomic_write_below_a_file_says_that_it_cannot(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write"), atomic_write(tmp_path / "file" / "a"):
+        pass
+
+
+def test_json_is_strict_readable_and_keeps_names_that_are_not_utf_8(tmp_path):
+    path = tmp_path / "a.json"
+    value = {"prompt": "猫 😀\n", "path": os.fsdecode(b"caf\xe9.png")}
+    write_json(path, value)
+    assert "猫 😀" in path.read_text("utf-8")
+    assert json.loads(path.read_text("utf-8")) == value
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"score": float("nan")})
+    assert json.loads(path.read_text("utf-8")) == value
+
+
+def test_the_first_difference_is_named_by_its_dotted_key():
+    before = {"a": 1, "b": {"c": [1], "d": "x"}, "e": 2}
+    assert first_difference(before, dict(before)) is None
+    assert first_difference(before, {"a": 1, "b": {"c": [1], "d": "y"}, "e": 3}) == (
+        "b.d",
+        '"x"',
+        '"y"',
+    )
+    assert first_difference(before, {"a": 1, "b": before["b"]}) == ("e", "2", "absent")
+    assert first_difference({}, {"f": None}) == ("f", "absent", "null")
+    assert first_difference({"f": None}, {"f": {}}) == ("f", "null", "{}")
+
+
+def test_a_journal_goes_on_where_it_was_closed(tmp_path):
+    path = tmp_path / "deep" / "run.journal"
+    with Journal.open(path, HEADER) as journal:
+        assert journal.rows == []
+        journal.append([{"id": "a", "score": None}, {"id": "b", "score": 0.5}])
+    with Journal.open(path, HEADER) as journal:
+        journal.append([{"id": "c\n\u2028"}])
+    header, rows = Journal.read(path)
+    assert header == HEADER
+    assert rows == [{"id": "a", "score": None}, {"id": "b", "score": 0.5}, {"id": "c\n\u2028"}]
+    assert path.read_bytes().count(b"\n") == 3  # the header and two batches
+
+
+def test_what_append_returned_from_is_in_the_file_before_it_is_closed(tmp_path):
+    with Journal.open(tmp_path / "j", HEADER) as journal:
+        journal.append([{"id": "a"}])
+        assert Journal.read(tmp_path / "j")[1] == [{"id": "a"}]
+
+
+@given(st.integers(min_value=1))
+@settings(max_examples=50, deadline=None)  # each example waits for the disk
+def test_a_journal_cut_anywhere_loses_only_the_batches_it_was_cut_in(tmp_path_factory, cut):
+    path = tmp_path_factory.mktemp("cut") / "j"
+    batches = [[{"id": "é"}], [{"id": 1}, {"id": 2}], []]
+    with Journal.open(path, HEADER) as journal:
+        for batch in batches:
+            journal.append(batch)
+    content = path.read_bytes()
+    header_length = content.index(b"\n") + 1
+    length = header_length + cut % (len(content) - header_length)
+    path.write_bytes(content[:length])
+    whole = content[header_length:length].count(b"\n")
+    expected = [row for batch in batches[:whole] for row in batch]
+    assert Journal.read(path)[1] == expected
+    assert path.stat().st_size == length  # reading changes nothing
+    with Journal.open(path, HEADER) as journal:
+        assert journal.rows == expected
+        journal.append([{"id": "after"}])
+    assert Journal.read(path)[1] == [*expected, {"id": "after"}]
+
+
+def test_a_journal_of_another_header_is_refused_and_left_as_it_is(tmp_path):
+    path = tmp_path / "j"
+    Journal.open(path, HEADER).close()
+    content = path.read_bytes() + b'[{"torn'
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r'spec = "hps\+clip", not "clip"'):
+        Journal.open(path, {**HEADER, "spec": "clip"})
+    assert path.read_bytes() == content
+
+
+def test_a_header_is_compared_as_the_json_it_becomes(tmp_path):
+    Journal.open(tmp_path / "j", {"size": (1, 2)}).close()
+    Journal.open(tmp_path / "j", {"size": [1, 2]}).close()
+    with pytest.raises(InputError, match=r"size = \[1, 2\], not \[1, 3\]"):
+        Journal.open(tmp_path / "j", {"size": (1, 3)})
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"a user's notes, without a line end", "first line is not a JSON object"),
+        (b"[1]\n", "first line is not a JSON object"),
+        (b'{"spec": "hps+clip", "version": 1}\n\x00\x00\n[]\n', "line 2 is not a JSON list"),
+        (b'{"spec": "hps+clip", "version": 1}\n{"id": "a"}\n', "line 2 is not a JSON list"),
+    ],
+)
+def test_a_file_that_is_no_journal_is_refused_and_left_as_it_is(tmp_path, content, reason):
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=reason):
+        Journal.open(path, HEADER)
+    assert path.read_bytes() == content
+
+
+def test_an_empty_file_becomes_a_journal_and_a_missing_one_is_not_read(tmp_path):
+    with pytest.raises(InputError, match="No such file"):
+        Journal.read(tmp_path / "j")
+    (tmp_path / "j").touch()
+    Journal.open(tmp_path / "j", HEADER).close()
+    assert Journal.read(tmp_path / "j") == (HEADER, [])
+
+
+def test_a_nan_is_refused_and_the_journal_goes_on(tmp_path):
+    with Journal.open(tmp_path / "j", HEADER) as journal:
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            journal.append([{"score": float("inf")}])
+        journal.append([{"score": None}])
+    assert Journal.read(tmp_path / "j")[1] == [{"score": None}]
+
+
+def test_appending_brings_the_file_to_the_disk_about_once_a_second(tmp_path, monkeypatch):
+    synced, clock = [], [0.0]
+    journal = Journal.open(tmp_path / "j", HEADER)
+    journal.close()
+    monkeypatch.setattr(os, "fsync", synced.append)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    journal = Journal.open(tmp_path / "j", HEADER)
+    for clock[0] in (0.1, 0.9, 1.1, 1.2, 2.0, 2.2):
+        journal.append([])
+    assert len(synced) == 2  # at 1.1 and at 2.2, each the first a second after the last
+    journal.close()
+    assert len(synced) == 3
+
+
+WRITER = """
+import sys
+from rewardkit.records.storage import Journal
+
+journal = Journal.open(sys.argv[1], {"spec": "x"})
+number = len(journal.rows) // 3
+while True:
+    rows = [{"batch": number, "row": row, "text": "x" * 3000} for row in range(3)]
+    journal.append(rows)
+    sys.stdout.write(f"{number}\\n")
+    sys.stdout.flush()
+    number += 1
+"""
+
+
+def test_a_killed_writer_loses_no_batch_that_append_returned_from(tmp_path):
+    path, seconds = tmp_path / "j", random.Random(0)
+    acknowledged = -1
+    for _ in range(4):
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+        ) as writer:
+            assert writer.stdout is not None
+            acknowledged = int(writer.stdout.readline())
+            # The writer stops when the pipe is full, 64 KiB: long after the longest of these.
+            time.sleep(seconds.uniform(0.0, 0.1))
+            writer.send_signal(signal.SIGKILL)
+            acknowledged = max([acknowledged, *map(int, writer.stdout.read().split("\n")[:-1])])
+        rows = Journal.read(path)[1]
+        batches = len(rows) // 3
+        # One batch more than acknowledged may be there: killed between append and the print.
+        assert batches - 1 in (acknowledged, acknowledged + 1)
+        assert [(row["batch"], row["row"]) for row in rows] == [
+            (batch, row) for batch in range(batches) for row in range(3)
+        ]
