@@ -1,8 +1,8 @@
 """Score many files: find, decode, prepare, batch, score, write down; overlapped and resumable.
 
-Decoding and preprocessing run in threads ahead of the device. Batches are cut from the whole list
-of items at fixed places, so a run that was killed and started again forms the same batches, and
-its result is that of an uninterrupted one.
+Decoding and preprocessing run in threads, ahead of the device where there is one. Batches are cut
+from the whole list of items at fixed places, so a run that was killed and started again forms the
+same batches, and its result is that of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def score_folder(
         frames: sample this many frames of each clip.
         max_pixels: refuse larger pictures.
         stdin: the stream that "-" reads.
-        on_progress: called after every batch.
+        on_progress: called once everything is loaded, and after every batch.
 
     Returns:
         The rows. A sample that cannot be scored is a row with an error, never an exception.
@@ -133,6 +133,9 @@ def score_folder(
         _log.warning(f"{n} other files were left out for their extension, such as {first}")
     for reason in found.unreadable:
         _log.warning(f"a folder could not be searched: {storable(reason)}")
+    if found.kind == "image" and (fps is not None or frames is not None):
+        raise UsageError("fps and frames choose frames of clips, and these are pictures")
+    reader = _Reader(found.kind, fps, frames, max_pixels)
     items = attach(found.items, file=prompts, text=prompt, from_name=prompt_from_name)
     # Ids and prompts as a table can store them: names that are not UTF-8 come escaped.
     items = [
@@ -143,7 +146,6 @@ def score_folder(
 
     loader = Loader(device, dtype, {name: Path(path) for name, path in (weights or {}).items()})
     scorer = Scorer.load(spec, loader)
-    reader = _Reader(found.kind, fps, frames, max_pixels)
     made_by = _made_by(scorer, loader, reader)
     with ScoreFile.open(
         output, made_by, spec.names, with_total=spec.has_total, overwrite=overwrite
@@ -153,7 +155,10 @@ def score_folder(
         )
         kept = len(file.rows)
         done = failed = 0
-        for batch, rows in _score(scorer, reader, items, file.rows, batch_size, workers):
+        on_progress(Progress(0, 0, len(items)))
+        # Networks on the CPU want every core: decoding beside them would slow both down.
+        ahead = 0 if loader.device.type == "cpu" and loader.located else 2
+        for batch, rows in _score(scorer, reader, items, file.rows, batch_size, workers, ahead):
             file.add(rows)
             done += len(batch)
             failed += sum(file.rows[item.id].error is not None for item in batch)
@@ -264,44 +269,44 @@ def _score(
     known: Mapping[str, Row],
     batch_size: int,
     workers: int | None,
+    ahead: int,
 ) -> Iterator[tuple[Sequence[Item], list[tuple[float, Row]]]]:
     """Batches of items with the new rows of each, and when reading each began."""
     batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
-    todo = {item.id for item in items if item.id not in known or known[item.id].error is not None}
-    ahead = _prepare_ahead(
-        scorer,
-        reader,
-        [item for item in items if item.id in todo],
-        workers or min(8, cpu_count() or 1),
-        2 * batch_size,
-    )
-    for batch in batches:
-        new = [(item, *next(ahead)) for item in batch if item.id in todo]
-        good = [(item, outcome) for item, _, outcome in new if not isinstance(outcome, Exception)]
-        scored = scorer.score(
-            [outcome for _, outcome in good],
-            [item.prompt for item, _ in good],
-            [item.meta for item, _ in good],
+    todo = [
+        [item for item in batch if item.id not in known or known[item.id].error is not None]
+        for batch in batches
+    ]
+    prepared = _prepare(scorer, reader, todo, workers or min(8, cpu_count() or 1), ahead)
+    for batch, new, halves in zip(batches, todo, prepared, strict=True):
+        good = [
+            (item, half)
+            for item, (_, half) in zip(new, halves, strict=True)
+            if not isinstance(half, Exception)
+        ]
+        scored = iter(
+            scorer.score(
+                [half for _, half in good],
+                [item.prompt for item, _ in good],
+                [item.meta for item, _ in good],
+            )
         )
-        outcomes = dict(zip((item.id for item, _ in good), scored, strict=True))
-        yield (
-            batch,
-            [
-                (began, _row(scorer, item, outcomes.get(item.id), outcome))
-                for item, began, outcome in new
-            ],
-        )
+        rows = [
+            (began, _row(scorer, item, half if isinstance(half, Exception) else next(scored)))
+            for item, (began, half) in zip(new, halves, strict=True)
+        ]
+        yield batch, rows
 
 
-_Outcome: TypeAlias = Prepared | Exception
+_Half: TypeAlias = Prepared | Exception
 
 
-def _prepare_ahead(
-    scorer: Scorer, reader: _Reader, items: Sequence[Item], workers: int, ahead: int
-) -> Iterator[tuple[float, _Outcome]]:
-    """Items decoded and prepared in threads, in order, at most `ahead` of the consumer."""
+def _prepare(
+    scorer: Scorer, reader: _Reader, batches: Sequence[Sequence[Item]], workers: int, ahead: int
+) -> Iterator[list[tuple[float, _Half]]]:
+    """Batches decoded and prepared in threads, in order, at most `ahead` before the consumer."""
 
-    def work(item: Item) -> tuple[float, _Outcome]:
+    def work(item: Item) -> tuple[float, _Half]:
         began = time.time()
         try:
             return began, scorer.prepare(reader.read(item))
@@ -309,31 +314,30 @@ def _prepare_ahead(
             return began, error
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="rewardkit-decode")
-    pending: deque[Future[tuple[float, _Outcome]]] = deque()
+    pending: deque[list[Future[tuple[float, _Half]]]] = deque()
     try:
-        for item in items:
-            pending.append(pool.submit(work, item))
+        for batch in batches:
+            pending.append([pool.submit(work, item) for item in batch])
             if len(pending) > ahead:
-                yield pending.popleft().result()
+                yield [future.result() for future in pending.popleft()]
         while pending:
-            yield pending.popleft().result()
+            yield [future.result() for future in pending.popleft()]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _row(scorer: Scorer, item: Item, scored: Scored | None, outcome: _Outcome) -> Row:
-    if scored is None:
-        assert isinstance(outcome, Exception)
+def _row(scorer: Scorer, item: Item, outcome: Scored | Exception) -> Row:
+    if isinstance(outcome, Exception):
         scores: dict[str, float | None] = dict.fromkeys(scorer.rewards)
         error: str | None = describe(outcome)
     else:
-        scores = scored.scores
-        # Our own errors name the reward themselves; a foreign one needs its name.
+        scores = outcome.scores
+        # One cause of several rewards is told once; a foreign one needs the reward's name.
         told = [
             describe(e) if isinstance(e, RewardKitError) else f"{name}: {describe(e)}"
-            for name, e in scored.errors.items()
+            for name, e in outcome.errors.items()
         ]
-        error = "; ".join(told) or None
+        error = "; ".join(dict.fromkeys(told)) or None
     return Row(
         id=item.id,
         path=storable(item.path),

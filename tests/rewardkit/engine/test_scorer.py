@@ -32,8 +32,12 @@ def function(name, compute, **fields):
 
 
 def clip(seed, frames=12, height=48, width=64):
-    still = picture(seed, height, width + 2 * frames)
-    return Clip(torch.stack([still[:, :, 2 * t : 2 * t + width] for t in range(frames)]), 8.0)
+    """A window jumping about in a picture: the farther, the higher the seed."""
+    still = picture(seed, height, width + 40)
+    jumps = torch.randint(
+        0, 4 + 12 * seed, (frames,), generator=torch.Generator().manual_seed(seed)
+    )
+    return Clip(torch.stack([still[:, :, x : x + width] for x in jumps.tolist()]), 8.0)
 
 
 MEDIA = {"image": twelve()[:6], "video": [clip(seed) for seed in range(4)]}

@@ -1,0 +1,21 @@
+"""What is scored? Pictures, clips and their prompts, from wherever a user keeps them.
+
+This package is the only place that opens pictures and clips. It may import `rewardkit.errors` and
+nothing else of rewardkit.
+
+    files       a file handed over by a user, opened, or the reason why it cannot be
+    images      any picture Pillow reads -> uint8 [3, H, W]
+    clips       any clip -> Clip(uint8 [F, 3, H, W], fps), and mp4 back; which frames to take
+    libav       videos, for clips          animations  animated pictures, for clips
+    batch       Clip, Batch, and `to_medium`, the boundary for everything users hold in memory
+    tables      the rows of a jsonl, csv or parquet file, each with where it stands
+    places      the files below folders and behind patterns
+    sources     files, folders, patterns, stdin and manifests -> Items
+    prompts     Items and a prompt file, one text, sidecars or file names -> Items with prompts
+    sheets      pictures and captions -> one contact sheet
+    ladders     pictures and clips whose order of quality is known, rendered by seed
+
+To extend: a new picture format is a Pillow plug-in, registered with Pillow; a new clip format is
+libav's. A new source of media is a branch of `sources.find`, a new kind of prompt file one of
+`prompts.attach`.
+"""

@@ -1,0 +1,149 @@
+"""Clips: any video libav decodes, and animated pictures, as uint8 RGB frames with their true rate.
+
+The rate is measured on the frames' own timestamps, because containers round it and a variable frame
+rate has no single one. Pixels are libav's conversion to RGB, by the stream's own colour tags.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rewardkit.errors import InputError, UsageError
+from rewardkit.media.animations import is_animation, read_animation
+from rewardkit.media.batch import Clip
+from rewardkit.media.files import open_file, quoted
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: The most memory the chosen frames of one clip may take: 2 GiB, 11 s of 1080p at 30 fps.
+MAX_CLIP_BYTES = 2 * 1024**3
+
+#: The extensions a folder is searched for. GIF is not among them: in a folder it is a picture.
+CLIP_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg"})
+
+
+def read_clip(
+    path: str | Path,
+    *,
+    fps: float | None = None,
+    frames: int | None = None,
+    max_bytes: int = MAX_CLIP_BYTES,
+) -> Clip:
+    """The clip in a file: every frame, or those `sample_indices` chooses by `fps` or `frames`.
+
+    Rotation stored beside the frames is applied. The frames are a view of an `[F, H, W, 3]` array.
+    `Clip.fps` is the rate of what was chosen: `fps` where that was given, else
+    `(n - 1) / (last - first)` over the chosen frames' times, or the stream's rate for a single one.
+
+    Raises:
+        UsageError: both `fps` and `frames` are given, or one is not positive.
+        InputError: the file cannot be opened, has no video, is cut short or damaged, changes its
+            frame size, or the chosen frames would take more than `max_bytes`.
+    """
+    import torch
+
+    _check_choice(fps, frames)
+    with open_file(path) as stream:
+        animated = is_animation(stream.read(12))
+    if animated:
+        rgb, times = read_animation(path, max_bytes=max_bytes)
+        rate = (len(times) - 1) / times[-1]
+        chosen = sample_indices(times, fps, frames)
+        rgb = rgb[chosen]
+    else:
+        rgb, times, rate = _read_video(path, fps, frames, max_bytes)
+        chosen = sample_indices(times, fps, frames)
+    span = times[chosen[-1]] - times[chosen[0]]
+    if fps is None:
+        fps = (len(chosen) - 1) / span if span > 0 else rate
+    return Clip(torch.from_numpy(rgb).permute(0, 3, 1, 2), fps)
+
+
+def sample_indices(
+    times: Sequence[float], fps: float | None = None, count: int | None = None
+) -> list[int]:
+    """Which frames to take of a clip whose frames begin at `times`, ascending, in seconds.
+
+    By `fps`: for k = 0, 1, ... the frame nearest to `times[0] + k / fps`, the earlier one of two
+    equally near, up to the last frame's time. By `count`: `round(i (n - 1) / (count - 1))`, both
+    ends included, half to even (`numpy.linspace(0, n - 1, count).round()`). Both repeat frames
+    where they ask for more than there are. By neither: all of them.
+    """
+    _check_choice(fps, count)
+    last = len(times) - 1
+    if count is not None:
+        return [round(i * last / (count - 1)) for i in range(count)] if count > 1 else [0]
+    if fps is None:
+        return list(range(len(times)))
+    # The last of a whole number of steps must not be lost to rounding: 1.9 s * 10 / s = 18.999...
+    steps = math.floor((times[last] - times[0]) * fps + 1e-6)
+    return [_nearest(times, times[0] + k / fps) for k in range(steps + 1)]
+
+
+def write_clip(clip: Clip, path: str | Path) -> None:
+    """Writes a clip as mp4 with H.264, close to lossless, at its frame rate.
+
+    Even sizes are stored as yuv420p, which every player shows; odd ones as yuv444p, because 4:2:0
+    halves both sides and would have to add a row or drop one.
+    """
+    import av
+
+    _, _, height, width = clip.frames.shape
+    with av.open(str(path), "w", format="mp4") as container:
+        # One thread: x264 splits its work by their number, and the file should not depend on it.
+        stream = container.add_stream(
+            "libx264",
+            rate=Fraction(clip.fps).limit_denominator(1001),
+            options={"crf": "10", "threads": "1"},
+        )
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "yuv420p" if width % 2 == height % 2 == 0 else "yuv444p"
+        for frame in clip.frames.permute(0, 2, 3, 1).contiguous().cpu().numpy():
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def _read_video(
+    path: str | Path, fps: float | None, frames: int | None, max_bytes: int
+) -> tuple[NDArray[np.uint8], list[float], float]:
+    """The chosen frames `[F, H, W, 3]`, the times of all frames, and the stream's stated rate."""
+    from rewardkit.media import libav
+
+    contents = libav.scan(path)
+    chosen = sample_indices(contents.times, fps, frames)
+    size = len(chosen) * contents.height * contents.width * 3
+    if size > max_bytes:
+        raise InputError(
+            f"{quoted(path)}: {len(chosen)} frames of {contents.width} x {contents.height} take "
+            f"{size:,} bytes; accepted are {max_bytes:,}. Take fewer frames: a number of them "
+            "(--frames) or a lower rate (--fps)"
+        )
+    rgb, times = libav.decode(path, chosen, contents)
+    if times != contents.times:  # rare, see there: choose again among the frames there really are
+        rgb, times = libav.decode(path, sample_indices(times, fps, frames), contents)
+    return rgb, times, contents.rate
+
+
+def _nearest(times: Sequence[float], target: float) -> int:
+    right = bisect.bisect_left(times, target)
+    if right == len(times):
+        return right - 1
+    if right and target - times[right - 1] <= times[right] - target:
+        return right - 1
+    return right
+
+
+def _check_choice(fps: float | None, count: int | None) -> None:
+    if fps is not None and count is not None:
+        raise UsageError("frames are chosen by rate (fps) or by number (frames); both were given")
+    if fps is not None and not 0 < fps < math.inf:
+        raise UsageError(f"fps is a positive number of frames per second; {fps!r} was given")
+    if count is not None and count < 1:
+        raise UsageError(f"the number of frames is at least 1; {count!r} was given")

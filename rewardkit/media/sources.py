@@ -1,0 +1,216 @@
+"""Where media come from: files, folders, globs, stdin and manifests, as one ordered list of items.
+
+Nothing is opened here but manifests. A file that is missing or broken becomes an item like any
+other and fails when it is read, as one row of the result.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO
+
+from rewardkit.errors import InputError, UsageError
+from rewardkit.media.batch import Kind
+from rewardkit.media.clips import CLIP_SUFFIXES
+from rewardkit.media.images import image_suffixes
+from rewardkit.media.places import fixed_part, is_folder, match, walk
+from rewardkit.media.tables import TABLE_SUFFIXES, read_table
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture or clip to be scored.
+
+    Attributes:
+        id: its name in results: a manifest's own id, else the path below the root of the inputs
+            with "/" and, where that stays unique, without its extension.
+        path: as it can be opened from here; bytes that are not UTF-8 are surrogate escapes.
+        prompt: None where it has none (yet, see `rewardkit.media.prompts`).
+        meta: the other columns of its manifest line.
+    """
+
+    id: str
+    path: str
+    prompt: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the inputs hold.
+
+    Attributes:
+        kind: what all items are.
+        items: in the order of the inputs; those of a folder or glob sorted by the bytes of their
+            paths, so that every machine has the same order.
+        skipped: files of a folder or glob left out for their extension, except prompts that stand
+            beside a picture under its name.
+        unreadable: sub-folders that could not be listed, with the reason.
+    """
+
+    kind: Kind
+    items: Sequence[Item]
+    skipped: Sequence[str]
+    unreadable: Sequence[str]
+
+
+def find(
+    inputs: Sequence[str], kind: Kind | None = None, *, stdin: BinaryIO | None = None
+) -> Found:
+    """The media that `inputs` name.
+
+    An input is a file, a folder (searched to any depth, links followed, hidden names left out), a
+    glob pattern (`**` too), a manifest (.jsonl, .csv or .parquet with a column `path`, relative to
+    the manifest's folder, and optionally `prompt` and `id`), or `-` for paths on `stdin`, separated
+    by NUL where there is one, else by newline. In folders and globs the extension decides what
+    counts; everything else is taken as it is.
+
+    Args:
+        inputs: at least one.
+        kind: "image" or "video"; None lets the extensions decide, as long as they agree.
+        stdin: what `-` reads.
+
+    Raises:
+        UsageError: an input does not exist, or there are pictures and clips and no `kind`.
+        InputError: a manifest is malformed, two items have one id, or there is nothing to score.
+    """
+    parts = [_expand(given, stdin) for given in inputs]
+    entries = [entry for part in parts for entry in part.entries]
+    unreadable = [reason for part in parts for reason in part.unreadable]
+    found = kind or _only_kind(entries)
+    suffixes = image_suffixes() if found == "image" else CLIP_SUFFIXES
+    kept = [e for e in entries if e.named or _suffix(e.path) in suffixes]
+    if not kept:
+        wanted = {"image": "picture", "video": "clip", None: "picture or clip"}[kind]
+        raise InputError(_nothing(inputs, wanted, entries, unreadable))
+    root = os.path.commonpath([_absolute(base) for part in parts for base in part.bases])
+    beside = {f"{_stem(e.path)}.txt" for e in kept}
+    taken = {e.path for e in kept} | beside
+    skipped = [e.path for e in entries if e.path not in taken]
+    return Found(found, _with_ids(kept, root), skipped, unreadable)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    path: str
+    named: bool  # by the user, one by one: taken whatever its extension
+    id: str | None = None
+    prompt: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one input holds; `bases` are the folders its ids are relative to, if it is alone."""
+
+    bases: Sequence[str]
+    entries: Sequence[_Entry]
+    unreadable: Sequence[str] = ()
+
+
+def _expand(given: str, stdin: BinaryIO | None) -> _Part:
+    path = Path(given)
+    if given == "-":
+        return _from_stdin(stdin)
+    unreadable: list[str] = []
+    if given and is_folder(path):  # Path("") is the current folder, "" a variable left unset
+        return _from_files(path, walk(path, unreadable), unreadable)
+    if os.path.lexists(given):  # before patterns: brackets may be part of a name
+        if path.suffix.lower() in TABLE_SUFFIXES:
+            return _from_manifest(path)
+        return _Part([str(path.parent)], [_Entry(given, named=True)])
+    if glob.has_magic(given):
+        return _from_files(fixed_part(given), match(given, unreadable), unreadable)
+    raise UsageError(f"{given!r} does not exist. Give a file, a folder, a pattern or - for stdin")
+
+
+def _from_files(base: Path, files: Iterable[Path], unreadable: list[str]) -> _Part:
+    ordered = sorted((str(file) for file in files), key=os.fsencode)
+    return _Part([str(base)], [_Entry(path, named=False) for path in ordered], unreadable)
+
+
+def _from_stdin(stdin: BinaryIO | None) -> _Part:
+    if stdin is None:
+        raise UsageError("paths are to be read from stdin (-), but there is none")
+    data = stdin.read()
+    if b"\0" in data:
+        names = data.split(b"\0")
+    else:
+        names = [name.removesuffix(b"\r") for name in data.split(b"\n")]
+    paths = [os.fsdecode(name) for name in names if name]
+    return _Part([str(Path(p).parent) for p in paths], [_Entry(p, named=True) for p in paths])
+
+
+def _from_manifest(manifest: Path) -> _Part:
+    bases, entries = [], []
+    for row in read_table(manifest):
+        path = row.text("path")
+        if not path:
+            raise InputError(
+                f"{row.where}: no 'path', the file to score; it has: {sorted(row.values)}"
+            )
+        full = manifest.parent / path
+        inside = Path(_absolute(str(full))).is_relative_to(_absolute(str(manifest.parent)))
+        bases.append(str(manifest.parent if inside else full.parent))
+        meta = row.other_than("path", "prompt", "id")
+        entries.append(_Entry(str(full), True, row.text("id"), row.text("prompt"), meta))
+    return _Part(bases, entries)
+
+
+def _only_kind(entries: Sequence[_Entry]) -> Kind:
+    pictures = [e.path for e in entries if _suffix(e.path) in image_suffixes()]
+    clips = [e.path for e in entries if _suffix(e.path) in CLIP_SUFFIXES]
+    if pictures and clips:
+        raise UsageError(
+            f"there are pictures ({len(pictures)}, such as {pictures[0]!r}) and clips "
+            f"({len(clips)}, such as {clips[0]!r}). Choose with --input image or --input video"
+        )
+    return "video" if clips else "image"
+
+
+def _with_ids(entries: Sequence[_Entry], root: str) -> list[Item]:
+    names = [Path(os.path.relpath(_absolute(e.path), root)).as_posix() for e in entries]
+    stems = Counter(_stem(name) for name in names)
+    items: dict[str, Item] = {}
+    for entry, name in zip(entries, names, strict=True):
+        stem = _stem(name)
+        key = entry.id if entry.id is not None else stem if stems[stem] == 1 else name
+        if key in items:
+            raise InputError(
+                f"two inputs have the id {key!r}: {items[key].path!r} and {entry.path!r}. Give "
+                "each file once, or ids of your own in a manifest"
+            )
+        items[key] = Item(key, entry.path, entry.prompt, entry.meta)
+    return list(items.values())
+
+
+def _nothing(
+    inputs: Sequence[str], wanted: str, entries: Sequence[_Entry], unreadable: Sequence[str]
+) -> str:
+    told = f"nothing to score in {', '.join(map(repr, inputs))}: "
+    if entries:
+        told += f"{len(entries)} files, none with the extension of a {wanted}, such as "
+        told += repr(entries[0].path)
+    else:
+        told += "no files"
+    if unreadable:
+        told += f"; {len(unreadable)} folders cannot be listed, such as {unreadable[0]}"
+    return told
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 resolve() follows links: ids are about names
+
+
+def _suffix(path: str) -> str:
+    return PurePath(path).suffix.lower()
+
+
+def _stem(path: str) -> str:
+    whole = PurePath(path)
+    return (whole.parent / whole.stem).as_posix()

@@ -1,0 +1,117 @@
+"""The rows of a .jsonl, .csv or .parquet file, each with where it stands, for error messages."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rewardkit.errors import InputError
+from rewardkit.media.files import open_file, quoted, read_text
+
+TABLE_SUFFIXES = frozenset({".jsonl", ".csv", ".parquet"})
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+        where: file and line, as error messages begin.
+        values: column -> value. Nulls and the empty cells of a csv are left out.
+    """
+
+    where: str
+    values: Mapping[str, Any]
+
+    def text(self, column: str) -> str | None:
+        """A column's text, or None where the row has none; whole numbers are taken as their digits.
+
+        Raises:
+            InputError: the value is neither.
+        """
+        value = self.values.get(column)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if value is not None and not isinstance(value, str):
+            raise InputError(f"{self.where}: {column!r} is text; {value!r} was given")
+        return value
+
+    def other_than(self, *columns: str) -> dict[str, Any]:
+        """The values of all other columns."""
+        return {key: value for key, value in self.values.items() if key not in columns}
+
+
+def read_table(path: str | Path) -> list[Row]:
+    """The rows of a table whose format its extension names; blank lines are passed over.
+
+    Raises:
+        InputError: the file cannot be opened or read, a line is malformed (it is named), or there
+            are no rows.
+    """
+    readers = {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
+    rows = readers[Path(path).suffix.lower()](Path(path))
+    if not rows:
+        raise InputError(f"{quoted(path)} has no rows")
+    return rows
+
+
+def _read_jsonl(path: Path) -> list[Row]:
+    rows = []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{quoted(path)}, line {number}"
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{where}: not JSON ({error}): {line[:60]!r}") from error
+        if not isinstance(value, dict):
+            raise InputError(
+                f"{where}: a line is one JSON object, such as "
+                f'{{"path": "a.png", "prompt": "a cat"}}; given: {line[:60]!r}'
+            )
+        rows.append(_row(where, value))
+    return rows
+
+
+def _read_csv(path: Path) -> list[Row]:
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    rows: list[Row] = []
+    try:
+        header = next(reader, [])
+        if len(set(header)) < len(header):
+            raise InputError(f"{quoted(path)}, line 1: a column is named twice: {header}")
+        for cells in reader:
+            if not cells:
+                continue
+            where = f"{quoted(path)}, line {reader.line_num}"
+            if len(cells) != len(header):
+                raise InputError(
+                    f"{where}: {len(cells)} cells under {len(header)} columns. Quote text that "
+                    "holds commas"
+                )
+            rows.append(_row(where, {k: v or None for k, v in zip(header, cells, strict=True)}))
+    except csv.Error as error:
+        raise InputError(f"{quoted(path)}, line {reader.line_num}: not csv ({error})") from error
+    return rows
+
+
+def _read_parquet(path: Path) -> list[Row]:
+    import pyarrow
+    import pyarrow.parquet
+
+    with open_file(path) as stream:
+        try:
+            values = pyarrow.parquet.read_table(stream).to_pylist()
+        except (pyarrow.ArrowException, OSError) as error:
+            raise InputError(f"{quoted(path)} is not a parquet table: {error}") from error
+    return [_row(f"{quoted(path)}, row {i}", row) for i, row in enumerate(values, start=1)]
+
+
+def _row(where: str, values: Mapping[str, Any]) -> Row:
+    return Row(where, {key: value for key, value in values.items() if value is not None})
