@@ -82,7 +82,7 @@ def sample_indices(
         return [round(i * last / (count - 1)) for i in range(count)] if count > 1 else [0]
     if fps is None:
         return list(range(len(times)))
-    # The last of a whole number of steps must not be lost to rounding: 1.9 s * 10 / s = 18.999...
+    # The last of a whole number of steps must not be lost to rounding: 1 / 49 * 49 = 0.999...
     steps = math.floor((times[last] - times[0]) * fps + 1e-6)
     return [_nearest(times, times[0] + k / fps) for k in range(steps + 1)]
 
@@ -116,18 +116,19 @@ def _read_video(
     """The chosen frames `[F, H, W, 3]`, the times of all frames, and the stream's stated rate."""
     from rewardkit.media import libav
 
+    def choose(times: Sequence[float]) -> list[int]:
+        return sample_indices(times, fps, frames)
+
     contents = libav.scan(path)
-    chosen = sample_indices(contents.times, fps, frames)
-    size = len(chosen) * contents.height * contents.width * 3
+    count = len(choose(contents.times))
+    size = count * contents.height * contents.width * 3
     if size > max_bytes:
         raise InputError(
-            f"{quoted(path)}: {len(chosen)} frames of {contents.width} x {contents.height} take "
+            f"{quoted(path)}: {count} frames of {contents.width} x {contents.height} take "
             f"{size:,} bytes; accepted are {max_bytes:,}. Take fewer frames: a number of them "
             "(--frames) or a lower rate (--fps)"
         )
-    rgb, times = libav.decode(path, chosen, contents)
-    if times != contents.times:  # rare, see there: choose again among the frames there really are
-        rgb, times = libav.decode(path, sample_indices(times, fps, frames), contents)
+    rgb, times = libav.decode(path, contents, choose)
     return rgb, times, contents.rate
 
 

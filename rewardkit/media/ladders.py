@@ -24,6 +24,7 @@ from rewardkit.media.batch import Clip
 from rewardkit.media.clips import write_clip
 from rewardkit.media.images import read_image, write_image
 from rewardkit.media.scene import render
+from rewardkit.media.sheets import contact_sheet
 
 PROMPT = "three hot-air balloons over a mountain lake at dusk, a flowering meadow in front"
 
@@ -143,9 +144,11 @@ def _to_uint8(exact: NDArray[np.float64]) -> NDArray[np.uint8]:
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 def main(folder: Path) -> None:
-    """Write all ladders to FOLDER: pictures/*.png, clips/*.mp4 and prompts.jsonl."""
+    """Write all ladders to FOLDER: pictures/*.png, clips/*.mp4, prompts.jsonl and ladders.png."""
     write(folder)
-    click.echo(f"wrote pictures, clips and prompts.jsonl to {folder}", err=True)
+    shown = pictures()
+    contact_sheet(list(shown.values()), list(shown)).save(folder / "ladders.png")
+    click.echo(f"wrote pictures, clips, prompts.jsonl and ladders.png to {folder}", err=True)
 
 
 if __name__ == "__main__":

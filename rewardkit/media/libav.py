@@ -6,7 +6,7 @@ ever held. This module is imported only by code that already needs PyAV.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -59,9 +59,12 @@ def scan(path: str | Path) -> Contents:
     with _video(path) as (container, stream):
         rate = float(stream.guessed_rate or _DEFAULT_RATE)
         stamps: list[int | None] = []
-        end = 0.0
+        end, broken = 0.0, False
         for packet in container.demux():
             if packet.size == 0:  # libav marks the end of each stream so
+                continue
+            if packet.is_corrupt:
+                broken = True
                 continue
             stamp = packet.pts if packet.pts is not None else packet.dts
             if stamp is not None:
@@ -69,16 +72,17 @@ def scan(path: str | Path) -> Contents:
             # An edit list may keep frames only because later ones need them to be decoded.
             if packet.stream.index == stream.index and not packet.is_discard:
                 stamps.append(packet.pts)
-        if not stamps:
-            raise InputError(f"{quoted(path)} has a video stream without a single frame")
         promised = _promised_seconds(container, stream)
         # Not to the frame: headers round, count the padding of sound, and leave out how long the
-        # last frame lasts. A frame cut in two is found by the decoder.
-        if end < promised - max(0.25, 2 / rate, promised / 20):
+        # last frame lasts.
+        if broken or end < promised - max(0.25, 2 / rate, promised / 20):
             raise InputError(
-                f"{quoted(path)} is cut short: its header promises {promised:.2f} s, its data ends "
-                f"after {end:.2f} s ({len(stamps)} frames). Copy or render it again"
+                f"{quoted(path)} is cut short or damaged: {end:.2f} s ({len(stamps)} frames) are "
+                f"whole{f', of {promised:.2f} s that it promises' if promised else ''}. Copy or "
+                "render it again"
             )
+        if not stamps:
+            raise InputError(f"{quoted(path)} has a video stream without a single frame")
         # Packets come in the order of decoding, frames in the order of showing.
         stamps.sort(key=lambda stamp: -1 if stamp is None else stamp)
         size = stream.codec_context
@@ -86,16 +90,30 @@ def scan(path: str | Path) -> Contents:
 
 
 def decode(
-    path: str | Path, chosen: Sequence[int], contents: Contents
+    path: str | Path, contents: Contents, choose: Callable[[list[float]], Sequence[int]]
 ) -> tuple[NDArray[np.uint8], list[float]]:
-    """The chosen frames, upright, RGB `[F, H, W, 3]`, and when all decoded frames begin.
+    """The frames that `choose` takes, upright, RGB `[F, H, W, 3]`, and the times of all frames.
 
-    The times nearly always equal `contents.times`. Where they do not (hidden reference frames,
-    packets without a usable order) they are the true ones, and `chosen` counted in those.
+    Args:
+        path: the file.
+        contents: what `scan` found in it.
+        choose: the indices of the wanted frames, given the times of all.
 
     Raises:
         InputError: a frame is damaged or differs in size, or none can be decoded.
     """
+    rgb, times = _decode(path, choose(contents.times), contents)
+    if times != contents.times:
+        # Rare: reference frames that are never shown, packets in no usable order. The decoder
+        # knows better than the packets what there is to choose from.
+        rgb, times = _decode(path, choose(times), contents)
+    return rgb, times
+
+
+def _decode(
+    path: str | Path, chosen: Sequence[int], contents: Contents
+) -> tuple[NDArray[np.uint8], list[float]]:
+    """One pass. Where the times are not those `chosen` was made for, frames may be missing."""
     places: dict[int, list[int]] = {}
     for place, index in enumerate(chosen):
         places.setdefault(index, []).append(place)

@@ -205,9 +205,10 @@ _FORMULAS = {
     _card(
         "dynamic-degree",
         "The fastest parts of the clip move faster; above 1, VBench calls the clip dynamic.",
-        "VBench's threshold (6 pixels per 256 of the short side, between frames 1/8 s apart)",
+        "multiples of VBench's threshold",
         None,
         "dynamic_degree.py",
+        "The threshold is 6 pixels per 256 of the short side, between frames 1/8 s apart.",
         "dynamic-degree@1 is VBench's verdict on the clip, with DIS optical flow for RAFT; other "
         "cuts, and a gradation, come for free.",
         "Own calibration at 256x256, 8 translated textures: the top 5 % of DIS flow is 1.5 to 8 % "

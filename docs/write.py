@@ -1,0 +1,89 @@
+"""Write what is generated: the page of commands, the README's table and picture. `make docs`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+from PIL import Image
+
+from rewardkit import create
+from rewardkit.cli import main
+from rewardkit.engine.card import RewardCard
+from rewardkit.engine.registry import list_rewards
+from rewardkit.media.ladders import pictures
+from rewardkit.media.sheets import contact_sheet
+
+ROOT = Path(__file__).parents[1]
+MARKS = ("<!-- rewards: written by make docs -->", "<!-- end of rewards -->")
+
+
+def commands() -> str:
+    """Every command's --help as one page."""
+    context = click.Context(main, info_name="rewardkit", terminal_width=100)
+    parts = ["# The command line", "Written by `make docs` from `--help`.", _help(main, context)]
+    for name in main.list_commands(context):
+        command = main.get_command(context, name)
+        assert command is not None
+        sub = click.Context(command, parent=context, info_name=name, terminal_width=100)
+        parts += [f"## rewardkit {name}", _help(command, sub)]
+    return "\n\n".join(parts) + "\n"
+
+
+def readme() -> str:
+    """The README with its table of rewards made anew."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    before, _, rest = text.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    rows = [
+        "| reward | higher means | takes | unit | range | typical |",
+        "|---|---|---|---|---|---|",
+    ]
+    rows += [_row(card) for card in list_rewards()]
+    return before + "\n".join([MARKS[0], "", *rows, "", MARKS[1]]) + after
+
+
+def sheet() -> Image.Image:
+    """The README's picture: four ladders, each with the score of the reward that orders it."""
+    shown = {"blur": "sharpness", "colour": "colorfulness", "contrast": "contrast"}
+    shown["detail"] = "jpeg-compressibility"
+    ladders = {
+        ladder: {name: pixels for name, pixels in pictures().items() if name.startswith(ladder)}
+        for ladder in shown
+    }
+    media, captions = [], []
+    for ladder, reward in shown.items():
+        media += list(ladders[ladder].values())
+        scores = create(reward)(list(ladders[ladder].values())).tolist()
+        captions += [f"{reward}\n{score:.4g}" for score in scores]
+    return contact_sheet(media, captions, columns=5, width=160)
+
+
+def _row(card: RewardCard) -> str:
+    takes = {"image": "pictures", "video": "clips"}
+    needs = " + prompt" if card.needs_prompt else ""
+    cells = [
+        f"`{card.name}`",
+        card.summary.rstrip("."),
+        " or ".join(takes[kind] for kind in card.inputs) + needs,
+        card.unit,
+        _bounds(card.range),
+        _bounds(card.typical) if card.typical else "",
+    ]
+    return "| " + " | ".join(re.sub(r"\|", r"\\|", cell) for cell in cells) + " |"
+
+
+def _bounds(bounds: tuple[float | None, float | None]) -> str:
+    low, high = bounds
+    return f"{'-∞' if low is None else f'{low:g}'} … {'∞' if high is None else f'{high:g}'}"
+
+
+def _help(command: click.Command, context: click.Context) -> str:
+    return f"```\n{command.get_help(context).rstrip()}\n```"
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "cli.md").write_text(commands(), "utf-8")
+    (ROOT / "README.md").write_text(readme(), "utf-8")
+    sheet().save(ROOT / "docs" / "ladders.png", optimize=True)
