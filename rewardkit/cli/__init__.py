@@ -22,6 +22,9 @@ _COMMANDS = {
     "show": "rewardkit.cli.rewards:show",
     "score": "rewardkit.cli.score:score",
     "compare": "rewardkit.cli.compare:compare",
+    "threshold": "rewardkit.cli.threshold:threshold",
+    "verify": "rewardkit.cli.verify:verify",
+    "pull": "rewardkit.cli.pull:pull",
 }
 
 

@@ -59,6 +59,7 @@ def show(name: str, as_json: bool) -> None:
         ("input", " or ".join(card.inputs)),
         ("prompt", "needed" if card.needs_prompt else "not used"),
         ("keys of the prompt line", ", ".join(card.needs_meta)),
+        ("compared with", "\n".join(card.texts)),
         ("unit", card.unit),
         ("range", _range(card.range)),
         ("typical", _range(card.typical) if card.typical else ""),
@@ -70,7 +71,7 @@ def show(name: str, as_json: bool) -> None:
     ]
     for weights in card.all_weights:
         rows += [
-            ("weights", f"{weights.name}: {weights.repo} ({' or '.join(weights.files)})"),
+            ("weights", f"{weights.name}: {weights.place} ({' or '.join(weights.files)})"),
             ("", f"licence {weights.licence}"),
             ("", _pin(weights.revision, weights.sha256, downloads[weights.name])),
         ]

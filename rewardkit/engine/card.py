@@ -20,8 +20,10 @@ class EncoderSpec(BaseModel):
     Attributes:
         architecture: an open_clip model name. OpenAI's and DFN's weights were trained with
             QuickGELU and need a `-quickgelu` architecture: with GELU they load and score wrongly.
-        weights: the checkpoint, in open_clip's layout.
+        weights: the checkpoint.
         preprocess: from a uint8 picture to the network's input.
+        library: the one the checkpoint was made with: its names of tensors, and its cleaning of
+            prompts before they are cut into tokens. The network itself is open_clip's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,6 +31,31 @@ class EncoderSpec(BaseModel):
     architecture: str
     weights: Weights
     preprocess: Steps
+    library: Literal["open_clip", "transformers"] = "open_clip"
+
+
+class Published(BaseModel):
+    """A score that upstream has published, with what it takes to compute it again.
+
+    Attributes:
+        picture: file name of the picture.
+        sha256: of that file.
+        url: where the file can be fetched: an address that names a commit, so that it stays.
+        prompt: the prompt it was scored with; None where the reward takes none.
+        value: the published score, in the reward's own unit.
+        tolerance: how far a correct computation may be from it.
+        source: address of the text that states the value.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    picture: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    url: str
+    prompt: str | None
+    value: float
+    tolerance: float = Field(gt=0)
+    source: str
 
 
 class RewardCard(BaseModel):
@@ -43,6 +70,7 @@ class RewardCard(BaseModel):
         unit: of the score ("cosine", "kB", "pixels per …").
         range: the lowest and highest possible score; None where unbounded.
         typical: where scores of ordinary media lie, where that is known, with its source in notes.
+        texts: fixed texts that the picture is compared with.
         encoder: the shared encoder it reads features from; None where it computes its own.
         preprocess: from a picture to the input of its own network, where it has no encoder.
         weights: files it loads beside the encoder's.
@@ -50,6 +78,7 @@ class RewardCard(BaseModel):
         paper: address of the paper that defines it.
         upstream: permalink to the code it is tested against.
         trained_on: data its weights were trained on.
+        published: scores known from upstream; `rewardkit verify` recomputes them.
         notes: traps, conventions, differences from upstream, each one sentence.
     """
 
@@ -63,6 +92,7 @@ class RewardCard(BaseModel):
     unit: str
     range: tuple[float | None, float | None]
     typical: tuple[float, float] | None = None
+    texts: tuple[str, ...] = ()
     encoder: EncoderSpec | None = None
     preprocess: Steps = ()
     weights: tuple[Weights, ...] = ()
@@ -70,6 +100,7 @@ class RewardCard(BaseModel):
     paper: str | None = None
     upstream: str | None = None
     trained_on: tuple[str, ...] = ()
+    published: tuple[Published, ...] = ()
     notes: tuple[str, ...] = ()
     # Scores are always "higher is better"; the field exists so that nobody has to ask.
     direction: Literal["higher is better"] = "higher is better"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from rewardkit.engine.card import EncoderSpec
 from rewardkit.engine.preprocess import apply, split
 from rewardkit.engine.reward import Extractor
 from rewardkit.media.batch import Clip, Medium
+from rewardkit.models.nets.clip_layout import from_transformers
 
 if TYPE_CHECKING:
     from rewardkit.engine.loader import Loader
@@ -50,11 +52,18 @@ class ClipEncoder(Extractor):
             config = _shrink(config)
         # With a cast dtype open_clip keeps the layer norms in float32, as its own loading does.
         cast = None if loader.dtype == torch.float32 else loader.dtype
-        model = loader.module(lambda: open_clip.CLIP(**config, cast_dtype=cast), spec.weights)
+        model = loader.module(
+            lambda: open_clip.CLIP(**config, cast_dtype=cast),
+            spec.weights,
+            from_transformers if spec.library == "transformers" else None,
+        )
         model = model.to(loader.device)
         if cast is not None:
             open_clip.convert_weights_to_lp(model, dtype=cast)
-        return cls(spec, model, open_clip.get_tokenizer(spec.architecture), loader)
+        tokenize = open_clip.get_tokenizer(spec.architecture)
+        if spec.library == "transformers":
+            tokenize.clean_fn = _clean_as_transformers
+        return cls(spec, model, tokenize, loader)
 
     @cached_property
     def logit_scale(self) -> float:
@@ -117,12 +126,23 @@ class ClipFeatures:
         return self._encoder.logit_scale
 
 
+def _clean_as_transformers(text: str) -> str:
+    """Unicode NFC, lower case, single spaces; the tokenizer itself drops those at the ends.
+
+    open_clip, as OpenAI, also repairs the text with ftfy (curly quotes become straight, broken
+    UTF-8 is mended) and resolves HTML entities: other tokens.
+    """
+    return " ".join(unicodedata.normalize("NFC", text).split()).lower()
+
+
 def _shrink(config: dict[str, Any]) -> dict[str, Any]:
     """A config of the same architecture and input size, small enough for a test.
 
-    A few large patches and two narrow layers; the vocabulary stays, so tokens stay.
+    A few large patches and two narrow layers. The vocabulary stays, so tokens stay; so does the
+    width of the embedding, which heads are made for.
     """
     vision = dict(config["vision_cfg"])
-    vision |= {"layers": 2, "width": 64, "head_width": 32, "patch_size": vision["image_size"] // 7}
+    # Heads of 64: OpenAI's own CLIP, which tests compare with, knows no other.
+    vision |= {"layers": 2, "width": 128, "head_width": 64, "patch_size": vision["image_size"] // 7}
     text = dict(config["text_cfg"]) | {"layers": 2, "width": 64, "heads": 2}
-    return dict(config) | {"embed_dim": 32, "vision_cfg": vision, "text_cfg": text}
+    return dict(config) | {"vision_cfg": vision, "text_cfg": text}

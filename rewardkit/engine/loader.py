@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from rewardkit.engine.card import EncoderSpec
 from rewardkit.errors import UsageError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rewardkit.engine.encoders import ClipEncoder
 
 _M = TypeVar("_M", bound="torch.nn.Module")
+Convert: TypeAlias = "Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]"
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -59,8 +60,13 @@ class Loader:
             self._encoders[spec] = ClipEncoder.load(spec, self)
         return self._encoders[spec]
 
-    def module(self, build: Callable[[], _M], weights: Weights) -> _M:
+    def module(
+        self, build: Callable[[], _M], weights: Weights, convert: Convert | None = None
+    ) -> _M:
         """The network `build` makes, in evaluation mode, holding exactly `weights`.
+
+        `convert` renames the tensors of a file that was written for another implementation, or
+        leaves out those that are not read.
 
         Raises:
             WeightsError: the file is not there, not the recorded one, or does not fit.
@@ -72,11 +78,21 @@ class Loader:
                 torch.manual_seed(0)
                 module = build()
         else:
-            located = locate(weights, self._overrides)
+            path = self.file(weights)
             module = build()
-            load_strict(module, read_state_dict(located.path), str(located.path))
-            self.located[weights.name] = located
+            state = read_state_dict(path)
+            load_strict(module, convert(state) if convert else state, str(path))
         return module.eval().requires_grad_(False)
+
+    def file(self, weights: Weights) -> Path:
+        """The path of a file; one that is no network, such as a vocabulary, is read by its user.
+
+        Raises:
+            WeightsError: the file is not there, or not the recorded one.
+        """
+        located = locate(weights, self._overrides)
+        self.located[weights.name] = located
+        return located.path
 
 
 def pick_device(name: str) -> torch.device:

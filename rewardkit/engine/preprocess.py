@@ -41,12 +41,28 @@ class Resize:
 
 @dataclass(frozen=True)
 class CenterCrop:
-    """Cut the central `size` x `size`."""
+    """Cut the central `size` x `size`.
+
+    Half of an odd margin is rounded half to even (torchvision) or down (transformers): where the
+    margin is 4k + 3, the two cuts are one pixel apart.
+    """
+
+    size: int
+    half_margin: Literal["even", "down"] = "even"
+
+    def __str__(self) -> str:
+        rounding = "" if self.half_margin == "even" else ", half margin rounded down"
+        return f"center_crop({self.size}{rounding})"
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Pad a picture of at most `size` x `size` to that size with zeros, the picture centred."""
 
     size: int
 
     def __str__(self) -> str:
-        return f"center_crop({self.size})"
+        return f"pad({self.size}, with 0)"
 
 
 @dataclass(frozen=True)
@@ -68,7 +84,7 @@ class Normalize:
         return f"normalize(mean {self.mean}, std {self.std})"
 
 
-Step: TypeAlias = Resize | CenterCrop | ToFloat | Normalize
+Step: TypeAlias = Resize | CenterCrop | Pad | ToFloat | Normalize
 Steps: TypeAlias = tuple[Step, ...]
 
 CLIP_NORMALIZE = Normalize(
@@ -137,8 +153,17 @@ def _apply_one(step: Step, x: torch.Tensor | Image.Image) -> torch.Tensor | Imag
                 )
             mode = InterpolationMode(step.interpolation)
             return F.resize(x, list(shape), mode, antialias=step.antialias)
-        case CenterCrop():
+        case CenterCrop(half_margin="even"):
             return F.center_crop(x, [step.size, step.size])
+        case CenterCrop():
+            width, height = F.get_image_size(x)
+            top, left = (height - step.size) // 2, (width - step.size) // 2
+            return F.crop(x, top, left, step.size, step.size)
+        case Pad():
+            width, height = F.get_image_size(x)
+            left, top = (step.size - width) // 2, (step.size - height) // 2
+            right, bottom = step.size - width - left, step.size - height - top
+            return F.pad(x, [left, top, right, bottom])
         case ToFloat():
             return _as_tensor(x).float() / 255
         case Normalize():

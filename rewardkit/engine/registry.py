@@ -2,7 +2,8 @@
 
 A family is one file in `rewardkit/rewards/`, imported when somebody asks for names. Another
 distribution adds its own through the entry-point group `rewardkit.rewards`, whose values are
-modules that call `register` on import. A plain function needs no registration: `./my.py:score`.
+modules that call `register` on import. A plain function needs no registration: `./my.py:score`; nor
+does an `Entry` that a family's factory makes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -106,13 +107,13 @@ def list_rewards(kind: str | None = None) -> list[RewardCard]:
 def resolve(name: str) -> str:
     """The registered name that `name` means: itself, or the default of a bare family.
 
-    FILE.py:FUNCTION stays as it is, once the file is there.
+    FILE.py:NAME stays as it is, once the file and the name in it are there.
 
     Raises:
         UsageError: nothing has that name; the nearest names are told.
     """
     if ":" in name:
-        load_function(name)
+        load_attribute(name)
         return name
     _discover()
     folded = name.casefold()
@@ -130,29 +131,30 @@ def resolve(name: str) -> str:
 def entry(name: str) -> Entry:
     """The registration that `name` resolves to."""
     name = resolve(name)
-    if ":" in name:
-        return Entry(_function_card(name), FunctionReward, name)
-    return _entries[name]
+    if ":" not in name:
+        return _entries[name]
+    found = load_attribute(name)
+    if isinstance(found, Entry):
+        return replace(found, card=found.card.model_copy(update={"name": name}), origin=name)
+    return Entry(_function_card(name, found), FunctionReward, name)
 
 
-def load_function(name: str) -> Callable[..., Any]:
-    """The function that FILE.py:FUNCTION points at.
+def load_attribute(name: str) -> Callable[..., Any] | Entry:
+    """What FILE.py:NAME points at: a function, or a reward such as `clip_iqa.pair` makes.
 
     Raises:
-        UsageError: there is no such file or function, or the file cannot be run.
+        UsageError: there is no such file or name, or the file cannot be run.
     """
     file, _, attribute = name.rpartition(":")
     path = Path(file)
     if not path.is_file():
-        raise UsageError(
-            f"there is no file {file!r}; a function as a reward is written FILE.py:FUNCTION"
-        )
+        raise UsageError(f"there is no file {file!r}; a reward of your own is written FILE.py:NAME")
     module = _run_file(path.resolve(), path.stat().st_mtime_ns)
-    function = module.get(attribute)
-    if not callable(function):
-        known = [key for key, value in module.items() if inspect.isfunction(value)]
+    found = module.get(attribute)
+    if not (isinstance(found, Entry) or callable(found)):
+        known = [k for k, v in module.items() if inspect.isfunction(v) or isinstance(v, Entry)]
         raise unknown("function", attribute, known, f"they are defined in {file}")
-    return function
+    return found
 
 
 @functools.lru_cache
@@ -168,8 +170,8 @@ def _run_file(path: Path, _modified: int) -> dict[str, Any]:
     return vars(module)
 
 
-def _function_card(name: str) -> RewardCard:
-    summary = (inspect.getdoc(load_function(name)) or "A function of the user's own.").split("\n")
+def _function_card(name: str, function: Callable[..., Any]) -> RewardCard:
+    summary = (inspect.getdoc(function) or "A function of the user's own.").split("\n")
     return RewardCard(
         name=name,
         summary=summary[0],

@@ -143,9 +143,11 @@ class FunctionReward(Reward):
     @classmethod
     def load(cls, card: RewardCard, loader: Loader) -> Self:
         """The function that `card.name`, FILE.py:FUNCTION, points at."""
-        from rewardkit.engine.registry import load_function
+        from rewardkit.engine.registry import Entry, load_attribute
 
-        return cls(card, load_function(card.name))
+        function = load_attribute(card.name)
+        assert not isinstance(function, Entry)
+        return cls(card, function)
 
     def score(self, batch: Batch, features: Sequence[Medium]) -> torch.Tensor:
         """What the function returns, as a tensor."""

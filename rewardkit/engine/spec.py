@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from rewardkit.errors import UsageError
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-# A name is a registered one or FILE.py:FUNCTION: all but the grammar's own signs may stand in it.
+# A name is a registered one or FILE.py:NAME: all but the grammar's own signs may stand in it.
 _TERM = re.compile(
     rf"\s*(?:(?P<weight>{_NUMBER})\s*\*\s*)?(?P<name>[^\s+*@]+)\s*"
     rf"(?:@\s*(?P<threshold>{_NUMBER})\s*)?"

@@ -9,13 +9,13 @@ nothing else of rewardkit.
     libav       videos, for clips          animations  animated pictures, for clips
     batch       Clip, Batch, and `to_medium`, the boundary for everything users hold in memory
     tables      the rows of a jsonl, csv or parquet file, each with where it stands
-    places      the files below folders and behind patterns
+    places      the files below folders and behind patterns, and the names ids are made of
     sources     files, folders, patterns, stdin and manifests -> Items
     prompts     Items and a prompt file, one text, sidecars or file names -> Items with prompts
     sheets      pictures and captions -> one contact sheet
-    ladders     pictures and clips whose order of quality is known, rendered by seed
+    ladders     pictures and clips whose order of quality is known    scene  what they show
 
-To extend: a new picture format is a Pillow plug-in, registered with Pillow; a new clip format is
-libav's. A new source of media is a branch of `sources.find`, a new kind of prompt file one of
-`prompts.attach`.
+To extend: a new picture format is a plug-in registered with Pillow; a new clip format is one that
+libav reads, added to `libav._FORMATS`. A new source of media is a branch of `sources.find`, a new
+kind of prompt file one of `prompts.attach`.
 """

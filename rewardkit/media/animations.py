@@ -43,6 +43,8 @@ def read_animation(path: str | Path, *, max_bytes: int) -> tuple[NDArray[np.uint
         try:
             for frame in ImageSequence.Iterator(open_picture(stream, name)):
                 frames.append(np.array(decode_rgb(frame, name)))
+                if frames[-1].shape != frames[0].shape:  # a GIF's later frames may enlarge it
+                    raise InputError(f"{name} changes its frame size at frame {len(frames) - 1}")
                 if len(frames) * frames[0].nbytes > max_bytes:
                     raise InputError(
                         f"{name} takes more than the {max_bytes:,} bytes accepted for a clip. "

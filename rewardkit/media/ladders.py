@@ -4,7 +4,7 @@ A ladder takes one scene and does one thing to it in five strengths, `blur-0` to
 the scene untouched (or, for clips, still or steady). Whatever claims to measure that one thing has
 to put the rungs in order.
 
-    python -m rewardkit.media.ladders DIR    # DIR/pictures/*.png, DIR/clips/*.mp4, prompts.jsonl
+    python -m rewardkit.media.ladders DIR    # DIR/pictures, clips, prompts.jsonl and ladders.png
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""The files below folders and behind patterns, whatever links and permissions lie in between."""
+"""Paths: the files below folders and behind patterns, and the names that ids are made of."""
 
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
@@ -84,3 +85,14 @@ def fixed_part(pattern: str) -> Path:
             break
         fixed /= part
     return fixed
+
+
+def absolute(path: str | Path) -> str:
+    """A path from the root, without `..`; links in it stay as they are named."""
+    return os.path.abspath(path)  # noqa: PTH100 resolve() would follow the links
+
+
+def without_suffix(path: str) -> str:
+    """A path without its extension, with "/" between its parts."""
+    whole = PurePath(path)
+    return (whole.parent / whole.stem).as_posix()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 
 from rewardkit.errors import InputError, UsageError
 from rewardkit.media.files import quoted, read_text
+from rewardkit.media.places import absolute, without_suffix
 from rewardkit.media.sources import Item
 from rewardkit.media.tables import TABLE_SUFFIXES, read_table
 
@@ -101,7 +101,7 @@ def _from_file(items: Sequence[Item], file: Path) -> list[Item]:
 
 def _by_key(items: Sequence[Item], lines: Sequence[_Line], file: Path) -> list[Item]:
     by_id = {item.id: item.id for item in items}
-    by_path = {_absolute(item.path): item.id for item in items}
+    by_path = {absolute(item.path): item.id for item in items}
     found: dict[str, _Line] = {}
     for line in lines:
         if not line.keys:
@@ -109,9 +109,9 @@ def _by_key(items: Sequence[Item], lines: Sequence[_Line], file: Path) -> list[I
         for key in line.keys:
             match = (
                 by_id.get(key)
-                or by_path.get(_absolute(file.parent / key))
-                or by_path.get(_absolute(key))
-                or by_id.get((PurePath(key).parent / PurePath(key).stem).as_posix())
+                or by_path.get(absolute(file.parent / key))
+                or by_path.get(absolute(key))
+                or by_id.get(without_suffix(key))
             )
             if match is None:
                 continue
@@ -181,7 +181,3 @@ def _read_json(file: Path) -> list[_Line]:
     if not lines:
         raise InputError(f"{quoted(file)} has no prompts")
     return lines
-
-
-def _absolute(path: str | Path) -> str:
-    return os.path.abspath(path)  # noqa: PTH100 resolve() follows links: ids are about names

@@ -18,7 +18,14 @@ from rewardkit.errors import InputError, UsageError
 from rewardkit.media.batch import Kind
 from rewardkit.media.clips import CLIP_SUFFIXES
 from rewardkit.media.images import image_suffixes
-from rewardkit.media.places import fixed_part, is_folder, match, walk
+from rewardkit.media.places import (
+    absolute,
+    fixed_part,
+    is_folder,
+    match,
+    walk,
+    without_suffix,
+)
 from rewardkit.media.tables import TABLE_SUFFIXES, read_table
 
 
@@ -88,8 +95,8 @@ def find(
     if not kept:
         wanted = {"image": "picture", "video": "clip", None: "picture or clip"}[kind]
         raise InputError(_nothing(inputs, wanted, entries, unreadable))
-    root = os.path.commonpath([_absolute(base) for part in parts for base in part.bases])
-    beside = {f"{_stem(e.path)}.txt" for e in kept}
+    root = os.path.commonpath([absolute(base) for part in parts for base in part.bases])
+    beside = {f"{without_suffix(e.path)}.txt" for e in kept}
     taken = {e.path for e in kept} | beside
     skipped = [e.path for e in entries if e.path not in taken]
     return Found(found, _with_ids(kept, root), skipped, unreadable)
@@ -155,7 +162,7 @@ def _from_manifest(manifest: Path) -> _Part:
                 f"{row.where}: no 'path', the file to score; it has: {sorted(row.values)}"
             )
         full = manifest.parent / path
-        inside = Path(_absolute(str(full))).is_relative_to(_absolute(str(manifest.parent)))
+        inside = Path(absolute(full)).is_relative_to(absolute(manifest.parent))
         bases.append(str(manifest.parent if inside else full.parent))
         meta = row.other_than("path", "prompt", "id")
         entries.append(_Entry(str(full), True, row.text("id"), row.text("prompt"), meta))
@@ -174,11 +181,11 @@ def _only_kind(entries: Sequence[_Entry]) -> Kind:
 
 
 def _with_ids(entries: Sequence[_Entry], root: str) -> list[Item]:
-    names = [Path(os.path.relpath(_absolute(e.path), root)).as_posix() for e in entries]
-    stems = Counter(_stem(name) for name in names)
+    names = [Path(os.path.relpath(absolute(e.path), root)).as_posix() for e in entries]
+    stems = Counter(without_suffix(name) for name in names)
     items: dict[str, Item] = {}
     for entry, name in zip(entries, names, strict=True):
-        stem = _stem(name)
+        stem = without_suffix(name)
         key = entry.id if entry.id is not None else stem if stems[stem] == 1 else name
         if key in items:
             raise InputError(
@@ -203,14 +210,5 @@ def _nothing(
     return told
 
 
-def _absolute(path: str) -> str:
-    return os.path.abspath(path)  # noqa: PTH100 resolve() follows links: ids are about names
-
-
 def _suffix(path: str) -> str:
     return PurePath(path).suffix.lower()
-
-
-def _stem(path: str) -> str:
-    whole = PurePath(path)
-    return (whole.parent / whole.stem).as_posix()

@@ -13,24 +13,29 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rewardkit.errors import UsageError, WeightsError, describe
+from rewardkit.errors import InputError, UsageError, WeightsError, describe
+from rewardkit.models.fetch import fetch
 from rewardkit.records.provenance import sha256_file
 from rewardkit.records.storage import write_json
 
 if TYPE_CHECKING:
     import torch
 
+_GITHUB = "https://raw.githubusercontent.com/{repo}/{revision}/{file}"
+
 
 class Weights(BaseModel):
-    """One file of weights on the hub.
+    """One file of weights, on the hub or in a repository on GitHub.
 
     Attributes:
         name: how `--weights NAME=PATH` and `REWARDKIT_WEIGHTS` call it.
-        repo: hub id.
+        repo: owner/name.
+        host: where the repository is. What is on GitHub must be pinned.
         files: accepted file names; the first that the repository has is taken.
         revision: commit of the repository, where it has been verified; else None, and the first
             download decides and is recorded.
@@ -42,10 +47,22 @@ class Weights(BaseModel):
 
     name: str
     repo: str
-    files: tuple[str, ...]
+    host: Literal["hub", "github"] = "hub"
+    files: tuple[str, ...] = Field(min_length=1)
     revision: str | None = None
     sha256: str | None = None
     licence: str
+
+    @model_validator(mode="after")
+    def _pinned(self) -> Self:
+        if self.host == "github" and not (self.revision and self.sha256 and len(self.files) == 1):
+            raise ValueError(f"{self.name}: a file on GitHub needs its revision and its sha256")
+        return self
+
+    @property
+    def place(self) -> str:
+        """The repository, for people: a bare owner/name is one on the hub."""
+        return self.repo if self.host == "hub" else f"github.com/{self.repo}"
 
 
 class Located(BaseModel):
@@ -72,7 +89,16 @@ def locate(weights: Weights, overrides: Mapping[str, Path]) -> Located:
             raise WeightsError(f"weights of {weights.name}: {local} is not a file")
         # A file the user chose is not compared with the pin: its checksum goes into the result.
         return Located(path=local, source=str(local), revision=None, sha256=_checksum(local))
-    return _from_hub(weights)
+    return download(weights)
+
+
+def download(weights: Weights) -> Located:
+    """The file of `weights` in the cache, downloaded where it is not there; local files aside.
+
+    Raises:
+        WeightsError: as for `locate`.
+    """
+    return _from_hub(weights) if weights.host == "hub" else _from_github(weights)
 
 
 def recorded(weights: Weights) -> dict[str, Any] | None:
@@ -202,12 +228,30 @@ def _download(weights: Weights, files: tuple[str, ...] | list[str], revision: st
             failure = error
             break
     assert failure is not None
-    raise WeightsError(
-        f"weights of {weights.name} ({weights.repo}: {' or '.join(files)}) are not on this machine "
-        f"and could not be downloaded: {describe(failure)[:200]}. Give a local file with "
+    raise _unavailable(weights, files, describe(failure)) from failure
+
+
+def _from_github(weights: Weights) -> Located:
+    assert weights.revision is not None and weights.sha256 is not None
+    (file,) = weights.files
+    try:
+        path = fetch(
+            _GITHUB.format(repo=weights.repo, revision=weights.revision, file=quote(file)),
+            weights.sha256,
+        )
+    except InputError as error:
+        raise _unavailable(weights, weights.files, describe(error)) from error
+    source = f"{weights.place}/{file}"
+    return Located(path=path, source=source, revision=weights.revision, sha256=weights.sha256)
+
+
+def _unavailable(weights: Weights, files: tuple[str, ...] | list[str], reason: str) -> WeightsError:
+    return WeightsError(
+        f"weights of {weights.name} ({weights.place}: {' or '.join(files)}) are not on this "
+        f"machine and could not be downloaded: {reason[:300]}. Give a local file with "
         f"--weights {weights.name}=PATH, or put {weights.name}{Path(files[0]).suffix} into the "
         "folder that REWARDKIT_WEIGHTS names"
-    ) from failure
+    )
 
 
 def _lock_path() -> Path:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from golden.cases import FOLDER
 from pydantic import BaseModel, ConfigDict
 
-from golden.cases import FOLDER
+from rewardkit.records.provenance import sha256_text
 
 
 class PromptedCase(BaseModel):
@@ -25,7 +26,7 @@ class PromptedCase(BaseModel):
 
 
 class PromptedGolden(BaseModel):
-    """The golden file of one reward; fields as in `golden.cases.Golden`."""
+    """The golden file of one reward; fields as in `golden.cases.Golden`, and `layout`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,6 +34,7 @@ class PromptedGolden(BaseModel):
     upstream: str
     command: str
     versions: dict[str, str]
+    layout: str  # of the published size, where the cases are of a smaller one; see `layout`
     cases: list[PromptedCase]
 
     @property
@@ -64,6 +66,12 @@ def fill(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     }
 
 
+def layout(state: Mapping[str, torch.Tensor]) -> str:
+    """A checksum of the names and shapes of a network's tensors, in any order."""
+    lines = sorted(f"{key} {list(value.shape)}\n" for key, value in state.items())
+    return sha256_text("".join(lines))
+
+
 def sample(pixels: torch.Tensor) -> list[float]:
     """Some of a network's input `[3, H, W]`: every 48th row and column, from the 16th."""
     return [round(value, 7) for value in pixels[:, 16::48, 16::48].flatten().tolist()]
@@ -75,6 +83,7 @@ def _random(key: str, like: torch.Tensor) -> torch.Tensor:
     if like.ndim > 1:
         values = normal / np.sqrt(normal[0].size)
     else:
-        is_norm = "norm" in key.lower() and key.endswith("weight")
+        # CLIP calls its norms ln_1, ln_post, ln_final.
+        is_norm = ("norm" in key.lower() or "ln_" in key) and key.endswith("weight")
         values = is_norm + 0.1 * normal
-    return torch.from_numpy(values.astype(np.float32))
+    return torch.tensor(values, dtype=torch.float32)  # a logit scale is no array

@@ -74,6 +74,8 @@ HELP = "import click.testing, rewardkit.cli as cli; click.testing.CliRunner().in
         HELP.format(["--help"]),
         HELP.format(["score", "--help"]),
         HELP.format(["compare", "--help"]),
+        HELP.format(["verify", "--help"]),
+        HELP.format(["pull", "--help"]),
         HELP.format(["list"]),
         HELP.format(["show", "clip"]),
     ],

@@ -18,7 +18,7 @@ import PIL
 import torch
 import torchvision
 import transformers
-from golden.prompted import PromptedCase, PromptedGolden, fill, sample
+from golden.prompted import PromptedCase, PromptedGolden, fill, layout, sample
 from pictures import PROMPTS, pil, twelve
 
 from rewardkit.rewards.imagereward import TINY_VOCABULARY
@@ -41,8 +41,11 @@ folder = Path(tempfile.mkdtemp())
 from_vocabulary = transformers.BertTokenizer(str(folder / "vocab.txt"), model_max_length=512)
 transformers.BertTokenizer.from_pretrained = lambda name: from_vocabulary
 
-# Upstream's network, narrower and with fewer layers.
-config = json.loads((checkout / "train/src/config/med_config.json").read_text("utf-8"))
+med_config = checkout / "train/src/config/med_config.json"
+published = upstream.ImageReward(str(med_config), device="cpu").state_dict()
+
+# The same network, narrower and with fewer layers.
+config = json.loads(med_config.read_text("utf-8"))
 config |= {"hidden_size": 48, "intermediate_size": 192, "num_attention_heads": 3}
 config |= {"num_hidden_layers": 2, "vocab_size": len(TINY_VOCABULARY) + 2}
 (folder / "med_config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -81,5 +84,6 @@ PromptedGolden(
         "transformers": transformers.__version__,
         "pillow": PIL.__version__,
     },
+    layout=layout(published),
     cases=cases,
 ).write()

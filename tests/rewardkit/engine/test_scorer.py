@@ -64,7 +64,7 @@ def test_a_score_depends_on_its_own_sample_alone(name, tiny):
     torch.testing.assert_close(together, backwards, rtol=0, atol=1e-5)
     assert torch.equal(together, reward(media, prompts)), "deterministic"
     assert together.dtype == torch.float32 and together.shape == (len(media),)
-    assert together.std() > 1e-3, "a constant would pass all of the above"
+    assert together.std() > 10 * 1e-5, "a constant would pass all of the above"
     for medium, saved in zip(media, before, strict=True):
         assert torch.equal(medium.frames if isinstance(medium, Clip) else medium, saved)
 

@@ -12,9 +12,9 @@ from pictures import PROMPTS, pil, twelve
 
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.preprocess import CenterCrop, Resize, apply, split
-from rewardkit.rewards.clip import DFN5B_H_14_378, VIT_B_32, VIT_L_14
 from rewardkit.engine.scorer import Scorer
 from rewardkit.engine.spec import RewardSpec, Term
+from rewardkit.rewards.clip import DFN5B_H_14_378, VIT_B_32, VIT_L_14
 
 TAGS = {
     "clip.vit-b-32": ("ViT-B-32", "openai", VIT_B_32),
@@ -128,7 +128,8 @@ def transformers_twin(model):
 
     visual, text = model.visual, model.transformer
     width = visual.conv1.weight.shape[0]
-    shared = {"hidden_act": "quick_gelu", "projection_dim": 32, "num_hidden_layers": 2}
+    dim = visual.proj.shape[1]
+    shared = {"hidden_act": "quick_gelu", "projection_dim": dim, "num_hidden_layers": 2}
     config = CLIPConfig(
         text_config=shared
         | {"hidden_size": 64, "intermediate_size": 256, "num_attention_heads": 2}
@@ -136,7 +137,7 @@ def transformers_twin(model):
         vision_config=shared
         | {"hidden_size": width, "intermediate_size": 4 * width, "num_attention_heads": 2}
         | {"image_size": visual.image_size[0], "patch_size": visual.conv1.weight.shape[-1]},
-        projection_dim=32,
+        projection_dim=dim,
     )
     twin = CLIPModel(config).eval()
     state = {

@@ -1,0 +1,59 @@
+"""`rewardkit pull`: the weights of rewards, for machines without a network."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from rewardkit.errors import WeightsError
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Also copy the files into DIR, for REWARDKIT_WEIGHTS=DIR on another machine.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def pull(names: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
+    """Download the weights of rewards, so that they can be scored without a network.
+
+    Every file goes into the hub's cache, its revision and checksum are recorded. What cannot be
+    had is named, the rest is pulled, and the exit code is then 1.
+    """
+    from rewardkit.engine.registry import entry
+    from rewardkit.models.pull import pull as pull_file
+
+    cards = [entry(name).card for name in names]
+    pulled, failures = [], []
+    for weights in dict.fromkeys(file for card in cards for file in card.all_weights):
+        try:
+            pulled.append(pull_file(weights, folder))
+        except WeightsError as error:
+            failures.append(str(error))
+    if as_json:
+        files = [asdict(file) | {"path": str(file.path)} for file in pulled]
+        click.echo(json.dumps(files, indent=2))
+    elif pulled:
+        from rich.table import Table
+
+        from rewardkit.cli.tables import console
+
+        table = Table("name", "file", "size", "revision", "sha256", box=None, pad_edge=False)
+        for file in pulled:
+            size = f"{file.size / 1e6:,.1f} MB"
+            table.add_row(file.name, str(file.path), size, file.revision or "-", file.sha256)
+        console().print(table, markup=False)
+    for card in cards:
+        if not card.all_weights:
+            click.echo(f"{card.name} needs no weights", err=True)
+    for failure in failures:
+        click.echo(f"Error: {failure}", err=True)
+    if failures:
+        click.get_current_context().exit(1)

@@ -1,0 +1,63 @@
+"""`rewardkit threshold`: a threshold for a binary reward, proposed from scored data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from rewardkit.errors import InputError, unknown
+
+
+def shortest(bound: float, scores: Sequence[float]) -> float:
+    """`bound` in as few digits, four or more, as let the same scores pass."""
+    passing = sum(score > bound for score in scores)
+    rounded = (float(f"{bound:.{digits}g}") for digits in range(4, 17))
+    return next((b for b in rounded if sum(s > b for s in scores) == passing), bound)
+
+
+@click.command()
+@click.argument("table", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("reward")
+@click.option(
+    "--percentile",
+    type=click.FloatRange(0, 100, max_open=True),
+    default=50,
+    show_default=True,
+    help="Of the scores: about 20 in 100 pass at 80.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, in full precision.")
+def threshold(table: Path, reward: str, percentile: float, as_json: bool) -> None:
+    """Propose a threshold for REWARD from the scores in TABLE.
+
+    Prints a term of a reward spec, such as hps.v2.1@0.2871: the binary reward that is 1 where the
+    score is above the percentile of the scores in the table, and else 0. How many of these pass is
+    told on stderr: fewer than asked for where many scores are equal.
+    """
+    import numpy as np
+
+    from rewardkit.engine.registry import resolve
+    from rewardkit.engine.spec import Term
+    from rewardkit.records.rows import read_rows
+
+    found = read_rows(table)
+    # A column of a plug-in that is not installed here is no name to resolve, but its own.
+    name = reward if reward in found.rewards else resolve(reward)
+    if name not in found.rewards:
+        raise unknown("score", name, found.rewards, f"the columns of {table}")
+    scores = [row.scores[name] for row in found.rows]
+    known = [score for score in scores if score is not None]
+    if not known:
+        raise InputError(f"{table} has no score of {name}; see its column error")
+    bound = shortest(float(np.percentile(known, percentile)), known)
+    passing = sum(score > bound for score in known)
+    term = str(Term(name, threshold=bound))
+    if as_json:
+        about = {"term": term, "reward": name, "threshold": bound, "percentile": percentile}
+        counts = {"scores": len(known), "null": len(scores) - len(known), "above": passing}
+        click.echo(json.dumps({**about, **counts}, indent=2))
+    else:
+        click.echo(term)
+    click.echo(f"{passing} of {len(known)} scores are above it", err=True)

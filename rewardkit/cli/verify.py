@@ -1,0 +1,116 @@
+"""`rewardkit verify`: published scores, computed again on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rewardkit.engine.verify import Check, Verification
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option(
+    "--weights",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="A local file of weights instead of the hub's; names as `show` tells.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, in full precision.")
+def verify(name: str | None, device: str, weights: tuple[str, ...], as_json: bool) -> None:
+    """Compute the scores that upstream has published again: of one reward, or of all.
+
+    Pictures are taken from the folder REWARDKIT_TEST_DATA, or downloaded. The exit code is 1 where
+    a score is beyond its tolerance or cannot be computed.
+    """
+    from rewardkit.engine.registry import entry, list_rewards
+    from rewardkit.engine.verify import verify as compute
+    from rewardkit.models.hub import parse_overrides
+
+    cards = list_rewards() if name is None else [entry(name).card]
+    folder = os.environ.get("REWARDKIT_TEST_DATA")
+    found = compute(
+        [card for card in cards if card.published],
+        device=device,
+        weights=parse_overrides(weights),
+        test_data=Path(folder) if folder else None,
+    )
+    if as_json:
+        click.echo(json.dumps(_document(found), indent=2, allow_nan=False))
+    elif found.checks:
+        _print(found)
+    if not found.checks:
+        click.echo(f"{name or 'no reward'} has no published values to compare with", err=True)
+    for told in dict.fromkeys(f"{c.reward}: {c.error}" for c in found.checks if c.error):
+        click.echo(f"Error: {told}", err=True)
+    if found.failed:
+        click.echo(
+            f"Error: {len(found.failed)} of {len(found.checks)} published values were not met",
+            err=True,
+        )
+        click.get_current_context().exit(1)
+
+
+def _document(found: Verification) -> dict[str, Any]:
+    from rewardkit.records.provenance import versions
+
+    return {
+        "checks": [_row(check) for check in found.checks],
+        "device": found.device,
+        "weights": {name: file.model_dump(mode="json") for name, file in found.weights.items()},
+        "versions": versions(),
+    }
+
+
+def _row(check: Check) -> dict[str, Any]:
+    published = check.published
+    return {
+        "reward": check.reward,
+        "picture": published.picture,
+        "sha256": published.sha256,
+        "prompt": published.prompt,
+        "published": published.value,
+        "ours": check.ours,
+        "delta": check.delta,
+        "tolerance": published.tolerance,
+        "verdict": check.verdict,
+        "error": check.error,
+        "source": published.source,
+    }
+
+
+def _print(found: Verification) -> None:
+    from rich.table import Table
+
+    from rewardkit.cli.tables import console
+    from rewardkit.records.provenance import versions
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("reward", no_wrap=True)
+    table.add_column("picture", overflow="fold")
+    table.add_column("prompt", overflow="fold")
+    for column in ("published", "ours", "delta", "tolerance"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for check in found.checks:
+        published = check.published
+        table.add_row(
+            check.reward,
+            published.picture,
+            published.prompt or "-",
+            f"{published.value:.6g}",
+            "-" if check.ours is None else f"{check.ours:.6g}",
+            "-" if check.delta is None else f"{check.delta:+.2g}",
+            f"{published.tolerance:g}",
+            check.verdict,
+        )
+    stdout = console()
+    stdout.print(table, markup=False)
+    used = ", ".join(f"{name} {version}" for name, version in versions().items())
+    stdout.print(f"\non {found.device} with {used}", markup=False)

@@ -1,0 +1,74 @@
+"""CLIPScore: how well a caption fits a picture, by CLIP's cosine, stretched.
+
+Hessel et al. 2021, https://arxiv.org/abs/2104.08718:
+
+    score = 2.5 max(cos(image, "A photo depicts " + prompt), 0)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rewardkit.engine.card import RewardCard
+from rewardkit.engine.registry import register
+from rewardkit.engine.reward import Reward
+from rewardkit.media.batch import Batch
+from rewardkit.rewards.clip import VIT_B_32
+
+if TYPE_CHECKING:
+    import torch
+
+    from rewardkit.engine.encoders import ClipEncoder, ClipFeatures
+    from rewardkit.engine.loader import Loader
+
+PREFIX = "A photo depicts "
+_SCALE = 2.5
+_COMMIT = "1036465276513621f77f1c2208d742e4a430781f"
+
+
+@register(
+    RewardCard(
+        name="clipscore.vit-b-32",
+        summary="The picture shows what the prompt says (CLIPScore).",
+        inputs=("image",),
+        needs_prompt=True,
+        unit="2.5 x cosine",
+        range=(0.0, 2.5),
+        typical=(0.7, 0.86),
+        encoder=VIT_B_32,
+        licence_code="MIT",
+        paper="https://arxiv.org/abs/2104.08718",
+        upstream=f"https://github.com/jmhessel/clipscore/blob/{_COMMIT}/clipscore.py",
+        trained_on=("WIT-400M (OpenAI)",),
+        notes=(
+            f"The prompt is read with {PREFIX!r} before it.",
+            "Not the CLIPScore of torchmetrics, which is 100 max(cos, 0) of the mean over a batch, "
+            "with ViT-L/14 and without the words before the prompt.",
+            "Typical: upstream's example prints 0.7153 as the mean of two wrong captions and "
+            "0.8584 of two right ones; it publishes no score of a single picture.",
+            "Every cosine below 0 scores 0, so a picture that fits worse than that is not told "
+            "from one that fits much worse; clip.vit-b-32 is the cosine.",
+            "Prompts longer than 77 tokens, the words before them counted, are cut; the "
+            "end-of-text token is kept.",
+            "Pictures are made RGB before the resize; upstream does so after the crop, which "
+            "differs for palette and transparent pictures only.",
+        ),
+    )
+)
+class ClipScore(Reward):
+    """The stretched cosine of a picture and a prompt with the words before it."""
+
+    def __init__(self, card: RewardCard, encoder: ClipEncoder) -> None:
+        self.card = card
+        self.extractor = encoder
+
+    @classmethod
+    def load(cls, card: RewardCard, loader: Loader) -> ClipScore:
+        """With the encoder the card names."""
+        assert card.encoder is not None
+        return cls(card, loader.encoder(card.encoder))
+
+    def score(self, batch: Batch, features: ClipFeatures) -> torch.Tensor:
+        """`2.5 max(cos(image, prefixed prompt), 0)`, float32."""
+        text = features.text([PREFIX + (prompt or "") for prompt in batch.prompts])
+        return _SCALE * (features.image * text).sum(dim=-1).clamp(min=0)

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+import torch
+
+from rewardkit.errors import UsageError
+from rewardkit.media.sheets import contact_sheet
+
+
+def plain(colour, height=20, width=40):
+    return torch.tensor(colour, dtype=torch.uint8)[:, None, None].expand(3, height, width)
+
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+def test_pictures_stand_in_rows_above_their_captions():
+    sheet = np.asarray(
+        contact_sheet([plain(RED), plain(GREEN), plain(BLUE)], ["a", "b", "c"], columns=2, width=80)
+    )
+    # Columns begin at 12 and 12 + 80 + 12; pictures are 80 x 40; a line of text is 20 high.
+    assert sheet.shape == (12 + 60 + 12 + 60 + 12, 12 + 80 + 12 + 80 + 12, 3)
+    for top, left, colour in [(12, 12, RED), (12, 104, GREEN), (84, 12, BLUE)]:
+        assert (sheet[top : top + 40, left : left + 80] == colour).all()
+        assert (sheet[top + 40 : top + 60, left : left + 80] < 128).any()  # ink below it
+    assert (sheet[84:124, 104:184] == 255).all()  # no fourth picture
+
+
+def test_pictures_of_any_shape_are_scaled_whole_into_the_width():
+    sheet = np.asarray(contact_sheet([plain(RED, 100, 20)], [""], width=50))
+    assert sheet.shape == (12 + 50 + 20 + 12, 12 + 50 + 12, 3)
+    assert (sheet[12:62, 12:22] == RED).all()
+    assert (sheet[12:62, 22:] == 255).all()
+
+
+def test_a_caption_never_runs_into_the_next_picture():
+    sheet = np.asarray(contact_sheet([plain(RED)], ["word " * 50 + "\nsecond line"], width=60))
+    assert sheet.shape == (12 + 30 + 40 + 12, 84, 3)
+    assert (sheet[:, 72:] == 255).all()
+    assert (sheet[42 + 20 : 42 + 40] < 128).any()
+
+
+@pytest.mark.parametrize(("count", "captions", "columns"), [(0, [], 1), (1, [], 1), (1, ["a"], 0)])
+def test_a_sheet_of_nothing_is_a_wrong_request(count, captions, columns):
+    with pytest.raises(UsageError, match="needs pictures, a caption for each"):
+        contact_sheet([plain(RED)] * count, captions, columns=columns)

@@ -1,0 +1,85 @@
+import json
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewardkit.errors import InputError
+from rewardkit.media.tables import Row, read_table
+
+ROWS = [{"path": "a.png", "prompt": "a cat, sitting"}, {"path": "b.png", "prompt": 'say "hi"\nnow'}]
+CSV = 'path,prompt\na.png,"a cat, sitting"\n\nb.png,"say ""hi""\nnow"\n'
+
+
+def test_one_table_reads_alike_in_every_format(tmp_path):
+    (tmp_path / "t.jsonl").write_text("\n".join(json.dumps(row) for row in ROWS) + "\n\n")
+    (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbf" + CSV.encode())  # as spreadsheets save it
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / "t.PARQUET")
+    for name in ("t.jsonl", "t.csv", "t.PARQUET"):
+        assert [row.values for row in read_table(tmp_path / name)] == ROWS
+
+
+def test_rows_say_where_they_stand(tmp_path):
+    (tmp_path / "t.jsonl").write_text('\n{"a": 1}\n\n{"a": 2}\n')
+    (tmp_path / "t.csv").write_text("a,b\n\n1,2\n")
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"a": 1}]), tmp_path / "t.parquet")
+    where = [
+        row.where
+        for name in ("jsonl", "csv", "parquet")
+        for row in read_table(tmp_path / f"t.{name}")
+    ]
+    assert [place.rpartition("', ")[2] for place in where] == [
+        "line 2",
+        "line 4",
+        "line 3",
+        "row 1",
+    ]
+
+
+def test_nulls_and_empty_cells_are_left_out(tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"path": "a.png", "prompt": null, "n": 0, "s": ""}\n')
+    (tmp_path / "t.csv").write_text("path,prompt\na.png,\n")
+    assert read_table(tmp_path / "t.jsonl")[0].values == {"path": "a.png", "n": 0, "s": ""}
+    assert read_table(tmp_path / "t.csv")[0].values == {"path": "a.png"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("t.jsonl", '{"a": 1}\n{"a": \n', "line 2: not JSON"),
+        ("t.jsonl", '{"a": 1}\n["a"]\n', "line 2: a line is one JSON object"),
+        ("t.jsonl", "\n\n", "has no rows"),
+        ("t.csv", "a,b\n", "has no rows"),
+        ("t.csv", "a,a\n1,2\n", "line 1: a column is named twice"),
+        ("t.csv", "a,b\n1,2\n1,2,3\n", "line 3: 3 cells under 2 columns"),
+        ("t.csv", 'a,b\n1,"2\n', "line 2: not csv"),
+        ("t.parquet", "PAR1 no more", "is not a parquet table"),
+    ],
+)
+def test_a_malformed_table_is_refused_with_its_line(tmp_path, name, text, reason):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=reason):
+        read_table(tmp_path / name)
+
+
+def test_text_is_text_and_whole_numbers_are_their_digits():
+    row = Row("here", {"a": "x", "n": 12, "f": 1.5, "b": True, "l": []})
+    assert [row.text(key) for key in ("a", "n", "missing")] == ["x", "12", None]
+    for key in ("f", "b", "l"):
+        with pytest.raises(InputError, match=f"here: '{key}' is text"):
+            row.text(key)
+    assert row.other_than("f", "b", "l") == {"a": "x", "n": 12}
+
+
+plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+
+
+@given(st.lists(st.dictionaries(st.text(), plain | st.lists(plain)), min_size=1, max_size=5))
+def test_what_json_can_hold_comes_back_but_for_nulls(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("rows") / "t.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [row.values for row in read_table(path)] == [
+        {key: value for key, value in row.items() if value is not None} for row in rows
+    ]
