@@ -120,6 +120,10 @@ class ClipFeatures:
         """Unit embeddings of any texts, float32 `[len(texts), D]`."""
         return self._encoder.encode_text(texts)
 
+    def cosine(self, prompts: Sequence[str | None]) -> torch.Tensor:
+        """The cosine of each picture and its prompt, float32 `[B]`."""
+        return (self.image * self.text([prompt or "" for prompt in prompts])).sum(dim=-1)
+
     @property
     def logit_scale(self) -> float:
         """The encoder's learned temperature."""

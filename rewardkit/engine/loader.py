@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from rewardkit.engine.card import EncoderSpec
-from rewardkit.errors import UsageError
-from rewardkit.models.hub import Located, Weights, load_strict, locate, read_state_dict
+from rewardkit.errors import UsageError, WeightsError
+from rewardkit.models.checkpoint import load_strict, read_state_dict
+from rewardkit.models.hub import Located, Weights, locate
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +82,10 @@ class Loader:
             path = self.file(weights)
             module = build()
             state = read_state_dict(path)
-            load_strict(module, convert(state) if convert else state, str(path))
+            try:
+                load_strict(module, convert(state) if convert else state)
+            except WeightsError as error:
+                raise WeightsError(f"{path} cannot be loaded: {error}") from error
         return module.eval().requires_grad_(False)
 
     def file(self, weights: Weights) -> Path:

@@ -101,6 +101,20 @@ class GroupReward(Reward):
     """
 
 
+class EncodedReward(Reward):
+    """A reward that is a formula on the features of its card's encoder, and nothing more."""
+
+    def __init__(self, card: RewardCard, encoder: Extractor) -> None:
+        self.card = card
+        self.extractor = encoder
+
+    @classmethod
+    def load(cls, card: RewardCard, loader: Loader) -> Self:
+        """With the encoder the card names."""
+        assert card.encoder is not None
+        return cls(card, loader.encoder(card.encoder))
+
+
 class MeasuredReward(Reward, Extractor):
     """A reward without weights: a number measured on each medium by itself, on the CPU."""
 

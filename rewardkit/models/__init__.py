@@ -1,4 +1,4 @@
-"""What is loaded? Files of weights (`hub`): pinned, checked, local or from the hub.
+"""What is loaded? Files of weights: pinned and checked (`hub`), read strictly (`checkpoint`).
 
 May import `rewardkit.errors`, `records` and `media`. Generators and networks that no library has
 get their modules here.

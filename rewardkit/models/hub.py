@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -22,9 +22,6 @@ from rewardkit.errors import InputError, UsageError, WeightsError, describe
 from rewardkit.models.fetch import fetch
 from rewardkit.records.provenance import sha256_file
 from rewardkit.records.storage import write_json
-
-if TYPE_CHECKING:
-    import torch
 
 _GITHUB = "https://raw.githubusercontent.com/{repo}/{revision}/{file}"
 
@@ -118,68 +115,6 @@ def parse_overrides(pairs: tuple[str, ...] | list[str]) -> dict[str, Path]:
             raise UsageError(f"--weights {name}: there is no file {path}")
         overrides[name.casefold()] = Path(path)
     return overrides
-
-
-def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint file, read without running any code in it.
-
-    Accepts safetensors, and torch files holding a state dict, bare or as the `state_dict` entry of
-    a training checkpoint; a `module.` prefix left by data-parallel training is removed.
-
-    Raises:
-        WeightsError: the file is truncated, is neither format, or holds more than plain tensors.
-    """
-    import zipfile
-
-    import torch
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            # mmap leaves the file on disk until a tensor is used; old (non-zip) files cannot.
-            mapped = zipfile.is_zipfile(path)
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # what a reader raises on arbitrary bytes is as arbitrary
-        raise WeightsError(
-            f"{path} cannot be read as weights (it is truncated, of another format, or holds more "
-            f"than plain tensors, which is refused because loading it could run code): "
-            f"{describe(error)[:300]}"
-        ) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise WeightsError(f"{path} holds no state dict: expected a mapping from names to tensors")
-    if state and all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): value for key, value in state.items()}
-    return state
-
-
-def load_strict(module: torch.nn.Module, state: dict[str, torch.Tensor], origin: str) -> None:
-    """Load `state` into `module`, every key and shape matching.
-
-    Raises:
-        WeightsError: listing the missing, unexpected and misshapen keys.
-    """
-    wanted = module.state_dict()
-    problems = {
-        "missing": [key for key in wanted if key not in state],
-        "unexpected": [key for key in state if key not in wanted],
-        "of another shape": [
-            f"{key} {list(state[key].shape)} instead of {list(wanted[key].shape)}"
-            for key in wanted
-            if key in state and state[key].shape != wanted[key].shape
-        ],
-    }
-    if any(problems.values()):
-        told = "; ".join(
-            f"{len(keys)} {what} ({', '.join(keys[:5])}{', …' if len(keys) > 5 else ''})"
-            for what, keys in problems.items()
-            if keys
-        )
-        raise WeightsError(f"{origin} does not fit {type(module).__name__}: {told}")
-    module.load_state_dict(state, strict=True)
 
 
 def _in_folder(weights: Weights) -> Path | None:

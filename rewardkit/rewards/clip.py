@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 from rewardkit.engine.card import EncoderSpec, RewardCard
 from rewardkit.engine.preprocess import CLIP_NORMALIZE, CenterCrop, Resize, Steps, ToFloat
 from rewardkit.engine.registry import register
-from rewardkit.engine.reward import Reward
+from rewardkit.engine.reward import EncodedReward
 from rewardkit.media.batch import Batch
 from rewardkit.models.hub import Weights
 
 if TYPE_CHECKING:
     import torch
 
-    from rewardkit.engine.encoders import ClipEncoder, ClipFeatures
-    from rewardkit.engine.loader import Loader
+    from rewardkit.engine.encoders import ClipFeatures
 
 _OPENAI: Steps = (
     Resize(224, "shortest", "bicubic", "pil"),
@@ -88,19 +87,9 @@ def _card(encoder: EncoderSpec, data: str, *notes: str) -> RewardCard:
     ),
     default="clip.vit-l-14",
 )
-class ClipReward(Reward):
+class ClipReward(EncodedReward):
     """The cosine of the features' image and text embeddings."""
-
-    def __init__(self, card: RewardCard, encoder: ClipEncoder) -> None:
-        self.card = card
-        self.extractor = encoder
-
-    @classmethod
-    def load(cls, card: RewardCard, loader: Loader) -> ClipReward:
-        """With the encoder the card names."""
-        assert card.encoder is not None
-        return cls(card, loader.encoder(card.encoder))
 
     def score(self, batch: Batch, features: ClipFeatures) -> torch.Tensor:
         """`cos(image, prompt)`, float32."""
-        return (features.image * features.text([p or "" for p in batch.prompts])).sum(dim=-1)
+        return features.cosine(batch.prompts)

@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING
 
 from rewardkit.engine.card import RewardCard
 from rewardkit.engine.registry import Entry, register
-from rewardkit.engine.reward import Reward
+from rewardkit.engine.reward import EncodedReward
 from rewardkit.media.batch import Batch
 from rewardkit.rewards.clip import VIT_L_14
 
 if TYPE_CHECKING:
     import torch
 
-    from rewardkit.engine.encoders import ClipEncoder, ClipFeatures
-    from rewardkit.engine.loader import Loader
+    from rewardkit.engine.encoders import ClipFeatures
 
 PAIRS = {
     "quality": ("Good photo.", "Bad photo."),
@@ -92,18 +91,8 @@ def _card(name: str, positive: str, negative: str, *notes: str) -> RewardCard:
     ),
     default="clip-iqa.vit-l-14.quality",
 )
-class ClipIqa(Reward):
+class ClipIqa(EncodedReward):
     """Which of the card's two texts fits."""
-
-    def __init__(self, card: RewardCard, encoder: ClipEncoder) -> None:
-        self.card = card
-        self.extractor = encoder
-
-    @classmethod
-    def load(cls, card: RewardCard, loader: Loader) -> ClipIqa:
-        """With the encoder the card names."""
-        assert card.encoder is not None
-        return cls(card, loader.encoder(card.encoder))
 
     def score(self, batch: Batch, features: ClipFeatures) -> torch.Tensor:
         """`softmax(100 cos(image, texts))` of the first text, float32."""

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 
 from rewardkit.engine.card import RewardCard
 from rewardkit.engine.registry import register
-from rewardkit.engine.reward import Reward
+from rewardkit.engine.reward import EncodedReward
 from rewardkit.media.batch import Batch
 from rewardkit.rewards.clip import VIT_B_32
 
 if TYPE_CHECKING:
     import torch
 
-    from rewardkit.engine.encoders import ClipEncoder, ClipFeatures
-    from rewardkit.engine.loader import Loader
+    from rewardkit.engine.encoders import ClipFeatures
 
 PREFIX = "A photo depicts "
 _SCALE = 2.5
@@ -55,20 +54,10 @@ _COMMIT = "1036465276513621f77f1c2208d742e4a430781f"
         ),
     )
 )
-class ClipScore(Reward):
+class ClipScore(EncodedReward):
     """The stretched cosine of a picture and a prompt with the words before it."""
-
-    def __init__(self, card: RewardCard, encoder: ClipEncoder) -> None:
-        self.card = card
-        self.extractor = encoder
-
-    @classmethod
-    def load(cls, card: RewardCard, loader: Loader) -> ClipScore:
-        """With the encoder the card names."""
-        assert card.encoder is not None
-        return cls(card, loader.encoder(card.encoder))
 
     def score(self, batch: Batch, features: ClipFeatures) -> torch.Tensor:
         """`2.5 max(cos(image, prefixed prompt), 0)`, float32."""
-        text = features.text([PREFIX + (prompt or "") for prompt in batch.prompts])
-        return _SCALE * (features.image * text).sum(dim=-1).clamp(min=0)
+        captions = [PREFIX + (prompt or "") for prompt in batch.prompts]
+        return _SCALE * features.cosine(captions).clamp(min=0)

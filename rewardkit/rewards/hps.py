@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 from rewardkit.engine.card import EncoderSpec, Published, RewardCard
 from rewardkit.engine.preprocess import CLIP_NORMALIZE, Pad, Resize, Steps, ToFloat
 from rewardkit.engine.registry import register
-from rewardkit.engine.reward import Reward
+from rewardkit.engine.reward import EncodedReward
 from rewardkit.media.batch import Batch
 from rewardkit.models.hub import Weights
 
 if TYPE_CHECKING:
     import torch
 
-    from rewardkit.engine.encoders import ClipEncoder, ClipFeatures
-    from rewardkit.engine.loader import Loader
+    from rewardkit.engine.encoders import ClipFeatures
 
 _UPSTREAM = "https://github.com/tgxs002/HPSv2"
 _COMMIT = "866735ecaae999fa714bd9edfa05aa2672669ee3"
@@ -133,19 +132,9 @@ _CAT = _demo("cat with horn", 0.288, 30)
     ),
     default="hps.v2.1",
 )
-class HpsReward(Reward):
+class HpsReward(EncodedReward):
     """The cosine of the features' image and text embeddings."""
-
-    def __init__(self, card: RewardCard, encoder: ClipEncoder) -> None:
-        self.card = card
-        self.extractor = encoder
-
-    @classmethod
-    def load(cls, card: RewardCard, loader: Loader) -> HpsReward:
-        """With the encoder the card names."""
-        assert card.encoder is not None
-        return cls(card, loader.encoder(card.encoder))
 
     def score(self, batch: Batch, features: ClipFeatures) -> torch.Tensor:
         """`cos(image, prompt)`, float32."""
-        return (features.image * features.text([p or "" for p in batch.prompts])).sum(dim=-1)
+        return features.cosine(batch.prompts)

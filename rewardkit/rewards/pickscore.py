@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 from rewardkit.engine.card import EncoderSpec, RewardCard
 from rewardkit.engine.preprocess import CLIP_NORMALIZE, CenterCrop, Resize, ToFloat
 from rewardkit.engine.registry import register
-from rewardkit.engine.reward import Reward
+from rewardkit.engine.reward import EncodedReward
 from rewardkit.media.batch import Batch
 from rewardkit.models.hub import Weights
 
 if TYPE_CHECKING:
     import torch
 
-    from rewardkit.engine.encoders import ClipEncoder, ClipFeatures
-    from rewardkit.engine.loader import Loader
+    from rewardkit.engine.encoders import ClipFeatures
 
 _COMMIT = "f79607ff68609c1e6dfa78cba38afeea4c248df1"
 
@@ -68,20 +67,9 @@ V1 = EncoderSpec(
         ),
     )
 )
-class PickScore(Reward):
+class PickScore(EncodedReward):
     """The logit scale times the cosine of the features' image and text embeddings."""
-
-    def __init__(self, card: RewardCard, encoder: ClipEncoder) -> None:
-        self.card = card
-        self.extractor = encoder
-
-    @classmethod
-    def load(cls, card: RewardCard, loader: Loader) -> PickScore:
-        """With the encoder the card names."""
-        assert card.encoder is not None
-        return cls(card, loader.encoder(card.encoder))
 
     def score(self, batch: Batch, features: ClipFeatures) -> torch.Tensor:
         """`exp(t) * cos(image, prompt)` with t the learned log temperature, float32."""
-        text = features.text([prompt or "" for prompt in batch.prompts])
-        return features.logit_scale * (features.image * text).sum(dim=-1)
+        return features.logit_scale * features.cosine(batch.prompts)

@@ -11,6 +11,7 @@ from pictures import picture, pil, twelve
 import rewardkit
 from rewardkit.engine.folder import Progress, score_folder
 from rewardkit.engine.loader import Loader
+from rewardkit.engine.registry import entry
 from rewardkit.errors import InputError, UsageError
 from rewardkit.records.rows import read_rows
 
@@ -71,7 +72,7 @@ def test_prompts_reach_the_reward(photos, tiny, tmp_path):
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("\n".join(map(json.dumps, lines)))
     report = score_folder(photos, "clip.vit-b-32", prompts=prompts)
-    clip = Loader("cpu").encoder(rewardkit.list_rewards("image")[1].encoder)
+    clip = Loader("cpu").encoder(entry("clip.vit-b-32").card.encoder)
     for row in report.rows:
         assert row.prompt == f"number {int(row.id[-2:])}"
         pixels = clip.prepare(rewardkit.Batch.of([row.path]).media[0])

@@ -1,0 +1,73 @@
+"""State dicts: read from a file without running anything in it, loaded with nothing left over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rewardkit.errors import WeightsError, describe
+
+if TYPE_CHECKING:
+    import torch
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint file, read without running any code in it.
+
+    Accepts safetensors, and torch files holding a state dict, bare or as the `state_dict` entry of
+    a training checkpoint; a `module.` prefix left by data-parallel training is removed.
+
+    Raises:
+        WeightsError: the file is truncated, is neither format, or holds more than plain tensors.
+    """
+    import zipfile
+
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = load_file(path)
+        else:
+            # mmap leaves the file on disk until a tensor is used; old (non-zip) files cannot.
+            mapped = zipfile.is_zipfile(path)
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:  # what a reader raises on arbitrary bytes is as arbitrary
+        raise WeightsError(
+            f"{path} cannot be read as weights (it is truncated, of another format, or holds more "
+            f"than plain tensors, which is refused because loading it could run code): "
+            f"{describe(error)[:300]}"
+        ) from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise WeightsError(f"{path} holds no state dict: expected a mapping from names to tensors")
+    if state and all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+    return state
+
+
+def load_strict(module: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Load `state` into `module`, every key and shape matching.
+
+    Raises:
+        WeightsError: listing the missing, unexpected and misshapen keys.
+    """
+    wanted = module.state_dict()
+    problems = {
+        "missing": [key for key in wanted if key not in state],
+        "unexpected": [key for key in state if key not in wanted],
+        "of another shape": [
+            f"{key} {list(state[key].shape)} instead of {list(wanted[key].shape)}"
+            for key in wanted
+            if key in state and state[key].shape != wanted[key].shape
+        ],
+    }
+    if any(problems.values()):
+        told = "; ".join(
+            f"{len(keys)} {what} ({', '.join(keys[:5])}{', …' if len(keys) > 5 else ''})"
+            for what, keys in problems.items()
+            if keys
+        )
+        raise WeightsError(f"it does not fit {type(module).__name__}: {told}")
+    module.load_state_dict(state, strict=True)
