@@ -3,8 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+ORACLE := .oracle/hpsv2
+UPSTREAM := .oracle/upstream
 
-.PHONY: help demo test check docs perf test-data clean
+.PHONY: help demo test check docs perf perf-hps test-data oracle-hpsv2 oracle-upstream clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -36,8 +38,38 @@ docs: $(VENV)/installed  ## Write docs/cli.md and the README's table from the co
 perf: $(VENV)/installed  ## Speed as ratios, side by side in one run.
 	$(BIN)/python tests/perf/scoring.py
 
+perf-hps: $(ORACLE)/installed  ## Our hps.v2.1 beside the package hpsv2, on the same checkpoint.
+	PYTHONPATH=.:tests $(ORACLE)/bin/python -W ignore tests/perf/hps.py
+
 test-data: $(VENV)/installed  ## Tests on real files: make test-data REWARDKIT_TEST_DATA=folder
 	$(BIN)/python -m pytest -m data
 
+# Upstream's scorers, each run by its own code, write the numbers that tests/golden holds. Their
+# pins would downgrade the tests' environment, so they have environments of their own.
+$(ORACLE)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(ORACLE)
+	grep -vE '^(pytest|protobuf)==' constraints.txt > $(ORACLE)/constraints.txt
+	$(ORACLE)/bin/python -m pip install -c $(ORACLE)/constraints.txt -e '.[hpsv2]'
+	@# The wheel of hpsv2 lacks its vocabulary; open_clip ships the same file.
+	$(ORACLE)/bin/python -c "from importlib.util import find_spec; from pathlib import Path; from shutil import copy; f = 'bpe_simple_vocab_16e6.txt.gz'; home = lambda m: Path(find_spec(m).origin).parent; copy(home('open_clip') / f, home('hpsv2') / 'src/open_clip' / f)"
+	touch $@
+
+oracle-hpsv2: $(ORACLE)/installed  ## Goldens of hps.* by the package hpsv2.
+	PYTHONPATH=.:tests $(ORACLE)/bin/python -W ignore tests/oracle/hps.py
+
+$(UPSTREAM)/installed: constraints.txt
+	$(PYTHON) -m venv $(UPSTREAM)
+	grep -E '^(torch|torchvision|nvidia|cuda|numpy|pillow|pydantic)' constraints.txt > $(UPSTREAM)/constraints.txt
+	$(UPSTREAM)/bin/python -m pip install -c $(UPSTREAM)/constraints.txt torchvision transformers==4.49.0 timm fairscale ftfy regex pydantic scikit-learn torchmetrics==1.9.0 piq==0.8.0
+	touch $@
+
+oracle-upstream: $(UPSTREAM)/installed  ## Goldens of the other networks; CLONES=folder of the repositories.
+	@test -d "$(CLONES)/CLIP" || { echo "CLONES names a folder with clones of openai/CLIP, jmhessel/clipscore, LAION-AI/aesthetic-predictor, christophschuhmann/improved-aesthetic-predictor, yuvalkirstain/PickScore and THUDM/ImageReward" >&2; exit 2; }
+	PYTHONPATH=.:tests $(UPSTREAM)/bin/python -W ignore tests/oracle/clipscore.py $(CLONES)/clipscore $(CLONES)/CLIP
+	PYTHONPATH=.:tests $(UPSTREAM)/bin/python -W ignore tests/oracle/laion_aesthetic.py $(CLONES)/aesthetic-predictor $(CLONES)/improved-aesthetic-predictor $(CLONES)/CLIP
+	PYTHONPATH=.:tests $(UPSTREAM)/bin/python -W ignore tests/oracle/pickscore.py $(CLONES)/PickScore $(CLONES)/CLIP
+	PYTHONPATH=.:tests $(UPSTREAM)/bin/python -W ignore tests/oracle/clip_iqa.py $(CLONES)/CLIP
+	PYTHONPATH=.:tests $(UPSTREAM)/bin/python -W ignore tests/oracle/imagereward.py $(CLONES)/ImageReward
+
 clean:  ## Remove the environment and what demo and tests wrote.
-	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .oracle demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -31,7 +31,7 @@ from rewardkit.media.images import MAX_PIXELS, read_image
 from rewardkit.media.prompts import attach
 from rewardkit.media.sources import Item, find
 from rewardkit.records.provenance import now, sha256_file, versions
-from rewardkit.records.rows import Row, storable
+from rewardkit.records.rows import Row, check_format, storable
 from rewardkit.records.scorefile import ScoreFile
 
 _log = logging.getLogger("rewardkit")
@@ -123,6 +123,8 @@ def score_folder(
     """
     if batch_size < 1 or (workers is not None and workers < 1):
         raise UsageError(f"batch size and workers are at least 1; given {batch_size}, {workers}")
+    if output is not None:
+        check_format(Path(output))
     spec = parse(rewards, resolve)
     cards = _cards(spec)
     many = [inputs] if isinstance(inputs, str | PathLike) else inputs
@@ -144,7 +146,7 @@ def score_folder(
     ]
     _check_needs(cards, items)
 
-    loader = Loader(device, dtype, {name: Path(path) for name, path in (weights or {}).items()})
+    loader = Loader(device, dtype, weights)
     scorer = Scorer.load(spec, loader)
     made_by = _made_by(scorer, loader, reader)
     with ScoreFile.open(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from rewardkit.engine.card import EncoderSpec
-from rewardkit.errors import UsageError, WeightsError
+from rewardkit.engine.card import EncoderSpec, RewardCard
+from rewardkit.errors import UsageError, WeightsError, unknown
 from rewardkit.models.checkpoint import load_strict, read_state_dict
 from rewardkit.models.hub import Located, Weights, locate
 
@@ -38,7 +38,7 @@ class Loader:
         self,
         device: str = "auto",
         dtype: str = "float32",
-        weights: Mapping[str, Path] | None = None,
+        weights: Mapping[str, str | Path] | None = None,
         *,
         tiny: bool = False,
     ) -> None:
@@ -50,7 +50,7 @@ class Loader:
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.tiny = tiny
         self.located: dict[str, Located] = {}
-        self._overrides = dict(weights or {})
+        self.overrides = {name.casefold(): Path(path) for name, path in (weights or {}).items()}
         self._encoders: dict[EncoderSpec, ClipEncoder] = {}
 
     def encoder(self, spec: EncoderSpec) -> ClipEncoder:
@@ -94,9 +94,21 @@ class Loader:
         Raises:
             WeightsError: the file is not there, or not the recorded one.
         """
-        located = locate(weights, self._overrides)
+        located = locate(weights, self.overrides)
         self.located[weights.name] = located
         return located.path
+
+
+def check_overrides(names: Iterable[str], cards: Sequence[RewardCard]) -> None:
+    """Refuse a local file for weights that none of `cards` loads: it would be left unread.
+
+    Raises:
+        UsageError: with the nearest names.
+    """
+    known = {weights.name for card in cards for weights in card.all_weights}
+    for name in names:
+        if name not in known:
+            raise unknown("name of weights", name, known, "rewardkit show tells them per reward")
 
 
 def pick_device(name: str) -> torch.device:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rewardkit.engine.card import RewardCard
-from rewardkit.engine.loader import Loader
+from rewardkit.engine.loader import Loader, check_overrides
 from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.reward import (
     Extractor,
@@ -61,6 +61,7 @@ class Scorer:
     def load(cls, spec: RewardSpec, loader: Loader) -> Scorer:
         """A scorer whose rewards share what `loader` loads."""
         entries = [entry(name) for name in spec.names]
+        check_overrides(loader.overrides, [e.card for e in entries])
         return cls(spec, {e.card.name: e.cls.load(e.card, loader) for e in entries})
 
     def __call__(
@@ -240,5 +241,4 @@ def scorer(
     weights: Mapping[str, str | Path] | None = None,
 ) -> Scorer:
     """A scorer of a reward spec such as "hps+clip"; arguments and errors as for `create`."""
-    files = {source.casefold(): Path(path) for source, path in (weights or {}).items()}
-    return Scorer.load(parse(spec, resolve), Loader(device, dtype, files))
+    return Scorer.load(parse(spec, resolve), Loader(device, dtype, weights))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from rewardkit.engine.card import Published, RewardCard
-from rewardkit.engine.loader import Loader, pick_device
+from rewardkit.engine.loader import Loader, check_overrides, pick_device
 from rewardkit.engine.registry import entry
 from rewardkit.engine.reward import Reward
 from rewardkit.errors import RewardKitError, UsageError, describe
@@ -86,6 +86,7 @@ def verify(
     Raises:
         UsageError: there is no such device or folder.
     """
+    check_overrides(weights or {}, cards)
     known = _by_checksum(test_data, cards) if test_data is not None else {}
     checks: list[Check] = []
     located: dict[str, Located] = {}

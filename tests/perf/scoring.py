@@ -20,12 +20,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import rewardkit
-from rewardkit.rewards.clip import VIT_B_32, ClipReward
+from rewardkit.rewards.clip import VIT_B_32, VIT_L_14
+from rewardkit.rewards.laion_aesthetic import head_v2
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from pictures import picture, pil
 
-NAME, TWIN = "clip.vit-b-32", "clip-twin"
 PICTURES, BATCH, ROUNDS = 256, 32, 3
 
 
@@ -46,7 +46,7 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def score(photos: Path, spec: str, weights: Path) -> float:
+def score(photos: Sequence[Path], spec: str, weights: dict[str, Path]) -> float:
     """Seconds of folder scoring once everything is loaded: decode, score, write the table."""
     loaded: list[float] = []
     with tempfile.TemporaryDirectory() as out:
@@ -55,7 +55,7 @@ def score(photos: Path, spec: str, weights: Path) -> float:
             spec,
             prompt="a photo",
             output=Path(out, "scores.parquet"),
-            weights={NAME: weights},
+            weights=weights,
             batch_size=BATCH,
             device="cpu",
             on_progress=lambda _: loaded.append(time.perf_counter()),
@@ -80,32 +80,60 @@ def bare(model: torch.nn.Module, photos: Sequence[Path]) -> float:
     return seconds(read) + seconds(forward)
 
 
+def random_weights(folder: Path, name: str, network: torch.nn.Module) -> torch.nn.Module:
+    """Write a network's weights where `REWARDKIT_WEIGHTS` would look for them."""
+    state = {key: value.contiguous() for key, value in network.state_dict().items()}
+    save_file(state, folder / f"{name}.safetensors")
+    return network.eval()
+
+
 def main() -> None:
     """Prints a line per comparison."""
+    torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as name:
-        photos = Path(name, "photos")
-        photos.mkdir()
-        paths = [photos / f"{i:03d}.jpg" for i in range(PICTURES)]
-        for seed, path in enumerate(paths):
+        folder = Path(name)
+        photos = [folder / f"{i:03d}.jpg" for i in range(PICTURES)]
+        for seed, path in enumerate(photos):
             pil(picture(seed, 512, 512)).save(path, quality=90)
-        torch.manual_seed(0)
-        model = open_clip.CLIP(**open_clip.get_model_config(VIT_B_32.architecture)).eval()
-        weights = Path(name, "random.safetensors")
-        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, weights)
-        card = next(card for card in rewardkit.list_rewards() if card.name == NAME)
-        rewardkit.register(card.model_copy(update={"name": TWIN}))(ClipReward)
+        networks = {
+            spec.weights.name: random_weights(
+                folder,
+                spec.weights.name,
+                open_clip.CLIP(**open_clip.get_model_config(spec.architecture)),
+            )
+            for spec in (VIT_B_32, VIT_L_14)
+        }
+        random_weights(folder, "laion-aesthetic.v2", head_v2(768))
+        weights = {path.stem: path for path in folder.glob("*.safetensors")}
+        threads = torch.get_num_threads()
 
-        ours, base, ratio = paired(lambda: score(photos, NAME, weights), lambda: bare(model, paths))
+        small = "clip.vit-b-32"
+        ours, base, ratio = paired(
+            lambda: score(photos, small, weights), lambda: bare(networks[small], photos)
+        )
         print(
-            f"{PICTURES} JPEGs 512x512, {NAME}, CPU, {torch.get_num_threads()} threads, "
-            f"median of {ROUNDS}\n"
-            f"  score_folder {ours:.2f} s, bare decode + preprocess + forwards {base:.2f} s: "
-            f"{ratio:.2f} x"
+            f"{PICTURES} JPEGs 512x512, CPU, {threads} threads, median of {ROUNDS}\n"
+            f"  {small}: score_folder {ours:.2f} s, bare decode + preprocess + forwards "
+            f"{base:.2f} s: {ratio:.2f} x",
+            flush=True,
         )
-        both, single, ratio = paired(
-            lambda: score(photos, f"{NAME}+{TWIN}", weights), lambda: score(photos, NAME, weights)
-        )
-        print(f"  two rewards on one encoder {both:.2f} s, one {single:.2f} s: {ratio:.2f} x")
+        for one, added, count in [
+            (small, "clipscore.vit-b-32", PICTURES),
+            ("clip.vit-l-14", "laion-aesthetic.v2", PICTURES // 8),
+        ]:
+            some = photos[:count]
+            compare(f"{one}+{added}", one, some, weights)
+
+
+def compare(both: str, one: str, photos: Sequence[Path], weights: dict[str, Path]) -> None:
+    """Two rewards on one encoder beside the one."""
+    two, single, ratio = paired(
+        lambda: score(photos, both, weights), lambda: score(photos, one, weights)
+    )
+    print(
+        f"  {len(photos)} pictures: {both} {two:.2f} s, {one} {single:.2f} s: {ratio:.2f} x",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

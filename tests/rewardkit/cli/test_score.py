@@ -69,6 +69,10 @@ def test_a_failure_is_a_row_a_count_and_exit_code_1(photos, tmp_path):
         (["score", "."], "Missing option '-r'"),
         (["scor"], "Did you mean 'score'"),
         (["score", ".", "-r", "contrast", "--weights", "x"], "takes NAME=PATH"),
+        (
+            ["score", ".", "-r", "contrast+clip", "--prompt", "x", "--weights", "clip=0.png"],
+            "unknown name of weights 'clip'",
+        ),
         (["score", ".", "-r", "contrast", "--fps", "8"], "these are pictures"),
     ],
 )
