@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 # (height, width): square, landscape, portrait, thin, smaller and larger than any encoder's input.
-SHAPES = [
+SHAPES = (
     (224, 224),
     (512, 512),
     (480, 640),
@@ -20,7 +20,7 @@ SHAPES = [
     (378, 378),
     (299, 300),
     (777, 333),
-]
+)
 PROMPTS = [
     "a red cube on a blue sphere",
     "A photo of a cat, 4k, highly detailed!!",

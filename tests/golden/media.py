@@ -12,24 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from pictures import SHAPES as SIZES
 
 from rewardkit.media.batch import Clip, Medium
 
-# Height, width. Square, wide, tall, thin, odd, tiny, and one pixel off the sizes networks take.
-SIZES = (
-    (224, 224),
-    (512, 512),
-    (480, 640),
-    (640, 480),
-    (200, 1000),
-    (1000, 200),
-    (100, 224),
-    (224, 225),
-    (37, 53),
-    (378, 378),
-    (299, 300),
-    (777, 333),
-)
+__all__ = ["SIZES", "clip", "picture", "render"]
 
 
 def render(recipe: Mapping[str, Any]) -> Medium:
