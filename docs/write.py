@@ -21,7 +21,9 @@ MARKS = ("<!-- rewards: written by make docs -->", "<!-- end of rewards -->")
 
 def commands() -> str:
     """Every command's --help as one page."""
-    context = click.Context(main, info_name="rewardkit", terminal_width=100)
+    context = click.Context(
+        main, info_name="rewardkit", terminal_width=100, help_option_names=["-h", "--help"]
+    )
     parts = ["# The command line", "Written by `make docs` from `--help`.", _help(main, context)]
     for name in main.list_commands(context):
         command = main.get_command(context, name)

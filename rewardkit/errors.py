@@ -64,4 +64,5 @@ def unknown(kind: str, name: str, known: Iterable[str], see: str) -> UsageError:
     names = sorted(known)
     near = difflib.get_close_matches(name.casefold(), names, n=3, cutoff=0.6)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    return UsageError(f"unknown {kind} {name!r}.{hint} {len(names)} are known: {see}")
+    told = f"Known: {', '.join(names)}" if 0 < len(names) <= 8 else f"See: {see}"
+    return UsageError(f"unknown {kind} {name!r}.{hint} {told}")

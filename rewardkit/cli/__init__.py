@@ -59,7 +59,7 @@ class _Group(click.Group):
             click.echo(f"Error: {error}", err=True)
             ctx.exit(2 if isinstance(error, UsageError) else 1)
         except KeyboardInterrupt:
-            click.echo("\nStopped.", err=True)
+            click.echo("\nStopped. With -o, the same command goes on where it was.", err=True)
             ctx.exit(130)
 
 

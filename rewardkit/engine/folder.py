@@ -125,8 +125,14 @@ def score_folder(
         raise UsageError(f"batch size and workers are at least 1; given {batch_size}, {workers}")
     if output is not None:
         check_format(Path(output))
+        if Path(output).is_dir():
+            raise UsageError(f"{output} is a folder; the output is a file in it, or beside it")
     spec = parse(rewards, resolve)
     cards = _cards(spec)
+    if not spec.has_total and any(
+        t.weight is not None or t.threshold is not None for t in spec.terms
+    ):
+        _log.warning(f"no column total: in {spec} not every term has a weight or a threshold")
     many = [inputs] if isinstance(inputs, str | PathLike) else inputs
     kind = _kind(cards, kind)
     found = find([str(path) for path in many], kind, stdin=stdin)

@@ -115,6 +115,8 @@ def resolve(name: str) -> str:
     if ":" in name:
         load_attribute(name)
         return name
+    if name.endswith(".py"):
+        raise UsageError(f"a function as a reward is written FILE.py:NAME, such as {name}:score")
     _discover()
     folded = name.casefold()
     folded = _defaults.get(folded, folded)
@@ -177,5 +179,6 @@ def _function_card(name: str, function: Callable[..., Any]) -> RewardCard:
         summary=summary[0],
         inputs=("image", "video"),
         unit="the function's own",
+        licence_code="the function's own",
         range=(None, None),
     )

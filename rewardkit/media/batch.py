@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from rewardkit.errors import InputError, UsageError
+from rewardkit.errors import InputError, ScoringError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -71,11 +71,21 @@ class Batch:
         prompts: str | Sequence[str | None] | None = None,
         meta: Sequence[Mapping[str, Any]] | None = None,
     ) -> Batch:
-        """A batch of anything `to_medium` accepts; one prompt string serves every sample."""
+        """A batch of anything `to_medium` accepts; one prompt string serves every sample.
+
+        Raises:
+            ScoringError: naming the first medium that cannot be opened, and why.
+        """
         if isinstance(prompts, str) or prompts is None:
             prompts = [prompts] * len(media)
+        opened = []
+        for index, medium in enumerate(media):
+            try:
+                opened.append(to_medium(medium))
+            except InputError as error:
+                raise ScoringError(index, error) from error
         return cls(
-            [to_medium(medium) for medium in media],
+            opened,
             list(prompts),
             list(meta) if meta is not None else [{}] * len(media),
         )

@@ -36,7 +36,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         raise WeightsError(
             f"{path} cannot be read as weights (it is truncated, of another format, or holds more "
             f"than plain tensors, which is refused because loading it could run code): "
-            f"{describe(error)[:300]}"
+            f"{describe(error).split('. ')[0][:200]}"  # torch goes on to recommend loading it
         ) from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]

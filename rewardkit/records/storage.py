@@ -92,7 +92,7 @@ class Journal:
     """An append-only file of JSON lines: a header, then one line per committed batch of rows.
 
     A batch is there whole or not at all, and once `append` has returned, killing the process loses
-    nothing. A journal has one writer at a time; two processes take two files.
+    nothing. A journal has one writer at a time; a second one is refused.
 
     Attributes:
         rows: the rows that were in the file when it was opened.
@@ -108,7 +108,8 @@ class Journal:
         """The journal at `path`, created, or continued where its header is the given one.
 
         Raises:
-            InputError: the file is no journal, is damaged, or was started with another header.
+            InputError: the file is no journal, is damaged, was started with another header, or is
+                being written by another process.
         """
         path = Path(path)
         if not path.exists() or path.stat().st_size == 0:
@@ -116,22 +117,27 @@ class Journal:
             # somebody else's file.
             with atomic_write(path) as temporary:
                 temporary.write_bytes(_dump(header))
-        found, rows, length = _parse(path)
-        # Through JSON first: a tuple was stored as a list, and is no difference.
-        difference = first_difference(found, json.loads(_dump(header)))
-        if difference is not None:
-            key, before, after = difference
-            raise InputError(
-                f"{path} was started with {key} = {before}, not {after}. Repeat the first "
-                "request to continue it, or delete the file to start afresh."
-            )
         try:
             file = path.open("ab")
         except OSError as error:
             raise InputError(
                 f"cannot write {path}: {error.strerror}. Name another file."
             ) from error
-        file.truncate(length)  # the torn line of a writer that was killed
+        try:
+            _lock(file, path)
+            found, rows, length = _parse(path)
+            # Through JSON first: a tuple was stored as a list, and is no difference.
+            difference = first_difference(found, json.loads(_dump(header)))
+            if difference is not None:
+                key, before, after = difference
+                raise InputError(
+                    f"{path} was started with {key} = {before}, not {after}. Repeat the first "
+                    "request to continue it, or delete the file to start afresh."
+                )
+            file.truncate(length)  # the torn line of a writer that was killed
+        except BaseException:
+            file.close()
+            raise
         return cls(file, rows)
 
     @staticmethod
@@ -178,6 +184,26 @@ class Journal:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._synced = time.monotonic()
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Keeps other processes from writing the journal for as long as it is open.
+
+    Raises:
+        InputError: another process is writing it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows: one writer at a time is then the user's care
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(
+            f"{path} is being written by another process. Wait for it, or name another file."
+        ) from error
+    except OSError:  # some file systems of clusters have no locks
+        return
 
 
 def _dump(value: Any, indent: int | None = None) -> bytes:

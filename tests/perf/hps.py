@@ -54,7 +54,7 @@ def main() -> None:
     print(
         f"{PICTURES} pictures 512x512, one prompt, CPU, {torch.get_num_threads()} threads, "
         f"median of {ROUNDS}; upstream / ours\n"
-        f"  hps.v2.1 {mine:.1f} s; reading the checkpoint again takes upstream {reload:.1f} s a call\n"
+        f"  hps.v2.1 {mine:.1f} s; upstream reads the checkpoint again each call: {reload:.1f} s\n"
         f"  hpsv2, one call for all {once:.1f} s: {once / mine:.2f} x, "
         f"without the reload {(once - reload) / mine:.2f} x\n"
         f"  hpsv2, a call per picture {singly:.1f} s: {singly / mine:.2f} x, "

@@ -252,8 +252,9 @@ class MeasuredLevel(MeasuredReward):
     ],
 )
 def test_what_is_no_picture_is_told_what_is(given, what):
-    with pytest.raises(InputError, match=what):
-        MeasuredLevel(card("level"))([given])
+    with pytest.raises(ScoringError, match=what) as caught:
+        MeasuredLevel(card("level"))([*flat(1), given])
+    assert caught.value.index == 1 and isinstance(caught.value.cause, InputError)
 
 
 def test_a_batch_holds_one_of_each_per_sample():

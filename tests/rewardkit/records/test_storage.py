@@ -238,3 +238,13 @@ def test_a_killed_writer_loses_no_batch_that_append_returned_from(tmp_path):
         assert [(row["batch"], row["row"]) for row in rows] == [
             (batch, row) for batch in range(batches) for row in range(3)
         ]
+
+
+def test_a_second_writer_is_refused(tmp_path):
+    with (
+        Journal.open(tmp_path / "j", {"a": 1}) as journal,
+        pytest.raises(InputError, match="being written by another process"),
+    ):
+        Journal.open(tmp_path / "j", {"a": 1})
+    journal.close()
+    Journal.open(tmp_path / "j", {"a": 1}).close()
