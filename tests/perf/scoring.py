@@ -20,6 +20,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import rewardkit
+from rewardkit.engine.registry import entry
 from rewardkit.rewards.clip import VIT_B_32, VIT_L_14
 from rewardkit.rewards.laion_aesthetic import head_v2
 
@@ -49,13 +50,14 @@ def seconds(work: Callable[[], object]) -> float:
 def score(photos: Sequence[Path], spec: str, weights: dict[str, Path]) -> float:
     """Seconds of folder scoring once everything is loaded: decode, score, write the table."""
     loaded: list[float] = []
+    needed = {w.name for one in spec.split("+") for w in entry(one).card.all_weights}
     with tempfile.TemporaryDirectory() as out:
         rewardkit.score_folder(
             photos,
             spec,
             prompt="a photo",
             output=Path(out, "scores.parquet"),
-            weights=weights,
+            weights={name: weights[name] for name in needed},
             batch_size=BATCH,
             device="cpu",
             on_progress=lambda _: loaded.append(time.perf_counter()),
