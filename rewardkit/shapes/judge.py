@@ -1,0 +1,62 @@
+"""Does a picture show what its prompt asks for? Strictly, or by parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rewardkit.shapes.detect import Found
+from rewardkit.shapes.prompts import Asked, lies
+
+
+def correct(asked: Asked, found: Sequence[Found]) -> bool:
+    """Whether exactly the asked things are there, each of its colour, lying as asked."""
+    return len(found) == len(asked.things) and graded(asked, found) == 1.0
+
+
+def graded(asked: Asked, found: Sequence[Found]) -> float:
+    """Partial credit in [0, 1]; 1 exactly where `correct`.
+
+        credit = sum over asked things of (1 right shape and colour | 1/2 right shape | 0)
+        graded = credit / max(number asked, number found) * (1 lies as asked | 1/2 not)
+
+    A thing of a wrong or of no shape earns nothing and, being found, costs: where it earned
+    something, training on this score would breed hybrids of two shapes.
+    """
+    credit = sum(
+        _credit([c for s, c in asked.things if s == shape], [f for f in found if f.shape == shape])
+        for shape in {shape for shape, _ in asked.things}
+    )
+    share = credit / max(len(asked.things), len(found))
+    return share if asked.relation is None or _related(asked, found) else share / 2
+
+
+def _credit(colours: list[str | None], found: list[Found]) -> float:
+    """Of asked things and found ones of one shape: each found thing serves one asked thing."""
+    left = [one.colour for one in found]
+    named = [colour for colour in colours if colour is not None]
+    right = 0
+    for colour in named:
+        if colour in left:
+            left.remove(colour)
+            right += 1
+    # What asks for no colour takes any; what asks for one that is not there gets half.
+    anything = min(len(colours) - len(named), len(left))
+    wrong = min(len(named) - right, len(left) - anything)
+    return right + anything + wrong / 2
+
+
+def _related(asked: Asked, found: Sequence[Found]) -> bool:
+    assert asked.relation is not None
+    first, second = (_meant(*thing, found) for thing in asked.things)
+    return any(
+        lies(asked.relation, (one.centre[0] - other.centre[0], one.centre[1] - other.centre[1]))
+        for one in first
+        for other in second
+        if one is not other
+    )
+
+
+def _meant(shape: str, colour: str | None, found: Sequence[Found]) -> list[Found]:
+    """The things that an asked one can be: those of its colour too, where there are any."""
+    of_shape = [one for one in found if one.shape == shape]
+    return [one for one in of_shape if colour in (None, one.colour)] or of_shape

@@ -1,0 +1,213 @@
+"""What can be asked for: GenEval's six tasks in the words of this world.
+
+    prompt := thing | thing "and" thing | thing relation thing | number plural
+    thing  := "a" [colour] shape
+
+A *combination* is what a prompt asks for, however it is said: "a ring left of a cross" and "a cross
+right of a ring" are one. A third of each task's combinations is held out: no training in this
+package, of a model or by a reward, ever sees one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations, permutations, product
+from math import ceil
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from rewardkit.errors import InputError
+from rewardkit.records.storage import atomic_write
+from rewardkit.shapes.world import COLOURS, SHAPES, Thing, places
+
+Split = Literal["train", "held-out"]
+TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
+LISTS = Path(__file__).with_name("lists")
+# Lines of each task in a list.
+PER_TASK: dict[Split, int] = {"train": 32, "held-out": 16}
+NUMBERS = {"two": 2, "three": 3, "four": 4}
+_PLURALS = {shape: "crosses" if shape == "cross" else shape + "s" for shape in SHAPES}
+_SINGULARS = {plural: shape for shape, plural in _PLURALS.items()}
+# How far the first thing is from the second along (x, y), in the direction the words say.
+RELATIONS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
+_OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
+
+_THING = rf"a (?:({'|'.join(COLOURS)}) )?({'|'.join(SHAPES)})"
+_GRAMMAR = re.compile(
+    rf"(?:{_THING}(?: (and|{'|'.join(RELATIONS)}) {_THING})?"
+    rf"|({'|'.join(NUMBERS)}) ({'|'.join(_SINGULARS)}))"
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a prompt asks for: exactly these things.
+
+    Attributes:
+        task: GenEval's name of the kind of prompt.
+        things: shape and colour of each; colour None is any.
+        relation: how the first thing lies to the second, one of RELATIONS.
+    """
+
+    task: str
+    things: tuple[tuple[str, str | None], ...]
+    relation: str | None = None
+
+    @property
+    def prompt(self) -> str:
+        """The sentence."""
+        if self.task == "counting":
+            number = next(word for word, n in NUMBERS.items() if n == len(self.things))
+            return f"{number} {_PLURALS[self.things[0][0]]}"
+        said = [f"a {colour} {shape}" if colour else f"a {shape}" for shape, colour in self.things]
+        return f" {self.relation or 'and'} ".join(said)
+
+    @property
+    def combination(self) -> str:
+        """The same for every way of saying the same thing."""
+        first, second = self.things[0], self.things[-1]
+        if self.relation in ("right of", "below"):
+            return Asked(self.task, (second, first), _OPPOSITE[self.relation]).prompt
+        if self.relation is None:
+            return Asked(self.task, tuple(sorted(self.things, key=str))).prompt
+        return self.prompt
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The line of GenEval's `evaluation_metadata.jsonl` that asks for the same."""
+        if self.task == "counting":
+            (shape, _), number = self.things[0], len(self.things)
+            include = [{"class": shape, "count": number}]
+            exclude = [{"class": shape, "count": number + 1}]
+            return {
+                "tag": self.task,
+                "include": include,
+                "exclude": exclude,
+                "prompt": self.prompt,
+            }
+        clauses: list[dict[str, Any]] = [
+            {"class": shape, "count": 1, **({"color": colour} if colour else {})}
+            for shape, colour in self.things
+        ]
+        if self.relation:  # GenEval names the reference first and gives the other its position.
+            clauses = [clauses[1], clauses[0] | {"position": [self.relation, 0]}]
+        return {"tag": self.task, "include": clauses, "prompt": self.prompt}
+
+
+@cache
+def parse(prompt: str) -> Asked:
+    """What `prompt` asks for.
+
+    Raises:
+        InputError: it is not a sentence of the grammar.
+    """
+    match = _GRAMMAR.fullmatch(" ".join(prompt.casefold().split()))
+    if match is None:
+        raise InputError(
+            f"{prompt!r} is not a prompt of the shapes world. It takes: a ring | a red ring | "
+            "three rings | a red ring and a blue cross | a ring left of a cross; shapes: "
+            f"{', '.join(SHAPES)}; colours: {', '.join(COLOURS)}; relations: "
+            f"{', '.join(RELATIONS)}; numbers: {', '.join(NUMBERS)}"
+        )
+    colour, shape, joint, other_colour, other_shape, number, plural = match.groups()
+    if number:
+        return Asked("counting", ((_SINGULARS[plural], None),) * NUMBERS[number])
+    if joint is None:
+        return Asked("colors" if colour else "single_object", ((shape, colour),))
+    things = ((shape, colour), (other_shape, other_colour))
+    if joint != "and":
+        return Asked("position", things, joint)
+    return Asked("color_attr" if colour or other_colour else "two_object", things)
+
+
+@cache
+def prompts(split: Split) -> dict[str, tuple[str, ...]]:
+    """The prompts of a split by task, in a fixed order that mixes them."""
+    chosen: dict[str, tuple[str, ...]] = {}
+    for task in TASKS:
+        asked = sorted(_all(task), key=lambda one: _shuffled(one.prompt))
+        kinds = sorted({one.combination for one in asked}, key=_shuffled)
+        held_out = set(kinds[: ceil(len(kinds) / 3)])
+        chosen[task] = tuple(
+            one.prompt for one in asked if (one.combination in held_out) == (split == "held-out")
+        )
+    return chosen
+
+
+def balanced(split: Split, per_task: int) -> list[str]:
+    """`per_task` prompts of every task, tasks in turn; a task that has fewer repeats them."""
+    by_task = prompts(split)
+    return [by_task[task][i % len(by_task[task])] for i in range(per_task) for task in TASKS]
+
+
+def write_lists(folder: Path) -> None:
+    """`train.jsonl` and `held-out.jsonl`: balanced prompts, each line as GenEval's metadata has it.
+
+    `python -m rewardkit.shapes.prompts` writes those of the package.
+    """
+    for split, per_task in PER_TASK.items():
+        lines = [json.dumps(parse(prompt).metadata) + "\n" for prompt in balanced(split, per_task)]
+        with atomic_write(folder / f"{split}.jsonl") as temporary:
+            temporary.write_text("".join(lines), "utf-8")
+
+
+def scene(asked: Asked, rng: np.random.Generator) -> list[Thing]:
+    """A random scene that shows exactly what is asked for."""
+    while True:
+        cells = places(len(asked.things), rng)
+        (row, column), (other_row, other_column) = cells[0], cells[-1]
+        offset = (column - other_column, row - other_row)
+        if asked.relation is None or lies(asked.relation, offset):
+            break
+    return [
+        Thing(shape, colour or str(rng.choice(list(COLOURS))), *cell)
+        for (shape, colour), cell in zip(asked.things, cells, strict=True)
+    ]
+
+
+def lies(relation: str, offset: tuple[float, float]) -> bool:
+    """Whether a thing at `offset` (x, y) from another lies to it as `relation` says.
+
+    GenEval's rule: the offset's direction leans that way by more than 0.5, so a thing on the
+    diagonal lies both left of the other and above it.
+    """
+    x, y = RELATIONS[relation]
+    length = float(np.hypot(*offset))
+    return length > 0 and (offset[0] * x + offset[1] * y) / length > 0.5
+
+
+def _all(task: str) -> Iterable[Asked]:
+    if task == "single_object":
+        return [Asked(task, ((shape, None),)) for shape in SHAPES]
+    if task == "counting":
+        return [Asked(task, ((shape, None),) * n) for shape, n in product(SHAPES, NUMBERS.values())]
+    if task == "colors":
+        return [Asked(task, ((shape, colour),)) for shape, colour in product(SHAPES, COLOURS)]
+    pairs = list(permutations(SHAPES, 2))
+    if task == "position":
+        return [
+            Asked(task, ((a, None), (b, None)), relation)
+            for (a, b), relation in product(pairs, RELATIONS)
+        ]
+    if task == "two_object":
+        return [Asked(task, ((a, None), (b, None))) for a, b in pairs]
+    # One order of each pair of shapes: the other order says nothing new here.
+    return [
+        Asked(task, ((a, one), (b, other)))
+        for (a, b), (one, other) in product(combinations(SHAPES, 2), permutations(COLOURS, 2))
+    ]
+
+
+def _shuffled(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+if __name__ == "__main__":
+    write_lists(LISTS)

@@ -1,0 +1,87 @@
+"""The autoencoder of both generators: 32x32 pixels to 4 channels of 8x8."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import nn
+from torch.nn import functional as F
+
+from rewardkit.shapes.detect import detect
+from rewardkit.shapes.judge import correct
+from rewardkit.shapes.prompts import balanced, parse, scene
+from rewardkit.shapes.train.loop import Schedule, Training, draw
+from rewardkit.shapes.world import render
+
+_ALIKE = dict.fromkeys(
+    ("single_object", "two_object", "counting", "colors", "position", "color_attr"), 1.0
+)
+
+
+class Autoencoder(Training):
+    """Reconstruction (absolute and squared error) with a small pull towards a normal posterior."""
+
+    name = "shapes-vae"
+    schedule = Schedule(steps=1600, batch=32, lr=2e-3, ema=0.99, evaluate_every=400)
+    data = "rendered scenes of training prompts, tasks in equal shares"
+
+    def __init__(self) -> None:
+        vae = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+            block_out_channels=(16, 32, 48),
+            layers_per_block=1,
+            latent_channels=4,
+            norm_num_groups=8,
+            sample_size=32,
+            mid_block_add_attention=False,
+        )
+        self.modules = nn.ModuleDict({"vae": vae})
+
+    def loss(self, rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
+        """Per pixel and per latent means."""
+        _, scenes = draw(self.schedule.batch, _ALIKE, rng)
+        pixels = to_network(render(scenes))
+        posterior = self.modules["vae"].encode(pixels).latent_dist
+        decoded = self.modules["vae"].decode(posterior.sample(noise)).sample
+        return (
+            F.l1_loss(decoded, pixels)
+            + F.mse_loss(decoded, pixels)
+            + 1e-4 * posterior.kl().mean() / posterior.mean[0].numel()
+        )
+
+    def evaluate(self, modules: nn.ModuleDict, samples: int) -> dict[str, float]:
+        """Share of held-out scenes that are still correct after encoding and decoding."""
+        rng = np.random.default_rng(0)
+        asked = [parse(prompt) for prompt in balanced("held-out", samples // 6)]
+        pixels = to_network(render([scene(one, rng) for one in asked]))
+        with torch.no_grad():
+            decoded = modules["vae"].decode(modules["vae"].encode(pixels).latent_dist.mode()).sample
+        found = detect(to_pictures(decoded))
+        right = np.mean([correct(one, things) for one, things in zip(asked, found, strict=True)])
+        return {"reconstructed": float(right), "pixel error": float(F.l1_loss(decoded, pixels))}
+
+    def save(self, modules: nn.ModuleDict, folder: Path) -> None:
+        """With the scale and shift that give its latents mean 0 and variance 1."""
+        vae = modules["vae"]
+        _, scenes = draw(2048, _ALIKE, np.random.default_rng(0))
+        with torch.no_grad():
+            latents = vae.encode(to_network(render(scenes))).latent_dist.mode()
+        vae.register_to_config(
+            scaling_factor=round(1 / float(latents.std()), 4),
+            shift_factor=round(float(latents.mean()), 4),
+        )
+        vae.half().save_pretrained(folder)
+
+
+def to_network(pictures: np.ndarray) -> torch.Tensor:
+    """uint8 `[N, 3, 32, 32]` as float32 in [-1, 1]."""
+    return torch.from_numpy(pictures).float() / 127.5 - 1
+
+
+def to_pictures(decoded: torch.Tensor) -> np.ndarray:
+    """The reverse, rounded and clamped as saving does."""
+    return ((decoded + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()

@@ -1,0 +1,165 @@
+"""`shapes-clip`: a small CLIP on scenes and captions; those that nearly fit are its rivals."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig
+
+from rewardkit.shapes.detect import Found
+from rewardkit.shapes.judge import correct
+from rewardkit.shapes.prompts import TASKS, Split, balanced, parse, prompts, scene
+from rewardkit.shapes.train.autoencoder import to_network
+from rewardkit.shapes.train.flow import text_config
+from rewardkit.shapes.train.loop import Schedule, Training, draw
+from rewardkit.shapes.train.words import MAX_LENGTH, tokenizer
+from rewardkit.shapes.world import SIZE, Thing, render
+
+_SHARES = {
+    "single_object": 0.06,
+    "two_object": 0.16,
+    "counting": 0.12,
+    "colors": 0.12,
+    "position": 0.3,
+    "color_attr": 0.24,
+}
+
+
+class Clip(Training):
+    """Zhai et al. 2023, https://arxiv.org/abs/2303.15343: a sigmoid for every picture and caption.
+
+    Every picture of a batch is compared with the caption of every other and with a near caption of
+    every other; the judge says which pairs match, so a caption that happens to fit is no rival.
+    """
+
+    name = "shapes-clip"
+    schedule = Schedule(steps=1200, batch=64, lr=1e-3, evaluate_every=400)
+    data = "rendered scenes of training prompts, a new one each time"
+
+    def __init__(self) -> None:
+        self.tokenizer = tokenizer(Path(tempfile.mkdtemp()))
+        vision = CLIPVisionConfig(
+            image_size=SIZE,
+            patch_size=8,
+            hidden_size=96,
+            intermediate_size=384,
+            num_hidden_layers=3,
+            num_attention_heads=6,
+        )
+        config = CLIPConfig(
+            text_config=text_config(self.tokenizer, 64, 3).to_dict(),
+            vision_config=vision.to_dict(),
+            projection_dim=64,
+        )
+        # The bias is of the loss alone: a cosine needs none.
+        bias = nn.ParameterList([nn.Parameter(torch.tensor(-2.0))])
+        self.modules = nn.ModuleDict({"clip": CLIPModel(config), "bias": bias})
+
+    def loss(self, rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
+        """Mean over pictures of the sum over captions, matching and rival pairs in equal parts."""
+        captions, scenes = draw(self.schedule.batch, _SHARES, rng)
+        captions += [str(rng.choice(near("train")[caption])) for caption in captions]
+        match = torch.tensor(
+            [[correct(parse(caption), _seen(one)) for caption in captions] for one in scenes]
+        )
+        clip = self.modules["clip"]
+        cosines = _cosines(clip, self.tokenizer, render(scenes), captions)
+        logits = cosines * clip.logit_scale.exp() + self.modules["bias"][0]
+        signs = torch.where(match, 1.0, -1.0)
+        terms = -F.logsigmoid(signs * logits)
+        # Rivals that nearly fit say more than strangers do.
+        weight = torch.ones_like(terms)
+        own = torch.arange(len(scenes))
+        weight[own, own] = weight[own, own + len(scenes)] = 8.0
+        return (terms * weight).sum() / weight.sum() * 10
+
+    def evaluate(self, modules: nn.ModuleDict, samples: int) -> dict[str, float]:
+        """Area under the curve: how often a caption that fits beats one that does not.
+
+        `auc` takes the other held-out captions as rivals, `auc near` those that differ from the
+        right one by a word or by their order.
+        """
+        captions = balanced("held-out", samples // len(TASKS))
+        rng = np.random.default_rng(0)
+        scenes = [scene(parse(caption), rng) for caption in captions]
+        rivals = [str(rng.choice(near("held-out")[caption])) for caption in captions]
+        others = [captions[i] for i in rng.permutation(len(captions))]
+        everything = list(dict.fromkeys(captions + rivals))
+        column = {caption: i for i, caption in enumerate(everything)}
+        with torch.no_grad():
+            cosines = _cosines(modules["clip"], self.tokenizer, render(scenes), everything).numpy()
+
+        def of(chosen: list[str]) -> np.ndarray:
+            return np.array([cosines[i, column[caption]] for i, caption in enumerate(chosen)])
+
+        wrong = np.array(
+            [
+                not correct(parse(other), _seen(one))
+                for other, one in zip(others, scenes, strict=True)
+            ]
+        )
+        right = of(captions)
+        return {
+            "auc": _auc(right, of(others)[wrong]),
+            "auc near": _auc(right, of(rivals)),
+            "cosine of a match": float(right.mean()),
+            "spread of a match": float(right.std()),
+        }
+
+    def save(self, modules: nn.ModuleDict, folder: Path) -> None:
+        """A folder for `CLIPModel`, with its tokenizer."""
+        modules["clip"].half().save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+@cache
+def near(split: Split) -> dict[str, tuple[str, ...]]:
+    """For each prompt those of its split that ask for something else in nearly the same words.
+
+    Nearly: all words but one, or the same words in another order. Where a split has none, any other
+    prompt of the task.
+    """
+    table = {}
+    for of_task in prompts(split).values():
+        for prompt in of_task:
+            asked = parse(prompt).combination
+            words = prompt.split()
+            others = [other for other in of_task if parse(other).combination != asked]
+            close = [other for other in others if _close(words, other.split())]
+            table[prompt] = tuple(close or others)
+    return table
+
+
+def _close(words: list[str], others: list[str]) -> bool:
+    if len(words) != len(others):
+        return False
+    changed = sum(one != other for one, other in zip(words, others, strict=True))
+    return changed == 1 or sorted(words) == sorted(others)
+
+
+def _seen(things: list[Thing] | tuple[Thing, ...]) -> list[Found]:
+    return [Found(thing.shape, thing.colour, thing.box, 1.0) for thing in things]
+
+
+def _cosines(
+    clip: CLIPModel, words: object, pictures: np.ndarray, captions: list[str]
+) -> torch.Tensor:
+    """Float32 `[pictures, captions]`."""
+    tokens = words(captions, padding="max_length", max_length=MAX_LENGTH, return_tensors="pt")
+    image = clip.visual_projection(clip.vision_model(to_network(pictures)).pooler_output)
+    text = clip.text_projection(clip.text_model(tokens.input_ids).pooler_output)
+    return F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T
+
+
+def _auc(right: np.ndarray, wrong: np.ndarray) -> float:
+    """How often a score of `right` is above one of `wrong`; ties count half."""
+    ranked = np.sort(wrong)
+    below = np.searchsorted(ranked, right, side="left")
+    upto = np.searchsorted(ranked, right, side="right")
+    return float((below + upto).mean() / (2 * len(wrong)))

@@ -1,0 +1,90 @@
+"""From a name to a checkpoint with its card, and back to the loss it recorded."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rewardkit.models.protocol import CARD
+from rewardkit.records.provenance import versions
+from rewardkit.records.storage import write_json
+from rewardkit.shapes.train.loop import LOG_EVERY, Training, train
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+NAMES = ("shapes-vae", "shapes-flow", "shapes-sd", "shapes-clip")
+# A score of a model is taken on this many held-out samples: six tasks, 120 each.
+SAMPLES = 720
+_CHECKED = 300
+
+
+def make(
+    name: str, seed: int, steps: int | None, out: Path, run: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Trains `name` into `out/name`; the card, which lies beside the weights."""
+    training = _start(name, out, seed)
+    if steps is not None:
+        training.schedule = replace(training.schedule, steps=steps)
+    modules, log = train(training, seed, run, training.schedule.steps, say)
+    modules.eval()
+    reached = training.evaluate(modules, SAMPLES)
+    training.save(modules, out / name)
+    card = {
+        "name": name,
+        "command": f"python -m rewardkit.shapes.train {name}"
+        + (f" --seed {seed}" if seed else "")
+        + (f" --steps {steps}" if steps else ""),
+        "data": training.data,
+        "seed": seed,
+        "schedule": asdict(training.schedule),
+        "parameters": sum(p.numel() for p in modules.parameters()),
+        "samples": SAMPLES,
+        "reached": reached,
+        "seconds": log[-1]["seconds"],
+        "versions": versions(),
+        "curve": log,
+    }
+    if training.protocol is not None:
+        card["protocol"] = training.protocol.model_dump()
+    write_json(out / name / CARD, card)
+    return card
+
+
+def check(name: str, out: Path, say: Callable[[str], None]) -> int:
+    """0 where the first steps of a fresh training reach the loss that the card recorded."""
+    card = json.loads((out / name / CARD).read_text("utf-8"))
+    recorded = {line["step"]: line["loss"] for line in card["curve"]}
+    training = _start(name, out, card["seed"])
+    with tempfile.TemporaryDirectory() as run:
+        _, log = train(training, card["seed"], Path(run), _CHECKED, say)
+    far = [line for line in log if abs(line["loss"] / recorded[line["step"]] - 1) > 0.05]
+    for line in far:
+        say(f"step {line['step']}: loss {line['loss']:.4f}, recorded {recorded[line['step']]:.4f}")
+    assert len(log) == _CHECKED // LOG_EVERY
+    return 1 if far else 0
+
+
+def _start(name: str, out: Path, seed: int) -> Training:
+    torch.manual_seed(seed)  # the initial weights
+    if name == "shapes-vae":
+        from rewardkit.shapes.train.autoencoder import Autoencoder
+
+        return Autoencoder()
+    if name == "shapes-clip":
+        from rewardkit.shapes.train.clip import Clip
+
+        return Clip()
+    from rewardkit.shapes.train.bank import Bank
+
+    if name == "shapes-flow":
+        from rewardkit.shapes.train.flow import Flow
+
+        return Flow(Bank(out / "shapes-vae", seed))
+    from rewardkit.shapes.train.diffusion import Diffusion
+
+    return Diffusion(Bank(out / "shapes-vae", seed))

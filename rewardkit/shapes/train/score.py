@@ -1,0 +1,30 @@
+"""The score of a generator in the making: strict, on held-out prompts, per task."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+
+from rewardkit.models.pipelines import Pipeline, generate
+from rewardkit.models.protocol import Protocol
+from rewardkit.shapes.detect import detect
+from rewardkit.shapes.judge import correct, graded
+from rewardkit.shapes.prompts import TASKS, balanced, parse
+
+
+def held_out(pipeline: DiffusionPipeline, protocol: Protocol, samples: int) -> dict[str, float]:
+    """`strict` and `graded` over all tasks, and strict per task; seeds are 0, 1, 2, ..."""
+    prompts = balanced("held-out", samples // len(TASKS))
+    model = Pipeline(pipeline, "in training", None, None, None, protocol)
+    with torch.no_grad():
+        pictures = list(generate(model, prompts, range(len(prompts)), batch_size=90))
+    found = detect(np.stack([picture.numpy() for picture in pictures]))
+    asked = [parse(prompt) for prompt in prompts]
+    right = [correct(one, things) for one, things in zip(asked, found, strict=True)]
+    credit = [graded(one, things) for one, things in zip(asked, found, strict=True)]
+    by_task = {
+        task: float(np.mean([r for r, a in zip(right, asked, strict=True) if a.task == task]))
+        for task in TASKS
+    }
+    return {"strict": float(np.mean(right)), "graded": float(np.mean(credit)), **by_task}
