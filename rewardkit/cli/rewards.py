@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from rewardkit.engine.card import EncoderSpec
+    from rewardkit.models.hub import Weights
 
 
 @click.command("list")
@@ -66,14 +71,14 @@ def show(name: str, as_json: bool) -> None:
     ]
     steps = card.encoder.preprocess if card.encoder else card.preprocess
     rows += [
-        ("architecture", card.encoder.architecture if card.encoder else ""),
+        ("architecture", _architecture(card.encoder)),
         ("preprocessing", "\n".join(describe_steps(steps))),
     ]
     for weights in card.all_weights:
         rows += [
             ("weights", f"{weights.name}: {weights.place} ({' or '.join(weights.files)})"),
             ("", f"licence {weights.licence}"),
-            ("", _pin(weights.revision, weights.sha256, downloads[weights.name])),
+            ("", _pin(weights, downloads[weights.name])),
         ]
     rows += [
         ("trained on", ", ".join(card.trained_on)),
@@ -96,9 +101,17 @@ def show(name: str, as_json: bool) -> None:
     console().print(table, markup=False)
 
 
-def _pin(revision: str | None, sha256: str | None, download: dict[str, str] | None) -> str:
-    if sha256 is not None:
-        return f"pinned: revision {revision}, sha256 {sha256}"
+def _architecture(encoder: EncoderSpec | None) -> str:
+    if encoder is None:
+        return ""
+    return encoder.architecture or "as config.json beside the weights says"
+
+
+def _pin(weights: Weights, download: dict[str, str] | None) -> str:
+    if weights.host == "package":
+        return "comes with the package: nothing is downloaded"
+    if weights.sha256 is not None:
+        return f"pinned: revision {weights.revision}, sha256 {weights.sha256}"
     if download is not None:
         return (
             f"as first downloaded here: {download['file']}, revision {download['revision']}, "

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rewardkit.engine.preprocess import Steps
 from rewardkit.media.batch import Kind
@@ -20,6 +20,8 @@ class EncoderSpec(BaseModel):
     Attributes:
         architecture: an open_clip model name. OpenAI's and DFN's weights were trained with
             QuickGELU and need a `-quickgelu` architecture: with GELU they load and score wrongly.
+            None: config.json and the tokenizer lie beside the weights, in a folder of a package
+            that transformers' `CLIPModel` was saved to.
         weights: the checkpoint.
         preprocess: from a uint8 picture to the network's input.
         library: the one the checkpoint was made with: its names of tensors, and its cleaning of
@@ -28,10 +30,21 @@ class EncoderSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    architecture: str
+    architecture: str | None
     weights: Weights
     preprocess: Steps
     library: Literal["open_clip", "transformers"] = "open_clip"
+
+    @model_validator(mode="after")
+    def _described(self) -> Self:
+        # From the hub one file is downloaded, and what lies beside it is not.
+        beside = self.library == "transformers" and self.weights.host == "package"
+        if self.architecture is None and not beside:
+            raise ValueError(
+                f"{self.weights.name}: name its architecture; only a folder of transformers in a "
+                "package says its own"
+            )
+        return self
 
 
 class Published(BaseModel):

@@ -14,6 +14,7 @@ from rewardkit.engine.card import EncoderSpec
 from rewardkit.engine.preprocess import apply, split
 from rewardkit.engine.reward import Extractor
 from rewardkit.media.batch import Clip, Medium
+from rewardkit.models.nets.clip_folder import read_folder
 from rewardkit.models.nets.clip_layout import from_transformers
 
 if TYPE_CHECKING:
@@ -47,7 +48,13 @@ class ClipEncoder(Extractor):
         """The encoder of `spec`, its weights loaded strictly."""
         import open_clip
 
-        config = open_clip.get_model_config(spec.architecture)
+        if spec.architecture is None:
+            config, tokenize = read_folder(loader.file(spec.weights).parent)
+        else:
+            config = open_clip.get_model_config(spec.architecture)
+            tokenize = open_clip.get_tokenizer(spec.architecture)
+            if spec.library == "transformers":
+                tokenize.clean_fn = _clean_as_transformers
         if loader.tiny:
             config = _shrink(config)
         # With a cast dtype open_clip keeps the layer norms in float32, as its own loading does.
@@ -60,9 +67,6 @@ class ClipEncoder(Extractor):
         model = model.to(loader.device)
         if cast is not None:
             open_clip.convert_weights_to_lp(model, dtype=cast)
-        tokenize = open_clip.get_tokenizer(spec.architecture)
-        if spec.library == "transformers":
-            tokenize.clean_fn = _clean_as_transformers
         return cls(spec, model, tokenize, loader)
 
     @cached_property

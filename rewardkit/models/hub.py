@@ -1,10 +1,10 @@
 """Where weights come from: one pinned file each, checked, the same on every load.
 
 A `Weights` names a file. `locate` finds it: a path the user gave (`--weights NAME=PATH`), the
-folder in `REWARDKIT_WEIGHTS`, or the hub. What the hub gave first is recorded (commit and sha256)
-in `$HF_HOME/rewardkit/weights.json`, and every later load asks for that commit and compares, so a
-repository that changes under a name cannot change a score in silence. `HF_HUB_OFFLINE` is honoured
-by the hub's own client.
+folder in `REWARDKIT_WEIGHTS`, the package that carries it, or the hub. What the hub gave first is
+recorded (commit and sha256) in `$HF_HOME/rewardkit/weights.json`, and every later load asks for
+that commit and compares, so a repository that changes under a name cannot change a score in
+silence. `HF_HUB_OFFLINE` is honoured by the hub's own client.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import quote
@@ -27,13 +28,15 @@ _GITHUB = "https://raw.githubusercontent.com/{repo}/{revision}/{file}"
 
 
 class Weights(BaseModel):
-    """One file of weights, on the hub or in a repository on GitHub.
+    """One file of weights, on the hub, in a repository on GitHub, or in an installed package.
 
     Attributes:
         name: how `--weights NAME=PATH` and `REWARDKIT_WEIGHTS` call it.
-        repo: owner/name.
-        host: where the repository is. What is on GitHub must be pinned.
-        files: accepted file names; the first that the repository has is taken.
+        repo: owner/name; of a package, the name it is imported by.
+        host: where the repository is. What is on GitHub must be pinned; what a package carries
+            cannot be, for the package's version decides.
+        files: accepted file names; the first that the repository has is taken. In a package they
+            are paths inside it.
         revision: commit of the repository, where it has been verified; else None, and the first
             download decides and is recorded.
         sha256: of the file, where it has been verified; else None.
@@ -44,7 +47,7 @@ class Weights(BaseModel):
 
     name: str
     repo: str
-    host: Literal["hub", "github"] = "hub"
+    host: Literal["hub", "github", "package"] = "hub"
     files: tuple[str, ...] = Field(min_length=1)
     revision: str | None = None
     sha256: str | None = None
@@ -54,12 +57,14 @@ class Weights(BaseModel):
     def _pinned(self) -> Self:
         if self.host == "github" and not (self.revision and self.sha256 and len(self.files) == 1):
             raise ValueError(f"{self.name}: a file on GitHub needs its revision and its sha256")
+        if self.host == "package" and (self.revision or self.sha256):
+            raise ValueError(f"{self.name}: a file in a package has no revision and sha256 here")
         return self
 
     @property
     def place(self) -> str:
         """The repository, for people: a bare owner/name is one on the hub."""
-        return self.repo if self.host == "hub" else f"github.com/{self.repo}"
+        return {"hub": "", "github": "github.com/", "package": "package "}[self.host] + self.repo
 
 
 class Located(BaseModel):
@@ -90,12 +95,20 @@ def locate(weights: Weights, overrides: Mapping[str, Path]) -> Located:
 
 
 def download(weights: Weights) -> Located:
-    """The file of `weights` in the cache, downloaded where it is not there; local files aside.
+    """The file of `weights` in its package or in the cache, downloaded where it is not there.
+
+    A local file that the user gave instead is left aside.
 
     Raises:
         WeightsError: as for `locate`.
     """
-    return _from_hub(weights) if weights.host == "hub" else _from_github(weights)
+    match weights.host:
+        case "hub":
+            return _from_hub(weights)
+        case "github":
+            return _from_github(weights)
+        case "package":
+            return _from_package(weights)
 
 
 def recorded(weights: Weights) -> dict[str, Any] | None:
@@ -178,6 +191,25 @@ def _from_github(weights: Weights) -> Located:
         raise _unavailable(weights, weights.files, describe(error)) from error
     source = f"{weights.place}/{file}"
     return Located(path=path, source=source, revision=weights.revision, sha256=weights.sha256)
+
+
+def _from_package(weights: Weights) -> Located:
+    try:
+        package = resources.files(weights.repo)
+    except ImportError as error:
+        raise WeightsError(
+            f"weights of {weights.name} come with the {weights.place}, which cannot be imported: "
+            f"{describe(error)}. Install it, or give a file with --weights {weights.name}=PATH"
+        ) from error
+    for file in weights.files:
+        path = package / file
+        if isinstance(path, Path) and path.is_file():  # inside a zip it is no Path
+            source = f"{weights.place}/{file}"
+            return Located(path=path, source=source, revision=None, sha256=sha256_file(path))
+    raise WeightsError(
+        f"weights of {weights.name}: the {weights.place} has no file {' or '.join(weights.files)}. "
+        f"Install it anew, unpacked, or give a file with --weights {weights.name}=PATH"
+    )
 
 
 def _unavailable(weights: Weights, files: tuple[str, ...] | list[str], reason: str) -> WeightsError:

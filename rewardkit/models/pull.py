@@ -32,7 +32,8 @@ class Pulled:
 def pull(weights: Weights, folder: Path | None = None) -> Pulled:
     """Downloads `weights` into the cache and, where a `folder` is given, copies them into it.
 
-    The copy is named as a folder in `REWARDKIT_WEIGHTS` needs it: NAME and the file's suffix.
+    The copy is named as a folder in `REWARDKIT_WEIGHTS` needs it: NAME and the file's suffix. What
+    a package carries is not copied: it is wherever the package is, with what lies beside it there.
 
     Raises:
         WeightsError: they cannot be had, or are not the pinned or recorded ones.
@@ -40,7 +41,7 @@ def pull(weights: Weights, folder: Path | None = None) -> Pulled:
     """
     located = download(weights)
     path = located.path
-    if folder is not None:
+    if folder is not None and weights.host != "package":
         path = folder / (weights.name + located.path.suffix)
         with atomic_write(path) as temporary:
             shutil.copyfile(located.path, temporary)

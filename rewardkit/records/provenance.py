@@ -15,6 +15,8 @@ DISTRIBUTIONS = (
     "torchvision",
     "open_clip_torch",
     "transformers",
+    "diffusers",
+    "peft",
     "timm",
     "tokenizers",
     "numpy",

@@ -1,7 +1,7 @@
 """An exact detector: which shapes a picture shows, of which colour, where.
 
 Connected areas that differ from the background are compared with the masks of the shapes. An area
-that fits none well is an unknown thing: half a ring and half a triangle are neither.
+that fits none well, or two alike, is an unknown thing: a hybrid of two shapes is neither.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ _FOREGROUND = 70
 _SPECK = 4
 # Overlap with a mask (IoU) that makes an area that shape; two masks overlap by 0.67 at most.
 _FITS = 0.75
+# By how much it must fit one mask better than every other: a hybrid of two shapes is neither.
+_CLEARLY = 0.1
 # Share of an area's pixels that are nearest to one colour; below, it is of no colour.
 _ONE_COLOUR = 0.6
 
@@ -102,9 +104,11 @@ def _shape(area: np.ndarray) -> tuple[str | None, float]:
     window[1 : 1 + height, 1 : 1 + width] = area
     shared = _TEMPLATES @ window.ravel()
     overlaps = shared / (_AREAS + area.sum() - shared)
-    best = int(overlaps.argmax())
-    score = float(overlaps[best])
-    return (SHAPES[best // len(_SHIFTS)] if score >= _FITS else None), score
+    by_shape = overlaps.reshape(len(SHAPES), len(_SHIFTS)).max(axis=1)
+    second, best = np.argsort(by_shape)[-2:]
+    score = float(by_shape[best])
+    fits = score >= _FITS and score - by_shape[second] >= _CLEARLY
+    return (SHAPES[best] if fits else None), score
 
 
 def _colour(pixels: np.ndarray) -> str | None:

@@ -11,6 +11,8 @@ from rewardkit.engine.registry import list_rewards
 from rewardkit.media.clips import read_clip
 
 pytestmark = pytest.mark.data
+# They read pictures of the embedded world alone.
+JUDGES = {"shapes-correct", "shapes-graded"}
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def folder(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["image", "video"])
 def test_every_reward_scores_real_files(folder, kind):
-    spec = "+".join(card.name for card in list_rewards(kind))
+    spec = "+".join(card.name for card in list_rewards(kind) if card.name not in JUDGES)
     report = rewardkit.score_folder(folder, spec, kind=kind, prompt="a photo", batch_size=4)
     assert len(report.rows) >= {"image": 7, "video": 3}[kind]
     assert [row.error for row in report.rows if row.error] == []

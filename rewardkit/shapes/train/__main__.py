@@ -12,7 +12,6 @@ import torch
 from rewardkit.shapes.train import make
 
 
-
 @click.command()
 @click.argument("name", type=click.Choice(make.NAMES))
 @click.option("--seed", type=int, default=0, show_default=True)

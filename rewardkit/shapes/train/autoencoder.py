@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class Autoencoder(Training):
     data = "rendered scenes of training prompts, tasks in equal shares"
 
     def __init__(self) -> None:
-        vae = AutoencoderKL(
+        vae: Any = AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 3,
             up_block_types=("UpDecoderBlock2D",) * 3,
             block_out_channels=(16, 32, 48),
@@ -39,14 +40,15 @@ class Autoencoder(Training):
             sample_size=32,
             mid_block_add_attention=False,
         )
+        self.vae = vae
         self.modules = nn.ModuleDict({"vae": vae})
 
     def loss(self, rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
         """Per pixel and per latent means."""
         _, scenes = draw(self.schedule.batch, _ALIKE, rng)
         pixels = to_network(render(scenes))
-        posterior = self.modules["vae"].encode(pixels).latent_dist
-        decoded = self.modules["vae"].decode(posterior.sample(noise)).sample
+        posterior = self.vae.encode(pixels).latent_dist
+        decoded = self.vae.decode(posterior.sample(noise)).sample
         return (
             F.l1_loss(decoded, pixels)
             + F.mse_loss(decoded, pixels)
@@ -58,15 +60,16 @@ class Autoencoder(Training):
         rng = np.random.default_rng(0)
         asked = [parse(prompt) for prompt in balanced("held-out", samples // 6)]
         pixels = to_network(render([scene(one, rng) for one in asked]))
+        vae: Any = modules["vae"]
         with torch.no_grad():
-            decoded = modules["vae"].decode(modules["vae"].encode(pixels).latent_dist.mode()).sample
+            decoded = vae.decode(vae.encode(pixels).latent_dist.mode()).sample
         found = detect(to_pictures(decoded))
         right = np.mean([correct(one, things) for one, things in zip(asked, found, strict=True)])
         return {"reconstructed": float(right), "pixel error": float(F.l1_loss(decoded, pixels))}
 
     def save(self, modules: nn.ModuleDict, folder: Path) -> None:
         """With the scale and shift that give its latents mean 0 and variance 1."""
-        vae = modules["vae"]
+        vae: Any = modules["vae"]
         _, scenes = draw(2048, _ALIKE, np.random.default_rng(0))
         with torch.no_grad():
             latents = vae.encode(to_network(render(scenes))).latent_dist.mode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ class Bank:
     """
 
     def __init__(self, vae: Path, seed: int) -> None:
-        self.vae = AutoencoderKL.from_pretrained(vae).float().eval().requires_grad_(False)
+        self.vae: Any = AutoencoderKL.from_pretrained(vae).float().eval().requires_grad_(False)
         rng = np.random.default_rng([seed, 2**31])
         self.prompts, scenes = draw(SCENES, SHARES, rng)
         encoded = []

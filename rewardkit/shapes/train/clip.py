@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,9 +59,11 @@ class Clip(Training):
             vision_config=vision.to_dict(),
             projection_dim=64,
         )
-        # The bias is of the loss alone: a cosine needs none.
-        bias = nn.ParameterList([nn.Parameter(torch.tensor(-2.0))])
-        self.modules = nn.ModuleDict({"clip": CLIPModel(config), "bias": bias})
+        self.clip: Any = CLIPModel(config)
+        # Of the loss alone: a cosine needs none.
+        self.bias = nn.Parameter(torch.tensor(-2.0))
+        bias = nn.ParameterList([self.bias])
+        self.modules = nn.ModuleDict({"clip": self.clip, "bias": bias})
 
     def loss(self, rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
         """Mean over pictures of the sum over captions, matching and rival pairs in equal parts."""
@@ -68,9 +72,8 @@ class Clip(Training):
         match = torch.tensor(
             [[correct(parse(caption), _seen(one)) for caption in captions] for one in scenes]
         )
-        clip = self.modules["clip"]
-        cosines = _cosines(clip, self.tokenizer, render(scenes), captions)
-        logits = cosines * clip.logit_scale.exp() + self.modules["bias"][0]
+        cosines = _cosines(self.clip, self.tokenizer, render(scenes), captions)
+        logits = cosines * self.clip.logit_scale.exp() + self.bias
         signs = torch.where(match, 1.0, -1.0)
         terms = -F.logsigmoid(signs * logits)
         # Rivals that nearly fit say more than strangers do.
@@ -114,7 +117,8 @@ class Clip(Training):
 
     def save(self, modules: nn.ModuleDict, folder: Path) -> None:
         """A folder for `CLIPModel`, with its tokenizer."""
-        modules["clip"].half().save_pretrained(folder)
+        clip: Any = modules["clip"]
+        clip.half().save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
 
@@ -143,13 +147,11 @@ def _close(words: list[str], others: list[str]) -> bool:
     return changed == 1 or sorted(words) == sorted(others)
 
 
-def _seen(things: list[Thing] | tuple[Thing, ...]) -> list[Found]:
+def _seen(things: Sequence[Thing]) -> list[Found]:
     return [Found(thing.shape, thing.colour, thing.box, 1.0) for thing in things]
 
 
-def _cosines(
-    clip: CLIPModel, words: object, pictures: np.ndarray, captions: list[str]
-) -> torch.Tensor:
+def _cosines(clip: Any, words: Any, pictures: np.ndarray, captions: list[str]) -> torch.Tensor:
     """Float32 `[pictures, captions]`."""
     tokens = words(captions, padding="max_length", max_length=MAX_LENGTH, return_tensors="pt")
     image = clip.visual_projection(clip.vision_model(to_network(pictures)).pooler_output)

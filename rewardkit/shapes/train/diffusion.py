@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ class Diffusion(Training):
     def __init__(self, bank: Bank) -> None:
         self.bank = bank
         self.tokenizer = tokenizer(Path(tempfile.mkdtemp()))
-        self.scheduler = DDIMScheduler(
+        self.scheduler: Any = DDIMScheduler(
             beta_schedule="scaled_linear",
             beta_start=0.00085,
             beta_end=0.012,
@@ -39,7 +40,7 @@ class Diffusion(Training):
             set_alpha_to_one=False,
             steps_offset=1,
         )
-        unet = UNet2DConditionModel(
+        unet: Any = UNet2DConditionModel(
             sample_size=8,
             in_channels=4,
             out_channels=4,
@@ -52,6 +53,7 @@ class Diffusion(Training):
             norm_num_groups=16,
         )
         text = CLIPTextModel(text_config(self.tokenizer, 64, 2))
+        self.unet = unet
         self.modules = nn.ModuleDict({"unet": unet, "text_encoder": text})
 
     def loss(self, rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
@@ -64,7 +66,7 @@ class Diffusion(Training):
         ids = self.tokenizer(
             prompts, padding="max_length", max_length=MAX_LENGTH, return_tensors="pt"
         ).input_ids
-        predicted = self.modules["unet"](
+        predicted = self.unet(
             self.scheduler.add_noise(clean, eps, t), t, self.modules["text_encoder"](ids)[0]
         ).sample
         return F.mse_loss(predicted, eps)
@@ -80,7 +82,7 @@ class Diffusion(Training):
         pipeline.vae.half()
         pipeline.save_pretrained(folder)
 
-    def _pipeline(self, modules: nn.ModuleDict) -> StableDiffusionPipeline:
+    def _pipeline(self, modules: nn.ModuleDict) -> Any:
         return StableDiffusionPipeline(
             vae=self.bank.vae,
             text_encoder=modules["text_encoder"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class Flow(Training):
             CLIPTextModelWithProjection(text_config(self.tokenizer, width, layers))
             for width, layers in ((64, 3), (32, 2))
         ]
-        transformer = SD3Transformer2DModel(
+        transformer: Any = SD3Transformer2DModel(
             sample_size=8,
             patch_size=2,
             in_channels=4,
@@ -53,6 +54,7 @@ class Flow(Training):
             pos_embed_max_size=4,
             qk_norm="rms_norm",
         )
+        self.transformer = transformer
         self.modules = nn.ModuleDict(
             {"transformer": transformer, "text_encoder": texts[0], "text_encoder_2": texts[1]}
         )
@@ -63,7 +65,7 @@ class Flow(Training):
         eps = torch.randn(clean.shape, generator=noise)
         t = torch.sigmoid(torch.randn(len(clean), 1, 1, 1, generator=noise))
         embeds, pooled = self._encode(prompts)
-        velocity = self.modules["transformer"](
+        velocity = self.transformer(
             hidden_states=(1 - t) * clean + t * eps,
             timestep=t.flatten() * 1000,
             encoder_hidden_states=embeds,
@@ -94,7 +96,7 @@ class Flow(Training):
         embeds = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1)
         return embeds, torch.cat([output.text_embeds for output in outputs], dim=-1)
 
-    def _pipeline(self, modules: nn.ModuleDict) -> StableDiffusion3Pipeline:
+    def _pipeline(self, modules: nn.ModuleDict) -> Any:
         return StableDiffusion3Pipeline(
             transformer=modules["transformer"],
             scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
@@ -108,7 +110,7 @@ class Flow(Training):
         )
 
 
-def text_config(words: object, width: int, layers: int) -> CLIPTextConfig:
+def text_config(words: Any, width: int, layers: int) -> CLIPTextConfig:
     """A small CLIP text encoder; it pools at the end token, wherever that is."""
     return CLIPTextConfig(
         vocab_size=len(words),

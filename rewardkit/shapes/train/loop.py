@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -124,7 +124,7 @@ def train(
             losses.clear()
             line["seconds"] = round(time.monotonic() - began)
             if done % schedule.evaluate_every == 0 and done < stop_after:
-                line |= training.evaluate(average.module, 180)
+                line |= training.evaluate(cast(nn.ModuleDict, average.module), 180)
             log.append(line)
             say(json.dumps({k: round(v, 4) for k, v in line.items()}))
             if done % (5 * LOG_EVERY) == 0 or done == stop_after:
@@ -138,6 +138,7 @@ def train(
                 }
                 with atomic_write(checkpoint) as temporary:
                     torch.save(state, temporary)
+    assert isinstance(average.module, nn.ModuleDict)
     return average.module, log
 
 

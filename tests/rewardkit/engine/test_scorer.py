@@ -14,6 +14,7 @@ from rewardkit.engine.scorer import Scorer
 from rewardkit.engine.spec import RewardSpec, Term
 from rewardkit.errors import InputError, RewardKitError, ScoringError, UsageError
 from rewardkit.media.batch import Batch, Clip
+from rewardkit.shapes.world import Thing, render
 
 
 def card(name, **fields):
@@ -41,6 +42,11 @@ def clip(seed, frames=12, height=48, width=64):
 
 
 MEDIA = {"image": twelve()[:6], "video": [clip(seed) for seed in range(4)]}
+# What the judges of the embedded world read: three of its pictures, each twice, and its prompts.
+SCENES = [[Thing("ring", colour, 0, 0)] for colour in ("red", "green", "blue")] * 2
+SHAPES = list(torch.from_numpy(render(SCENES)))
+ASKED = ["a red ring", "a blue ring", "two rings", "a cross", "a ring", "a blue ring"]
+JUDGES = {"shapes-correct", "shapes-graded"}
 ALL = [card.name for card in list_rewards()]
 
 
@@ -53,8 +59,8 @@ def tiny():
 @pytest.mark.parametrize("name", ALL)
 def test_a_score_depends_on_its_own_sample_alone(name, tiny):
     reward = tiny[name]
-    media = MEDIA[reward.card.inputs[0]]
-    prompts = [f"sample number {i}" for i in range(len(media))]
+    media = SHAPES if name in JUDGES else MEDIA[reward.card.inputs[0]]
+    prompts = ASKED if name in JUDGES else [f"sample number {i}" for i in range(len(media))]
     before = [m.frames.clone() if isinstance(m, Clip) else m.clone() for m in media]
 
     together = reward(media, prompts)
