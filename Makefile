@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ORACLE := .oracle/hpsv2
 UPSTREAM := .oracle/upstream
 
-.PHONY: help demo test check docs perf perf-hps test-data oracle-hpsv2 oracle-upstream clean
+.PHONY: help demo test check docs perf perf-hps test-data oracle-hpsv2 oracle-upstream oracle-grpo clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -19,10 +19,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 	touch $@
 
-demo: $(VENV)/installed  ## Score pictures and clips rendered here: nothing is downloaded but packages.
-	$(BIN)/python -m rewardkit.media.ladders demo
-	$(BIN)/rewardkit score demo/pictures -r sharpness+colorfulness+contrast+exposure+jpeg-compressibility -o demo/pictures.parquet --overwrite
-	$(BIN)/rewardkit score demo/clips -r temporal-stability+motion-smoothness+dynamic-degree
+demo: $(VENV)/installed  ## Generate, score and look at pictures: nothing is downloaded but packages.
+	$(BIN)/rewardkit generate shapes-flow -p package:rewardkit.shapes/lists/held-out.jsonl --first 30 -o demo/shapes
+	$(BIN)/rewardkit score demo/shapes/manifest.jsonl -r shapes-clip+shapes-correct+sharpness -o demo/scores.parquet --overwrite
+	$(BIN)/rewardkit sheet demo/scores.parquet -o demo/sheet.png
+	@echo "look at demo/sheet.png"
 
 test: $(VENV)/installed  ## The tests: CPU, offline, a few minutes.
 	$(BIN)/python -m pytest
@@ -70,6 +71,14 @@ oracle-upstream: $(UPSTREAM)/installed  ## Goldens of the other networks; CLONES
 	PYTHONPATH=.:tests $(UPSTREAM)/bin/python -W ignore tests/oracle/pickscore.py $(CLONES)/PickScore $(CLONES)/CLIP
 	PYTHONPATH=.:tests $(UPSTREAM)/bin/python -W ignore tests/oracle/clip_iqa.py $(CLONES)/CLIP
 	PYTHONPATH=.:tests $(UPSTREAM)/bin/python -W ignore tests/oracle/imagereward.py $(CLONES)/ImageReward
+
+# Trainers need nothing that would change the tests' environment.
+oracle-grpo: $(VENV)/installed  ## Goldens of the mathematics of training; CLONES=folder of the repositories.
+	@test -d "$(CLONES)/DanceGRPO" || { echo "CLONES names a folder with clones of XueZeyue/DanceGRPO, kvablack/ddpo-pytorch, yifan123/flow_grpo, IamCreateAI/FlowCPS and NVlabs/DiffusionNFT" >&2; exit 2; }
+	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/dancegrpo.py $(CLONES)/DanceGRPO
+	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/ddpo.py $(CLONES)/ddpo-pytorch
+	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/flow_grpo.py $(CLONES)/flow_grpo $(CLONES)/FlowCPS
+	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/diffusion_nft.py $(CLONES)/DiffusionNFT
 
 clean:  ## Remove the environment and what demo and tests wrote.
 	rm -rf $(VENV) .oracle demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

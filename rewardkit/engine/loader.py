@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from rewardkit.engine.card import EncoderSpec, RewardCard
-from rewardkit.errors import UsageError, WeightsError, unknown
+from rewardkit.errors import WeightsError, unknown
 from rewardkit.models.checkpoint import load_strict, read_state_dict
+from rewardkit.models.devices import pick_device, pick_dtype
 from rewardkit.models.hub import Located, Weights, locate
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 _M = TypeVar("_M", bound="torch.nn.Module")
 Convert: TypeAlias = "Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]"
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 class Loader:
@@ -42,12 +42,8 @@ class Loader:
         *,
         tiny: bool = False,
     ) -> None:
-        import torch
-
-        if dtype not in DTYPES:
-            raise UsageError(f"dtype is one of {', '.join(DTYPES)}; {dtype!r} was given")
         self.device = pick_device(device)
-        self.dtype: torch.dtype = getattr(torch, dtype)
+        self.dtype = pick_dtype(dtype)
         self.tiny = tiny
         self.located: dict[str, Located] = {}
         self.overrides = {name.casefold(): Path(path) for name, path in (weights or {}).items()}
@@ -109,26 +105,3 @@ def check_overrides(names: Iterable[str], cards: Sequence[RewardCard]) -> None:
     for name in names:
         if name not in known:
             raise unknown("name of weights", name, known, "rewardkit show tells them per reward")
-
-
-def pick_device(name: str) -> torch.device:
-    """The torch device of a name; "auto" takes the best there is.
-
-    Raises:
-        UsageError: this machine has no such device.
-    """
-    import torch
-
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"device {name!r} cannot be used here: {str(error).splitlines()[0]} "
-            "Accepted: auto, cpu, cuda, cuda:1, mps"
-        ) from error
-    return device

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -54,9 +55,19 @@ def attach(
     return [_given(item, _beside(item)) for item in items]
 
 
+_PACKAGE = "package:"
+
+
 @dataclass(frozen=True)
-class _Line:
-    """A prompt of a file. `keys` name its item, the surest first; without any its place does."""
+class PromptLine:
+    """A prompt of a file.
+
+    Attributes:
+        where: file and line, as error messages begin.
+        prompt: the text.
+        keys: what may name its item, the surest first; without any, its place in the file does.
+        meta: the other columns of its line.
+    """
 
     where: str
     prompt: str
@@ -88,7 +99,7 @@ def _beside(item: Item) -> str | None:
 
 
 def _from_file(items: Sequence[Item], file: Path) -> list[Item]:
-    lines = _read(file)
+    lines = read(file)
     if any(line.keys for line in lines):
         return _by_key(items, lines, file)
     if len(lines) != len(items):
@@ -99,10 +110,10 @@ def _from_file(items: Sequence[Item], file: Path) -> list[Item]:
     return [_given(i, line.prompt, line.meta) for i, line in zip(items, lines, strict=True)]
 
 
-def _by_key(items: Sequence[Item], lines: Sequence[_Line], file: Path) -> list[Item]:
+def _by_key(items: Sequence[Item], lines: Sequence[PromptLine], file: Path) -> list[Item]:
     by_id = {item.id: item.id for item in items}
     by_path = {absolute(item.path): item.id for item in items}
-    found: dict[str, _Line] = {}
+    found: dict[str, PromptLine] = {}
     for line in lines:
         if not line.keys:
             raise InputError(f"{line.where}: no 'id' or 'path', which other lines have")
@@ -132,7 +143,17 @@ def _by_key(items: Sequence[Item], lines: Sequence[_Line], file: Path) -> list[I
     ]
 
 
-def _read(file: Path) -> list[_Line]:
+def read(source: str | Path) -> list[PromptLine]:
+    """The prompts of a file, in its order; `attach` says which formats there are.
+
+    Args:
+        source: a path, or package:NAME/FILE for one that an installed Python package carries.
+
+    Raises:
+        UsageError: the extension is none of those, or there is no such package.
+        InputError: the file cannot be read, a line is malformed (it is named), or there are none.
+    """
+    file = _in_package(source) if str(source).startswith(_PACKAGE) else Path(source)
     suffix = file.suffix.lower()
     if suffix == ".txt":
         return _read_txt(file)
@@ -148,20 +169,20 @@ def _read(file: Path) -> list[_Line]:
         if prompt is None:
             raise InputError(f"{row.where}: no 'prompt'; it has: {sorted(row.values)}")
         keys = [key for key in (row.text("id"), row.text("path")) if key is not None]
-        lines.append(_Line(row.where, prompt, keys, row.other_than("id", "path", "prompt")))
+        lines.append(PromptLine(row.where, prompt, keys, row.other_than("id", "path", "prompt")))
     return lines
 
 
-def _read_txt(file: Path) -> list[_Line]:
+def _read_txt(file: Path) -> list[PromptLine]:
     prompts = [line.strip() for line in read_text(file).rstrip().split("\n")]
-    lines = [_Line(f"{quoted(file)}, line {n}", prompt) for n, prompt in enumerate(prompts, 1)]
+    lines = [PromptLine(f"{quoted(file)}, line {n}", prompt) for n, prompt in enumerate(prompts, 1)]
     for line in lines:
         if not line.prompt:  # dropped, it would move all prompts after it to the wrong items
             raise InputError(f"{line.where}: an empty line where a prompt should be")
     return lines
 
 
-def _read_json(file: Path) -> list[_Line]:
+def _read_json(file: Path) -> list[PromptLine]:
     try:
         value = json.loads(read_text(file))
     except ValueError as error:
@@ -177,7 +198,18 @@ def _read_json(file: Path) -> list[_Line]:
         where = f"{quoted(file)}, {f'entry {number}' if key is None else repr(key)}"
         if not isinstance(prompt, str):
             raise InputError(f"{where}: a prompt is text; {prompt!r} was given")
-        lines.append(_Line(where, prompt, [] if key is None else [key]))
+        lines.append(PromptLine(where, prompt, [] if key is None else [key]))
     if not lines:
         raise InputError(f"{quoted(file)} has no prompts")
     return lines
+
+
+def _in_package(source: str | Path) -> Path:
+    name, _, inside = str(source).removeprefix(_PACKAGE).partition("/")
+    try:
+        return Path(str(files(name).joinpath(inside)))
+    except (ImportError, ValueError) as error:
+        raise UsageError(
+            f"{source} names no package that is installed here: package:NAME/FILE is meant, such "
+            "as package:rewardkit.shapes/lists/held-out.jsonl"
+        ) from error

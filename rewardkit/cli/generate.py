@@ -1,0 +1,74 @@
+"""`rewardkit generate`: prompts in, a folder of pictures and its manifest out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "-p", "--prompts", required=True, metavar="FILE",
+    help="Prompts: .txt, .jsonl, .csv, .parquet, .json, or package:NAME/FILE.",
+)  # fmt: skip
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
+    help="Where the pictures go; an interrupted run goes on there.",
+)  # fmt: skip
+@click.option("--first", type=click.IntRange(1), metavar="N", help="Only the first N prompts.")
+@click.option("--samples", type=click.IntRange(1), default=1, show_default=True, help="Per prompt.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--steps", type=int, help="Of the sampler.  [default: the model's]")
+@click.option("--guidance", type=float, help="Guidance scale.  [default: the model's]")
+@click.option("--width", type=int, help="Pixels.  [default: the model's]")
+@click.option("--height", type=int, help="Pixels.  [default: the model's]")
+@click.option("--max-sequence-length", type=int, help="Text tokens.  [default: the model's]")
+@click.option("--lora", metavar="PATH", help="LoRA to load on top: a file, or a folder with one.")
+@click.option("--revision", help="Commit, tag or branch of a repository on the hub.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option("--dtype", default="float32", show_default=True, help="float32, bfloat16, float16.")
+@click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True)
+def generate(
+    model: str,
+    prompts: str,
+    out: Path,
+    first: int | None,
+    samples: int,
+    seed: int,
+    lora: str | None,
+    revision: str | None,
+    device: str,
+    dtype: str,
+    batch_size: int,
+    **protocol: float | None,
+) -> None:
+    """Make pictures with MODEL: a name `rewardkit pipelines` lists, owner/name, or a folder.
+
+    The manifest in FOLDER is what `rewardkit score` takes.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from rewardkit.media.prompts import read
+    from rewardkit.models.gallery import make_gallery
+    from rewardkit.models.pipelines import load
+
+    lines = read(prompts)[:first]
+    pipeline = load(model, device=device, dtype=dtype, revision=revision, lora=lora)
+    given = {name: value for name, value in protocol.items() if value is not None}
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("pictures", total=len(lines) * samples)
+        manifest = make_gallery(
+            pipeline,
+            lines,
+            out,
+            samples=samples,
+            seed=seed,
+            protocol=pipeline.protocol.changed(given),
+            batch_size=batch_size,
+            on_picture=lambda done, total: progress.update(task, completed=done),
+        )
+    click.echo(str(manifest))

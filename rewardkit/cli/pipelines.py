@@ -1,0 +1,61 @@
+"""`rewardkit pipelines`: the generators that have a name here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rewardkit.models.protocol import Protocol
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def pipelines(as_json: bool) -> None:
+    """List the generators that have a name, and how each is sampled.
+
+    Any other text-to-image pipeline of their classes goes by owner/name on the hub, or by folder.
+    """
+    from rewardkit.models.aliases import ALIASES
+    from rewardkit.models.families import FAMILIES
+    from rewardkit.models.protocol import carried_protocol
+
+    listed = []
+    for alias in ALIASES.values():
+        place = alias.place
+        protocol = carried_protocol(place) if isinstance(place, Path) else alias.protocol
+        listed.append((alias, FAMILIES[alias.pipeline].task, protocol))
+    if as_json:
+        shown = [
+            alias.model_dump() | {"task": task, "protocol": protocol and protocol.model_dump()}
+            for alias, task, protocol in listed
+        ]
+        click.echo(json.dumps(shown, indent=2))
+        return
+    from rich.table import Table
+
+    from rewardkit.cli.tables import console
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    for column in ("from", "pipeline", "task", "steps", "guidance", "size", "tokens", "licence"):
+        table.add_column(column, overflow="fold")
+    for alias, task, protocol in listed:
+        where = alias.repo or "in the package"
+        table.add_row(alias.name, where, alias.pipeline, task, *_cells(protocol), alias.licence)
+    console().print(table, markup=False)
+
+
+def _cells(protocol: Protocol | None) -> tuple[str, ...]:
+    if protocol is None:
+        return ("-",) * 4
+    length = protocol.max_sequence_length
+    return (
+        str(protocol.steps),
+        f"{protocol.guidance:g}",
+        f"{protocol.width}x{protocol.height}",
+        "-" if length is None else str(length),
+    )

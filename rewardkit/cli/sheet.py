@@ -1,0 +1,52 @@
+"""`rewardkit sheet`: the pictures of a score table, on one picture, with their scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rewardkit.errors import InputError, UsageError, unknown
+
+
+@click.command()
+@click.argument("scores", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-o", "--output", required=True, metavar="FILE", help="Picture to write.")
+@click.option("--by", metavar="REWARD", help="Highest first.  [default: in the table's order]")
+@click.option("--lowest", is_flag=True, help="With --by: lowest first.")
+@click.option("-n", "number", type=click.IntRange(1), default=30, show_default=True)
+def sheet(scores: Path, output: str, by: str | None, lowest: bool, number: int) -> None:
+    """Write a contact sheet of SCORES, a table that `rewardkit score -o` wrote."""
+    from rewardkit.media.images import read_image
+    from rewardkit.media.sheets import contact_sheet
+    from rewardkit.records.rows import read_rows
+    from rewardkit.records.storage import atomic_write
+
+    table = read_rows(scores)
+    rows = list(table.rows)
+    if lowest and by is None:
+        raise UsageError("--lowest goes with --by: lowest of what?")
+    if by is not None:
+        if by not in table.rewards:
+            raise unknown("column", by, table.rewards, f"the header of {scores}")
+        rows = [row for row in rows if row.scores[by] is not None]
+        rows.sort(key=lambda row: row.scores[by] or 0.0, reverse=not lowest)
+    rows = rows[:number]
+    if not rows:
+        raise InputError(f"{scores} holds no row to show")
+    captions = [
+        "\n".join(
+            [
+                row.prompt or Path(row.path).name,
+                *(f"{name} {_cell(value)}" for name, value in row.scores.items()),
+            ]
+        )
+        for row in rows
+    ]
+    picture = contact_sheet([read_image(row.path) for row in rows], captions)
+    with atomic_write(output) as temporary:
+        picture.save(temporary)
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

@@ -1,0 +1,132 @@
+"""The families of diffusers pipelines that can be sampled: what their call signature does not say.
+
+A family is a class of pipelines. To add one, add its row to `FAMILIES`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, final
+
+from rewardkit.errors import UsageError
+from rewardkit.models.protocol import Protocol
+
+Task = Literal["text-to-image"]
+
+
+@final
+@dataclass(frozen=True)
+class Family:
+    """What one class of pipelines needs.
+
+    Attributes:
+        task: what it makes of what.
+        latents: the side of the latents, or both sides, that a pipeline was trained for.
+        multiple: what the height and width of its pictures must be multiples of.
+        settings: given to `from_pretrained`.
+    """
+
+    task: Task
+    latents: Callable[[Any], int | list[int]]
+    multiple: Callable[[Any], int]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def _unet_latents(pipe: Any) -> int | list[int]:
+    side: int | list[int] = pipe.unet.config.sample_size
+    return side
+
+
+def _unet_multiple(pipe: Any) -> int:
+    # These pipelines ask for a multiple of 8 whatever their VAE is, and round down to the VAE's.
+    return math.lcm(8, pipe.vae_scale_factor)
+
+
+FAMILIES = {
+    "StableDiffusionPipeline": Family(
+        task="text-to-image",
+        latents=_unet_latents,
+        multiple=_unet_multiple,
+        # The checker blackens what it takes for indecent, often wrongly. A black picture would be
+        # scored like any other, and a failure is never a number. Whoever shows pictures to the
+        # public checks them there.
+        settings={"safety_checker": None, "requires_safety_checker": False},
+    ),
+    "StableDiffusionXLPipeline": Family(
+        task="text-to-image",
+        latents=_unet_latents,
+        multiple=_unet_multiple,
+        # By default pixels are watermarked where the package invisible-watermark is installed: the
+        # same seed would give another picture on another machine.
+        settings={"add_watermarker": False},
+    ),
+    "StableDiffusion3Pipeline": Family(
+        task="text-to-image",
+        latents=lambda pipe: pipe.default_sample_size,
+        multiple=lambda pipe: pipe.vae_scale_factor * pipe.patch_size,
+    ),
+    "FluxPipeline": Family(
+        task="text-to-image",
+        latents=lambda pipe: pipe.default_sample_size,
+        # Latents are packed 2 x 2. The pipeline itself would round the size, with a warning.
+        multiple=lambda pipe: pipe.vae_scale_factor * 2,
+    ),
+}
+
+
+def family(name: str, source: str) -> Family:
+    """The family of a pipeline class; `source` is for the error.
+
+    Raises:
+        UsageError: pipelines of this class cannot be sampled here.
+    """
+    if name not in FAMILIES:
+        raise UsageError(
+            f"{source} is a {name}, and no family here samples those. Accepted: "
+            f"{', '.join(FAMILIES)}"
+        )
+    return FAMILIES[name]
+
+
+def default_protocol(pipe: Any) -> Protocol:
+    """A pipeline's own protocol: the defaults of its call, and the size it was trained for."""
+    options = inspect.signature(type(pipe).__call__).parameters
+    latents = FAMILIES[type(pipe).__name__].latents(pipe)
+    height, width = (latents, latents) if isinstance(latents, int) else latents
+    length = options.get("max_sequence_length")
+    return Protocol(
+        steps=options["num_inference_steps"].default,
+        guidance=options["guidance_scale"].default,
+        height=height * pipe.vae_scale_factor,
+        width=width * pipe.vae_scale_factor,
+        max_sequence_length=length.default if length else None,
+    )
+
+
+def check_protocol(pipe: Any, protocol: Protocol) -> None:
+    """Refuse a protocol that a pipeline cannot keep, or would change in silence.
+
+    Raises:
+        UsageError: naming the option, and what is accepted.
+    """
+    name = type(pipe).__name__
+    length = inspect.signature(type(pipe).__call__).parameters.get("max_sequence_length")
+    if length is None and protocol.max_sequence_length is not None:
+        raise UsageError(
+            f"a {name} has no max_sequence_length, but the protocol gives "
+            f"{protocol.max_sequence_length}. Leave it out"
+        )
+    if length is not None and protocol.max_sequence_length is None:
+        raise UsageError(
+            f"the protocol lacks max_sequence_length, which changes the pictures of a {name}. "
+            f"Give it; diffusers' own default is {length.default}"
+        )
+    multiple = FAMILIES[name].multiple(pipe)
+    if protocol.height % multiple or protocol.width % multiple:
+        raise UsageError(
+            f"this {name} makes pictures whose height and width are multiples of {multiple}; "
+            f"height {protocol.height} and width {protocol.width} were given"
+        )

@@ -1,0 +1,187 @@
+"""Generators: load a diffusers pipeline by name, sample it with prompts and seeds.
+
+    pipeline = load("sd1.4")
+    for picture in generate(pipeline, ["a red ring", "a blue cross"], seeds=[0, 1]): ...
+
+`generate` is the one loop that makes pictures: what is shown, benchmarked and compared comes from
+it. The schedulers are the pipelines' own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from rewardkit.errors import UsageError, WeightsError, unknown
+from rewardkit.media.batch import Medium, to_medium
+from rewardkit.models.aliases import ALIASES, Alias
+from rewardkit.models.devices import pick_device, pick_dtype
+from rewardkit.models.families import check_protocol, default_protocol
+from rewardkit.models.folders import add_lora, download, read
+from rewardkit.models.protocol import Protocol, carried_protocol
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@final
+@dataclass(frozen=True)
+class Pipeline:
+    """A generator that is loaded: diffusers' object, where it is from, and its protocol.
+
+    Attributes:
+        diffusers: the pipeline, of the class its model_index.json names.
+        source: repository on the hub, or folder.
+        alias: the name of ours for it, where it has one.
+        revision: commit of the repository; None for a folder.
+        lora: the LoRA file that was added to it.
+        protocol: what it is sampled with unless told otherwise.
+    """
+
+    diffusers: DiffusionPipeline
+    source: str
+    alias: str | None
+    revision: str | None
+    lora: Path | None
+    protocol: Protocol
+
+
+def load(
+    source: str | Path,
+    *,
+    device: str = "auto",
+    dtype: str = "float32",
+    revision: str | None = None,
+    lora: str | Path | None = None,
+) -> Pipeline:
+    """The generator at `source`, ready to be sampled.
+
+    Its protocol is, first found: what the LoRA's folder carries, what its own folder carries, the
+    alias's, the defaults of its pipeline class.
+
+    Args:
+        source: an alias (`rewardkit pipelines` lists them), owner/name on the hub, or a folder in
+            diffusers' layout. A folder goes first where it is written as a path.
+        device: "auto" is a CUDA device, Apple's, or the CPU, the first there is.
+        dtype: of the networks, whatever the files hold.
+        revision: commit, tag or branch on the hub. Without it, an alias means its pinned commit,
+            owner/name the newest.
+        lora: safetensors file in diffusers' format, or a folder that holds one.
+
+    Raises:
+        UsageError: nothing goes by this name, or its pipeline class cannot be sampled here.
+        WeightsError: files are missing, cannot be downloaded, or do not fit.
+    """
+    alias, place = _resolve(source)
+    if isinstance(place, Path) and revision is not None:
+        raise UsageError(f"a revision belongs to a repository on the hub; {source} is a folder")
+    target, number = pick_device(device), pick_dtype(dtype)
+    pinned = alias.revision if alias else None
+    folder = place if isinstance(place, Path) else download(place, revision or pinned)
+    pipe = read(folder, number).to(target)
+    pipe.set_progress_bar_config(disable=True)
+    added = add_lora(pipe, Path(lora)) if lora is not None else None
+    protocol = (
+        (carried_protocol(added.parent) if added else None)
+        or carried_protocol(folder)
+        or (alias.protocol if alias else None)
+        or default_protocol(pipe)
+    )
+    check_protocol(pipe, protocol)
+    return Pipeline(
+        diffusers=pipe,
+        source=str(place),
+        alias=alias.name if alias else None,
+        revision=None if isinstance(place, Path) else folder.name,
+        lora=added,
+        protocol=protocol,
+    )
+
+
+def generate(
+    pipeline: Pipeline,
+    prompts: str | Sequence[str],
+    seeds: Sequence[int],
+    *,
+    protocol: Protocol | None = None,
+    batch_size: int = 4,
+) -> Iterator[Medium]:
+    """Pictures, uint8 `[3, H, W]` on the CPU, one per seed, in order, batch by batch.
+
+    The noise of a sample is drawn on the CPU from its seed alone, so a picture depends neither on
+    the batch it was made in nor, beyond rounding, on the device. Floats are rounded as saving a PNG
+    rounds them.
+
+    Args:
+        pipeline: what `load` gave.
+        prompts: one per seed; a single string serves every seed.
+        seeds: from 0.
+        protocol: instead of the pipeline's own.
+        batch_size: pictures made at once, which memory bounds.
+
+    Raises:
+        UsageError: at the call, where the request cannot be met.
+        WeightsError: while iterating, where a picture is not finite.
+    """
+    protocol = protocol or pipeline.protocol
+    prompts = [prompts] * len(seeds) if isinstance(prompts, str) else list(prompts)
+    if len(prompts) != len(seeds):
+        raise UsageError(f"one seed per prompt: {len(prompts)} prompts, {len(seeds)} seeds given")
+    if not prompts:
+        raise UsageError("nothing to generate: no prompt and no seed was given")
+    if min(seeds) < 0 or max(seeds) >= 2**63:
+        raise UsageError("a seed is a whole number from 0 to 2**63 - 1")
+    if batch_size < 1:
+        raise UsageError(f"batch_size is at least 1; {batch_size} was given")
+    check_protocol(pipeline.diffusers, protocol)
+    return _pictures(pipeline.diffusers, prompts, seeds, protocol, batch_size)
+
+
+def _pictures(
+    pipe: Any, prompts: list[str], seeds: Sequence[int], protocol: Protocol, batch_size: int
+) -> Iterator[Medium]:
+    import torch
+
+    options: dict[str, Any] = {
+        "num_inference_steps": protocol.steps,
+        "guidance_scale": protocol.guidance,
+        "height": protocol.height,
+        "width": protocol.width,
+    }
+    if protocol.max_sequence_length is not None:
+        options["max_sequence_length"] = protocol.max_sequence_length
+    for start in range(0, len(prompts), batch_size):
+        batch = slice(start, start + batch_size)
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds[batch]]
+        made = pipe(prompts[batch], generator=generators, output_type="pt", **options).images
+        for prompt, seed, picture in zip(prompts[batch], seeds[batch], made, strict=True):
+            if not picture.isfinite().all():
+                raise WeightsError(
+                    f"the picture of {prompt!r}, seed {seed}, is not a number (NaN). In float16 "
+                    "many models overflow: load with float32 or bfloat16. Else the weights are "
+                    "damaged"
+                )
+            yield to_medium(picture.cpu())
+
+
+def _resolve(source: str | Path) -> tuple[Alias | None, str | Path]:
+    """The alias that `source` names, or None; and the repository or the folder it stands for."""
+    name, path = str(source), Path(source)
+    written_as_path = isinstance(source, Path) or path.name != name
+    if written_as_path and path.exists():
+        return None, path
+    for alias in ALIASES.values():
+        if name.casefold() in (alias.name, (alias.repo or "").casefold()):
+            return alias, alias.place
+    if path.exists():
+        return None, path
+    if _HUB_ID.fullmatch(name):
+        return None, name
+    if written_as_path:
+        raise UsageError(f"there is no folder {source}")
+    raise unknown("pipeline", name, ALIASES, "rewardkit pipelines")

@@ -1,0 +1,58 @@
+"""A folder of generated pictures: deterministic, resumable, never mixed."""
+
+import json
+
+import pytest
+import torch
+
+from rewardkit.errors import UsageError
+from rewardkit.media.images import read_image
+from rewardkit.media.prompts import PromptLine
+from rewardkit.models.gallery import make_gallery
+from rewardkit.models.noise import number
+from rewardkit.models.pipelines import generate
+
+LINES = [PromptLine("here", "a cat", meta={"tag": "animal"}), PromptLine("here", "a dog")]
+
+
+def test_pictures_are_those_of_their_seeds_and_the_manifest_says_so(loaded, tmp_path):
+    pipe = loaded["sd"]
+    manifest = make_gallery(pipe, LINES, tmp_path / "out", samples=2, seed=5)
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert [row["path"] for row in rows] == [f"0000{i}-0{j}.png" for i in (0, 1) for j in (0, 1)]
+    assert rows[0]["tag"] == "animal" and "tag" not in rows[2]
+    assert [row["seed"] for row in rows] == [number(5, i, j) for i in (0, 1) for j in (0, 1)]
+    (again,) = generate(pipe, ["a dog"], [number(5, 1, 0)])
+    assert torch.equal(read_image(tmp_path / "out" / "00001-00.png"), again)
+
+
+def test_only_missing_pictures_are_made_and_they_are_the_same(loaded, tmp_path):
+    out, told = tmp_path / "out", []
+    make_gallery(loaded["sd"], LINES, out, samples=2)
+    before = {path.name: path.read_bytes() for path in out.glob("*.png")}
+    (out / "00000-01.png").unlink()
+    kept = (out / "00001-00.png").stat().st_mtime_ns
+    make_gallery(
+        loaded["sd"], LINES, out, samples=2, on_picture=lambda done, total: told.append(done)
+    )
+    assert {path.name: path.read_bytes() for path in out.glob("*.png")} == before
+    assert (out / "00001-00.png").stat().st_mtime_ns == kept and told == [4]
+
+
+def test_pictures_made_in_another_way_are_not_mixed_in(loaded, tmp_path):
+    out = tmp_path / "out"
+    make_gallery(loaded["sd"], LINES[:1], out)
+    steps = loaded["sd"].protocol.changed({"steps": 3})
+    with pytest.raises(UsageError, match=r"protocol\.steps was \d+, now 3"):
+        make_gallery(loaded["sd"], LINES[:1], out, protocol=steps)
+    with pytest.raises(UsageError, match="prompts was"):
+        make_gallery(loaded["sd"], LINES[1:], out)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "holiday.png").touch()
+    with pytest.raises(UsageError, match="is not empty"):
+        make_gallery(loaded["sd"], LINES, tmp_path / "mine")
+
+
+def test_a_protocol_out_of_bounds_is_refused(loaded):
+    with pytest.raises(UsageError, match="protocol.steps"):
+        loaded["sd"].protocol.changed({"steps": 0})
