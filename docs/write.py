@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 from PIL import Image
 
+from grpo.cli import main as grpo
 from rewardkit import create
-from rewardkit.cli import main
+from rewardkit.cli import main as rewardkit
 from rewardkit.engine.card import RewardCard
 from rewardkit.engine.registry import list_rewards
 from rewardkit.media.ladders import pictures
@@ -21,15 +22,17 @@ MARKS = ("<!-- rewards: written by make docs -->", "<!-- end of rewards -->")
 
 def commands() -> str:
     """Every command's --help as one page."""
-    context = click.Context(
-        main, info_name="rewardkit", terminal_width=100, help_option_names=["-h", "--help"]
-    )
-    parts = ["# The command line", "Written by `make docs` from `--help`.", _help(main, context)]
-    for name in main.list_commands(context):
-        command = main.get_command(context, name)
-        assert command is not None
-        sub = click.Context(command, parent=context, info_name=name, terminal_width=100)
-        parts += [f"## rewardkit {name}", _help(command, sub)]
+    parts = ["# The command line", "Written by `make docs` from `--help`."]
+    for group in (rewardkit, grpo):
+        context = click.Context(
+            group, info_name=group.name, terminal_width=100, help_option_names=["-h", "--help"]
+        )
+        parts += [f"## {group.name}", _help(group, context)]
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
+            sub = click.Context(command, parent=context, info_name=name, terminal_width=100)
+            parts += [f"### {group.name} {name}", _help(command, sub)]
     return "\n\n".join(parts) + "\n"
 
 

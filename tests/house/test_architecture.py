@@ -18,11 +18,20 @@ MAY_IMPORT = {
     "media": {"errors"},
     "models": {"errors", "records", "media"},
     "engine": {"errors", "records", "media", "models"},
-    "rewards": {"errors", "records", "media", "models", "engine"},
-    "cli": {"errors", "records", "media", "models", "engine", "rewards"},
+    "shapes": {"errors", "records", "media", "models", "engine"},
+    "rewards": {"errors", "records", "media", "models", "engine", "shapes"},
+    "cli": {"errors", "records", "media", "models", "engine", "shapes", "rewards"},
 }
 HEAVY = {"torch", "torchvision", "open_clip", "transformers", "cv2", "av", "pandas", "pyarrow"}
 SOURCES = sorted((ROOT / "rewardkit").rglob("*.py"))
+TRAINING = sorted((ROOT / "grpo").rglob("*.py"))
+# What grpo computes with, and what of grpo and rewardkit each may import.
+MATHEMATICS = {
+    "sde": {"rewardkit.errors"},
+    "schedules": {"rewardkit.errors"},
+    "advantage": {"rewardkit.errors"},
+    "loss": {"rewardkit.errors", "grpo.sde"},
+}
 
 
 def imported(tree):
@@ -46,9 +55,24 @@ def test_arrows_point_one_way(source):
             assert other == part or other in MAY_IMPORT[part], f"{part} imports {other}"
 
 
+@pytest.mark.parametrize("source", TRAINING, ids=lambda path: str(path.relative_to(ROOT)))
+def test_training_stands_on_rewardkit_alone(source):
+    packages = {name.partition(".")[0] for name in imported(ast.parse(source.read_text("utf-8")))}
+    assert not packages & {"benchmarks", "leaderboards", "tests"}
+
+
+@pytest.mark.parametrize("part", MATHEMATICS)
+def test_the_mathematics_of_training_knows_no_model_and_no_file(part):
+    tree = ast.parse((ROOT / "grpo" / f"{part}.py").read_text("utf-8"))
+    for name in imported(tree):
+        package = name.partition(".")[0]
+        allowed = package == "torch" or package in sys.stdlib_module_names - {"io", "os", "pathlib"}
+        assert allowed or name.rpartition(".")[0] in MATHEMATICS[part], f"{part} imports {name}"
+
+
 def test_no_file_is_named_for_nothing():
     vague = {"utils.py", "util.py", "helpers.py", "common.py", "misc.py"}
-    files = [*SOURCES, *(ROOT / "tests").rglob("*.py")]
+    files = [*SOURCES, *TRAINING, *(ROOT / "tests").rglob("*.py")]
     assert not [path for path in files if path.name in vague]
 
 
@@ -70,6 +94,7 @@ HELP = "import click.testing, rewardkit.cli as cli; click.testing.CliRunner().in
     "code",
     [
         "import rewardkit",
+        "import grpo",
         HELP.format(["--help"]),
         HELP.format(["score", "--help"]),
         HELP.format(["compare", "--help"]),
@@ -103,10 +128,13 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     tops = {name.partition("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"rewardkit"}
-    shipped = {name for name in names if name.startswith("rewardkit/")}
-    ours = {str(path.relative_to(ROOT)) for path in SOURCES} | {"rewardkit/py.typed"}
-    assert shipped == ours
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"rewardkit", "grpo"}
+    shipped = {name for name in names if name.startswith(("rewardkit/", "grpo/"))}
+    weights = (path for path in (ROOT / "rewardkit/shapes/weights").rglob("*") if path.is_file())
+    methods = (ROOT / "grpo").rglob("*.toml")
+    files = (*SOURCES, *weights, *TRAINING, *methods)
+    ours = {str(path.relative_to(ROOT)) for path in files}
+    assert shipped == ours | {"rewardkit/py.typed", "grpo/py.typed"}
 
 
 def documents():

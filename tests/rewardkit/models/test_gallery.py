@@ -54,5 +54,5 @@ def test_pictures_made_in_another_way_are_not_mixed_in(loaded, tmp_path):
 
 
 def test_a_protocol_out_of_bounds_is_refused(loaded):
-    with pytest.raises(UsageError, match="protocol.steps"):
+    with pytest.raises(UsageError, match=r"protocol\.steps"):
         loaded["sd"].protocol.changed({"steps": 0})

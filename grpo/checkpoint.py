@@ -1,0 +1,52 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from rewardkit.errors import InputError
+from rewardkit.records.storage import atomic_write
+
+_NAME = re.compile(r"step-(\d+)\.pt")
+
+
+def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
+    """Writes `folder/step-N.pt` whole or not at all, then removes all but the newest `keep`.
+
+    Raises:
+        InputError: it cannot be written; what was there before is as it was.
+    """
+    import torch
+
+    path = folder / f"step-{step:06d}.pt"
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as temporary:
+        torch.save({"step": step, **state}, temporary)
+    for old in found(folder)[:-keep]:
+        old.unlink()
+    return path
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The state in a checkpoint, on the CPU.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    import torch
+
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch raises whatever its unpickler or zip reader meets
+        raise InputError(
+            f"checkpoint {path} cannot be read: {error}. Remove it to go on from the one before"
+        ) from error
+
+
+def found(folder: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))

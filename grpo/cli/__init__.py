@@ -1,0 +1,29 @@
+"""The `grpo` command: one group, its commands loaded when they are called.
+
+Looking (`--help`, methods, recipes, `train --dry-run`) loads no torch.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, final
+
+import click
+
+from rewardkit.cli.group import LazyGroup, version_option
+
+
+@final
+class _Group(LazyGroup):
+    targets: ClassVar = {
+        "train": "grpo.cli.train:train",
+        "sample": "grpo.cli.sample:sample",
+        "methods": "grpo.cli.catalogue:methods",
+        "recipes": "grpo.cli.catalogue:recipes",
+    }
+    stopped = "With --resume, the same `grpo train` goes on from its newest checkpoint."
+
+
+@click.group("grpo", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@version_option
+def main() -> None:
+    """Train image generators on reward models."""

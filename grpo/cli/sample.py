@@ -1,0 +1,39 @@
+"""`grpo sample`: what a run changed, as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "-p", "--prompts", metavar="FILE", help="A file of prompts.  [default: the evaluation's]"
+)
+@click.option("-n", "--count", type=click.IntRange(1), help="How many.  [default: the run's sheet]")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the noise.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="The sheet, .png or .jpg.  [default: RUN/samples.png]",
+)  # fmt: skip
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+def sample(
+    run: Path, prompts: str | None, count: int | None, seed: int, out: Path | None, device: str
+) -> None:
+    """Draw a sheet of samples: each prompt before and after the training of RUN, with one noise."""
+    from grpo.run import Run
+
+    config = Run(run).read_config()
+    source = prompts or config.evaluation.prompts or config.prompts
+    from grpo.sample import sample as draw
+
+    draw(
+        run=run,
+        prompts=source,
+        out=out or run / "samples.png",
+        number=count or config.evaluation.sheet,
+        seed=seed,
+        device=device,
+    )

@@ -1,0 +1,97 @@
+"""What a run shows while it goes: on a terminal a line that moves, else a line per step."""
+
+from __future__ import annotations
+
+import shlex
+from collections import deque
+from types import TracebackType
+from typing import Any, Self, final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from grpo.config import Config
+from grpo.run import Run
+
+# A trend compares the mean of the last steps with that of as many before.
+_TREND = 5
+
+
+@final
+class Display:
+    """Progress on stderr: step, rewards with their trend, seconds per phase, time left."""
+
+    def __init__(self, config: Config, run: Run, done: int) -> None:
+        self._config, self._run = config, run
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=config.steps, completed=done, text="")
+        self._past: dict[str, deque[float]] = {}
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def stepped(self, done: int, line: dict[str, Any]) -> None:
+        """A training step is over."""
+        parts = [
+            f"{name.removeprefix('reward/')} {value:.4g}{self._trend(name, value)}"
+            for name, value in line.items()
+            if name.startswith("reward/")
+        ]
+        phases = [
+            f"{name.removeprefix('seconds/')} {value:.1f}s"
+            for name, value in line.items()
+            if name.startswith("seconds/") and name != "seconds/step"
+        ]
+        text = "  ".join([*parts, *phases])
+        self._bar.update(self._task, completed=done, text=text)
+        if self._bar.disable:
+            self._console.print(f"step {done}/{self._config.steps}  {text}", highlight=False)
+
+    def evaluated(self, figures: dict[str, Any]) -> None:
+        """Held-out prompts were scored."""
+        parts = [
+            f"{name.removeprefix('eval/')} {value:.4g} ± {figures['eval_error/' + name[5:]]:.2g}"
+            for name, value in figures.items()
+            if name.startswith("eval/")
+        ]
+        self._console.print(
+            f"held out, step {figures['step']}: {'  '.join(parts)}", highlight=False
+        )
+
+    def finished(self, done: int) -> None:
+        """The run is over, or was stopped."""
+        folder = shlex.quote(str(self._run.folder))
+        if done < self._config.steps:
+            self._console.print(
+                f"stopped after step {done} of {self._config.steps}; saved. Go on with: "
+                f"grpo train --out {folder} --resume",
+                highlight=False,
+            )
+        else:
+            self._console.print(f"done: {shlex.quote(str(self._run.model))}", highlight=False)
+
+    def _trend(self, name: str, value: float) -> str:
+        past = self._past.setdefault(name, deque(maxlen=2 * _TREND))
+        past.append(value)
+        if len(past) < 2 * _TREND:
+            return ""
+        before, after = (sum(list(past)[i : i + _TREND]) for i in (0, _TREND))
+        return "↗" if after > before else "↘"

@@ -1,0 +1,76 @@
+"""How good the policy is on prompts it is not trained on: ordinary sampling, fixed seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from grpo.policies.policy import Policy
+from grpo.rewards import Rewards
+from rewardkit.media.prompts import PromptLine
+from rewardkit.media.sheets import contact_sheet
+from rewardkit.models.pipelines import generate
+from rewardkit.models.protocol import Protocol
+from rewardkit.records.storage import atomic_write
+
+
+class Evaluation:
+    """Held-out prompts, each with a seed, sampled as the pipeline itself samples.
+
+    Args:
+        policy: whose pipeline is sampled; training noise and rule play no part.
+        rewards: what is measured: the training reward, or any other.
+        lines: the prompts; they are taken in turn until there are `samples`.
+        samples: how many pictures.
+        protocol: steps, guidance, size.
+        batch_size: pictures per model call.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        rewards: Rewards,
+        lines: Sequence[PromptLine],
+        samples: int,
+        protocol: Protocol,
+        batch_size: int,
+    ) -> None:
+        self.policy, self.rewards, self.batch_size = policy, rewards, batch_size
+        self.protocol = protocol
+        self.lines = [lines[i % len(lines)] for i in range(samples)]
+
+    def __call__(self) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Scores by reward, float32 `[samples]`, and the pictures."""
+        pictures = self.draw(len(self.lines))
+        scores = self.rewards(pictures, self.lines, 1)
+        return {name: values.flatten() for name, values in scores.items()}, pictures
+
+    def draw(self, number: int) -> list[Tensor]:
+        """The first `number` pictures; picture i has seed i."""
+        asked = [line.prompt for line in self.lines[:number]]
+        batches = generate(
+            self.policy.pipeline,
+            asked,
+            range(number),
+            protocol=self.protocol,
+            batch_size=self.batch_size,
+        )
+        return list(batches)
+
+
+def write_sheet(path: Path, pictures: Sequence[Tensor], captions: Sequence[str]) -> None:
+    """A contact sheet of `pictures`, for people."""
+    sheet = contact_sheet(pictures, captions)
+    with atomic_write(path) as temporary:
+        sheet.save(temporary)
+
+
+def summary(scores: dict[str, Tensor]) -> dict[str, float]:
+    """Mean and standard error of each reward."""
+    figures = {}
+    for name, values in scores.items():
+        figures[f"eval/{name}"] = float(values.mean())
+        figures[f"eval_error/{name}"] = float(values.std() / len(values) ** 0.5)
+    return figures

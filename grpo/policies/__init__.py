@@ -1,0 +1,75 @@
+"""Which families of diffusers pipelines can be trained: one file each, and plug-ins.
+
+Another distribution adds a family through the entry-point group `grpo.policies`, whose values are
+subclasses of `Policy`. What a policy promises, `tests/conformance.py` checks of any.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from grpo.policies.condition import Condition
+from grpo.policies.policy import Policy
+from grpo.policies.stable_diffusion import StableDiffusion
+from grpo.policies.stable_diffusion_3 import StableDiffusion3
+from rewardkit.errors import RewardKitError, UsageError, describe
+
+if TYPE_CHECKING:
+    import torch
+
+    from grpo.config import Config
+    from rewardkit.models.pipelines import Pipeline
+
+__all__ = ["Condition", "Policy", "of"]
+
+ENTRY_POINT_GROUP = "grpo.policies"
+
+
+def of(pipeline: Pipeline, config: Config, device: torch.device | None = None) -> Policy:
+    """The policy that trains a pipeline, whose networks become its own.
+
+    Args:
+        pipeline: of `rewardkit.models.pipelines.load`, in float32, whatever the run computes in.
+        config: `sampler`, `policy` and `seed` are read.
+        device: where its networks go, once they are in the run's dtype: from the CPU, a device
+            that could not hold them in float32 is enough. None leaves them where they are.
+
+    Raises:
+        UsageError: no family trains pipelines of this class, or not as `config` says.
+        RewardKitError: a plug-in cannot be loaded.
+    """
+    name = type(pipeline.diffusers).__name__
+    families = _families()
+    if name not in families:
+        raise UsageError(
+            f"{pipeline.source} is a {name}, which cannot be trained here. Accepted: "
+            f"{', '.join(sorted(families))}"
+        )
+    return families[name](pipeline, config, device)
+
+
+@cache
+def _families() -> dict[str, type[Policy]]:
+    """The policies, ours and plug-ins', by the pipeline classes they train."""
+    policies: list[type[Policy]] = [StableDiffusion, StableDiffusion3]
+    for entry in sorted(entry_points(group=ENTRY_POINT_GROUP)):
+        try:
+            policies.append(entry.load())
+        except Exception as error:
+            distribution = entry.dist.name if entry.dist else "an unnamed distribution"
+            raise RewardKitError(
+                f"the policy plug-in {entry.value!r} of {distribution} cannot be loaded: "
+                f"{describe(error)}. Mend it, or uninstall {distribution}"
+            ) from error
+    families: dict[str, type[Policy]] = {}
+    for policy in policies:
+        for name in policy.pipeline_classes:
+            taken = families.setdefault(name, policy)
+            if taken is not policy:
+                raise RewardKitError(
+                    f"pipelines of class {name} are trained by {taken.__module__} and again by "
+                    f"{policy.__module__}; uninstall one of them"
+                )
+    return families

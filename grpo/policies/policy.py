@@ -1,0 +1,249 @@
+"""A policy: a diffusers pipeline taken apart into what reinforcement learning needs of it."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from grpo.adapters import prepare
+from grpo.policies.condition import Condition
+from rewardkit.errors import UsageError, WeightsError
+from rewardkit.models.devices import pick_dtype
+from rewardkit.models.families import check_protocol
+
+if TYPE_CHECKING:
+    from grpo.config import Config, SamplerConfig
+    from grpo.sampler import Sampler
+    from rewardkit.models.pipelines import Pipeline
+
+_log = logging.getLogger(__name__)
+# Prompts whose embeddings are kept; with T5, one takes up to 5 MB.
+_REMEMBERED = 256
+# What a run may change of how the pipeline is sampled; how many steps training takes is not of it.
+_OF_PROTOCOL = {"guidance", "height", "width", "max_sequence_length"}
+
+
+class Policy(ABC):
+    """A generator in training, over its pipeline's own parts.
+
+    Weights that are not trained are frozen. A LoRA's base and the text encoders are kept in the
+    run's dtype; a full run keeps all of them in float32, since all of them are exported. The VAE is
+    always in float32, so that rewards see what a saved picture shows.
+
+    Attributes:
+        pipeline: whose parts these are; what it makes, it makes with the weights in training. Where
+            dtype is not float32, call it inside `autocast`.
+        protocol: the pipeline's, with the run's size, guidance and text length.
+        network: what is trained, without any wrapper.
+        module: what `predict` calls: the network, unless a wrapper of it (DDP, compiled) is put
+            here.
+        adapted: whether a LoRA is trained, not all weights.
+        device: where the networks are.
+        dtype: what they compute in.
+    """
+
+    #: Diffusers' pipeline classes of this family.
+    pipeline_classes: ClassVar[tuple[str, ...]]
+    #: The pipeline's part that is trained.
+    part: ClassVar[str]
+    #: The rules of `grpo.sampler` that fit what it predicts.
+    rules: ClassVar[tuple[str, ...]]
+    #: The layers a LoRA is put on, by the end of their names.
+    targets: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self, pipeline: Pipeline, config: Config, device: torch.device | None = None
+    ) -> None:
+        """See `grpo.policies.of`."""
+        if pipeline.lora is not None:
+            raise UsageError(
+                f"the pipeline wears the LoRA {pipeline.lora}; training starts from whole weights. "
+                "Merge it with diffusers' fuse_lora and save_pretrained, and train that folder"
+            )
+        pipe: Any = pipeline.diffusers
+        self.pipeline, self._pipe = pipeline, pipe
+        given = config.sampler.model_dump(include=_OF_PROTOCOL, exclude_none=True)
+        self.protocol = pipeline.protocol.model_copy(update=given)
+        check_protocol(pipe, self.protocol)
+        self.device = device or pipe.device
+        self.dtype = pick_dtype(config.policy.dtype)
+        self.network: nn.Module = getattr(pipe, self.part)
+        self.module = self.network
+        self.adapted = config.policy.parameters == "lora"
+        for part in pipe.components.values():
+            if isinstance(part, nn.Module):
+                part.requires_grad_(False).eval()
+                kept = self.dtype if self.adapted and part is not pipe.vae else torch.float32
+                # Diffusers' own `to` warns of modules to be left in float32 where there are none.
+                nn.Module.to(part, kept)
+        prepare(self.network, config.policy, self.targets, config.seed)
+        pipe.to(self.device)
+        self._trained = {n: p for n, p in self.network.named_parameters() if p.requires_grad}
+        self._base = (
+            {name: weight.detach().clone() for name, weight in self._trained.items()}
+            if config.objective.kl > 0 and not self.adapted
+            else None
+        )
+        self._embedded = lru_cache(_REMEMBERED)(self._embed)
+
+    @abstractmethod
+    def _sampler(self, config: SamplerConfig) -> Sampler:
+        """The steps of `config`, whose rule is one of `rules`."""
+
+    @abstractmethod
+    def _text(self, prompt: str) -> dict[str, Tensor]:
+        """What the network is told of a prompt, by the names of its arguments, [1, ...]."""
+
+    @abstractmethod
+    def _unscaled(self, x0: Tensor) -> Tensor:
+        """Latents as the VAE knows them."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of a sample's latents: C, h, w."""
+        network: Any = self.network
+        height, width = self.protocol.height, self.protocol.width
+        scale: int = self._pipe.vae_scale_factor
+        return network.config.in_channels, height // scale, width // scale
+
+    def sampler(self, config: SamplerConfig) -> Sampler:
+        """The steps that are walked in place of the pipeline's scheduler, which stays as it is.
+
+        Raises:
+            UsageError: the rule does not fit what the family predicts.
+        """
+        if config.rule not in self.rules:
+            raise UsageError(
+                f"sampler.rule {config.rule!r} given for a {type(self._pipe).__name__}; its rules "
+                f"are {', '.join(self.rules)}"
+            )
+        _log.info(
+            "training samples with %d first-order steps of rule %s in place of %s",
+            config.steps,
+            config.rule,
+            type(self._pipe.scheduler).__name__,
+        )
+        return self._sampler(config)
+
+    def encode(self, prompts: Sequence[str]) -> Condition:
+        """What the network is told of prompts, [H, B, ...]; embeddings are remembered."""
+        halves = [prompts] if self.protocol.guidance <= 1 else [[""] * len(prompts), prompts]
+        told = [[self._embedded(prompt) for prompt in half] for half in halves]
+        return Condition(
+            {
+                name: torch.stack([torch.stack([one[name] for one in half]) for half in told])
+                for name in told[0][0]
+            }
+        )
+
+    def noise(self, generators: Sequence[torch.Generator]) -> Tensor:
+        """What sampling starts from, [B, C, h, w], float32: each sample from its own generator."""
+        drawn = [torch.randn(self.shape, generator=one, device=one.device) for one in generators]
+        return torch.stack(drawn).to(self.device)
+
+    def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
+        """The network's output, guided, [B, C, h, w], float32.
+
+        Args:
+            x: [B, C, h, w].
+            timesteps: of the sampler, [B].
+            condition: of `encode`.
+        """
+        guided = self.protocol.guidance > 1
+        if guided:
+            x, timesteps = torch.cat([x, x]), torch.cat([timesteps, timesteps])
+        inputs = {name: tensor.flatten(0, 1) for name, tensor in condition.inputs.items()}
+        with self.autocast():
+            output = self._output(x, timesteps, inputs).float()
+        if not guided:
+            return output
+        without, given = output.chunk(2)
+        return torch.lerp(without, given, self.protocol.guidance)
+
+    @torch.no_grad()
+    def decode(self, x0: Tensor) -> Tensor:
+        """The pictures of clean latents, uint8 [B, 3, H, W]: the pixels of a saved PNG.
+
+        Raises:
+            WeightsError: a picture is not finite.
+        """
+        pixels = self._pipe.vae.decode(self._unscaled(x0.float()), return_dict=False)[0]
+        if not pixels.isfinite().all():
+            raise WeightsError(
+                "a picture is not a number (NaN). In float16 many models overflow: take "
+                "policy.dtype bfloat16. Else training has diverged: take a lower optim.lr"
+            )
+        pictures: Tensor = self._pipe.image_processor.postprocess(pixels, output_type="pt")
+        return pictures.mul(255).round().to(torch.uint8)
+
+    def autocast(self) -> torch.autocast:
+        """In force where the networks compute in `dtype`; it does nothing in float32."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """What is trained, by its name in the network; float32."""
+        return dict(self._trained)
+
+    @contextmanager
+    def swapped(self, values: Mapping[str, Tensor]) -> Iterator[None]:
+        """Other values of all `parameters` inside the block, where there are no gradients.
+
+        Nothing is copied, and graphs of the true values, made before, are as they were. Parameters
+        that are sharded (FSDP) cannot be swapped.
+        """
+        own = {name: parameter.data for name, parameter in self._trained.items()}
+        with torch.no_grad():
+            try:
+                self._put(values)
+                yield
+            finally:
+                self._put(own)
+
+    @contextmanager
+    def reference(self) -> Iterator[None]:
+        """The model at the start, inside the block, where there are no gradients.
+
+        Raises:
+            UsageError: there is no copy of it: all weights are trained, and without a penalty.
+        """
+        if self._base is not None:
+            with self.swapped(self._base):
+                yield
+            return
+        if not self.adapted:
+            raise UsageError(
+                "all weights are trained, and the model at the start is copied only where "
+                "objective.kl is above 0. Set it, or train a LoRA, whose base stays as it is"
+            )
+        network: Any = self.network
+        network.disable_adapters()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            network.enable_adapters()
+
+    def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """What `module` makes of a batch; a family whose network is called otherwise says how."""
+        output: Tensor = self.module(x, timestep=timesteps, return_dict=False, **inputs)[0]
+        return output
+
+    def _put(self, values: Mapping[str, Tensor]) -> None:
+        for name, parameter in self._trained.items():
+            parameter.data = values[name]
+        # An autocast that surrounds this one keeps its casts by parameter, not by value.
+        torch.clear_autocast_cache()
+
+    @torch.no_grad()
+    def _embed(self, prompt: str) -> dict[str, Tensor]:
+        # One at a time: in a batch, the last bits would depend on which others are remembered, and
+        # a run that goes on would not equal one that was never stopped.
+        with self.autocast():
+            return {name: tensor[0] for name, tensor in self._text(prompt).items()}

@@ -1,0 +1,56 @@
+"""Stable Diffusion 1 and 2: a UNet that predicts eps or v, one CLIP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, final
+
+import torch
+from torch import Tensor
+
+from grpo.policies.policy import Policy
+from grpo.sampler import DiffusionSampler
+from rewardkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from grpo.config import Config, SamplerConfig
+    from rewardkit.models.pipelines import Pipeline
+
+
+@final
+class StableDiffusion(Policy):
+    """The policy of `StableDiffusionPipeline`.
+
+    Raises:
+        UsageError: the UNet is told its guidance (a latent consistency model).
+    """
+
+    pipeline_classes = ("StableDiffusionPipeline",)
+    part = "unet"
+    rules = ("ddim",)
+    # All attention, of pixels among themselves and to text: kvablack/ddpo-pytorch scripts/train.py.
+    targets = ("to_q", "to_k", "to_v", "to_out.0")
+
+    def __init__(
+        self, pipeline: Pipeline, config: Config, device: torch.device | None = None
+    ) -> None:
+        pipe: Any = pipeline.diffusers
+        if pipe.unet.config.time_cond_proj_dim is not None:
+            raise UsageError(
+                f"{pipeline.source} is a latent consistency model: few steps, each of its own "
+                "kind, instead of DDIM's. Train the model it was distilled from"
+            )
+        super().__init__(pipeline, config, device)
+
+    def _sampler(self, config: SamplerConfig) -> DiffusionSampler:
+        return DiffusionSampler.from_scheduler(self._pipe.scheduler, config, self.device)
+
+    def _text(self, prompt: str) -> dict[str, Tensor]:
+        states, _ = self._pipe.encode_prompt(
+            prompt, self.device, 1, do_classifier_free_guidance=False
+        )
+        return {"encoder_hidden_states": states}
+
+    def _unscaled(self, x0: Tensor) -> Tensor:
+        # The pipeline has no shift, whatever the VAE's configuration says.
+        scaled: Tensor = x0 / self._pipe.vae.config.scaling_factor
+        return scaled

@@ -1,0 +1,54 @@
+"""Stable Diffusion 3 and 3.5: a rectified-flow transformer, two CLIPs and T5."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+from torch import Tensor
+
+from grpo.policies.policy import Policy
+from grpo.sampler import FlowSampler
+
+if TYPE_CHECKING:
+    from grpo.config import SamplerConfig
+
+
+@final
+class StableDiffusion3(Policy):
+    """The policy of `StableDiffusion3Pipeline`."""
+
+    pipeline_classes = ("StableDiffusion3Pipeline",)
+    part = "transformer"
+    rules = ("dance", "flow", "cps", "ode")
+    # The joint attention of pixels and text: yifan123/flow_grpo scripts/train_sd3.py.
+    targets = (
+        "attn.to_q",
+        "attn.to_k",
+        "attn.to_v",
+        "attn.to_out.0",
+        "attn.add_q_proj",
+        "attn.add_k_proj",
+        "attn.add_v_proj",
+        "attn.to_add_out",
+    )
+
+    def _sampler(self, config: SamplerConfig) -> FlowSampler:
+        _, height, width = self.shape
+        tokens = (height // self._pipe.patch_size) * (width // self._pipe.patch_size)
+        return FlowSampler.from_scheduler(self._pipe.scheduler, config, tokens, self.device)
+
+    def _text(self, prompt: str) -> dict[str, Tensor]:
+        states, _, pooled, _ = self._pipe.encode_prompt(
+            prompt,
+            prompt_2=None,
+            prompt_3=None,
+            device=self.device,
+            do_classifier_free_guidance=False,
+            max_sequence_length=self.protocol.max_sequence_length,
+        )
+        return {"encoder_hidden_states": states, "pooled_projections": pooled}
+
+    def _unscaled(self, x0: Tensor) -> Tensor:
+        settings = self._pipe.vae.config
+        scaled: Tensor = x0 / settings.scaling_factor + settings.shift_factor
+        return scaled

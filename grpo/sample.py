@@ -1,0 +1,49 @@
+"""Before and after: the base model and the trained one, same prompts, same seeds, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from grpo.evaluation import write_sheet
+from grpo.run import Run
+from rewardkit.errors import UsageError
+from rewardkit.media.prompts import read
+from rewardkit.models.pipelines import Pipeline, generate, load
+
+
+def sample(
+    run: Path, *, prompts: str, out: Path, number: int = 8, seed: int = 0, device: str = "auto"
+) -> Path:
+    """A contact sheet, written to `out`: for each prompt what the base made, then the trained one.
+
+    Raises:
+        UsageError: the folder holds no run, or one that has not been saved yet.
+    """
+    folder = Run(run)
+    config = folder.read_config()
+    if not folder.model.is_dir():
+        raise UsageError(f"{run} holds no trained weights yet: go on with grpo train --resume")
+    lines = read(prompts)
+    asked = [lines[i % len(lines)].prompt for i in range(number)]
+    base = load(config.model, device=device, revision=config.revision)
+    before = _pictures(base, asked, seed)
+    after = _pictures(tuned(folder, device), asked, seed)
+    pairs = [picture for pair in zip(before, after, strict=True) for picture in pair]
+    captions = [f"{when}\n{text}" for text in asked for when in ("before", "after")]
+    write_sheet(out, pairs, captions)
+    return out
+
+
+def tuned(run: Run, device: str = "auto") -> Pipeline:
+    """The pipeline that a run has trained."""
+    config = run.read_config()
+    if config.policy.parameters == "full":
+        return load(run.model, device=device)
+    return load(config.model, device=device, revision=config.revision, lora=run.model)
+
+
+def _pictures(pipeline: Pipeline, prompts: Sequence[str], seed: int) -> list[Tensor]:
+    return list(generate(pipeline, prompts, range(seed, seed + len(prompts))))

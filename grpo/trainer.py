@@ -1,0 +1,208 @@
+"""The loop: prompts -> rollout -> rewards -> advantages -> updates. Read it top to bottom."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grpo.advantage import Advantages, Standard, best_and_worst, combine
+from grpo.config import Config
+from grpo.objectives import Objective, Samples, objective
+from grpo.optimizer import learning_rate, optimizer_of
+from grpo.policies.policy import Policy
+from grpo.rewards import Rewards
+from grpo.rollout import Rollout, collect
+from rewardkit.media.prompts import PromptLine
+
+# What the numbers of a training step are for: the third of their keys.
+_PLAN, _SPLIT, _NOISE = 2, 3, 4
+
+
+@dataclass
+class Figures:
+    """What one training step has to tell.
+
+    Attributes:
+        values: by name, as they go into metrics.jsonl.
+        seconds: per phase.
+    """
+
+    values: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Counts the seconds of what runs inside it."""
+        began = perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - began
+
+
+class Trainer:
+    """A policy in training. `step(i)` depends on the state and on i alone, so a run can go on.
+
+    Args:
+        config: the run.
+        policy: what is trained.
+        rewards: what it is trained on.
+        prompts: what it is asked.
+    """
+
+    def __init__(
+        self, config: Config, policy: Policy, rewards: Rewards, prompts: list[PromptLine]
+    ) -> None:
+        self.config, self.policy, self.rewards, self.prompts = config, policy, rewards, prompts
+        self.sampler = policy.sampler(config.sampler)
+        self.objective: Objective = objective(policy, self.sampler, config)
+        self.optimizer = optimizer_of(policy, config.optim)
+        ema = config.policy.ema
+        self.average = (
+            None
+            if ema is None
+            else {name: p.detach().clone() for name, p in policy.parameters().items()}
+        )
+
+    def step(self, index: int) -> Figures:
+        """One training step."""
+        config, figures = self.config, Figures()
+        rng = np.random.default_rng([config.seed, index, _PLAN])
+        lines = self.choose(index)
+
+        with figures.phase("rollout"), self.objective.sampling():
+            plan = self.objective.plan(len(lines), rng)
+            rollout = collect(
+                self.policy,
+                self.sampler,
+                [line.prompt for line in lines],
+                config.sampler,
+                plan,
+                (config.seed, index),
+            )
+        with figures.phase("reward"):
+            scores = self.rewards(rollout.media, lines, config.sampler.group_size)
+            advantages = self.weigh(scores, figures)
+        with figures.phase("update"):
+            self.update(index, rollout, advantages, figures)
+        return figures
+
+    def choose(self, index: int) -> list[PromptLine]:
+        """The prompts of a step: all of them in random order, then all again in another."""
+        chosen = []
+        number = self.config.sampler.prompts_per_step
+        for place in range(index * number, (index + 1) * number):
+            turn, position = divmod(place, len(self.prompts))
+            order = np.random.default_rng([self.config.seed, turn]).permutation(len(self.prompts))
+            chosen.append(self.prompts[order[position]])
+        return chosen
+
+    def weigh(self, scores: dict[str, Tensor], figures: Figures) -> Advantages:
+        """Advantages of rewards `[P, G]`, and what to log of both."""
+        settings = self.config.advantage
+        by = Standard(settings.baseline, settings.scale, settings.unbiased, settings.eps)
+        advantages = combine(scores, self.rewards.weights, settings.combine, by)
+        for name, values in scores.items():
+            figures.values[f"reward/{name}"] = float(values.mean())
+            figures.values[f"reward_std/{name}"] = float(values.std(dim=1).mean())
+        figures.values["groups_dropped"] = float((~advantages.kept).sum())
+        return advantages
+
+    def update(
+        self, index: int, rollout: Rollout, advantages: Advantages, figures: Figures
+    ) -> None:
+        """Gradient steps on the samples of groups whose advantages are not all zero."""
+        config, settings = self.config, self.config.objective
+        rows, values = self.select(advantages)
+        if not len(rows):  # every reward of every group was the same: nothing to learn from
+            return
+        figures.values |= self.objective.anchor(
+            [
+                self._samples(rollout, rows, values, part)
+                for part in torch.arange(len(rows)).split(config.sampler.batch_size)
+            ]
+        )
+        logged: dict[str, list[tuple[float, Tensor]]] = defaultdict(list)
+        lr = learning_rate(config.optim, index, config.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        figures.values["lr"] = lr
+        for epoch in range(settings.epochs):
+            rng = np.random.default_rng([config.seed, index, _SPLIT, epoch])
+            shuffled = torch.from_numpy(rng.permutation(len(rows)))
+            for part in shuffled.tensor_split(min(settings.updates, len(rows))):
+                for batch in part.split(config.sampler.batch_size):
+                    samples = self._samples(rollout, rows, values, batch)
+                    keys = (config.seed, index, _NOISE, epoch)
+                    for term in self.objective.terms(samples, keys):
+                        weight = term.share * len(batch) / len(part)
+                        (term.loss * weight).backward()
+                        logged["loss"].append((weight, term.loss.detach()))
+                        for name, value in term.figures.items():
+                            logged[name].append((weight, value))
+                logged["grad_norm"].append((1.0, self._apply()))
+        self.objective.finished(len(logged["grad_norm"]))
+        for name, entries in logged.items():
+            total = sum(weight for weight, _ in entries)
+            figures.values[name] = float(sum(w * v for w, v in entries) / total)
+
+    def select(self, advantages: Advantages) -> tuple[Tensor, Tensor]:
+        """Rows of the rollout to train on, and their advantages."""
+        values, best = advantages.values, self.config.advantage.best
+        groups, size = values.shape
+        columns = (
+            torch.arange(size).expand(groups, size)
+            if best is None
+            else best_and_worst(values, best - best // 2, best // 2)
+        )
+        kept = advantages.kept.nonzero()
+        rows = (kept * size + columns[kept[:, 0]]).flatten()
+        return rows, values.flatten()[rows]
+
+    def best(self) -> AbstractContextManager[Any]:
+        """In force while the policy is shown, scored or exported: the averaged weights, if any."""
+        return nullcontext() if self.average is None else self.policy.swapped(self.average)
+
+    def state(self) -> dict[str, Any]:
+        """All that a later step depends on."""
+        return {
+            "parameters": {n: p.detach() for n, p in self.policy.parameters().items()},
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "objective": self.objective.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The reverse of `state`."""
+        with torch.no_grad():
+            for name, parameter in self.policy.parameters().items():
+                parameter.copy_(state["parameters"][name])
+                if self.average is not None:
+                    self.average[name].copy_(state["average"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.objective.restore(state["objective"])
+
+    def _samples(self, rollout: Rollout, rows: Tensor, values: Tensor, part: Tensor) -> Samples:
+        chosen = rows[part]
+        advantage = values[part].to(self.policy.device)
+        return Samples(rollout, chosen, rollout.condition.index(chosen), advantage)
+
+    def _apply(self) -> Tensor:
+        """One update of the weights; the norm of its gradient before it was clipped."""
+        parameters = list(self.policy.parameters().values())
+        norm = torch.nn.utils.clip_grad_norm_(
+            parameters, self.config.optim.max_grad_norm, error_if_nonfinite=True
+        )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            assert self.config.policy.ema is not None
+            for name, parameter in self.policy.parameters().items():
+                self.average[name].lerp_(parameter.detach(), 1 - self.config.policy.ema)
+        return norm

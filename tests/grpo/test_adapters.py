@@ -1,0 +1,178 @@
+"""What is trained is what was asked for, and what is saved is that, for plain diffusers."""
+
+import json
+
+import pytest
+import tiny_policies
+import torch
+from diffusers import DiffusionPipeline
+from safetensors.torch import load_file
+from tiny_policies import inputs, policy
+
+from grpo.adapters import export
+from rewardkit.errors import UsageError
+from rewardkit.models.pipelines import load
+
+ABSENT = {"text_encoder_3": None, "tokenizer_3": None}  # diffusers asks for T5 where there is none
+PARTS = {"sd": {}, "sd-v": {}, "sd3": ABSENT}
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return tiny_policies.saved(tmp_path_factory.mktemp("pipelines"))
+
+
+def moved(folder, **settings):
+    """A policy whose weights are not the base's."""
+    made = policy(folder, policy=settings)
+    if not made.adapted:
+        with torch.no_grad():
+            for weight in made.parameters().values():
+                weight.mul_(1.1)
+    return made
+
+
+def output(network, made):
+    """What a plain network makes of what a policy's is given."""
+    x, timesteps, condition = inputs(made)
+    given = {name: tensor[0] for name, tensor in condition.inputs.items()}
+    with torch.no_grad():
+        return network(x, timestep=timesteps, **given).sample
+
+
+def close(ours, theirs):
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_an_exported_lora_is_the_policy_in_plain_diffusers(folders, name, tmp_path):
+    made = moved(folders[name])  # alpha 6, rank 2
+    export(made, tmp_path, {"reward": "ours"})
+    plain = DiffusionPipeline.from_pretrained(folders[name], **PARTS[name])
+    base = output(getattr(plain, made.part), made)
+    plain.load_lora_weights(tmp_path)
+    with torch.no_grad():
+        expected = made.predict(*inputs(made))
+    close(output(getattr(plain, made.part), made), expected)
+    assert (expected - base).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_an_exported_pipeline_is_the_policy_in_plain_diffusers(folders, name, tmp_path):
+    made = moved(folders[name], parameters="full")
+    export(made, tmp_path, {})
+    plain = DiffusionPipeline.from_pretrained(tmp_path, **PARTS[name])
+    with torch.no_grad():
+        close(output(getattr(plain, made.part), made), made.predict(*inputs(made)))
+    # What is not trained is as it was, the scheduler too.
+    base = DiffusionPipeline.from_pretrained(folders[name], **PARTS[name])
+    assert plain.scheduler.config == base.scheduler.config
+    for part in ("vae", "text_encoder"):
+        was, now = (getattr(pipe, part).state_dict() for pipe in (base, plain))
+        assert all(torch.equal(was[key], now[key]) for key in was)
+
+
+@pytest.mark.parametrize("parameters", ["lora", "full"])
+def test_a_run_in_low_precision_exports_float32(folders, parameters, tmp_path):
+    made = moved(folders["sd"], parameters=parameters, dtype="bfloat16")
+    export(made, tmp_path, {})
+    files = list(tmp_path.rglob("*.safetensors"))
+    assert len(files) == (1 if parameters == "lora" else 3)  # the UNet, the VAE, the text encoder
+    for file in files:
+        assert {tensor.dtype for tensor in load_file(file).values()} == {torch.float32}
+
+
+def test_other_weights_are_exported_while_they_are_in_force(folders, tmp_path):
+    made = moved(folders["sd"])
+    with made.swapped({key: torch.ones_like(value) for key, value in made.parameters().items()}):
+        export(made, tmp_path, {})
+    saved = load_file(tmp_path / "pytorch_lora_weights.safetensors")
+    assert {float(tensor.mean()) for tensor in saved.values()} == {1.0}
+
+
+@pytest.mark.parametrize("parameters", ["lora", "full"])
+def test_an_export_says_how_it_was_made_and_is_sampled(folders, parameters, tmp_path):
+    settings = {"sampler": {"guidance": 3.0}, "policy": {"parameters": parameters}}
+    made = policy(folders["sd"], **settings)
+    export(made, tmp_path, {"reward": "ours", "protocol": "not this"})
+    card = json.loads((tmp_path / "rewardkit.json").read_text("utf-8"))
+    assert card == {"reward": "ours", "protocol": made.protocol.model_dump()}
+    worn = {"lora": tmp_path} if parameters == "lora" else {}
+    again = load(folders["sd"] if worn else tmp_path, device="cpu", **worn)
+    assert again.protocol == made.protocol and again.protocol.guidance == 3.0
+
+
+def test_an_unfinished_export_has_no_card(folders, tmp_path, monkeypatch):
+    made = moved(folders["sd"])
+    export(made, tmp_path, {})
+    monkeypatch.setattr(type(made.pipeline.diffusers), "save_lora_weights", lambda *a, **n: 1 / 0)
+    before = (tmp_path / "pytorch_lora_weights.safetensors").read_bytes()
+    with pytest.raises(ZeroDivisionError):
+        export(made, tmp_path, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["pytorch_lora_weights.safetensors"]
+    assert (tmp_path / "pytorch_lora_weights.safetensors").read_bytes() == before
+
+
+def test_a_pipeline_that_wears_a_lora_is_not_trained(folders, tmp_path):
+    export(moved(folders["sd"]), tmp_path, {})
+    with pytest.raises(UsageError, match=r"wears the LoRA .*fuse_lora"):
+        tiny_policies.policies.of(
+            load(folders["sd"], device="cpu", lora=tmp_path), tiny_policies.config("sd")
+        )
+
+
+# What is trained.
+
+
+@pytest.mark.parametrize("name", ["sd", "sd3"])
+def test_a_lora_is_on_attention_and_begins_as_nothing(folders, name):
+    made = tiny_policies.policies.of(load(folders[name], device="cpu"), tiny_policies.config(name))
+    layers = {key.split(".lora_")[0] for key in made.parameters()}
+    modules = dict(made.network.named_modules())
+    attention = {
+        key
+        for key, module in modules.items()
+        if isinstance(module, torch.nn.Linear)
+        and "lora" not in key
+        and any(part.startswith("attn") for part in key.split("."))
+        and not key.endswith("base_layer")
+    }
+    with made.reference():
+        base = made.predict(*inputs(made))
+    assert layers and not attention - layers
+    assert torch.equal(made.predict(*inputs(made)).detach(), base)
+
+
+def test_the_layers_of_a_lora_can_be_named(folders):
+    made = moved(folders["sd"], targets=("attn2.to_q", "conv_in"), rank=3)
+    ends = {".".join(key.split(".lora_")[0].split(".")[-2:]) for key in made.parameters()}
+    assert ends == {"attn2.to_q", "conv_in"}
+    assert {min(value.shape[:2]) for value in made.parameters().values()} == {3}
+
+
+def test_a_layer_that_is_not_there_is_refused(folders):
+    with pytest.raises(UsageError, match=r"UNet2DConditionModel is named 'to_x'\..*attn1\.to_q"):
+        moved(folders["sd"], targets=("to_q", "to_x"))
+    # Part of a name is no name.
+    with pytest.raises(UsageError, match="is named 'o_q'"):
+        moved(folders["sd"], targets=("o_q",))
+
+
+def test_the_seed_alone_decides_how_a_lora_begins(folders):
+    def begun(seed):
+        before = torch.random.get_rng_state()
+        config = tiny_policies.config("sd").model_copy(update={"seed": seed})
+        made = tiny_policies.policies.of(load(folders["sd"], device="cpu"), config)
+        assert torch.equal(torch.random.get_rng_state(), before)
+        return torch.cat([value.detach().flatten() for value in made.parameters().values()])
+
+    first = begun(1)
+    torch.rand(5)
+    assert torch.equal(begun(1), first)
+    assert not torch.equal(begun(2), first)
+
+
+def test_a_full_run_trains_every_weight_of_the_network(folders):
+    made = moved(folders["sd3"], parameters="full")
+    assert made.parameters().keys() == dict(made.network.named_parameters()).keys()

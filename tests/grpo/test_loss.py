@@ -1,0 +1,247 @@
+import math
+
+import pytest
+import torch
+from golden.calls import load, numbers
+
+from grpo.loss import clipped_surrogate, kl_v, kl_x, nft
+from grpo.sde import noised
+from rewardkit.errors import UsageError
+
+
+def same(ours, theirs, rtol=1e-5, atol=1e-6):
+    expected = torch.as_tensor(theirs, dtype=torch.float32)
+    torch.testing.assert_close(ours, expected, rtol=rtol, atol=atol)
+
+
+def tensors(arguments):
+    return {
+        name: torch.tensor(value) if isinstance(value, list) else value
+        for name, value in arguments.items()
+    }
+
+
+def slope(function, at, index, width):
+    """A central difference."""
+    nudge = torch.zeros_like(at)
+    nudge[index] = width / 2
+    return (function(at + nudge) - function(at - nudge)).item() / width
+
+
+# What upstream's own code gave, with its gradient.
+
+
+@pytest.mark.parametrize(
+    "call", load("dancegrpo", "fastvideo/train_grpo_flux.py: train_one_step, loss")
+)
+def test_the_surrogate_is_dancegrpos(call):
+    given = tensors(call.arguments)
+    log_prob = given.pop("log_prob").requires_grad_()
+    found = clipped_surrogate(log_prob, **given)
+    (gradient,) = torch.autograd.grad(found.loss, log_prob)
+    same(found.loss.detach(), call.results["loss"])
+    same(gradient, call.results["gradient"])
+
+
+@pytest.mark.parametrize("call", load("diffusion-nft", "scripts/train_nft_sd3.py: main, loss"))
+def test_nft_is_diffusionnfts(call):
+    given, expected = tensors(call.arguments), call.results
+    x_t = noised(given["x0"], given.pop("noise"), given["sigma"])
+    same(x_t, expected["x_t"])
+    reference = given.pop("velocity_ref")
+    velocity = given.pop("velocity").requires_grad_()
+    found = nft(velocity, x_t=x_t, **given)
+    (gradient,) = torch.autograd.grad(found.loss, velocity)
+    same(found.loss.detach(), expected["loss"])
+    same(gradient, expected["gradient"])
+    same(found.positive, expected["positive"])
+    same(found.negative, expected["negative"])
+    same(found.deviation, expected["deviation"])
+    same(kl_v(velocity, reference).detach(), expected["kl"])
+
+
+@pytest.mark.parametrize("call", load("flow-grpo", "scripts/train_sd3.py: main, kl_loss"))
+def test_kl_x_is_flow_grpos(call):
+    given = tensors(call.arguments)
+    same(kl_x(given["mean"], given["mean_ref"], given["std"]), call.results["kl"])
+
+
+# The clipped surrogate.
+
+
+def surrogate(ratio, advantage, clip_range=0.2, advantage_clip=5.0):
+    log_prob = torch.tensor([ratio]).log().requires_grad_()
+    found = clipped_surrogate(
+        log_prob,
+        torch.zeros(1),
+        torch.tensor([advantage]),
+        clip_range=clip_range,
+        advantage_clip=advantage_clip,
+    )
+    (gradient,) = torch.autograd.grad(found.loss, log_prob)
+    return found.loss.item(), gradient.item()
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss", "gradient"),
+    [
+        (1.0, 2.0, -2.0, -2.0),  # d ratio / d log_prob = ratio
+        (1.1, 2.0, -2.2, -2.2),
+        (1.5, 2.0, -2.4, 0.0),  # good and already likelier: no more
+        (0.5, 2.0, -1.0, -1.0),  # good and less likely: pulled back
+        (0.5, -2.0, 1.6, 0.0),  # bad and already less likely: no more
+        (1.5, -2.0, 3.0, 3.0),  # bad and likelier: pushed back
+        (1.0, 20.0, -5.0, -5.0),  # the advantage is cut to 5
+        (1.0, -20.0, 5.0, 5.0),
+    ],
+)
+def test_the_surrogate_by_hand(ratio, advantage, loss, gradient):
+    assert surrogate(ratio, advantage) == pytest.approx((loss, gradient), abs=1e-5)
+
+
+def test_the_gradient_of_the_surrogate_is_its_slope():
+    old, advantage = numbers(0, 6), numbers(1, 6)
+    log_prob = (old + 0.3 * numbers(2, 6)).requires_grad_()
+
+    def loss(at):
+        return clipped_surrogate(at, old, advantage, clip_range=0.1, advantage_clip=5.0).loss
+
+    (gradient,) = torch.autograd.grad(loss(log_prob), log_prob)
+    slopes = [slope(loss, log_prob.detach(), index, 2e-3) for index in range(6)]
+    same(gradient, slopes, atol=1e-3)
+    assert 0 in slopes  # some are clipped
+    assert max(map(abs, slopes)) > 0.1
+
+
+def test_diagnostics_by_hand():
+    # Ratios e^0.1, e^-0.3, 1: outside 0.2 is e^-0.3 = 0.741 alone.
+    found = clipped_surrogate(
+        torch.tensor([0.1, -0.3, 0.0]),
+        torch.zeros(3),
+        torch.ones(3),
+        clip_range=0.2,
+        advantage_clip=5.0,
+    )
+    assert found.clip_fraction.item() == pytest.approx(1 / 3)
+    assert found.approx_kl.item() == pytest.approx((0.01 + 0.09) / 2 / 3)
+    assert found.ratio.item() == pytest.approx((math.exp(0.1) + math.exp(-0.3) + 1) / 3)
+
+
+def test_before_the_first_update_nothing_is_clipped():
+    log_prob, advantage = numbers(0, 8), numbers(1, 8)
+    found = clipped_surrogate(log_prob, log_prob, advantage, clip_range=1e-4, advantage_clip=5.0)
+    assert (found.clip_fraction, found.approx_kl, found.ratio) == (0, 0, 1)
+    same(found.loss, -advantage.mean())
+
+
+def test_only_the_policy_in_training_gets_a_gradient():
+    new, old, advantage = (numbers(seed, 4).requires_grad_() for seed in range(3))
+    clipped_surrogate(new, old, advantage, clip_range=10.0, advantage_clip=5.0).loss.backward()
+    assert new.grad is not None
+    assert old.grad is None
+    assert advantage.grad is None
+
+
+# Penalties.
+
+
+def test_kl_x_is_the_kl_of_normal_distributions():
+    mean, reference = numbers(0, 3, 2, 4), numbers(1, 3, 2, 4)
+    std = torch.tensor([0.5, 1.0, 2.0])
+    scale = std[:, None, None]
+    normal = torch.distributions.Normal
+    expected = torch.distributions.kl_divergence(normal(mean, scale), normal(reference, scale))
+    same(kl_x(mean, reference, std), expected.mean())
+    with pytest.raises(UsageError, match="std 0 given"):
+        kl_x(mean, reference, 0.0)
+
+
+def test_penalties_pull_towards_the_reference_alone():
+    for penalty in (lambda a, b: kl_x(a, b, 0.5), kl_v):
+        new, reference = numbers(0, 2, 3).requires_grad_(), numbers(1, 2, 3).requires_grad_()
+        penalty(new, reference).backward()
+        slopes = [
+            slope(lambda at: penalty(at, reference), new.detach(), (0, index), 1.0)  # noqa: B023
+            for index in range(3)
+        ]
+        same(new.grad[0], slopes, atol=1e-4)
+        assert reference.grad is None
+
+
+# DiffusionNFT.
+
+
+def nft_of(velocity, advantage, beta=1.0, old=None, **changes):
+    """A right model at sigma 1/2: x0 = 0, x1 = 1, v = 1, so that x0+- = (1 - v+-) / 2."""
+    shape = (len(advantage), 2)
+    given = {"x_t": torch.full(shape, 0.5), "x0": torch.zeros(shape), "sigma": 0.5}
+    given |= {"advantage": torch.tensor(advantage), "beta": beta, "advantage_clip": 5.0} | changes
+    old = torch.ones(shape) if old is None else old
+    return nft(velocity.expand(shape), old, **given)
+
+
+def test_nft_by_hand():
+    # v+ = 3, v- = -1: x0+- = -1 and 1, both w = 1, L+- = 1 / 1. r = 1/2 + 2 / 10 = 0.7.
+    found = nft_of(torch.tensor(3.0), [2.0])
+    assert (found.positive, found.negative, found.deviation) == (1, 1, 4)
+    assert found.loss.item() == pytest.approx(5 * (0.7 + 0.3))
+    # beta 1/2: v+ = 2, v- = 0: L+- = (1/4) / (1/2) each, times 5 / (1/2).
+    assert nft_of(torch.tensor(3.0), [2.0], beta=0.5).loss.item() == pytest.approx(5.0)
+
+
+def test_nft_weighs_each_side_by_its_own_error():
+    # old = 2: v+ = 3 and v- = 1: x0+- = -1 and 0, so L+ = 1 and L- = 0 / floor.
+    old = torch.full((1, 2), 2.0)
+    found = nft_of(torch.tensor(3.0), [5.0], old=old)
+    assert (found.positive, found.negative) == (1, 0)
+    assert found.loss.item() == pytest.approx(5.0)  # r = 1: the positive side alone
+    assert nft_of(torch.tensor(3.0), [-50.0], old=old).loss.item() == 0  # r = 0
+
+
+def test_nft_pulls_towards_good_samples_and_away_from_bad_ones():
+    for advantage, sign in [(2.0, 1.0), (-2.0, -1.0), (0.0, 0.0)]:
+        velocity = torch.tensor(0.5, requires_grad=True)
+        # The old policy says 0.5 where the sample was drawn with 1.
+        loss = nft_of(velocity, [advantage], old=torch.full((1, 2), 0.5)).loss
+        (gradient,) = torch.autograd.grad(loss, velocity)
+        assert torch.sign(-gradient).item() == sign
+
+
+def test_only_the_new_policy_learns_from_nft():
+    given = {name: numbers(seed, 3, 4) for seed, name in enumerate(["velocity_old", "x_t", "x0"])}
+    given["advantage"] = numbers(4, 3)
+    for tensor in given.values():
+        tensor.requires_grad_()
+    velocity = numbers(5, 3, 4).requires_grad_()
+    nft(velocity, **given, sigma=0.5, beta=1.0, advantage_clip=5.0).loss.backward()
+    assert velocity.grad is not None
+    assert all(tensor.grad is None for tensor in given.values())
+
+
+def test_the_floor_is_the_least_weight():
+    # x0+ = -1e-6: L+ = 1e-12 / floor.
+    found = nft_of(torch.tensor(1 + 2e-6), [0.0], floor=1e-3)
+    assert found.positive.item() == pytest.approx(1e-9, rel=0.1)
+
+
+# What is refused, and what is not.
+
+
+def test_shapes_that_would_be_broadcast_are_refused():
+    wrong = torch.zeros(3, 1)
+    with pytest.raises(UsageError, match=r"shapes \[\[3\], \[3\], \[3, 1\]\] given"):
+        clipped_surrogate(torch.zeros(3), torch.zeros(3), wrong, clip_range=0.1, advantage_clip=5.0)
+    x = numbers(0, 3, 2)
+    with pytest.raises(UsageError, match=r"advantage of shape \[3, 1\] given for 3 samples"):
+        nft(x, x, x, x, 0.5, wrong, beta=1.0, advantage_clip=5.0)
+
+
+def test_halves_give_losses_in_float32():
+    x, other = numbers(0, 4, 3).bfloat16(), numbers(1, 4, 3).bfloat16()
+    a = numbers(2, 4).bfloat16()
+    clipped = clipped_surrogate(a, 0.5 * a, a, clip_range=0.1, advantage_clip=5.0).loss
+    forward = nft(x, other, other, x, 0.5, a, beta=1.0, advantage_clip=5.0).loss
+    for loss in (clipped, forward, kl_x(x, other, 0.5), kl_v(x, other)):
+        assert loss.dtype == torch.float32
+    exact = kl_v(x.float(), other.float())
+    assert kl_v(x, other) == exact

@@ -1,0 +1,211 @@
+"""A sampler is diffusers' first-order scheduler, step for step, with a probability."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
+    PNDMScheduler,
+)
+from tiny_policies import STEPS, sampling
+
+from grpo.sampler import DiffusionSampler, FlowSampler
+from rewardkit.errors import UsageError
+
+CPU = torch.device("cpu")
+SHAPE = (2, 4, 3, 5)
+BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+FLOW = FlowMatchEulerDiscreteScheduler(shift=3.0)
+
+
+def diffusion(level=0.7, scheduler=None, **settings):
+    scheduler = scheduler or PNDMScheduler(**BETAS, steps_offset=1, **settings)
+    return DiffusionSampler.from_scheduler(scheduler, sampling("sd", noise_level=level), CPU)
+
+
+def flow(rule="flow", scheduler=FLOW, tokens=16, **changes):
+    level = 0.0 if rule == "ode" else 0.7
+    asked = sampling("sd3", rule=rule, noise_level=level, **changes)
+    return FlowSampler.from_scheduler(scheduler, asked, tokens, CPU)
+
+
+SAMPLERS = {
+    "ddim": diffusion,
+    "ddim-v": lambda: diffusion(prediction_type="v_prediction"),
+    **{rule: lambda rule=rule: flow(rule) for rule in ("dance", "flow", "cps", "ode")},
+}
+
+
+def normal(seed):
+    return torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed))
+
+
+def close(ours, theirs, atol=1e-5):
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=atol)
+
+
+@pytest.fixture(params=SAMPLERS)
+def sampler(request):
+    return SAMPLERS[request.param]()
+
+
+# Diffusion.
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+@pytest.mark.parametrize("eta", [0.0, 0.7])
+def test_a_diffusion_sampler_walks_as_ddim(spacing, prediction, eta):
+    settings = BETAS | {"timestep_spacing": spacing, "prediction_type": prediction}
+    ddim = DDIMScheduler(**settings, clip_sample=False, steps_offset=1, set_alpha_to_one=False)
+    ddim.set_timesteps(STEPS)
+    ours = diffusion(eta, DDIMScheduler.from_config(ddim.config))
+    assert torch.equal(ours.timesteps, ddim.timesteps)
+    x = normal(0)
+    for i, timestep in enumerate(ddim.timesteps):
+        output, noise = normal(2 * i + 1), normal(2 * i + 2)
+        expected = ddim.step(output, timestep, x, eta=eta, variance_noise=noise if eta else None)
+        step = ours.step(output, x, i)
+        close(step.draw(noise), expected.prev_sample)
+        close(step.x0, expected.pred_original_sample, atol=1e-4)
+        x = expected.prev_sample
+
+
+def test_whatever_the_scheduler_the_model_is_the_same():
+    settings = BETAS | {"steps_offset": 1, "timestep_spacing": "leading"}
+    by_pndm = diffusion(scheduler=PNDMScheduler(**settings))
+    by_euler = diffusion(scheduler=EulerDiscreteScheduler(**settings))
+    assert torch.equal(by_pndm.starts, by_euler.starts)
+    # 4 steps of 1000, and the offset.
+    assert by_pndm.timesteps.tolist() == by_euler.timesteps.tolist() == [751, 501, 251, 1]
+
+
+# Flows.
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"shift": 3.0}, {"shift": 3.0, "use_karras_sigmas": True}, {"shift_terminal": 0.1}],
+    ids=lambda settings: "-".join(settings),
+)
+def test_a_flow_sampler_walks_as_euler_along_the_schedulers_sigmas(settings):
+    euler = FlowMatchEulerDiscreteScheduler(**settings)
+    ours = flow("ode", euler)
+    euler.set_timesteps(STEPS)
+    assert torch.equal(ours.sigmas, euler.sigmas)
+    assert torch.equal(ours.timesteps, euler.timesteps)
+    x = normal(0)
+    for i, timestep in enumerate(euler.timesteps):
+        output = normal(i + 1)
+        expected = euler.step(output, timestep, x).prev_sample
+        close(ours.step(output, x, i).mean, expected)
+        x = expected
+
+
+def test_a_shift_replaces_the_schedulers_own_even_one_by_size():
+    euler = FlowMatchEulerDiscreteScheduler(shift=5.0)
+    euler.set_timesteps(STEPS)
+    for own in (FLOW, FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)):
+        assert torch.equal(flow(scheduler=own, shift=5.0).sigmas, euler.sigmas)
+
+
+def test_even_sigmas_are_dancegrpos():
+    # u = 1, 3/4, 1/2, 1/4, 0 becomes 3 u / (1 + 2 u).
+    close(flow(schedule="uniform").sigmas, torch.tensor([1, 0.9, 0.75, 0.5, 0]))
+
+
+def test_a_shift_by_size_grows_with_the_tokens():
+    euler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
+    # From 0.5 at 256 tokens to 1.15 at 4096: exp(0.5) = 1.649 and exp(1.15) = 3.158 are the shifts.
+    for tokens, shift in ((256, 1.6487), (4096, 3.1582)):
+        u = torch.tensor([1, 0.75, 0.5, 0.25, 0])
+        even = flow(scheduler=euler, tokens=tokens, schedule="uniform").sigmas
+        close(even, shift * u / (1 + (shift - 1) * u), atol=1e-4)
+        euler.set_timesteps(STEPS, mu=np.log(shift))
+        close(flow(scheduler=euler, tokens=tokens).sigmas, euler.sigmas, atol=1e-4)
+
+
+def test_truncated_timesteps_lose_their_fraction():
+    # sigmas 1, 9/10, 3/4, 1/2 with shift 3; with shift 2, 2 u / (1 + u) is 1, 6/7, 2/3, 2/5.
+    told = flow(schedule="uniform", shift=2.0, truncate_timesteps=True).timesteps
+    assert told.tolist() == [1000, 857, 666, 400]
+    assert flow(schedule="uniform", shift=2.0).timesteps[1] == pytest.approx(857.142, abs=1e-2)
+
+
+def test_sigmas_are_not_guessed():
+    with pytest.raises(UsageError, match="a FlowMatchHeunDiscreteScheduler; sigmas are read from"):
+        flow(scheduler=FlowMatchHeunDiscreteScheduler())
+
+
+def test_a_pipelines_scheduler_stays_as_it_is():
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    before = scheduler.sigmas.clone()
+    flow(scheduler=scheduler, shift=5.0)
+    assert torch.equal(scheduler.sigmas, before) and scheduler.shift == 3.0
+
+
+# Every rule.
+
+
+def test_steps_of_a_batch_are_those_of_its_samples(sampler):
+    output, x, index = normal(0), normal(1), torch.tensor([2, 0])
+    for stochastic in (True, False):
+        batch = sampler.step(output, x, index, stochastic=stochastic)
+        clean, noised = sampler.clean(output, x, index), sampler.noised(x, output, index)
+        for row, i in enumerate(index.tolist()):
+            step = sampler.step(output, x, i, stochastic=stochastic)
+            close(batch.mean[row], step.mean[row])
+            close(batch.x0[row], step.x0[row])
+            std = torch.broadcast_to(batch.std, (2, 1, 1, 1))
+            close(std[row], torch.broadcast_to(step.std, (2, 1, 1, 1))[row])
+            close(clean[row], step.x0[row], atol=1e-4)
+            close(noised[row], sampler.noised(x, output, i)[row])
+
+
+def test_without_noise_a_step_goes_where_the_noiseless_sampler_goes(sampler):
+    output, x = normal(0), normal(1)
+    noiseless = diffusion(0.0) if isinstance(sampler, DiffusionSampler) else flow("ode")
+    if isinstance(sampler, DiffusionSampler) and sampler.prediction == "v_prediction":
+        noiseless = diffusion(0.0, prediction_type="v_prediction")
+    for i in range(STEPS):
+        step = sampler.step(output, x, i, stochastic=False)
+        assert step.deterministic
+        close(step.mean, noiseless.step(output, x, i).mean)
+
+
+def test_the_right_output_at_a_noised_sample_gives_the_sample_back(sampler):
+    x0, noise = normal(0), normal(1)
+    for i in range(STEPS):
+        if isinstance(sampler, FlowSampler):
+            output = noise - x0
+        elif sampler.prediction == "epsilon":
+            output = noise
+        else:
+            a = sampler.starts[i]
+            output = a.sqrt() * noise - (1 - a).sqrt() * x0
+        x = sampler.noised(x0, noise, i)
+        close(sampler.clean(output, x, i), x0)
+        scale, level = sampler.as_flow(torch.tensor([i]))
+        assert scale.shape == level.shape == (1,)
+        close(scale * x - level * output, x0)
+
+
+@pytest.mark.parametrize(
+    ("made", "steps"),
+    [
+        (lambda: diffusion(1.0, set_alpha_to_one=False), [0, 1, 2, 3]),
+        # The last step ends at alpha_bar 1, where there is no noise.
+        (lambda: diffusion(1.0, set_alpha_to_one=True), [0, 1, 2]),
+        (lambda: diffusion(0.0), []),
+        (lambda: flow("dance"), [0, 1, 2, 3]),
+        (lambda: flow("flow"), [0, 1, 2, 3]),
+        # cps ends with the noise of sigma', which is 0 at last.
+        (lambda: flow("cps"), [0, 1, 2]),
+        (lambda: flow("ode"), []),
+    ],
+)
+def test_the_steps_that_draw_noise_are_those_with_a_density(made, steps):
+    assert made().stochastic_steps() == steps
