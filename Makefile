@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ORACLE := .oracle/hpsv2
 UPSTREAM := .oracle/upstream
 
-.PHONY: help demo test check docs perf perf-hps test-data oracle-hpsv2 oracle-upstream oracle-grpo clean
+.PHONY: help demo test check docs perf perf-train perf-train-upstream perf-hps test-data oracle-hpsv2 oracle-upstream oracle-grpo clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -38,6 +38,13 @@ docs: $(VENV)/installed  ## Write docs/cli.md and the README's table from the co
 
 perf: $(VENV)/installed  ## Speed as ratios, side by side in one run.
 	$(BIN)/python tests/perf/scoring.py
+
+perf-train: $(VENV)/installed  ## A training step beside the bare calls of its networks.
+	$(BIN)/python -W ignore tests/perf/training.py 5
+
+perf-train-upstream: $(VENV)/installed  ## Training beside DanceGRPO and Flow-GRPO; CLONES=folder of the repositories.
+	@test -d "$(CLONES)/DanceGRPO" || { echo "CLONES names a folder with clones of XueZeyue/DanceGRPO and yifan123/flow_grpo" >&2; exit 2; }
+	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/perf/upstream_training.py 3 $(CLONES)/DanceGRPO $(CLONES)/flow_grpo
 
 perf-hps: $(ORACLE)/installed  ## Our hps.v2.1 beside the package hpsv2, on the same checkpoint.
 	PYTHONPATH=.:tests $(ORACLE)/bin/python -W ignore tests/perf/hps.py

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rewardkit.errors import InputError
+from rewardkit.errors import InputError, describe
 from rewardkit.records.storage import atomic_write
 
 _NAME = re.compile(r"step-(\d+)\.pt")
@@ -21,9 +21,14 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
     import torch
 
     path = folder / f"step-{step:06d}.pt"
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        torch.save({"step": step, **state}, temporary)
+    try:
+        with atomic_write(path) as temporary:
+            torch.save({"step": step, **state}, temporary)
+    except (OSError, RuntimeError) as error:  # torch's zip writer raises the latter on a full disk
+        raise InputError(
+            f"checkpoint {path} cannot be written: {describe(error)}. Make room for it, and go on "
+            "with --resume from the one before"
+        ) from error
     for old in found(folder)[:-keep]:
         old.unlink()
     return path
@@ -49,4 +54,5 @@ def found(folder: Path) -> list[Path]:
     """The checkpoints of a run, oldest first."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+    named = [(_NAME.fullmatch(path.name), path) for path in folder.iterdir()]
+    return [path for _, path in sorted((int(name[1]), path) for name, path in named if name)]

@@ -196,8 +196,8 @@ class EvaluationConfig(Section):
     """A file of prompts, or package:NAME/FILE; none is no evaluation."""
     every: int | None = Field(default=None, ge=1, le=1_000_000)
     """Training steps from one evaluation to the next; none is before and after training."""
-    samples: int = Field(default=64, ge=1, le=1_000_000)
-    """Pictures of an evaluation, over all prompts."""
+    samples: int = Field(default=64, ge=2, le=1_000_000)
+    """Pictures of an evaluation, over all prompts; from 2 on, a mean has an error."""
     rewards: str | None = Field(default=None, min_length=1)
     """What scores them; none is the training reward."""
     sheet: int = Field(default=8, ge=1, le=100)

@@ -78,15 +78,17 @@ class Display:
 
     def finished(self, done: int) -> None:
         """The run is over, or was stopped."""
-        folder = shlex.quote(str(self._run.folder))
         if done < self._config.steps:
+            folder = shlex.quote(str(self._run.folder))
             self._console.print(
-                f"stopped after step {done} of {self._config.steps}; saved. Go on with: "
+                f"saved after step {done} of {self._config.steps}. Go on with: "
                 f"grpo train --out {folder} --resume",
                 highlight=False,
+                soft_wrap=True,  # it will be copied
             )
         else:
-            self._console.print(f"done: {shlex.quote(str(self._run.model))}", highlight=False)
+            model = shlex.quote(str(self._run.model))
+            self._console.print(f"done: {model}", highlight=False, soft_wrap=True)
 
     def _trend(self, name: str, value: float) -> str:
         past = self._past.setdefault(name, deque(maxlen=2 * _TREND))

@@ -50,19 +50,22 @@ class Evaluation:
     def draw(self, number: int) -> list[Tensor]:
         """The first `number` pictures; picture i has seed i."""
         asked = [line.prompt for line in self.lines[:number]]
-        batches = generate(
-            self.policy.pipeline,
-            asked,
-            range(number),
-            protocol=self.protocol,
-            batch_size=self.batch_size,
-        )
-        return list(batches)
+        with self.policy.autocast():
+            batches = generate(
+                self.policy.pipeline,
+                asked,
+                range(number),
+                protocol=self.protocol,
+                batch_size=self.batch_size,
+            )
+            return list(batches)
 
 
-def write_sheet(path: Path, pictures: Sequence[Tensor], captions: Sequence[str]) -> None:
+def write_sheet(
+    path: Path, pictures: Sequence[Tensor], captions: Sequence[str], columns: int = 5
+) -> None:
     """A contact sheet of `pictures`, for people."""
-    sheet = contact_sheet(pictures, captions)
+    sheet = contact_sheet(pictures, captions, columns=columns)
     with atomic_write(path) as temporary:
         sheet.save(temporary)
 

@@ -11,7 +11,7 @@ from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import resolve
 from rewardkit.engine.scorer import Scorer
 from rewardkit.engine.spec import parse
-from rewardkit.errors import ScoringError
+from rewardkit.errors import RewardKitError, ScoringError, describe
 from rewardkit.media.prompts import PromptLine
 
 
@@ -59,8 +59,9 @@ class Rewards:
             [index // group for index in range(len(asked))],
         )
         for index, outcome in enumerate(outcomes):
-            for error in outcome.errors.values():
-                raise ScoringError(index, error) from error
+            for name, error in outcome.errors.items():
+                told = f"{name} of {asked[index].prompt!r}: {describe(error)}"
+                raise ScoringError(index, RewardKitError(told)) from error
         return {
             key: torch.tensor(
                 [_value(term.threshold, outcome.scores[term.name]) for outcome in outcomes]

@@ -2,7 +2,7 @@
 
 config.json            the resolved configuration
 rewardkit.json         the RunCard: base model, rewards trained on, prompts' checksum, versions
-metrics.jsonl          one line per step; tensorboard/ holds the same
+metrics.jsonl          one line per step, and one per evaluation
 samples/               sheets of fixed prompts and seeds
 checkpoints/           what --resume goes on from
 model/                 the trained weights, as plain diffusers loads them
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -21,6 +21,9 @@ from grpo.config import Config
 from grpo.settings import explain
 from rewardkit.errors import InputError, UsageError
 from rewardkit.records.storage import atomic_write, first_difference, write_json
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class Run:
@@ -31,14 +34,15 @@ class Run:
         self.config_path = folder / "config.json"
         self.card = folder / "rewardkit.json"
         self.metrics = folder / "metrics.jsonl"
-        self.tensorboard = folder / "tensorboard"
         self.samples = folder / "samples"
         self.checkpoints = folder / "checkpoints"
         self.model = folder / "model"
+        self.tensorboard = folder / "tensorboard"
+        self._events: SummaryWriter | None = None
 
     @classmethod
     def open(cls, folder: Path, config: Config, resume: bool) -> Run:
-        """The folder of a new run, or of one to go on with.
+        """The folder of a new run, or of one to go on with; nothing is written before `begin`.
 
         Raises:
             UsageError: it holds a run and `resume` was not asked for, or a run of another
@@ -51,10 +55,15 @@ class Run:
                     f"{folder} holds a run already: go on with --resume, or name another --out"
                 )
             run._must_be(config)
-        elif folder.is_dir() and any(folder.iterdir()):
+        # Hidden files are those of the system, or of a process that was killed while it wrote.
+        elif folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise UsageError(f"{folder} is not empty and holds no run: name another --out")
-        write_json(run.config_path, config.model_dump(mode="json"))
         return run
+
+    def begin(self, config: Config, card: dict[str, Any]) -> None:
+        """Makes the folder a run's. Called once all is loaded: what failed before leaves none."""
+        write_json(self.config_path, config.model_dump(mode="json"))
+        write_json(self.card, card)
 
     def read_config(self) -> Config:
         """The configuration the run was started with.
@@ -75,15 +84,23 @@ class Run:
         paths = checkpoint.found(self.checkpoints)
         return checkpoint.load(paths[-1]) if paths else None
 
-    def cut_metrics(self, steps: int) -> None:
-        """Removes lines of steps that come after a checkpoint: they will be made again."""
+    def begin_log(self, steps: int) -> None:
+        """Removes what was logged of steps after a checkpoint: they will be made again.
+
+        Args:
+            steps: of the checkpoint; 0 where there is none, and even what was measured before the
+                first step will be measured again.
+        """
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._events = SummaryWriter(str(self.tensorboard), purge_step=steps + bool(steps))
         if not self.metrics.exists():
             return
         lines = self.metrics.read_text("utf-8").splitlines(keepends=True)
         kept = []
         for line in lines:
             try:
-                if json.loads(line)["step"] <= steps:
+                if 0 < steps >= json.loads(line)["step"]:
                     kept.append(line)
             except ValueError:  # the process was killed while it wrote this line
                 continue
@@ -91,9 +108,25 @@ class Run:
             temporary.write_text("".join(kept), "utf-8")
 
     def log(self, figures: dict[str, Any]) -> None:
-        """Appends one line to metrics.jsonl."""
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(figures, allow_nan=False) + "\n")
+        """Appends one line to metrics.jsonl, and the same to TensorBoard's events.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        assert self._events is not None, "begin_log comes first"
+        line = json.dumps(figures, allow_nan=False) + "\n"
+        try:
+            with self.metrics.open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise InputError(
+                f"cannot write {self.metrics}: {error.strerror}. Make room for it, and go on with "
+                "--resume"
+            ) from error
+        for name, value in figures.items():
+            if name != "step":
+                self._events.add_scalar(name, value, figures["step"])
+        self._events.flush()
 
     def _must_be(self, config: Config) -> None:
         """Refuses another configuration than the run's, but for what may change on the way."""

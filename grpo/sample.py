@@ -33,7 +33,7 @@ def sample(
     after = _pictures(tuned(folder, device), asked, seed)
     pairs = [picture for pair in zip(before, after, strict=True) for picture in pair]
     captions = [f"{when}\n{text}" for text in asked for when in ("before", "after")]
-    write_sheet(out, pairs, captions)
+    write_sheet(out, pairs, captions, columns=6)  # no pair is torn apart
     return out
 
 

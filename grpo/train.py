@@ -21,7 +21,6 @@ from grpo.run import Run
 from grpo.trainer import Trainer
 from rewardkit.media.prompts import read
 from rewardkit.models.pipelines import load
-from rewardkit.records.storage import write_json
 
 
 def train(config: Config, *, out: Path, resume: bool = False, device: str = "auto") -> Run:
@@ -30,6 +29,7 @@ def train(config: Config, *, out: Path, resume: bool = False, device: str = "aut
     Raises:
         UsageError: the folder, the configuration or the model is not fit for it.
         RewardKitError: a reward failed, or a file could not be written: the last checkpoint stays.
+        KeyboardInterrupt: Ctrl-C; the step it was in is finished, and saved.
     """
     run = Run.open(out, config, resume)
     lines = read(config.prompts)
@@ -39,14 +39,14 @@ def train(config: Config, *, out: Path, resume: bool = False, device: str = "aut
     trainer = Trainer(config, policy, rewards, lines)
     evaluation = _evaluation(config, trainer)
     card = run_card(config, pipeline, rewards, lines)
-    write_json(run.card, card)
 
     state = run.latest() if resume else None
-    done = 0
+    done = saved = 0
     if state is not None:
         trainer.restore(state)
-        done = int(state["step"])
-    run.cut_metrics(done)
+        done = saved = int(state["step"])
+    run.begin(config, card)
+    run.begin_log(done)
 
     with Display(config, run, done) as display, _asked_to_stop() as stopping:
         if done == 0 and evaluation is not None:
@@ -60,21 +60,20 @@ def train(config: Config, *, out: Path, resume: bool = False, device: str = "aut
             line["seconds/step"] = perf_counter() - began
             run.log(line)
             display.stepped(done, line)
-            last = done == config.steps
             if evaluation is not None and (
-                last or done % (config.evaluation.every or done + 1) == 0
+                done == config.steps or done % (config.evaluation.every or done + 1) == 0
             ):
                 display.evaluated(_evaluate(run, trainer, evaluation, done))
-            if last or done % config.checkpoint.every == 0 or stopping():
-                checkpoint.save(
-                    run.checkpoints,
-                    done,
-                    trainer.state(),
-                    config.checkpoint.keep,
-                )
+            if done % config.checkpoint.every == 0:
+                checkpoint.save(run.checkpoints, done, trainer.state(), config.checkpoint.keep)
+                saved = done
+        if done > saved:
+            checkpoint.save(run.checkpoints, done, trainer.state(), config.checkpoint.keep)
         with trainer.best():
             export(policy, run.model, card)
         display.finished(done)
+    if done < config.steps:
+        raise KeyboardInterrupt
     return run
 
 

@@ -20,6 +20,7 @@ from grpo.optimizer import learning_rate, optimizer_of
 from grpo.policies.policy import Policy
 from grpo.rewards import Rewards
 from grpo.rollout import Rollout, collect
+from rewardkit.errors import RewardKitError
 from rewardkit.media.prompts import PromptLine
 
 # What the numbers of a training step are for: the third of their keys.
@@ -196,9 +197,12 @@ class Trainer:
     def _apply(self) -> Tensor:
         """One update of the weights; the norm of its gradient before it was clipped."""
         parameters = list(self.policy.parameters().values())
-        norm = torch.nn.utils.clip_grad_norm_(
-            parameters, self.config.optim.max_grad_norm, error_if_nonfinite=True
-        )
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.optim.max_grad_norm)
+        if not norm.isfinite():
+            raise RewardKitError(
+                f"the gradient's norm is {norm.item()}: training has diverged. Take a lower "
+                "optim.lr, or in float16 policy.dtype bfloat16"
+            )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from rewardkit.errors import UsageError, WeightsError, unknown
-from rewardkit.media.batch import Medium, to_medium
+from rewardkit.media.batch import to_medium
 from rewardkit.models.aliases import ALIASES, Alias
 from rewardkit.models.devices import pick_device, pick_dtype
 from rewardkit.models.families import check_protocol, default_protocol
@@ -24,6 +24,7 @@ from rewardkit.models.folders import add_lora, download, read
 from rewardkit.models.protocol import Protocol, carried_protocol
 
 if TYPE_CHECKING:
+    import torch
     from diffusers import DiffusionPipeline
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -110,7 +111,7 @@ def generate(
     *,
     protocol: Protocol | None = None,
     batch_size: int = 4,
-) -> Iterator[Medium]:
+) -> Iterator[torch.Tensor]:
     """Pictures, uint8 `[3, H, W]` on the CPU, one per seed, in order, batch by batch.
 
     The noise of a sample is drawn on the CPU from its seed alone, so a picture depends neither on
@@ -144,7 +145,7 @@ def generate(
 
 def _pictures(
     pipe: Any, prompts: list[str], seeds: Sequence[int], protocol: Protocol, batch_size: int
-) -> Iterator[Medium]:
+) -> Iterator[torch.Tensor]:
     import torch
 
     options: dict[str, Any] = {
@@ -166,7 +167,9 @@ def _pictures(
                     "many models overflow: load with float32 or bfloat16. Else the weights are "
                     "damaged"
                 )
-            yield to_medium(picture.cpu())
+            medium = to_medium(picture.cpu())
+            assert isinstance(medium, torch.Tensor)  # one frame is a picture
+            yield medium
 
 
 def _resolve(source: str | Path) -> tuple[Alias | None, str | Path]:

@@ -126,7 +126,8 @@ def test_the_unit_of_a_reward_matters_only_raw():
 
 
 def test_groups_without_signal_are_told():
-    flat = torch.tensor([[0.1, 0.1, 0.1], [0.1, 0.2, 0.3], [0.7, 0.7, 0.7]])
+    # The second has a sample that is its mean.
+    flat = torch.tensor([[0.1, 0.1, 0.1], [1.0, 2.0, 3.0], [0.7, 0.7, 0.7]])
     told = combine({"r": flat}, {"r": 1.0}, "advantages", GROUP)
     assert told.kept.tolist() == [False, True, False]
     # One reward alike, one not: there is a signal.
@@ -225,8 +226,8 @@ def test_of_equal_scores_the_earlier_is_the_lower():
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
 def test_a_reward_that_is_not_finite_is_refused(wrong):
     values = numbers(0, 3, 4)
-    values[1, 2] = wrong
-    with pytest.raises(InputError, match=r"hps is (nan|-?inf) for sample 2 of prompt 1 \(1 of 12"):
+    values[1, 2] = values[2, 3] = wrong
+    with pytest.raises(InputError, match=r"hps is (nan|-?inf) for sample 2 of prompt 1 \(2 of 12"):
         combine({"hps": values}, {"hps": 1.0}, "raw", GROUP)
     with pytest.raises(InputError, match="reward is"):
         standardise(values, GROUP)

@@ -132,6 +132,7 @@ def test_what_cannot_be_trained_is_refused(folders):
 
 class Another(policies.Policy):
     pipeline_classes = ("AnotherPipeline",)
+    _sampler = _text = _unscaled = None  # nothing is asked of it
 
     def __init__(self, pipeline, config, device=None):
         self.made_from = pipeline
@@ -158,7 +159,6 @@ def plug_in(monkeypatch):
 
 
 def test_a_plug_in_trains_its_class(plug_in):
-    Another.__abstractmethods__ = frozenset()
     plug_in("Another")
     pipe = type("AnotherPipeline", (), {})()
     pipeline = SimpleNamespace(diffusers=pipe, source="here")

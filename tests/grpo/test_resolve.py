@@ -223,7 +223,7 @@ def test_a_method_without_a_recipe_of_the_model_stands_alone():
 def test_another_reward_than_the_recipes_is_noted():
     (taken, other) = resolve(settings=SHAPES | {"reward": "shapes-clip"}).notes
     assert "the default for shapes-flow" in taken
-    assert "the reward is shapes-clip" in other and "chosen for shapes-graded" in other
+    assert "the reward is shapes-clip" in other and "chosen for shapes-correct" in other
     # The same reward in other words is the same.
     named = resolve(
         "sd1.4-dance", settings={"prompts": "p", "reward": "0.7*hps+1.4*CLIP.dfn5b-h-14-378"}

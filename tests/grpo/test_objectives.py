@@ -1,0 +1,186 @@
+"""What an objective plans, and what it says before anything has moved."""
+
+import numpy as np
+import pytest
+import tiny_policies
+import tiny_runs
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grpo.objectives import objective
+
+FAMILIES = ["sd", "sd3"]
+KINDS = {"policy-gradient": tiny_runs.GRADIENT, "forward-process": tiny_runs.FORWARD}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return tiny_policies.saved(tmp_path_factory.mktemp("pipelines"))
+
+
+@pytest.fixture(scope="module")
+def flow(folders):
+    return tiny_policies.policy(folders["sd3"])
+
+
+def plans(folders, flow, *, seed=0, settings=None, **sampler):
+    asked = tiny_runs.config(
+        folders["sd3"], objective={**tiny_runs.GRADIENT, **(settings or {})}, sampler=sampler
+    )
+    made = objective(flow, flow.sampler(asked.sampler), asked)
+    return made.plan(2, np.random.default_rng(seed))
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 2**32), size=st.integers(1, 4), more=st.integers(0, 3))
+def test_a_window_is_inside_its_bounds(folders, flow, seed, size, more):
+    within = min(size + more, 7)
+    plan = plans(
+        folders,
+        flow,
+        seed=seed,
+        steps=8,
+        stochastic="window",
+        window_size=size,
+        window_within=within,
+    )
+    begin = min(plan.stochastic)
+    assert plan.stochastic == set(range(begin, begin + size))
+    assert max(plan.stochastic) < within
+    assert plan.kept.tolist() == [sorted(plan.stochastic)] * 2
+
+
+def test_a_window_lies_anywhere_in_its_bounds(folders, flow):
+    window = {"steps": 8, "stochastic": "window", "window_size": 2, "window_within": 4}
+    begun = {min(plans(folders, flow, seed=seed, **window).stochastic) for seed in range(40)}
+    assert begun == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "number", "last"),
+    # 8 steps, all of which draw noise in `flow`.
+    [
+        ({"fraction": 1.0}, 7, 6),
+        ({"fraction": 0.6}, 4, 6),  # 0.6 of 7 is 4.2
+        ({"fraction": 0.01}, 1, 6),
+        ({"fraction": 1.0, "drop_last": False}, 8, 7),
+    ],
+)
+def test_a_share_of_the_steps_is_trained_on_another_in_each_group(
+    folders, flow, changes, number, last
+):
+    seen = [plans(folders, flow, seed=seed, settings=changes, steps=8) for seed in range(30)]
+    kept = torch.stack([plan.kept for plan in seen])
+    assert kept.shape == (30, 2, number)
+    assert (kept.diff() > 0).all() and kept.max() == last and kept.min() == 0
+    assert {plan.stochastic for plan in seen} == {frozenset(range(8))}
+    if number in (1, 4):
+        assert any(plan.kept[0].tolist() != plan.kept[1].tolist() for plan in seen)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_before_the_first_update_every_ratio_is_one(folders, name, guidance):
+    # 6 samples in batches of 4: they are replayed in other batches than they were drawn in.
+    asked = tiny_runs.config(
+        folders[name],
+        sampler={"guidance": guidance},
+        objective={**tiny_runs.GRADIENT, "updates": 1},
+    )
+    values = tiny_runs.trainer(asked).step(0).values
+    assert values["clip_fraction"] == 0
+    assert values["approx_kl"] < 1e-12
+    assert values["ratio"] == pytest.approx(1, abs=1e-6)
+    assert not [key for key in values if key.startswith("drift/")]
+
+
+@pytest.mark.parametrize(("clip_range", "again"), [(1e-9, True), (0.9, False)])
+def test_in_low_precision_drift_is_measured_and_mended_where_it_would_clip(
+    folders, clip_range, again
+):
+    asked = tiny_runs.config(
+        folders["sd"],
+        policy={"dtype": "bfloat16"},
+        objective={**tiny_runs.GRADIENT, "updates": 1, "clip_range": clip_range},
+        sampler={"batch_size": 6},
+    )
+    trainer = tiny_runs.trainer(asked)
+    real, seen = trainer.objective.anchor, {}
+
+    def anchor(batches):
+        past = batches[0].rollout.transitions
+        past.log_prob.add_(0.01)  # a rollout whose rounding was this much off
+        figures = real(batches)
+        seen["after"] = past.log_prob.clone()
+        seen["replayed"] = trainer.objective._replayed(batches[0])
+        return figures
+
+    trainer.objective.anchor = anchor
+    values = trainer.step(0).values
+    assert {key for key in values if key.startswith("drift/")} == {"drift/step_0", "drift/step_1"}
+    assert values["drift/step_0"] == pytest.approx(0.01, rel=0.1)
+    assert ("log_probs_recomputed" in values) == again
+    drift = (seen["replayed"] - seen["after"]).abs().max()
+    assert drift == 0 if again else drift > 0.005
+
+
+@pytest.mark.parametrize("parameters", ["lora", "full"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("space", ["x", "v"])
+def test_the_penalty_is_nothing_at_the_start_and_something_later(folders, kind, parameters, space):
+    if kind == "forward-process":
+        changes = {} if space == "v" else {"beta": 0.5}
+    else:
+        changes = {"kl_space": space}
+    asked = tiny_runs.config(
+        folders["sd"],
+        objective={**KINDS[kind], "updates": 1, "kl": 0.1, **changes},
+        policy={"parameters": parameters},
+        optim={"lr": 1e-2},
+    )
+    trainer = tiny_runs.trainer(asked)
+    first = trainer.step(0).values
+    assert first["kl"] < 1e-12
+    if kind == "forward-process":
+        assert first["deviation"] == 0
+    assert trainer.step(1).values["kl"] > 1e-9
+
+
+def test_the_forward_process_trains_at_distinct_steps_that_belong_to_the_samples(folders):
+    asked = tiny_runs.config(folders["sd3"], objective=tiny_runs.FORWARD, sampler={"batch_size": 6})
+    trainer, told = tiny_runs.trainer(asked), []
+    noised = trainer.sampler.noised
+
+    def record(x0, noise, index):
+        told.append((index.tolist(), noise))
+        return noised(x0, noise, index)
+
+    object.__setattr__(trainer.sampler, "noised", record)
+    rows = {}
+    real = trainer.objective.terms
+
+    def terms(samples, keys):
+        start = len(told)
+        yield from real(samples, keys)
+        for place, row in enumerate(samples.rows.tolist()):
+            assert row not in rows
+            rows[row] = [(index[place], noise[place]) for index, noise in told[start:]]
+
+    trainer.objective.terms = terms
+    trainer.step(0)
+    assert sorted(rows) == list(range(6))
+    for pairs in rows.values():
+        assert len({index for index, _ in pairs}) == 2  # of 3 steps, each at most once
+    first = {row: pairs for row, pairs in rows.items()}
+    again = tiny_runs.trainer(
+        asked.model_copy(update={"sampler": asked.sampler.model_copy(update={"batch_size": 1})})
+    )
+    told.clear(), rows.clear()
+    object.__setattr__(again.sampler, "noised", record)
+    trainer, real = again, again.objective.terms
+    again.objective.terms = terms
+    again.step(0)
+    for row, pairs in first.items():
+        for (index, noise), (index_again, noise_again) in zip(pairs, rows[row], strict=True):
+            assert index == index_again and torch.equal(noise, noise_again)

@@ -1,0 +1,139 @@
+"""Samples belong to (seed, step, prompt, sample), and what is kept is what happened."""
+
+import math
+
+import pytest
+import tiny_policies
+import torch
+from tiny_policies import policy, sampling
+
+from grpo.rollout import Plan, collect
+
+PROMPTS = ["a red ring", "two boxes"]
+FAMILIES = ["sd", "sd3"]
+ALL = torch.tensor([[0, 1, 2]] * 2)  # the last of 4 steps draws no noise in DDIM
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return tiny_policies.saved(tmp_path_factory.mktemp("pipelines"))
+
+
+@pytest.fixture(scope="module")
+def made(folders):
+    """A policy of each family that is not its base; without guidance, and with."""
+    return {
+        (name, guidance): policy(folders[name], sampler={"guidance": guidance})
+        for name in FAMILIES
+        for guidance in (1.0, 4.0)
+    }
+
+
+def drawn(one, name, *, plan=None, keys=(0, 0), prompts=PROMPTS, **changes):
+    """A rollout of two prompts with three samples each."""
+    config = sampling(name, **{"group_size": 3, "batch_size": 4, **changes})
+    sampler = one.sampler(config)
+    plan = plan or Plan(frozenset(sampler.stochastic_steps()), ALL[: len(prompts)])
+    return collect(one, sampler, prompts, config, plan, keys)
+
+
+def tensors(rollout):
+    past = rollout.transitions
+    return rollout.clean, past.x, past.x_next, past.log_prob
+
+
+def close(one, other):
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("noise", ["sample", "group"])
+def test_the_batch_size_changes_nothing(made, name, guidance, noise):
+    # The first step of a window is not the first of all: groups that share noise share a prefix.
+    plan = Plan(frozenset({1, 2}), ALL[:, 1:])
+    one = made[name, guidance]
+    rollouts = [drawn(one, name, noise=noise, plan=plan, batch_size=size) for size in (1, 4, 6)]
+    for other in rollouts[1:]:
+        close(tensors(other), tensors(rollouts[0]))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_sample_is_its_seed_step_prompt_and_number(made, name):
+    one = made[name, 1.0]
+    rollout = drawn(one, name)
+    again = drawn(one, name, prompts=PROMPTS[:1], group_size=2)  # rows 0 and 1 of the first prompt
+    close(tensors(again), tuple(tensor[:2] for tensor in tensors(rollout)))
+    for keys in ((1, 0), (0, 1)):
+        other = drawn(one, name, keys=keys)
+        for was, now in zip(tensors(rollout)[:3], tensors(other)[:3], strict=True):
+            assert (was - now).abs().flatten(1).amax(1).min() > 0.1
+    # The same prompt twice is two prompts.
+    twice = drawn(one, name, prompts=[PROMPTS[0]] * 2)
+    assert (twice.clean[:3] - twice.clean[3:]).abs().flatten(1).amax(1).min() > 0.1
+
+
+@pytest.mark.parametrize(("noise", "different"), [("sample", 6), ("group", 2), ("step", 1)])
+def test_the_initial_noise_is_shared_as_said_and_no_other(made, noise, different):
+    past = drawn(made["sd", 1.0], "sd", noise=noise).transitions
+    assert len(past.x[:, 0].unique(dim=0)) == different
+    # What the first step adds is each sample's own.
+    assert len(past.x_next[:, 0].unique(dim=0)) == 6
+
+
+@pytest.mark.parametrize(("noise", "rows"), [("sample", 4 * 6), ("group", 2 * 2 + 2 * 6)])
+def test_steps_before_the_first_noise_are_taken_once_per_group(made, monkeypatch, noise, rows):
+    one, calls = made["sd3", 1.0], []
+    real = one.predict
+    monkeypatch.setattr(one, "predict", lambda x, *rest: calls.append(len(x)) or real(x, *rest))
+    rollout = drawn(one, "sd3", noise=noise, plan=Plan(frozenset({2}), ALL[:, 2:]))
+    assert sum(calls) == rows  # of 4 steps, 2 are before
+    assert len(rollout.transitions.x[:, 0].unique(dim=0)) == (6 if noise == "sample" else 2)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_is_kept_is_planned_and_no_more(made, name):
+    kept = torch.tensor([[0, 2], [1, 2]])
+    rollout = drawn(made[name, 1.0], name, plan=Plan(frozenset({0, 1, 2}), kept))
+    whole = drawn(made[name, 1.0], name)
+    past, all_steps = rollout.transitions, whole.transitions
+    assert past.index.tolist() == [[0, 2]] * 3 + [[1, 2]] * 3
+    assert past.x.shape == past.x_next.shape == (6, 2, *rollout.clean.shape[1:])
+    for row in range(6):
+        columns = past.index[row]
+        assert torch.equal(past.x[row], all_steps.x[row, columns])
+        assert torch.equal(past.x_next[row], all_steps.x_next[row, columns])
+        assert torch.equal(past.log_prob[row], all_steps.log_prob[row, columns])
+    # A step begins where the one before it ended.
+    assert torch.equal(all_steps.x[:, 1:], all_steps.x_next[:, :-1])
+    nothing = drawn(made[name, 1.0], name, plan=Plan(frozenset(), torch.zeros(2, 0).long()))
+    assert nothing.transitions.log_prob.shape == (6, 0)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_log_probabilities_are_those_of_the_steps_taken(made, name, guidance):
+    one = made[name, guidance]
+    rollout = drawn(one, name, batch_size=6)
+    past, sampler = rollout.transitions, one.sampler(sampling(name))
+    for k in range(3):
+        with torch.no_grad():
+            output = one.predict(past.x[:, k], sampler.timesteps[k].expand(6), rollout.condition)
+        step = sampler.step(output, past.x[:, k], k)
+        s, mean = step.std.double(), step.mean.double()
+        z = (past.x_next[:, k].double() - mean) / s
+        expected = (-z.square() / 2 - s.log() - math.log(2 * math.pi) / 2).flatten(1).mean(1)
+        close(past.log_prob[:, k].double(), expected)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_pictures_are_of_the_clean_latents_and_on_the_cpu(made, name):
+    rollout = drawn(made[name, 1.0], name, batch_size=6)
+    assert torch.equal(rollout.media, made[name, 1.0].decode(rollout.clean))
+    assert rollout.media.dtype == torch.uint8 and rollout.media.device.type == "cpu"
+
+
+def test_steps_are_stored_as_the_policy_computes(folders):
+    past = drawn(policy(folders["sd"], policy={"dtype": "bfloat16"}), "sd").transitions
+    assert past.x_next.dtype == torch.float32
+    assert torch.equal(past.x_next, past.x_next.bfloat16().float())

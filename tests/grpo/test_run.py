@@ -1,0 +1,380 @@
+"""A run can be killed at any moment and goes on as if it had not been; failures leave it intact."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny_policies
+import tiny_runs
+import torch
+from click.testing import CliRunner
+
+import grpo.train
+from grpo import checkpoint
+from grpo.cli import main
+from grpo.run import Run
+from grpo.sample import sample, tuned
+from grpo.train import train
+from grpo.trainer import Trainer
+from rewardkit.errors import InputError, RewardKitError, UsageError
+from rewardkit.models.pipelines import load
+from rewardkit.records.storage import write_json
+
+ROOT = Path(__file__).parents[2]
+KINDS = {
+    "policy-gradient": ("sd", tiny_runs.GRADIENT),
+    "forward-process": ("sd3", tiny_runs.FORWARD),
+}
+VARIANTS = [(parameters, kind) for parameters in ("lora", "full") for kind in KINDS]
+
+
+class Killed(BaseException):
+    """Ends a process's work where it is raised, as SIGKILL would."""
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return tiny_policies.saved(tmp_path_factory.mktemp("pipelines"))
+
+
+def config(folders, parameters="lora", kind="policy-gradient", **changes):
+    """A run with all that has a state: averaged weights, a penalty, warm-up, evaluations."""
+    name, objective = KINDS[kind]
+    prompts = folders[name].parent / "prompts.txt"
+    return tiny_runs.config(
+        folders[name],
+        objective={**objective, "kl": 0.01},
+        policy={"parameters": parameters, "ema": 0.9, "rank": 2, "alpha": 4},
+        optim={"lr": 1e-3, "warmup": 1, "decay": "cosine"},
+        **{
+            "evaluation": {"prompts": str(prompts), "samples": 2, "every": 2, "steps": 1},
+            "checkpoint": {"every": 2},
+            **changes,
+        },
+    )
+
+
+@pytest.fixture(scope="module", params=VARIANTS, ids="-".join)
+def whole(request, folders, tmp_path_factory):
+    """A configuration, and its run that nothing disturbed."""
+    asked = config(folders, *request.param)
+    return asked, train(asked, out=tmp_path_factory.mktemp("whole"), device="cpu")
+
+
+def killed(monkeypatch, owner, name, when=lambda *given, **named: True):
+    """From now on, calling it kills, once `when` holds of what it is called with."""
+    real = getattr(owner, name)
+
+    def call(*given, **named):
+        if when(*given, **named):
+            raise Killed
+        return real(*given, **named)
+
+    monkeypatch.setattr(owner, name, call)
+
+
+# Where it is killed, and how many steps were saved then (checkpoints come after steps 2 and 3).
+POINTS = {
+    "before the first checkpoint": ((checkpoint, "save"), 0),
+    "in the third step": ((Trainer, "update", lambda _, i, *rest: i == 2), 2),
+    "between checkpoint and export": ((grpo.train, "export"), 3),
+}
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_killed_run_goes_on_as_if_it_had_not_been(whole, point, tmp_path, monkeypatch):
+    asked, undisturbed = whole
+    run, (where, saved) = Run(tmp_path), POINTS[point]
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        killed(patch, *where)
+        train(asked, out=tmp_path, device="cpu")
+    assert [path.name for path in checkpoint.found(run.checkpoints)] == (
+        [f"step-{number:06d}.pt" for number in (2, 3) if number <= saved]
+    )
+    with run.metrics.open("a", encoding="utf-8") as file:
+        file.write('{"step": 3, "reward/sharp')  # it was writing this line
+    train(asked, out=tmp_path, resume=True, device="cpu")
+    assert tiny_runs.lines(run) == tiny_runs.lines(undisturbed)
+    assert tiny_runs.same(tiny_runs.outcome(run), tiny_runs.outcome(undisturbed))
+
+
+def test_a_folder_that_a_killed_process_left_before_it_began_is_as_good_as_none(folders, tmp_path):
+    (tmp_path / ".config.0123abcd.json").write_text("{", "utf-8")
+    run = train(config(folders, top={"steps": 1, "optim": {"lr": 1e-3}}, evaluation={}),
+                out=tmp_path, resume=True, device="cpu")  # fmt: skip
+    assert [line["step"] for line in tiny_runs.lines(run)] == [1]
+
+
+def short(folders, **changes):
+    """One step and no more than that."""
+    return tiny_runs.config(folders["sd"], **{"top": {"steps": 1}, **changes})
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_resuming_where_nothing_is_starts_afresh(folders, tmp_path, made):
+    out = tmp_path / "run"
+    if made:
+        out.mkdir()
+    run = train(short(folders), out=out, resume=True, device="cpu")
+    assert [line["step"] for line in tiny_runs.lines(run)] == [1]
+    assert run.latest()["step"] == 1
+
+
+def test_a_run_is_neither_overwritten_nor_continued_as_another(folders, tmp_path):
+    train(short(folders), out=tmp_path, device="cpu")
+    before = tiny_runs.outcome(Run(tmp_path))
+    with pytest.raises(UsageError, match="holds a run already: go on with --resume"):
+        train(short(folders), out=tmp_path, device="cpu")
+    with pytest.raises(UsageError, match=r"whose optim\.lr is 0\.001, not 0\.002"):
+        train(short(folders, optim={"lr": 2e-3}), out=tmp_path, resume=True, device="cpu")
+    assert tiny_runs.same(tiny_runs.outcome(Run(tmp_path)), before)
+
+
+def test_a_run_can_be_made_longer(folders, tmp_path):
+    longer = tiny_runs.config(folders["sd"])
+    train(short(folders), out=tmp_path / "a", device="cpu")
+    run = train(longer, out=tmp_path / "a", resume=True, device="cpu")
+    straight = train(longer, out=tmp_path / "b", device="cpu")
+    assert tiny_runs.lines(run) == tiny_runs.lines(straight)
+    assert tiny_runs.same(tiny_runs.outcome(run), tiny_runs.outcome(straight))
+
+
+# Checkpoints.
+
+
+STATE = {"weights": torch.arange(3.0)}
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("short")])
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch, error):
+    checkpoint.save(tmp_path, 1, STATE, keep=1)
+
+    def fail(state, path):
+        Path(path).write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(InputError, match=r"step-000002\.pt cannot be written.*--resume"):
+        checkpoint.save(tmp_path, 2, STATE, keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000001.pt"]
+    (path,) = checkpoint.found(tmp_path)
+    assert torch.equal(checkpoint.load(path)["weights"], STATE["weights"])
+
+
+def test_a_checkpoint_where_no_folder_can_be(tmp_path):
+    (tmp_path / "checkpoints").write_text("a file", "utf-8")
+    with pytest.raises(InputError, match="cannot write"):
+        checkpoint.save(tmp_path / "checkpoints", 1, STATE, keep=1)
+
+
+def test_the_newest_checkpoints_stay(tmp_path):
+    for step in (999_998, 999_999, 1_000_000):  # by name, the last would be the first
+        checkpoint.save(tmp_path, step, STATE, keep=2)
+    found = checkpoint.found(tmp_path)
+    assert [path.name for path in found] == ["step-999999.pt", "step-1000000.pt"]
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    path = checkpoint.save(tmp_path, 1, STATE, keep=1)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"step-000001\.pt cannot be read.*Remove it"):
+        checkpoint.load(path)
+
+
+# What goes wrong on the way.
+
+
+def test_metrics_that_cannot_be_written_are_told(tmp_path):
+    run = Run(tmp_path)
+    run.begin_log(0)
+    run.metrics.mkdir()
+    with pytest.raises(InputError, match=r"cannot write .*metrics\.jsonl.*--resume"):
+        run.log({"step": 1})
+
+
+def test_ctrl_c_ends_after_the_step_and_saves(folders, tmp_path, monkeypatch):
+    """Asked to stop in the first step: it is finished, saved, and told how to go on."""
+    asked, real = tiny_runs.config(folders["sd"]), Trainer.step
+    write_json(Run(tmp_path / "asked").config_path, asked.model_dump(mode="json"))
+
+    def step(self, index):
+        if index == 0:
+            signal.raise_signal(signal.SIGINT)
+        return real(self, index)
+
+    def command(out):
+        return CliRunner().invoke(main, ["train", "--out", str(out), "--resume", "--device", "cpu"])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", step)
+        before = signal.getsignal(signal.SIGINT)
+        stopped = command(tmp_path / "asked")
+        assert signal.getsignal(signal.SIGINT) is before
+    run = Run(tmp_path / "asked")
+    assert stopped.exit_code == 130
+    assert "saved after step 1 of 3" in stopped.stderr
+    assert f"grpo train --out {run.folder} --resume" in stopped.stderr
+    assert run.latest()["step"] == 1
+    assert command(run.folder).exit_code == 0
+    straight = train(asked, out=tmp_path / "straight", device="cpu")
+    assert tiny_runs.lines(run) == tiny_runs.lines(straight)
+    assert tiny_runs.same(tiny_runs.outcome(run), tiny_runs.outcome(straight))
+
+
+def test_a_second_ctrl_c_ends_at_once():
+    with pytest.raises(KeyboardInterrupt), grpo.train._asked_to_stop() as stopping:
+        assert not stopping()
+        signal.raise_signal(signal.SIGINT)
+        assert stopping()
+        signal.raise_signal(signal.SIGINT)
+
+
+REWARDS = {"raises": "raise OSError('the judge is gone')", "nan": "scores[0] = float('nan')"}
+
+
+@pytest.mark.parametrize(
+    ("how", "told"), [("raises", "OSError: the judge is gone"), ("nan", "nan")]
+)
+def test_a_reward_that_fails_ends_the_run_which_goes_on_once_it_is_mended(
+    folders, tmp_path, how, told
+):
+    judge, broken = tmp_path / "judge.py", tmp_path / "broken"
+    judge.write_text(f"""
+from pathlib import Path
+calls = []
+def score(batch):
+    scores = [float(picture[0].float().mean()) for picture in batch.media]
+    calls.append(0)
+    if Path({str(broken)!r}).exists() and len(calls) > 2:
+        {REWARDS[how]}
+    return scores
+""")
+    asked = tiny_runs.config(
+        folders["sd"], top={"reward": f"{judge}:score"}, checkpoint={"every": 1}
+    )
+    run = Run(tmp_path / "run")
+    write_json(run.config_path, asked.model_dump(mode="json"))
+    command = ["train", "--out", str(run.folder), "--resume", "--device", "cpu"]
+    broken.touch()
+    failed = CliRunner().invoke(main, command)
+    assert failed.exit_code == 1
+    (line,) = (line for line in failed.stderr.splitlines() if line.startswith("Error: "))
+    assert told in line and f"{judge}:score" in line
+    assert any(prompt in line for prompt in tiny_runs.PROMPTS)
+    assert run.latest()["step"] == 2
+
+    broken.unlink()
+    assert CliRunner().invoke(main, command).exit_code == 0
+    straight = train(asked, out=tmp_path / "straight", device="cpu")
+    assert tiny_runs.same(tiny_runs.outcome(run), tiny_runs.outcome(straight))
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run(folders, tmp_path, monkeypatch):
+    real = torch.nn.utils.clip_grad_norm_
+    monkeypatch.setattr(
+        torch.nn.utils, "clip_grad_norm_", lambda *given: real(*given) * float("nan")
+    )
+    with pytest.raises(RewardKitError, match=r"norm is nan: training has diverged.*optim\.lr"):
+        train(short(folders), out=tmp_path, device="cpu")
+    assert Run(tmp_path).latest() is None
+
+
+@pytest.mark.parametrize(
+    ("top", "told"),
+    [
+        ({"model": "shapes-flwo"}, "Did you mean 'shapes-flow'"),
+        ({"reward": "sharpnes"}, "Did you mean 'sharpness'"),
+        ({"prompts": "empty.txt"}, "empty.txt"),
+        ({"prompts": "binary.txt"}, "a PNG picture"),
+    ],
+)
+def test_what_cannot_be_started_leaves_no_folder(folders, tmp_path, monkeypatch, top, told):
+    monkeypatch.chdir(tmp_path)
+    Path("empty.txt").touch()
+    Path("binary.txt").write_bytes(b"\x89PNG\r\n\x1a\n\xff")
+    with pytest.raises(RewardKitError, match=told):
+        train(short(folders, top={"steps": 1, **top}), out=Path("run"), device="cpu")
+    assert not Path("run").exists()
+
+
+def test_a_rule_of_another_family_is_refused_and_leaves_no_folder(folders, tmp_path):
+    asked = short(folders, sampler={"rule": "flow"})
+    with pytest.raises(UsageError, match=r"sampler\.rule 'flow' given"):
+        train(asked, out=tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+# What a run leaves.
+
+
+@pytest.mark.parametrize("parameters", ["lora", "full"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_was_trained_is_what_is_sampled(folders, tmp_path, parameters, dtype):
+    asked = short(
+        folders,
+        policy={"parameters": parameters, "dtype": dtype},
+        optim={"lr": 0.1},
+        evaluation={"prompts": str(folders["sd"].parent / "prompts.txt"), "samples": 2, "steps": 2},
+    )
+    run = train(asked, out=tmp_path / "run", device="cpu")
+    network = tuned(run, "cpu").diffusers.unet
+    trained = run.latest()["parameters"]
+    weights = dict(network.named_parameters())
+    found = {name.replace(".default.", ".default_0."): value for name, value in trained.items()}
+    assert found.keys() <= weights.keys()
+    assert all(torch.equal(weights[name], value) for name, value in found.items())
+    base = dict(load(folders["sd"], device="cpu").diffusers.unet.named_parameters())
+    assert any(not torch.equal(base.get(name, torch.zeros(())), v) for name, v in found.items())
+
+    sheet = sample(
+        run.folder, prompts=asked.prompts, out=tmp_path / "s.png", number=1, device="cpu"
+    )
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in run.samples.iterdir()} == {"step-000000.png", "step-000001.png"}
+    card = json.loads((run.model / "rewardkit.json").read_text("utf-8"))
+    assert card["trained_on"]["reward"] == "sharpness" and card["sampler"]["steps"] == 3
+
+
+def test_a_run_that_has_not_been_saved_is_not_sampled(folders, tmp_path):
+    Run(tmp_path).begin(short(folders), {})
+    with pytest.raises(UsageError, match="holds no trained weights yet"):
+        sample(
+            tmp_path, prompts="package:rewardkit.shapes/lists/train.jsonl", out=tmp_path / "s.png"
+        )
+
+
+# Real kills.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("parameters", "kind"), VARIANTS)
+def test_sigkill_at_random_moments(folders, tmp_path, parameters, kind):
+    asked = config(folders, parameters, kind, top={"steps": 6})
+    undisturbed = train(asked, out=tmp_path / "whole", device="cpu")
+    run = Run(tmp_path / "run")
+    write_json(run.config_path, asked.model_dump(mode="json"))
+    command = [sys.executable, "-m", "grpo", "train", "--out", run.folder, "--resume"]
+    command += ["--device", "cpu"]
+    dice = random.Random(f"{parameters}-{kind}")
+    # As many threads as here: the order of a sum depends on it.
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    for _ in range(3):
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
+        size, lines = run.metrics.stat().st_size if run.metrics.exists() else 0, dice.randint(0, 3)
+        # Once it writes, some lines later and a moment after that.
+        while process.poll() is None and lines >= 0:
+            time.sleep(0.01)
+            now = run.metrics.stat().st_size if run.metrics.exists() else 0
+            size, lines = now, lines - (now > size)
+        time.sleep(dice.random() * 0.3)
+        process.kill()
+        process.communicate()
+    subprocess.run(command, check=True, cwd=ROOT, env=environment, capture_output=True)
+    assert tiny_runs.lines(run) == tiny_runs.lines(undisturbed)
+    assert tiny_runs.same(tiny_runs.outcome(run), tiny_runs.outcome(undisturbed))

@@ -1,0 +1,226 @@
+"""One training step: every sample counts once, and what has nothing to say changes nothing."""
+
+import numpy as np
+import pytest
+import tiny_policies
+import tiny_runs
+import torch
+
+from grpo.advantage import Advantages
+from grpo.policies import Policy
+from grpo.rollout import collect
+from grpo.trainer import Figures
+from rewardkit.media.prompts import PromptLine
+
+KINDS = {
+    "policy-gradient": ("sd", tiny_runs.GRADIENT),
+    "forward-process": ("sd3", tiny_runs.FORWARD),
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return tiny_policies.saved(tmp_path_factory.mktemp("pipelines"))
+
+
+def config(folders, kind="policy-gradient", *, objective=None, **changes):
+    name, own = KINDS[kind]
+    return tiny_runs.config(folders[name], objective={**own, **(objective or {})}, **changes)
+
+
+def drawn(trainer):
+    """The rollout of the first step, and advantages of all signs."""
+    return drawn_by(trainer, 0), weighed([[1.0, -0.5, -0.5], [0.3, 0.9, -1.2]])
+
+
+def weighed(values):
+    given = torch.tensor(values)
+    return Advantages(given, {}, given.any(dim=1))
+
+
+def copied(trainer):
+    return {name: p.detach().clone() for name, p in trainer.policy.parameters().items()}
+
+
+def unchanged(trainer, before):
+    return all(torch.equal(p, before[name]) for name, p in trainer.policy.parameters().items())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("updates", [1, 2])
+def test_the_gradient_does_not_depend_on_the_batch_size(folders, kind, updates):
+    asked = config(
+        folders,
+        kind,
+        objective={"updates": updates, "epochs": 2, "kl": 0.1},
+        optim={"lr": 1e-12, "max_grad_norm": 1e6},
+        sampler={"batch_size": 6},
+    )
+    trainer = tiny_runs.trainer(asked)
+    rollout, advantages = drawn(trainer)
+    found = {}
+    for size in (1, 2, 4, 6):  # 4 leaves a remainder
+        sampler = asked.sampler.model_copy(update={"batch_size": size})
+        trainer.config = asked.model_copy(update={"sampler": sampler})
+        seen = found[size] = []
+        trainer._apply = lambda seen=seen: seen.append(taken(trainer)) or torch.tensor(1.0)
+        trainer.update(0, rollout, advantages, Figures())
+    assert all(len(seen) == 2 * updates for seen in found.values())
+    for size in (1, 2, 4):
+        for ours, whole in zip(found[size], found[6], strict=True):
+            assert whole.abs().max() > 0
+            torch.testing.assert_close(ours, whole, rtol=1e-4, atol=1e-5)
+
+
+def taken(trainer):
+    """The gradient of all weights, which are then without."""
+    parameters = trainer.policy.parameters().values()
+    gradient = torch.cat([p.grad.flatten().clone() for p in parameters])
+    trainer.optimizer.zero_grad()
+    return gradient
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("updates", [1, 4])
+def test_every_pass_takes_each_sample_once(folders, kind, updates):
+    asked = config(folders, kind, objective={"updates": updates, "epochs": 2})
+    trainer, passes = tiny_runs.trainer(asked), {}
+    real, steps = trainer.objective.terms, []
+    trainer.optimizer.register_step_post_hook(lambda *given: steps.append(0))
+
+    def terms(samples, keys):
+        passes.setdefault(keys[-1], []).extend(samples.rows.tolist())
+        yield from real(samples, keys)
+
+    trainer.objective.terms = terms
+    trainer.step(0)
+    assert [sorted(rows) for rows in passes.values()] == [list(range(6))] * 2
+    assert len(steps) == 2 * updates
+    assert trainer.objective.updates == 2 * updates
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_rewards_are_counted_and_change_nothing(folders, kind, tmp_path):
+    judge = tmp_path / "judge.py"
+    judge.write_text("def score(batch):\n    return [0.1] * len(batch.media)\n")
+    trainer = tiny_runs.trainer(config(folders, kind, top={"reward": f"{judge}:score"}))
+    before = copied(trainer)
+    values = trainer.step(0).values
+    assert unchanged(trainer, before)
+    assert values["groups_dropped"] == 2 and "grad_norm" not in values
+    assert values[f"reward/{judge}:score"] == pytest.approx(0.1)
+    assert values[f"reward_std/{judge}:score"] == 0
+
+
+def test_a_group_of_equal_rewards_is_left_out(folders):
+    trainer = tiny_runs.trainer(config(folders))
+    rows, values = trainer.select(weighed([[0.0, 0.0, 0.0], [1.0, -2.0, 1.0]]))
+    assert rows.tolist() == [3, 4, 5]
+    assert values.tolist() == [1.0, -2.0, 1.0]
+    figures = Figures()
+    trainer.weigh({"sharpness": torch.tensor([[2.0, 2.0, 2.0], [1.0, 2.0, 3.0]])}, figures)
+    # Means of 2, 2, 2 and 1, 2, 3; their unbiased stds are 0 and 1.
+    assert figures.values == {
+        "reward/sharpness": 2.0, "reward_std/sharpness": 0.5, "groups_dropped": 1.0,
+    }  # fmt: skip
+
+
+def test_best_of_n_takes_the_top_and_the_bottom_of_each_group(folders):
+    asked = config(folders, sampler={"group_size": 5}, advantage={"best": 3})
+    trainer = tiny_runs.trainer(asked)
+    rows, values = trainer.select(
+        weighed([[0.5, 2.0, -1.0, 1.0, -2.5], [0.0] * 5, [3.0, -1.0, -2.0, 0.5, -0.5]])
+    )
+    # Two best and one worst: 2.0, 1.0, -2.5 of the first, none of the second, 3.0, 0.5, -2.0.
+    assert rows.tolist() == [1, 3, 4, 10, 12, 13]
+    assert values.tolist() == [2.0, 1.0, -2.5, 3.0, -2.0, 0.5]
+
+
+def test_the_old_policy_moves_once_per_rollout_and_draws(folders):
+    asked = config(folders, "forward-process", objective={"decay_slope": 0.1, "decay_cap": 0.9})
+    trainer = tiny_runs.trainer(asked)
+    policy, updates = trainer.policy, 0
+    for index in range(2):
+        old = {name: value.clone() for name, value in trainer.objective.old.items()}
+        with policy.swapped(old):
+            latents = drawn_by(trainer, index)
+        seen = {}
+        real = trainer.rewards
+        trainer.rewards = keep(real, seen)
+        trainer.step(index)
+        trainer.rewards = real
+        torch.testing.assert_close(seen["media"], latents.media)
+        updates += 2
+        decay = 0.1 * updates  # below the cap: 0.2, then 0.4
+        for name, parameter in policy.parameters().items():
+            expected = decay * old[name] + (1 - decay) * parameter.detach()
+            torch.testing.assert_close(trainer.objective.old[name], expected, rtol=0, atol=1e-6)
+    assert any(
+        not torch.equal(value, policy.parameters()[name])
+        for name, value in trainer.objective.old.items()
+    )
+    # Another old policy draws others.
+    trainer.objective.old = {name: value + 0.3 for name, value in trainer.objective.old.items()}
+    here = drawn_by(trainer, 0)
+    with trainer.objective.sampling():
+        there = drawn_by(trainer, 0)
+    assert not torch.equal(here.clean, there.clean)
+
+
+def drawn_by(trainer, index):
+    """The rollout of a step by the weights in force."""
+    lines = trainer.choose(index)
+    plan = trainer.objective.plan(len(lines), np.random.default_rng(0))
+    prompts = [line.prompt for line in lines]
+    keys = (trainer.config.seed, index)
+    return collect(trainer.policy, trainer.sampler, prompts, trainer.config.sampler, plan, keys)
+
+
+def keep(rewards, seen):
+    """Rewards that remember the pictures."""
+
+    class Kept:
+        weights = rewards.weights
+
+        def __call__(self, media, lines, group):
+            seen["media"] = media
+            return rewards(media, lines, group)
+
+    return Kept()
+
+
+def test_prompts_are_all_asked_before_one_is_again(folders):
+    trainer = tiny_runs.trainer(config(folders))
+    trainer.prompts = [PromptLine("", str(i)) for i in range(5)]
+    asked = [line.prompt for step in range(10) for line in trainer.choose(step)]
+    turns = [tuple(asked[i : i + 5]) for i in range(0, 20, 5)]
+    assert all(sorted(turn) == list("01234") for turn in turns)
+    assert len(set(turns)) > 1
+
+
+def test_a_step_depends_on_the_state_and_its_number_alone(folders):
+    first, second = (tiny_runs.trainer(config(folders)) for _ in range(2))
+    first.step(0), first.step(1)
+    torch.rand(3)
+    second.step(0)
+    third = tiny_runs.trainer(config(folders))
+    third.restore(second.state())
+    third.step(1)
+    assert unchanged(third, copied(first))
+
+
+def test_averaged_weights_are_in_force_where_the_policy_is_shown(folders):
+    trainer = tiny_runs.trainer(config(folders, policy={"ema": 0.75}, objective={"updates": 1}))
+    before = copied(trainer)
+    trainer.step(0)
+    policy: Policy = trainer.policy
+    after = copied(trainer)
+    with trainer.best():
+        for name, shown in policy.parameters().items():
+            expected = 0.75 * before[name] + 0.25 * after[name]
+            torch.testing.assert_close(shown.detach(), expected, rtol=1e-6, atol=1e-6)
+    assert unchanged(trainer, after)
+    plain = tiny_runs.trainer(config(folders))
+    before = copied(plain)
+    with plain.best():
+        assert unchanged(plain, before)
