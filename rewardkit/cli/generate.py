@@ -14,7 +14,7 @@ import click
     help="Prompts: .txt, .jsonl, .csv, .parquet, .json, or package:NAME/FILE.",
 )  # fmt: skip
 @click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
+    "-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Where the pictures go; an interrupted run goes on there.",
 )  # fmt: skip
 @click.option("--first", type=click.IntRange(1), metavar="N", help="Only the first N prompts.")
@@ -46,7 +46,7 @@ def generate(
 ) -> None:
     """Make pictures with MODEL: a name `rewardkit pipelines` lists, owner/name, or a folder.
 
-    The manifest in FOLDER is what `rewardkit score` takes.
+    The manifest in DIR is what `rewardkit score` takes.
     """
     from rich.console import Console
     from rich.progress import Progress

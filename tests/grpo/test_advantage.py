@@ -131,7 +131,7 @@ def test_groups_without_signal_are_told():
     told = combine({"r": flat}, {"r": 1.0}, "advantages", GROUP)
     assert told.kept.tolist() == [False, True, False]
     # One reward alike, one not: there is a signal.
-    both = combine({"r": flat, "q": flat.flip(0, 1)}, {"r": 1.0, "q": 1.0}, "raw", GROUP)
+    both = combine({"r": flat, "q": flat.flip(0, 1)}, {"r": 1.0, "q": 2.0}, "raw", GROUP)
     assert both.kept.tolist() == [False, True, False]
     other = combine({"r": flat, "q": numbers(0, 3, 3)}, {"r": 1.0, "q": 1.0}, "advantages", GROUP)
     assert other.kept.all()

@@ -236,12 +236,18 @@ def test_shapes_that_would_be_broadcast_are_refused():
         nft(x, x, x, x, 0.5, wrong, beta=1.0, advantage_clip=5.0)
 
 
-def test_halves_give_losses_in_float32():
-    x, other = numbers(0, 4, 3).bfloat16(), numbers(1, 4, 3).bfloat16()
-    a = numbers(2, 4).bfloat16()
-    clipped = clipped_surrogate(a, 0.5 * a, a, clip_range=0.1, advantage_clip=5.0).loss
-    forward = nft(x, other, other, x, 0.5, a, beta=1.0, advantage_clip=5.0).loss
-    for loss in (clipped, forward, kl_x(x, other, 0.5), kl_v(x, other)):
-        assert loss.dtype == torch.float32
-    exact = kl_v(x.float(), other.float())
-    assert kl_v(x, other) == exact
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_losses_are_computed_in_float32(dtype):
+    x, other, a = numbers(0, 4, 3), numbers(1, 4, 3), numbers(2, 4)
+
+    def losses(x, other, a):
+        yield clipped_surrogate(a, 0.5 * a, a, clip_range=0.1, advantage_clip=5.0).loss
+        yield nft(x, other, other, x, 0.5, a, beta=1.0, advantage_clip=5.0).loss
+        yield kl_x(x, other, 0.5)
+        yield kl_v(x, other)
+
+    given = [tensor.to(dtype) for tensor in (x, other, a)]
+    exact = [tensor.float() for tensor in given]
+    for ours, expected in zip(losses(*given), losses(*exact), strict=True):
+        assert ours.dtype == torch.float32
+        assert torch.equal(ours, expected)

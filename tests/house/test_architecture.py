@@ -130,9 +130,10 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"rewardkit", "grpo"}
     shipped = {name for name in names if name.startswith(("rewardkit/", "grpo/"))}
-    weights = (path for path in (ROOT / "rewardkit/shapes/weights").rglob("*") if path.is_file())
+    world = (ROOT / "rewardkit/shapes").rglob("*")
+    carried = (path for path in world if {"weights", "lists"} & set(path.parts) and path.is_file())
     methods = (ROOT / "grpo").rglob("*.toml")
-    files = (*SOURCES, *weights, *TRAINING, *methods)
+    files = (*SOURCES, *carried, *TRAINING, *methods)
     ours = {str(path.relative_to(ROOT)) for path in files}
     assert shipped == ours | {"rewardkit/py.typed", "grpo/py.typed"}
 

@@ -9,9 +9,20 @@ import pytest
 from hypothesis import given
 
 from rewardkit.errors import InputError
+from rewardkit.media.prompts import read
 from rewardkit.shapes.detect import Found
 from rewardkit.shapes.judge import correct
-from rewardkit.shapes.prompts import RELATIONS, TASKS, balanced, lies, parse, prompts, scene
+from rewardkit.shapes.prompts import (
+    LISTS,
+    RELATIONS,
+    TASKS,
+    balanced,
+    lies,
+    parse,
+    prompts,
+    scene,
+    write_lists,
+)
 from rewardkit.shapes.world import COLOURS, SHAPES
 
 THINGS = st.tuples(st.sampled_from(SHAPES), st.sampled_from([None, *COLOURS]))
@@ -181,3 +192,11 @@ def test_a_scene_shows_what_its_prompt_asks_for(sentence, seed):
 )
 def test_a_relation_is_a_direction_within_sixty_degrees(offset, relations):
     assert {relation for relation in RELATIONS if lies(relation, offset)} == relations
+
+
+def test_the_lists_of_the_package_are_those_the_grammar_gives(tmp_path):
+    write_lists(tmp_path)
+    for name in ("train.jsonl", "held-out.jsonl"):
+        assert (LISTS / name).read_bytes() == (tmp_path / name).read_bytes()
+        told = read(f"package:rewardkit.shapes/lists/{name}")
+        assert [line.prompt for line in told[:2]] and told[0].meta["tag"] == "single_object"
