@@ -7,9 +7,10 @@ the samples after, and tells it when weights have moved.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ class Objective(ABC):
         """In force while a rollout is drawn."""
         return nullcontext()
 
-    def anchor(self, batches: Sequence[Samples]) -> dict[str, float]:
+    def anchor(self, batches: Iterable[Samples]) -> dict[str, float]:
         """Called with all batches before the first update; what to log of it."""
         return {}
 
@@ -151,7 +152,7 @@ class PolicyGradientObjective(Objective):
                 figures["kl"] = kl.detach()
             yield Term(loss, 1 / number, figures)
 
-    def anchor(self, batches: Sequence[Samples]) -> dict[str, float]:
+    def anchor(self, batches: Iterable[Samples]) -> dict[str, float]:
         """In low precision, how far log-probabilities replayed before any update are off.
 
         Sampling and training may round differently: by the batch, by what autocast keeps in
@@ -160,15 +161,17 @@ class PolicyGradientObjective(Objective):
         """
         if self.policy.dtype == torch.float32:
             return {}
-        past = batches[0].rollout.transitions
-        drift = self._replayed(batches[0]) - past.log_prob[batches[0].rows]
-        steps = past.index[batches[0].rows]
+        batches = iter(batches)
+        first = next(batches)
+        past = first.rollout.transitions
+        drift = self._replayed(first) - past.log_prob[first.rows]
+        steps = past.index[first.rows]
         figures = {
             f"drift/step_{i}": float(drift[steps == i].abs().mean())
             for i in sorted(set(steps.flatten().tolist()))
         }
         if float(drift.abs().max()) > self.settings.clip_range / 3:
-            for batch in batches:
+            for batch in chain([first], batches):
                 past.log_prob[batch.rows] = self._replayed(batch)
             figures["log_probs_recomputed"] = 1.0
         return figures

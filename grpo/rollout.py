@@ -56,14 +56,20 @@ class Rollout:
     Attributes:
         media: uint8 [N, 3, H, W] on the CPU: the pixels a saved PNG would have.
         clean: [N, ...] float32, the latents they were decoded from: x0 as the last step saw it.
-        condition: of the N samples.
+        condition: of the P prompts: embeddings are large, and a group has one.
+        owner: [N] int64, the prompt of each sample.
         transitions: as planned.
     """
 
     media: Tensor
     clean: Tensor
     condition: Condition
+    owner: Tensor
     transitions: Transitions
+
+    def told(self, rows: Tensor) -> Condition:
+        """What the network is told of some samples."""
+        return self.condition.index(self.owner[rows])
 
 
 def collect(
@@ -94,14 +100,13 @@ def collect(
     with torch.no_grad():
         x, first = _start(policy, sampler, condition, config, plan, keys, groups)
         x = x[owner] if len(x) == groups else x
-        condition = condition.index(owner)
         chunks = [
-            _chunk(policy, sampler, x[part], condition.index(part), plan, owner[part], first,
+            _chunk(policy, sampler, x[part], condition.index(owner[part]), plan, owner[part], first,
                    [addresses[i] for i in part.tolist()])
             for part in torch.arange(len(owner)).split(config.batch_size)
         ]  # fmt: skip
     media, clean, *kept = (torch.cat(column) for column in zip(*chunks, strict=True))
-    return Rollout(media, clean, condition, Transitions(*kept))
+    return Rollout(media, clean, condition, owner, Transitions(*kept))
 
 
 def _start(

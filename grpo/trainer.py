@@ -64,6 +64,10 @@ class Trainer:
         self.sampler = policy.sampler(config.sampler)
         self.objective: Objective = objective(policy, self.sampler, config)
         self.optimizer = optimizer_of(policy, config.optim)
+        # Small gradients vanish in float16, unless they are scaled up.
+        self.scaler = torch.amp.GradScaler(
+            policy.device.type, enabled=policy.dtype == torch.float16
+        )
         ema = config.policy.ema
         self.average = (
             None
@@ -124,16 +128,15 @@ class Trainer:
         if not len(rows):  # every reward of every group was the same: nothing to learn from
             return
         figures.values |= self.objective.anchor(
-            [
-                self._samples(rollout, rows, values, part)
-                for part in torch.arange(len(rows)).split(config.sampler.batch_size)
-            ]
+            self._samples(rollout, rows, values, part)
+            for part in torch.arange(len(rows)).split(config.sampler.batch_size)
         )
         logged: dict[str, list[tuple[float, Tensor]]] = defaultdict(list)
         lr = learning_rate(config.optim, index, config.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         figures.values["lr"] = lr
+        made = skipped = 0
         for epoch in range(settings.epochs):
             rng = np.random.default_rng([config.seed, index, _SPLIT, epoch])
             shuffled = torch.from_numpy(rng.permutation(len(rows)))
@@ -143,12 +146,19 @@ class Trainer:
                     keys = (config.seed, index, _NOISE, epoch)
                     for term in self.objective.terms(samples, keys):
                         weight = term.share * len(batch) / len(part)
-                        (term.loss * weight).backward()
+                        self.scaler.scale(term.loss * weight).backward()
                         logged["loss"].append((weight, term.loss.detach()))
                         for name, value in term.figures.items():
                             logged[name].append((weight, value))
-                logged["grad_norm"].append((1.0, self._apply()))
-        self.objective.finished(len(logged["grad_norm"]))
+                norm = self._apply()
+                if norm.isfinite():
+                    made += 1
+                    logged["grad_norm"].append((1.0, norm))
+                else:
+                    skipped += 1
+        self.objective.finished(made)
+        if self.scaler.is_enabled():
+            figures.values["updates_skipped"] = float(skipped)
         for name, entries in logged.items():
             total = sum(weight for weight, _ in entries)
             figures.values[name] = float(sum(w * v for w, v in entries) / total)
@@ -176,6 +186,7 @@ class Trainer:
             "parameters": {n: p.detach() for n, p in self.policy.parameters().items()},
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "objective": self.objective.state(),
         }
 
@@ -187,23 +198,27 @@ class Trainer:
                 if self.average is not None:
                     self.average[name].copy_(state["average"][name])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
         self.objective.restore(state["objective"])
 
     def _samples(self, rollout: Rollout, rows: Tensor, values: Tensor, part: Tensor) -> Samples:
         chosen = rows[part]
         advantage = values[part].to(self.policy.device)
-        return Samples(rollout, chosen, rollout.condition.index(chosen), advantage)
+        return Samples(rollout, chosen, rollout.told(chosen), advantage)
 
     def _apply(self) -> Tensor:
         """One update of the weights; the norm of its gradient before it was clipped."""
         parameters = list(self.policy.parameters().values())
+        self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.optim.max_grad_norm)
-        if not norm.isfinite():
+        # In float16 too large a scale shows so; the scaler leaves this update out and halves it.
+        if not norm.isfinite() and not self.scaler.is_enabled():
             raise RewardKitError(
                 f"the gradient's norm is {norm.item()}: training has diverged. Take a lower "
-                "optim.lr, or in float16 policy.dtype bfloat16"
+                "optim.lr"
             )
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             assert self.config.policy.ema is not None

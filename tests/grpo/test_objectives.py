@@ -109,6 +109,7 @@ def test_in_low_precision_drift_is_measured_and_mended_where_it_would_clip(
     real, seen = trainer.objective.anchor, {}
 
     def anchor(batches):
+        batches = list(batches)
         past = batches[0].rollout.transitions
         past.log_prob.add_(0.01)  # a rollout whose rounding was this much off
         figures = real(batches)

@@ -118,7 +118,9 @@ def test_log_probabilities_are_those_of_the_steps_taken(made, name, guidance):
     past, sampler = rollout.transitions, one.sampler(sampling(name))
     for k in range(3):
         with torch.no_grad():
-            output = one.predict(past.x[:, k], sampler.timesteps[k].expand(6), rollout.condition)
+            output = one.predict(
+                past.x[:, k], sampler.timesteps[k].expand(6), rollout.told(torch.arange(6))
+            )
         step = sampler.step(output, past.x[:, k], k)
         s, mean = step.std.double(), step.mean.double()
         z = (past.x_next[:, k].double() - mean) / s

@@ -224,3 +224,18 @@ def test_averaged_weights_are_in_force_where_the_policy_is_shown(folders):
     before = copied(plain)
     with plain.best():
         assert unchanged(plain, before)
+
+
+def test_an_update_that_overflows_float16_is_left_out_and_counted(folders):
+    trainer = tiny_runs.trainer(tiny_runs.config(folders["sd"], policy={"dtype": "float16"}))
+    before = {name: p.detach().clone() for name, p in trainer.policy.parameters().items()}
+    trainer.scaler.load_state_dict({**trainer.scaler.state_dict(), "scale": 2.0**100})
+    values = trainer.step(0).values
+    assert values["updates_skipped"] > 0 and "grad_norm" not in values
+    assert all(torch.equal(p, before[n]) for n, p in trainer.policy.parameters().items())
+    # Halved at each, the scale comes down to one that fits, and the weights move.
+    trainer.scaler.load_state_dict({**trainer.scaler.state_dict(), "scale": 2.0**10})
+    values = trainer.step(1).values
+    assert values["updates_skipped"] == 0 and values["grad_norm"] > 0
+    assert any(not torch.equal(p, before[n]) for n, p in trainer.policy.parameters().items())
+    assert trainer.state()["scaler"]["scale"] == 2.0**10
