@@ -87,8 +87,9 @@ def make_gallery(
 def _claim(folder: Path, made_by: dict[str, object]) -> None:
     """Writes down what makes the pictures, or refuses a folder that something else made."""
     card = folder / CARD
-    if card.exists():
-        different = first_difference(json.loads(card.read_text("utf-8"))["made_by"], made_by)
+    before = _made_by(card)
+    if before is not None:
+        different = first_difference(before, made_by)
         if different is not None:
             raise UsageError(
                 f"{folder} holds pictures made in another way: {different.key} was "
@@ -97,3 +98,12 @@ def _claim(folder: Path, made_by: dict[str, object]) -> None:
     elif folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty, and rewardkit did not make it: name another")
     write_json(card, {"made_by": made_by, "versions": versions()})
+
+
+def _made_by(card: Path) -> dict[str, object] | None:
+    """What a folder's card says of its pictures; None where it says nothing of any."""
+    try:
+        told = json.loads(card.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return told.get("made_by") if isinstance(told, dict) else None

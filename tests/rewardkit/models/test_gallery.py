@@ -48,7 +48,8 @@ def test_pictures_made_in_another_way_are_not_mixed_in(loaded, tmp_path):
     with pytest.raises(UsageError, match="prompts was"):
         make_gallery(loaded["sd"], LINES[1:], out)
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "holiday.png").touch()
+    # A card that is not of pictures, such as a trained model's, is no leave to write there.
+    (tmp_path / "mine" / "rewardkit.json").write_text('{"protocol": {}}')
     with pytest.raises(UsageError, match="is not empty"):
         make_gallery(loaded["sd"], LINES, tmp_path / "mine")
 

@@ -19,7 +19,7 @@ CONTENT = b"a head"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 OURS = Weights(
     name="head.v1",
-    repo="another_home.heads",
+    repo="far_home.heads",
     host="package",
     files=("first.safetensors", "weights/second.safetensors"),
     licence="MIT",
@@ -28,22 +28,22 @@ OURS = Weights(
 
 @pytest.fixture(autouse=True)
 def package(home, monkeypatch):
-    """A package `another_home.heads` that carries the second of the accepted files."""
-    folder = home / "site" / "another_home" / "heads"
+    """A package `far_home.heads` that carries the second of the accepted files."""
+    folder = home / "site" / "far_home" / "heads"
     (folder / "weights").mkdir(parents=True)
     (folder / "__init__.py").touch()
     (folder.parent / "__init__.py").touch()
     (folder / "weights" / "second.safetensors").write_bytes(CONTENT)
     monkeypatch.syspath_prepend(home / "site")
     yield folder
-    for name in ("another_home", "another_home.heads"):  # imported, it would outlive its folder
+    for name in ("far_home", "far_home.heads"):  # imported, it would outlive its folder
         sys.modules.pop(name, None)
 
 
 def test_the_file_in_the_package_is_located_with_its_checksum(package):
     located = locate(OURS, {})
     assert located.path == package / "weights" / "second.safetensors"
-    assert located.source == "package another_home.heads/weights/second.safetensors"
+    assert located.source == "package far_home.heads/weights/second.safetensors"
     assert (located.revision, located.sha256) == (None, SHA256)
     assert recorded(OURS) is None
 
@@ -62,7 +62,7 @@ def test_pull_tells_where_it_is_and_copies_nothing(package, home):
 
 def test_a_package_without_the_file_is_told(package):
     (package / "weights" / "second.safetensors").unlink()
-    with pytest.raises(WeightsError, match=r"package another_home\.heads has no file first.*second"):
+    with pytest.raises(WeightsError, match=r"package far_home\.heads has no file first.*second"):
         locate(OURS, {})
 
 
@@ -87,7 +87,7 @@ def test_show_and_pull_say_that_the_package_has_it(registered, package):
     fields = {"inputs": ("image",), "unit": "u", "range": (None, None)}
     registered(RewardCard(name="level", summary="More.", weights=(OURS,), **fields), Level)
     shown = CliRunner().invoke(main, ["show", "level"]).stdout
-    assert "head.v1: package another_home.heads" in shown
+    assert "head.v1: package far_home.heads" in shown
     assert "comes with the package: nothing is downloaded" in shown
     (told,) = json.loads(CliRunner().invoke(main, ["pull", "level", "--json"]).stdout)
     assert told["path"] == str(package / "weights" / "second.safetensors")
