@@ -39,6 +39,7 @@ class Bank:
 
     def __init__(self, vae: Path, seed: int) -> None:
         self.vae: Any = AutoencoderKL.from_pretrained(vae).float().eval().requires_grad_(False)
+        self.vae.register_to_config(_name_or_path=vae.name)  # not where it lay on this machine
         rng = np.random.default_rng([seed, 2**31])
         self.prompts, scenes = draw(SCENES, SHARES, rng)
         encoded = []
