@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import resolve
 from rewardkit.engine.scorer import Scorer
-from rewardkit.engine.spec import parse
+from rewardkit.engine.spec import Term, parse
 from rewardkit.errors import RewardKitError, ScoringError, describe
 from rewardkit.media.prompts import PromptLine
 
@@ -30,12 +31,10 @@ class Rewards:
         loader = Loader(device, weights=weights)
         self.scorer = Scorer.load(self.spec, loader)
         self.located = loader.located
-        self._terms = {
-            f"{term.name}" + ("" if term.threshold is None else f"@{term.threshold!r}"): term
-            for term in self.spec.terms
-        }
+        bare = {term: replace(term, weight=None) for term in self.spec.terms}
+        self._terms = {str(one): one for one in bare.values()}
         self.weights = {
-            key: 1.0 if term.weight is None else term.weight for key, term in self._terms.items()
+            str(one): 1.0 if term.weight is None else term.weight for term, one in bare.items()
         }
 
     def __call__(
@@ -64,12 +63,12 @@ class Rewards:
                 raise ScoringError(index, RewardKitError(told)) from error
         return {
             key: torch.tensor(
-                [_value(term.threshold, outcome.scores[term.name]) for outcome in outcomes]
+                [_value(term, outcome.scores[term.name]) for outcome in outcomes]
             ).view(len(lines), group)
             for key, term in self._terms.items()
         }
 
 
-def _value(threshold: float | None, raw: float | None) -> float:
+def _value(term: Term, raw: float | None) -> float:
     assert raw is not None  # without an error there is a score
-    return raw if threshold is None else float(raw > threshold)
+    return term.value(raw)

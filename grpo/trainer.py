@@ -100,13 +100,13 @@ class Trainer:
 
     def choose(self, index: int) -> list[PromptLine]:
         """The prompts of a step: all of them in random order, then all again in another."""
-        chosen = []
-        number = self.config.sampler.prompts_per_step
-        for place in range(index * number, (index + 1) * number):
-            turn, position = divmod(place, len(self.prompts))
-            order = np.random.default_rng([self.config.seed, turn]).permutation(len(self.prompts))
-            chosen.append(self.prompts[order[position]])
-        return chosen
+        number, size = self.config.sampler.prompts_per_step, len(self.prompts)
+        places = range(index * number, (index + 1) * number)
+        orders = {
+            turn: np.random.default_rng([self.config.seed, turn]).permutation(size)
+            for turn in {place // size for place in places}
+        }
+        return [self.prompts[orders[place // size][place % size]] for place in places]
 
     def weigh(self, scores: dict[str, Tensor], figures: Figures) -> Advantages:
         """Advantages of rewards `[P, G]`, and what to log of both."""

@@ -31,8 +31,8 @@ def make_gallery(
 ) -> Path:
     """`samples` pictures of each prompt as PNG; the path of their manifest.
 
-    A picture's seed comes from (seed, prompt's place, sample's place), so a list that grows keeps
-    its pictures. What an interrupted run has made is not made again.
+    A picture's seed comes from (seed, prompt's place, sample's place). What an interrupted run has
+    made is not made again.
 
     Args:
         pipeline: the generator.

@@ -14,7 +14,6 @@ import numpy as np
 SIZE = 32
 LATTICE = 4
 CELL = SIZE // LATTICE
-MOST_THINGS = 4
 
 BACKGROUND = (24, 26, 32)
 COLOURS: dict[str, tuple[int, int, int]] = {

@@ -13,13 +13,11 @@ from torch.nn import functional as F
 
 from rewardkit.shapes.detect import detect
 from rewardkit.shapes.judge import correct
-from rewardkit.shapes.prompts import balanced, parse, scene
+from rewardkit.shapes.prompts import TASKS, balanced, parse, scene
 from rewardkit.shapes.train.loop import Schedule, Training, draw
 from rewardkit.shapes.world import render
 
-_ALIKE = dict.fromkeys(
-    ("single_object", "two_object", "counting", "colors", "position", "color_attr"), 1.0
-)
+_ALIKE = dict.fromkeys(TASKS, 1.0)
 
 
 class Autoencoder(Training):
@@ -58,7 +56,7 @@ class Autoencoder(Training):
     def evaluate(self, modules: nn.ModuleDict, samples: int) -> dict[str, float]:
         """Share of held-out scenes that are still correct after encoding and decoding."""
         rng = np.random.default_rng(0)
-        asked = [parse(prompt) for prompt in balanced("held-out", samples // 6)]
+        asked = [parse(prompt) for prompt in balanced("held-out", samples // len(TASKS))]
         pixels = to_network(render([scene(one, rng) for one in asked]))
         vae: Any = modules["vae"]
         with torch.no_grad():
