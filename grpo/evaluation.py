@@ -17,7 +17,7 @@ from rewardkit.records.storage import atomic_write
 
 
 class Evaluation:
-    """Held-out prompts, each with a seed, sampled as the pipeline itself samples.
+    """Held-out prompts, picture i with seed i, sampled as the pipeline itself samples.
 
     Args:
         policy: whose pipeline is sampled; training noise and rule play no part.
@@ -43,22 +43,18 @@ class Evaluation:
 
     def __call__(self) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Scores by reward, float32 `[samples]`, and the pictures."""
-        pictures = self.draw(len(self.lines))
+        with self.policy.autocast():
+            pictures = list(
+                generate(
+                    self.policy.pipeline,
+                    [line.prompt for line in self.lines],
+                    range(len(self.lines)),
+                    protocol=self.protocol,
+                    batch_size=self.batch_size,
+                )
+            )
         scores = self.rewards(pictures, self.lines, 1)
         return {name: values.flatten() for name, values in scores.items()}, pictures
-
-    def draw(self, number: int) -> list[Tensor]:
-        """The first `number` pictures; picture i has seed i."""
-        asked = [line.prompt for line in self.lines[:number]]
-        with self.policy.autocast():
-            batches = generate(
-                self.policy.pipeline,
-                asked,
-                range(number),
-                protocol=self.protocol,
-                batch_size=self.batch_size,
-            )
-            return list(batches)
 
 
 def write_sheet(

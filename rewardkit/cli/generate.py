@@ -37,12 +37,16 @@ def generate(
     first: int | None,
     samples: int,
     seed: int,
+    steps: int | None,
+    guidance: float | None,
+    width: int | None,
+    height: int | None,
+    max_sequence_length: int | None,
     lora: str | None,
     revision: str | None,
     device: str,
     dtype: str,
     batch_size: int,
-    **protocol: float | None,
 ) -> None:
     """Make pictures with MODEL: a name `rewardkit pipelines` lists, owner/name, or a folder.
 
@@ -57,7 +61,14 @@ def generate(
 
     lines = read(prompts)[:first]
     pipeline = load(model, device=device, dtype=dtype, revision=revision, lora=lora)
-    given = {name: value for name, value in protocol.items() if value is not None}
+    asked = {
+        "steps": steps,
+        "guidance": guidance,
+        "width": width,
+        "height": height,
+        "max_sequence_length": max_sequence_length,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("pictures", total=len(lines) * samples)
