@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 # Each end of a 95 % interval then moves by about 0.2 percentage points of coverage with the seed.
 RESAMPLES = 5000
 # Resampled values held at once, 8 MB of them: 5000 resamples of 1e5 rows do not fit in memory.
-_AT_ONCE = 2**20
+AT_ONCE = 2**20
 
 
 class Interval(NamedTuple):
@@ -41,7 +41,7 @@ def describe(values: ArrayLike) -> Summary:
     Raises:
         ValueError: no values, or one that is not finite.
     """
-    sample = _finite(values)
+    sample = finite(values)
     if not sample.size:
         raise ValueError("no values given; a summary needs at least one")
     return Summary(*(float(f(sample)) for f in (np.mean, np.std, np.min, np.median, np.max)))
@@ -75,7 +75,7 @@ def bootstrap_interval(
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3; computed by
     `scipy.stats.bootstrap`.
     """
-    sample = _finite(values)
+    sample = finite(values)
     if sample.size < 2:
         raise ValueError(f"{sample.size} value(s) given; a bootstrap interval needs at least two")
     if not 0 < level < 1:
@@ -86,7 +86,7 @@ def bootstrap_interval(
         (sample,),
         statistic,
         n_resamples=resamples,
-        batch=max(1, _AT_ONCE // sample.size),
+        batch=max(1, AT_ONCE // sample.size),
         confidence_level=level,
         method="percentile",
         rng=np.random.default_rng(seed),
@@ -106,7 +106,7 @@ def win_rate(differences: ArrayLike) -> float:
     Raises:
         ValueError: no differences, or one that is not finite.
     """
-    sample = _finite(differences)
+    sample = finite(differences)
     if not sample.size:
         raise ValueError("no differences given; a win rate needs at least one")
     return float(np.mean((np.sign(sample) + 1) / 2))
@@ -145,7 +145,7 @@ def paired(before: ArrayLike, after: ArrayLike) -> PairedComparison:
     Raises:
         ValueError: the lengths differ, there is no pair, or a score is not finite.
     """
-    first, second = _finite(before), _finite(after)
+    first, second = finite(before), finite(after)
     if first.size != second.size:
         raise ValueError(f"{first.size} and {second.size} scores given; pairs need as many of each")
     differences = second - first
@@ -160,7 +160,12 @@ def paired(before: ArrayLike, after: ArrayLike) -> PairedComparison:
     )
 
 
-def _finite(values: ArrayLike) -> NDArray[np.float64]:
+def finite(values: ArrayLike) -> NDArray[np.float64]:
+    """The values as one row of float64, [n].
+
+    Raises:
+        ValueError: they are no row, or one is not finite.
+    """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not np.isfinite(array).all():
         raise ValueError(f"values of shape {array.shape}; accepted is one row of finite numbers")
