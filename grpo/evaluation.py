@@ -11,13 +11,16 @@ from grpo.policies.policy import Policy
 from grpo.rewards import Rewards
 from rewardkit.media.prompts import PromptLine
 from rewardkit.media.sheets import contact_sheet
+from rewardkit.models.noise import picture_seed
 from rewardkit.models.pipelines import generate
 from rewardkit.models.protocol import Protocol
 from rewardkit.records.storage import atomic_write
 
 
 class Evaluation:
-    """Held-out prompts, picture i with seed i, sampled as the pipeline itself samples.
+    """Held-out prompts, sampled as the pipeline itself samples: the first pictures of a benchmark.
+
+    With as many samples of each prompt, they are all of its pictures, under its seeds.
 
     Args:
         policy: whose pipeline is sampled; training noise and rule play no part.
@@ -39,7 +42,7 @@ class Evaluation:
     ) -> None:
         self.policy, self.rewards, self.batch_size = policy, rewards, batch_size
         self.protocol = protocol
-        self.lines = [lines[i % len(lines)] for i in range(samples)]
+        self.lines, self._seeds = in_turn(lines, samples)
 
     def __call__(self) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Scores by reward, float32 `[samples]`, and the pictures."""
@@ -48,13 +51,22 @@ class Evaluation:
                 generate(
                     self.policy.pipeline,
                     [line.prompt for line in self.lines],
-                    range(len(self.lines)),
+                    self._seeds,
                     protocol=self.protocol,
                     batch_size=self.batch_size,
                 )
             )
         scores = self.rewards(pictures, self.lines, 1)
         return {name: values.flatten() for name, values in scores.items()}, pictures
+
+
+def in_turn(
+    lines: Sequence[PromptLine], number: int, seed: int = 0
+) -> tuple[list[PromptLine], list[int]]:
+    """Prompts in turn, as often as it takes to have `number`, and the seed of each picture."""
+    turns = [divmod(i, len(lines)) for i in range(number)]
+    seeds = [picture_seed(seed, prompt, sample) for sample, prompt in turns]
+    return [lines[prompt] for _, prompt in turns], seeds
 
 
 def write_sheet(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor
-
-from grpo.evaluation import write_sheet
+from grpo.evaluation import in_turn, write_sheet
 from grpo.run import Run
 from rewardkit.errors import UsageError
 from rewardkit.media.prompts import read
@@ -26,11 +23,11 @@ def sample(
     config = folder.read_config()
     if not folder.model.is_dir():
         raise UsageError(f"{run} holds no trained weights yet: go on with grpo train --resume")
-    lines = read(prompts)
-    asked = [lines[i % len(lines)].prompt for i in range(number)]
+    lines, seeds = in_turn(read(prompts), number, seed)
+    asked = [line.prompt for line in lines]
     base = load(config.model, device=device, revision=config.revision)
-    before = _pictures(base, asked, seed)
-    after = _pictures(tuned(folder, device), asked, seed)
+    before = list(generate(base, asked, seeds))
+    after = list(generate(tuned(folder, device), asked, seeds))
     pairs = [picture for pair in zip(before, after, strict=True) for picture in pair]
     captions = [f"{when}\n{text}" for text in asked for when in ("before", "after")]
     write_sheet(out, pairs, captions, columns=6)  # no pair is torn apart
@@ -43,7 +40,3 @@ def tuned(run: Run, device: str = "auto") -> Pipeline:
     if config.policy.parameters == "full":
         return load(run.model, device=device)
     return load(config.model, device=device, revision=config.revision, lora=run.model)
-
-
-def _pictures(pipeline: Pipeline, prompts: Sequence[str], seed: int) -> list[Tensor]:
-    return list(generate(pipeline, prompts, range(seed, seed + len(prompts))))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option("--steps", metavar="N", help="Training steps: a rollout and its updates each.")
 @click.option("--seed", metavar="N", help="Of all randomness.  [default: 0]")
+@click.option("--eval-every", metavar="N", help="Training steps between held-out evaluations.")
 @click.option(
     "--set", "sets", multiple=True, metavar="KEY=VALUE",
     help="Any setting, such as optim.lr=1e-5; none is the absent value.",
@@ -57,6 +58,7 @@ def train(
     prompts: str | None,
     steps: str | None,
     seed: str | None,
+    eval_every: str | None,
     sets: tuple[str, ...],
     out: Path | None,
     resume: bool,
@@ -72,7 +74,14 @@ def train(
     """
     from rewardkit.media.prompts import read
 
-    options = {"model": model, "reward": reward, "prompts": prompts, "steps": steps, "seed": seed}
+    options = {
+        "model": model,
+        "reward": reward,
+        "prompts": prompts,
+        "steps": steps,
+        "seed": seed,
+        "evaluation.every": eval_every,
+    }
     settings = _settings({key: text for key, text in options.items() if text is not None}, sets)
     if as_json and not dry_run:
         raise UsageError("--json is the form of a dry run: give --dry-run too")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import sys
 from abc import ABC
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from typing import Any, ClassVar
 
 import click
 
-from rewardkit.errors import RewardKitError, UsageError, unknown
+from rewardkit.errors import RewardKitError, UsageError, describe, unknown
 
 
 class LazyGroup(click.Group, ABC):
@@ -43,7 +44,7 @@ class LazyGroup(click.Group, ABC):
             return _command(getattr(importlib.import_module(module), attribute))
         for entry in self._plugged():
             if entry.name == cmd_name:
-                return _command(entry.load())
+                return _command(_loaded(entry))
         return None
 
     def resolve_command(
@@ -74,6 +75,23 @@ class LazyGroup(click.Group, ABC):
         if self.plugins is None:
             return []
         return list(importlib.metadata.entry_points(group=self.plugins))
+
+
+def _loaded(entry: importlib.metadata.EntryPoint) -> Any:
+    """What an entry point names; where another module of that name is in the way, it is told."""
+    try:
+        return entry.load()
+    except (ImportError, AttributeError) as error:
+        top = entry.module.partition(".")[0]
+        found = importlib.util.find_spec(top)
+        where = (
+            "nowhere" if found is None else found.origin or str(found.submodule_search_locations)
+        )
+        owner = entry.dist.name if entry.dist else "an unnamed distribution"
+        raise RewardKitError(
+            f"the command {entry.name} of {owner} cannot be loaded: {describe(error)}. The module "
+            f"{top} was found at {where}; if that is another one, run from another folder"
+        ) from error
 
 
 def _command(found: Any) -> click.Command:

@@ -110,6 +110,8 @@ def _architecture(encoder: EncoderSpec | None) -> str:
 def _pin(weights: Weights, download: dict[str, str] | None) -> str:
     if weights.host == "package":
         return "comes with the package: nothing is downloaded"
+    if weights.host == "made":
+        return f"made on this machine: {weights.made_by}"
     if weights.sha256 is not None:
         return f"pinned: revision {weights.revision}, sha256 {weights.sha256}"
     if download is not None:

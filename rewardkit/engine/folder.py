@@ -56,12 +56,18 @@ class Report:
         rewards: the columns, resolved reward names.
         spec: what was asked, resolved.
         reused: rows taken from an earlier run's file.
+        made_by: what decides the numbers: spec, and per reward checksums, preprocessing, dtype.
+        weights: every file of weights that was loaded, by name: source, revision, sha256.
+        device: that computed.
     """
 
     rows: list[Row]
     rewards: tuple[str, ...]
     spec: RewardSpec
     reused: int
+    made_by: Mapping[str, Any]
+    weights: Mapping[str, Any]
+    device: str
 
     @property
     def failed(self) -> int:
@@ -121,20 +127,9 @@ def score_folder(
         InputError: `output` was made otherwise.
         WeightsError: weights cannot be had.
     """
-    if batch_size < 1 or (workers is not None and workers < 1):
-        raise UsageError(f"batch size and workers are at least 1; given {batch_size}, {workers}")
-    if output is not None:
-        check_format(Path(output))
-        if Path(output).is_dir():
-            raise UsageError(f"{output} is a folder; the output is a file in it, or beside it")
-    spec = parse(rewards, resolve)
-    cards = _cards(spec)
-    if not spec.has_total and any(
-        t.weight is not None or t.threshold is not None for t in spec.terms
-    ):
-        _log.warning(f"no column total: in {spec} not every term has a weight or a threshold")
+    spec = check_request(rewards, output, batch_size, workers)
     many = [inputs] if isinstance(inputs, str | PathLike) else inputs
-    kind = _kind(cards, kind)
+    kind = _kind(_cards(spec), kind)
     found = find([str(path) for path in many], kind, stdin=stdin)
     if found.skipped:
         first, n = storable(found.skipped[0]), len(found.skipped)
@@ -143,29 +138,92 @@ def score_folder(
         _log.warning(f"a folder could not be searched: {storable(reason)}")
     if found.kind == "image" and (fps is not None or frames is not None):
         raise UsageError("fps and frames choose frames of clips, and these are pictures")
-    reader = _Reader(found.kind, fps, frames, max_pixels)
-    items = attach(found.items, file=prompts, text=prompt, from_name=prompt_from_name)
+    return score_items(
+        attach(found.items, file=prompts, text=prompt, from_name=prompt_from_name),
+        spec,
+        reader=Reader(found.kind, fps, frames, max_pixels),
+        output=output,
+        overwrite=overwrite,
+        loader=lambda: Loader(device, dtype, weights),
+        batch_size=batch_size,
+        workers=workers,
+        about={"inputs": [str(path) for path in many]},
+        on_progress=on_progress,
+    )
+
+
+def check_request(
+    rewards: str, output: str | PathLike[str] | None, batch_size: int, workers: int | None
+) -> RewardSpec:
+    """The spec that is asked for, where the request can be met as far as one sees without files.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if batch_size < 1 or (workers is not None and workers < 1):
+        raise UsageError(f"batch size and workers are at least 1; given {batch_size}, {workers}")
+    if output is not None:
+        check_format(Path(output))
+        if Path(output).is_dir():
+            raise UsageError(f"{output} is a folder; the output is a file in it, or beside it")
+    spec = parse(rewards, resolve)
+    _cards(spec)
+    if not spec.has_total and any(
+        t.weight is not None or t.threshold is not None for t in spec.terms
+    ):
+        _log.warning(f"no column total: in {spec} not every term has a weight or a threshold")
+    return spec
+
+
+def score_items(
+    items: Sequence[Item],
+    spec: RewardSpec,
+    *,
+    reader: Reader,
+    loader: Callable[[], Loader],
+    output: str | PathLike[str] | None = None,
+    overwrite: bool = False,
+    batch_size: int = 32,
+    workers: int | None = None,
+    about: Mapping[str, Any] | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Report:
+    """The half of `score_folder` that comes after it has found its items; see there.
+
+    Args:
+        items: what to score, with prompts and meta.
+        spec: by what, of `check_request`.
+        reader: opens them.
+        loader: of weights; called once the items have what the rewards need.
+        output: as for `score_folder`, like the arguments after it.
+        overwrite: see there.
+        batch_size: see there.
+        workers: see there.
+        about: what else the provenance beside `output` is to say.
+        on_progress: see there.
+    """
     # Ids and prompts as a table can store them: names that are not UTF-8 come escaped.
     items = [
         replace(item, id=storable(item.id), prompt=item.prompt and storable(item.prompt))
         for item in items
     ]
-    _check_needs(cards, items)
-
-    loader = Loader(device, dtype, weights)
-    scorer = Scorer.load(spec, loader)
-    made_by = _made_by(scorer, loader, reader)
+    _check_needs(_cards(spec), items)
+    loaded = loader()
+    scorer = Scorer.load(spec, loaded)
+    made_by = _made_by(scorer, loaded, reader)
+    located = {name: w.model_dump(mode="json") for name, w in loaded.located.items()}
     with ScoreFile.open(
         output, made_by, spec.names, with_total=spec.has_total, overwrite=overwrite
     ) as file:
         file.reconcile(
-            {item.id: item.prompt for item in items}, {item.id: item.path for item in items}
+            {item.id: item.prompt for item in items},
+            {item.id: str(reader.root / item.path) for item in items},
         )
         kept = len(file.rows)
         done = failed = 0
         on_progress(Progress(0, 0, len(items)))
         # Networks on the CPU want every core: decoding beside them would slow both down.
-        ahead = 0 if loader.device.type == "cpu" and loader.located else 2
+        ahead = 0 if loaded.device.type == "cpu" and loaded.located else 2
         for batch, rows in _score(scorer, reader, items, file.rows, batch_size, workers, ahead):
             file.add(rows)
             done += len(batch)
@@ -174,16 +232,17 @@ def score_folder(
         file.finish(
             [item.id for item in items],
             {
-                "inputs": [str(path) for path in many],
+                **(about or {}),
                 "n_expected": len(items),
                 "n_scored": len(items) - failed,
-                "device": str(loader.device),
-                "weights": {name: w.model_dump(mode="json") for name, w in loader.located.items()},
+                "device": str(loaded.device),
+                "weights": located,
                 "versions": versions(),
                 "finished": now(),
             },
         )
-    return Report([file.rows[item.id] for item in items], spec.names, spec, kept)
+    ordered = [file.rows[item.id] for item in items]
+    return Report(ordered, spec.names, spec, kept, made_by, located, str(loaded.device))
 
 
 def _cards(spec: RewardSpec) -> list[RewardCard]:
@@ -236,21 +295,36 @@ def _check_needs(cards: Sequence[RewardCard], items: Sequence[Item]) -> None:
 
 
 @dataclass(frozen=True)
-class _Reader:
-    """Opens an item as the medium it is; what of it changes scores is recorded."""
+class Reader:
+    """Opens an item as the medium it is; what of it changes scores is recorded.
+
+    Attributes:
+        kind: what all items are.
+        fps: sample clips at this rate.
+        frames: sample this many frames of each clip.
+        max_pixels: refuse larger pictures.
+        root: what the paths of items are relative to.
+    """
 
     kind: Kind
-    fps: float | None
-    frames: int | None
-    max_pixels: int
+    fps: float | None = None
+    frames: int | None = None
+    max_pixels: int = MAX_PIXELS
+    root: Path = Path()
 
     def read(self, item: Item) -> Medium:
+        """The decoded medium.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        path = self.root / item.path
         if self.kind == "image":
-            return read_image(item.path, max_pixels=self.max_pixels)
-        return read_clip(item.path, fps=self.fps, frames=self.frames, max_bytes=MAX_CLIP_BYTES)
+            return read_image(path, max_pixels=self.max_pixels)
+        return read_clip(path, fps=self.fps, frames=self.frames, max_bytes=MAX_CLIP_BYTES)
 
 
-def _made_by(scorer: Scorer, loader: Loader, reader: _Reader) -> dict[str, Any]:
+def _made_by(scorer: Scorer, loader: Loader, reader: Reader) -> dict[str, Any]:
     """What decides the numbers: an output made by anything else is not continued."""
     rewards: dict[str, Any] = {}
     for name, reward in scorer.rewards.items():
@@ -272,7 +346,7 @@ def _made_by(scorer: Scorer, loader: Loader, reader: _Reader) -> dict[str, Any]:
 
 def _score(
     scorer: Scorer,
-    reader: _Reader,
+    reader: Reader,
     items: Sequence[Item],
     known: Mapping[str, Row],
     batch_size: int,
@@ -310,7 +384,7 @@ _Half: TypeAlias = Prepared | Exception
 
 
 def _prepare(
-    scorer: Scorer, reader: _Reader, batches: Sequence[Sequence[Item]], workers: int, ahead: int
+    scorer: Scorer, reader: Reader, batches: Sequence[Sequence[Item]], workers: int, ahead: int
 ) -> Iterator[list[tuple[float, _Half]]]:
     """Batches decoded and prepared in threads, in order, at most `ahead` before the consumer."""
 

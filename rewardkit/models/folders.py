@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rewardkit.errors import RewardKitError, WeightsError, describe
+from rewardkit.errors import RewardKitError, UsageError, WeightsError, describe
 from rewardkit.models.families import family
-from rewardkit.models.protocol import CARD
+from rewardkit.models.protocol import CARD, carried_card
 
 if TYPE_CHECKING:
     import torch
@@ -86,6 +86,27 @@ def read(folder: Path, dtype: torch.dtype) -> Any:
             missing = [name for name, tensor in module.named_parameters() if tensor.is_meta]
             _refuse_gaps(folder / part, missing)
     return pipe
+
+
+def trained(path: Path) -> Path:
+    """Where what was trained lies: the folder `model` of a run's folder, or `path` itself."""
+    inside = path / "model"
+    return inside if (inside / LORA).is_file() or (inside / INDEX).is_file() else path
+
+
+def whole_pipeline(path: Path, source: str) -> Path | None:
+    """The pipeline in `path`, where a run that trained all weights left one; None of a LoRA.
+
+    Raises:
+        UsageError: it was made of another model than `source`.
+    """
+    if not (path / INDEX).is_file():
+        return None
+    base = carried_card(path).get("base")
+    made_of = base.get("source") if isinstance(base, dict) else None
+    if made_of is not None and made_of != source:
+        raise UsageError(f"{path} was made of {made_of}, not of {source}: name that model")
+    return path
 
 
 def add_lora(pipe: Any, path: Path) -> Path:

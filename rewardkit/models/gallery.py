@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rewardkit.errors import UsageError
 from rewardkit.media.images import write_image
 from rewardkit.media.prompts import PromptLine
-from rewardkit.models.noise import number
+from rewardkit.models.noise import picture_seed
 from rewardkit.models.pipelines import Pipeline, generate
 from rewardkit.models.protocol import CARD, Protocol
 from rewardkit.records.provenance import sha256_text, versions
 from rewardkit.records.storage import atomic_write, first_difference, write_json
 
 MANIFEST = "manifest.jsonl"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A picture to be made: where it goes, what it shows, its seed."""
+
+    path: Path
+    prompt: str
+    seed: int
 
 
 def make_gallery(
@@ -48,48 +59,88 @@ def make_gallery(
         UsageError: the folder holds pictures made in another way.
     """
     protocol = protocol or pipeline.protocol
-    made_by: dict[str, object] = {
-        "model": {
-            "source": pipeline.source,
-            "alias": pipeline.alias,
-            "revision": pipeline.revision,
-        },
-        "lora": None if pipeline.lora is None else str(pipeline.lora),
-        "protocol": protocol.model_dump(),
+    told = {
         "seed": seed,
         "samples": samples,
         "prompts": sha256_text("\n".join(line.prompt for line in lines)),
     }
-    _claim(folder, made_by)
+    claim(folder, pipeline, protocol, told)
     asked = [(i, j) for i in range(len(lines)) for j in range(samples)]
-    paths = [folder / f"{i:05d}-{j:02d}.png" for i, j in asked]
-    missing = [place for place, path in enumerate(paths) if not path.exists()]
-    if missing:
-        pictures = generate(
-            pipeline,
-            [lines[asked[place][0]].prompt for place in missing],
-            [number(seed, *asked[place]) for place in missing],
-            protocol=protocol,
-            batch_size=batch_size,
-        )
-        for count, (place, picture) in enumerate(zip(missing, pictures, strict=True), start=1):
-            with atomic_write(paths[place]) as temporary:
-                write_image(picture, temporary)
-            on_picture(len(paths) - len(missing) + count, len(paths))
+    planned = [
+        Planned(folder / f"{i:05d}-{j:02d}.png", lines[i].prompt, picture_seed(seed, i, j))
+        for i, j in asked
+    ]
+    batches = [planned[i : i + batch_size] for i in range(0, len(planned), batch_size)]
+    make_pictures(pipeline, batches, protocol, on_picture)
     manifest = folder / MANIFEST
     with atomic_write(manifest) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for (i, j), path in zip(asked, paths, strict=True):
-            told = {"path": path.name, "prompt": lines[i].prompt, "seed": number(seed, i, j)}
-            file.write(json.dumps({**lines[i].meta, **told}) + "\n")
+        for (i, _), one in zip(asked, planned, strict=True):
+            row = {"path": one.path.name, "prompt": one.prompt, "seed": one.seed}
+            file.write(json.dumps({**lines[i].meta, **row}) + "\n")
     return manifest
 
 
-def _claim(folder: Path, made_by: dict[str, object]) -> None:
-    """Writes down what makes the pictures, or refuses a folder that something else made."""
+def make_pictures(
+    pipeline: Pipeline,
+    batches: Sequence[Sequence[Planned]],
+    protocol: Protocol,
+    on_picture: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Makes what is missing of `batches`, as PNG.
+
+    The last bits of a picture can depend on the batch it is made in. So a batch of which a picture
+    is missing is sampled whole again, and an interrupted run ends with the same bits.
+
+    Args:
+        pipeline: the generator.
+        batches: what is sampled together.
+        protocol: how.
+        on_picture: told after each picture: how many there are, of how many.
+    """
+    total = sum(map(len, batches))
+    missing = [[one for one in batch if not one.path.exists()] for batch in batches]
+    done = total - sum(map(len, missing))
+    for batch, absent in zip(batches, missing, strict=True):
+        if not absent:
+            continue
+        pictures = generate(
+            pipeline,
+            [one.prompt for one in batch],
+            [one.seed for one in batch],
+            protocol=protocol,
+            batch_size=len(batch),
+        )
+        for one, picture in zip(batch, pictures, strict=True):
+            if one in absent:
+                with atomic_write(one.path) as temporary:
+                    write_image(picture, temporary)
+                done += 1
+                on_picture(done, total)
+
+
+def claim(
+    folder: Path, pipeline: Pipeline, protocol: Protocol, told: Mapping[str, object]
+) -> dict[str, Any]:
+    """Writes down what makes the pictures of `folder`, in its rewardkit.json.
+
+    Args:
+        folder: made where it is not there.
+        pipeline: the generator.
+        protocol: how it is sampled.
+        told: seeds and prompts, however the caller has them.
+
+    Returns:
+        What was written of them: `made_by` reads it again.
+
+    Raises:
+        UsageError: the folder holds something else, or pictures made in another way.
+    """
     card = folder / CARD
-    before = _made_by(card)
+    said = {**pipeline.provenance(), "protocol": protocol.model_dump(), **told}
+    now: dict[str, Any] = json.loads(json.dumps(said))  # a tuple is read back as a list
+    before = made_by(folder)
     if before is not None:
-        different = first_difference(before, made_by)
+        different = first_difference(before, now)
         if different is not None:
             raise UsageError(
                 f"{folder} holds pictures made in another way: {different.key} was "
@@ -97,13 +148,14 @@ def _claim(folder: Path, made_by: dict[str, object]) -> None:
             )
     elif folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty, and rewardkit did not make it: name another")
-    write_json(card, {"made_by": made_by, "versions": versions()})
+    write_json(card, {"made_by": now, "versions": versions()})
+    return now
 
 
-def _made_by(card: Path) -> dict[str, object] | None:
+def made_by(folder: Path) -> dict[str, Any] | None:
     """What a folder's card says of its pictures; None where it says nothing of any."""
     try:
-        told = json.loads(card.read_text("utf-8"))
+        told = json.loads((folder / CARD).read_text("utf-8"))
     except (FileNotFoundError, ValueError):
         return None
     return told.get("made_by") if isinstance(told, dict) else None

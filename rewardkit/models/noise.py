@@ -21,6 +21,15 @@ def generator(*keys: int) -> torch.Generator:
     return torch.Generator().manual_seed(number(*keys))
 
 
+def picture_seed(seed: int, prompt: int, sample: int) -> int:
+    """The seed of a picture: of sample `sample` of the prompt at place `prompt` of a list.
+
+    Whatever samples a list of prompts takes it, so that pictures made while training, by `rewardkit
+    generate` and by a benchmark are the same pictures.
+    """
+    return number(seed, prompt, sample)
+
+
 def number(*keys: int) -> int:
     """One number from several, below 2^63: a seed for what takes one."""
     return int(np.random.SeedSequence(keys).generate_state(1, np.uint64)[0] >> 1)

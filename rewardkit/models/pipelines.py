@@ -10,7 +10,7 @@ it. The schedulers are the pipelines' own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -20,8 +20,8 @@ from rewardkit.media.batch import to_medium
 from rewardkit.models.aliases import ALIASES, Alias
 from rewardkit.models.devices import pick_device, pick_dtype
 from rewardkit.models.families import check_protocol, default_protocol
-from rewardkit.models.folders import add_lora, download, read
-from rewardkit.models.protocol import Protocol, carried_protocol
+from rewardkit.models.folders import add_lora, download, read, trained, whole_pipeline
+from rewardkit.models.protocol import Protocol, carried_card, carried_protocol
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,8 @@ class Pipeline:
         source: repository on the hub, or folder.
         alias: the name of ours for it, where it has one.
         revision: commit of the repository; None for a folder.
-        lora: the LoRA file that was added to it.
+        lora: what was trained of it and is loaded: a LoRA's file, or a folder with all weights.
+        trained_on: what the run that trained it says of that: reward, prompts, weights.
         protocol: what it is sampled with unless told otherwise.
     """
 
@@ -49,7 +50,20 @@ class Pipeline:
     alias: str | None
     revision: str | None
     lora: Path | None
+    trained_on: Mapping[str, Any] | None
     protocol: Protocol
+
+    def provenance(self) -> dict[str, Any]:
+        """What makes its pictures, but for prompts, seeds and protocol; for JSON."""
+        pipe: Any = self.diffusers
+        scheduler = {k: v for k, v in pipe.scheduler.config.items() if not k.startswith("_")}
+        return {
+            "model": {"source": self.source, "alias": self.alias, "revision": self.revision},
+            "lora": None if self.lora is None else str(self.lora),
+            "trained_on": self.trained_on,
+            "scheduler": {"class": type(pipe.scheduler).__name__, **scheduler},
+            "dtype": str(pipe.dtype).removeprefix("torch."),
+        }
 
 
 def load(
@@ -72,7 +86,8 @@ def load(
         dtype: of the networks, whatever the files hold.
         revision: commit, tag or branch on the hub. Without it, an alias means its pinned commit,
             owner/name the newest.
-        lora: safetensors file in diffusers' format, or a folder that holds one.
+        lora: what a run trained of it: the run's folder, a safetensors file in diffusers' format,
+            or a folder that holds one.
 
     Raises:
         UsageError: nothing goes by this name, or its pipeline class cannot be sampled here.
@@ -83,12 +98,16 @@ def load(
         raise UsageError(f"a revision belongs to a repository on the hub; {source} is a folder")
     target, number = pick_device(device), pick_dtype(dtype)
     pinned = alias.revision if alias else None
-    folder = place if isinstance(place, Path) else download(place, revision or pinned)
+    given = trained(Path(lora)) if lora is not None else None
+    whole = whole_pipeline(given, str(place)) if given is not None else None
+    base = whole or place
+    folder = base if isinstance(base, Path) else download(base, revision or pinned)
     pipe = read(folder, number).to(target)
     pipe.set_progress_bar_config(disable=True)
-    added = add_lora(pipe, Path(lora)) if lora is not None else None
+    added = add_lora(pipe, given) if given is not None and whole is None else None
+    beside = added.parent if added else folder
     protocol = (
-        (carried_protocol(added.parent) if added else None)
+        carried_protocol(beside)
         or carried_protocol(folder)
         or (alias.protocol if alias else None)
         or default_protocol(pipe)
@@ -98,8 +117,9 @@ def load(
         diffusers=pipe,
         source=str(place),
         alias=alias.name if alias else None,
-        revision=None if isinstance(place, Path) else folder.name,
-        lora=added,
+        revision=None if isinstance(base, Path) else folder.name,
+        lora=added or whole,
+        trained_on=carried_card(beside).get("trained_on"),
         protocol=protocol,
     )
 

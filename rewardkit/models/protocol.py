@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -50,20 +50,30 @@ class Protocol(BaseModel):
             raise UsageError(f"this cannot be sampled with: {_told(error)}") from error
 
 
+def carried_card(folder: Path) -> dict[str, Any]:
+    """What a folder's rewardkit.json says; nothing where there is none.
+
+    Raises:
+        InputError: the file is not JSON.
+    """
+    path = folder / CARD
+    try:
+        card = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}. Repair or remove it") from error
+    return card if isinstance(card, dict) else {}
+
+
 def carried_protocol(folder: Path) -> Protocol | None:
     """The `protocol` in a folder's rewardkit.json; None where the folder does not say one.
 
     Raises:
         InputError: the file is not JSON, or its protocol is not one.
     """
-    path = folder / CARD
-    try:
-        card = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}. Repair or remove it") from error
-    if not isinstance(card, dict) or "protocol" not in card:
+    path, card = folder / CARD, carried_card(folder)
+    if "protocol" not in card:
         return None
     try:
         return Protocol.model_validate(card["protocol"])

@@ -17,7 +17,7 @@ from rewardkit.shapes.prompts import TASKS, balanced, parse
 def held_out(pipeline: Any, protocol: Protocol, samples: int) -> dict[str, float]:
     """`strict` and `graded` over all tasks, and strict per task; seeds are 0, 1, 2, ..."""
     prompts = balanced("held-out", samples // len(TASKS))
-    model = Pipeline(pipeline, "in training", None, None, None, protocol)
+    model = Pipeline(pipeline, "in training", None, None, None, None, protocol)
     with torch.no_grad():
         pictures = list(generate(model, prompts, range(len(prompts)), batch_size=90))
     found = detect(np.stack([np.asarray(picture) for picture in pictures]))

@@ -1,6 +1,7 @@
 """Pipelines are loaded whole or not at all, from a folder or from the hub."""
 
 import json
+import shutil
 
 import diffusers.utils.logging
 import huggingface_hub
@@ -220,3 +221,25 @@ def test_of_a_repository_that_cannot_be_sampled_only_the_index_is_fetched(hub, f
         load("us/tiny")
     snapshot = home / "hf" / "hub" / "models--us--tiny" / "snapshots" / COMMITS[0]
     assert [path.name for path in snapshot.iterdir()] == ["model_index.json"]
+
+
+def test_what_a_run_trained_is_loaded_from_its_folder(folder, lora, loaded, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(lora, run / "model")
+    worn = load(folder, device="cpu", lora=run)
+    assert worn.lora == run / "model" / "pytorch_lora_weights.safetensors"
+    assert torch.equal(pictures(worn), pictures(load(folder, device="cpu", lora=lora)))
+
+
+def test_a_run_of_all_weights_stands_in_place_of_its_base(folder, folders, loaded, tmp_path):
+    run = tmp_path / "run"
+    loaded["sd"].diffusers.save_pretrained(run / "model")
+    base = {"source": str(folder), "alias": None, "revision": None}
+    card = {"base": base, "trained_on": {"reward": "hps.v2.1"}, "protocol": SHORT.model_dump()}
+    (run / "model" / "rewardkit.json").write_text(json.dumps(card))
+    tuned = load(folder, device="cpu", lora=run)
+    assert (tuned.source, tuned.lora) == (str(folder), run / "model")
+    assert tuned.provenance()["trained_on"] == {"reward": "hps.v2.1"}
+    assert tuned.protocol == SHORT
+    with pytest.raises(UsageError, match=f"was made of {folder}, not of"):
+        load(folders["sd3"], device="cpu", lora=run)

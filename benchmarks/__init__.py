@@ -1,0 +1,14 @@
+"""How is a model measured? A model, or a folder of pictures, -> results.
+
+It imports `rewardkit` and none of the other packages.
+
+    benchmark  the contract: prompts, pictures of each, what scores them; the registry
+    layout     where the pictures of a set lie below its folder
+    runner     generate, check, score, aggregate: resumable, in shards
+    results    the result file, which says all that is needed to be believed
+    comparing  two results of one benchmark, pair by pair
+
+To add a benchmark, add a file to `benchmarks/catalogue`; another distribution names a module that
+registers its own in the entry-point group `rewardkit.benchmarks`. Importing this package loads no
+torch.
+"""

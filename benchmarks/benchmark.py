@@ -1,0 +1,214 @@
+"""A benchmark as data: its prompts, how many pictures of each, what scores them, what sums them up.
+
+A file of `benchmarks/catalogue` registers one or several; `get` finds them by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, final
+
+from benchmarks.layout import Layout
+from rewardkit.errors import RewardKitError, UsageError, describe, unknown
+from rewardkit.records.provenance import sha256_text
+from rewardkit.records.totals import Headline
+
+ENTRY_POINT_GROUP = "rewardkit.benchmarks"
+
+
+@final
+@dataclass(frozen=True)
+class Case:
+    """A prompt of a benchmark.
+
+    Attributes:
+        index: its place in the whole list, which also decides its seeds.
+        task: the part of the benchmark it belongs to.
+        prompt: the text.
+        meta: what else its line says; rewards may read it.
+    """
+
+    index: int
+    task: str
+    prompt: str
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def id(self, sample: int) -> str:
+        """The name of a picture in results: task, prompt and sample, `colors/00270-03`."""
+        return f"{self.task}/{self.index:05d}-{sample:02d}"
+
+
+@final
+@dataclass(frozen=True)
+class PromptSet:
+    """All prompts of a benchmark, in order, and where they are from."""
+
+    source: str
+    cases: Sequence[Case]
+
+    @property
+    def sha256(self) -> str:
+        """Of all that the cases say."""
+        said = [[one.task, one.prompt, dict(one.meta)] for one in self.cases]
+        return sha256_text(json.dumps(said, sort_keys=True, ensure_ascii=False))
+
+
+@final
+@dataclass(frozen=True)
+class Scored:
+    """A picture with its scores by reward; None where one failed."""
+
+    task: str
+    index: int
+    sample: int
+    scores: Mapping[str, float | None]
+
+
+#: Further numbers of a benchmark by name, from the pictures that have all scores.
+Figures = Callable[[Sequence[Scored]], dict[str, float]]
+
+
+def _none(scored: Sequence[Scored]) -> dict[str, float]:
+    return {}
+
+
+@final
+@dataclass(frozen=True)
+class Benchmark:
+    """What is asked of a model, and how the answer becomes one number; higher is better.
+
+    Attributes:
+        name: how it is asked for, and the column of a table.
+        version: changes where numbers before and after cannot be compared.
+        about: one line.
+        prompts: reads or fetches them; None where they are the user's to give.
+        rewards: a spec, whose first reward makes the headline; None where it is the user's.
+        headline: "tasks", the mean of the means of tasks, or "items", the mean of all pictures.
+        samples: pictures of each prompt.
+        layout: where they lie.
+        pictures: the name of the picture set; benchmarks that share it can share pictures.
+        scale: what scores are multiplied by in results.
+        unit: of the headline.
+        figures: further numbers, of unscaled scores.
+        paper: its address.
+        notes: traps and conventions, each one sentence.
+    """
+
+    name: str
+    version: str
+    about: str
+    prompts: Callable[[], PromptSet] | None
+    rewards: str | None
+    headline: Headline
+    samples: int
+    layout: Layout
+    pictures: str
+    unit: str
+    scale: float = 1.0
+    figures: Figures = _none
+    paper: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def given(self, prompts: str | None, rewards: str | None) -> Benchmark:
+        """This benchmark with what is the user's to give; a file or a named list, and a spec.
+
+        Raises:
+            UsageError: something is missing, or given where the benchmark has its own.
+        """
+        from benchmarks.lists import named
+
+        for option, own, one in (
+            ("--prompts", self.prompts, prompts),
+            ("-r", self.rewards, rewards),
+        ):
+            if own is None and one is None:
+                raise UsageError(f"{self.name} measures what you ask for: give {option}")
+            if own is not None and one is not None:
+                raise UsageError(f"{self.name} has its own, so {option} {one} cannot be given")
+        if prompts is None or rewards is None:
+            return self
+        title, read = named(prompts)
+        return replace(
+            self,
+            name=f"{self.name}/{title}",
+            pictures=title,
+            prompts=read,
+            rewards=rewards,
+        )
+
+
+@final
+@dataclass(frozen=True)
+class Suite:
+    """Several benchmarks that are run together, of the base model and of the trained one."""
+
+    name: str
+    about: str
+    parts: Callable[[], Sequence[Benchmark]]
+    paper: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+_known: dict[str, Benchmark | Suite] = {}
+_defaults: dict[str, str] = {}
+
+
+def register(*benchmarks: Benchmark | Suite, default: str | None = None) -> None:
+    """Makes benchmarks known by their names.
+
+    Args:
+        benchmarks: what to register.
+        default: what the part of their names before the first dot means alone.
+
+    Raises:
+        RewardKitError: a name is taken.
+    """
+    for one in benchmarks:
+        if one.name in _known:
+            raise RewardKitError(f"two benchmarks are named {one.name}; rename one")
+        _known[one.name] = one
+    if default is not None:
+        _defaults[default.partition(".")[0]] = default
+
+
+def get(name: str) -> Benchmark | Suite:
+    """The benchmark of that name.
+
+    Raises:
+        UsageError: there is none, with the nearest names.
+    """
+    known = catalogue()
+    asked = name.casefold()
+    asked = _defaults.get(asked, asked)
+    if asked not in known:
+        raise unknown("benchmark", name, known, "rewardkit bench list")
+    return known[asked]
+
+
+@cache
+def catalogue() -> Mapping[str, Benchmark | Suite]:
+    """All benchmarks by name: ours, then plug-ins'.
+
+    Raises:
+        RewardKitError: a plug-in cannot be loaded.
+    """
+    import benchmarks.catalogue as ours
+
+    for module in pkgutil.iter_modules(ours.__path__):
+        importlib.import_module(f"{ours.__name__}.{module.name}")
+    for entry in sorted(entry_points(group=ENTRY_POINT_GROUP)):
+        try:
+            entry.load()
+        except Exception as error:
+            distribution = entry.dist.name if entry.dist else "an unnamed distribution"
+            raise RewardKitError(
+                f"the benchmark plug-in {entry.value!r} of {distribution} cannot be loaded: "
+                f"{describe(error)}. Mend it, or uninstall {distribution}"
+            ) from error
+    return dict(_known)

@@ -1,0 +1,103 @@
+"""The HPS v2 benchmark: 4 styles x 800 prompts, one picture each, scored by a version of HPS.
+
+Upstream scores folders `<style>/<number>.jpg`; .png is taken too, for it loses nothing.
+
+Source: https://github.com/tgxs002/HPSv2, hpsv2/evaluation.py: evaluate_benchmark.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from statistics import fmean, pstdev
+
+from benchmarks.benchmark import Benchmark, Case, PromptSet, Scored, register
+from benchmarks.layout import Layout
+from rewardkit.errors import InputError
+from rewardkit.media.files import quoted, read_text
+from rewardkit.models.hub import Weights, locate
+
+STYLES = ("anime", "concept-art", "paintings", "photo")
+PER_STYLE = 800
+# Upstream reports the spread of the means of ten parts.
+CHUNK = 80
+SCALE = 100.0
+
+
+def prompts() -> PromptSet:
+    """The prompts of the four styles, one style after the other.
+
+    Raises:
+        WeightsError: a file is not on this machine and cannot be downloaded.
+        InputError: a file is not a list of 800 prompts.
+    """
+    cases: list[Case] = []
+    revisions = []
+    for style in STYLES:
+        located = locate(
+            Weights(
+                name=f"hps-{style}",
+                repo="zhwang/HPDv2",
+                kind="data",
+                files=(f"benchmark/{style}.json",),
+                licence="Apache-2.0",
+            ),
+            {},
+        )
+        try:
+            listed = json.loads(read_text(located.path))
+        except ValueError as error:
+            raise InputError(f"{quoted(located.path)} is not JSON: {error}") from error
+        texts = isinstance(listed, list) and all(isinstance(one, str) for one in listed)
+        if not texts or len(listed) != PER_STYLE:
+            raise InputError(
+                f"{quoted(located.path)} is not a list of {PER_STYLE} prompts, as the benchmark "
+                "has of each style. Delete it to download it again"
+            )
+        cases += [Case(len(cases) + i, style, prompt) for i, prompt in enumerate(listed)]
+        revisions.append(located.revision or located.sha256)
+    return PromptSet(f"zhwang/HPDv2 at {', '.join(dict.fromkeys(revisions))}", cases)
+
+
+def chunk_spread(scored: Sequence[Scored]) -> dict[str, float]:
+    """What upstream prints beside each style: the spread of the means of ten parts of 80 prompts.
+
+    It is no standard error: that would be about a third of it.
+    """
+    figures = {}
+    for style in STYLES:
+        rows = sorted((one.index, *one.scores.values()) for one in scored if one.task == style)
+        values = [SCALE * float(row[1] or 0) for row in rows]
+        means = [fmean(values[i : i + CHUNK]) for i in range(0, len(values), CHUNK)]
+        if means:
+            figures[f"chunk std {style}"] = pstdev(means)
+    return figures
+
+
+_LAYOUT = Layout(
+    place=lambda case, sample: f"{case.task}/{case.index % PER_STYLE:05d}",
+    pattern=rf"(?P<task>{'|'.join(STYLES)})/(?P<prompt>\d+)",
+)
+
+register(
+    *(
+        Benchmark(
+            name=version,
+            version="1",
+            about=f"HPS v2 benchmark: 3,200 prompts of four styles, by {version}; x 100",
+            prompts=prompts,
+            rewards=version,
+            headline="items",
+            samples=1,
+            layout=_LAYOUT,
+            pictures="hps",
+            unit="100 x cosine",
+            scale=SCALE,
+            figures=chunk_spread,
+            paper="https://arxiv.org/abs/2306.09341",
+            notes=("Versions of HPS cannot be compared with one another.",),
+        )
+        for version in ("hps.v2.0", "hps.v2.1", "hps.v2.1-2023")
+    ),
+    default="hps.v2.1",
+)

@@ -1,0 +1,69 @@
+"""Options that several commands of `rewardkit bench` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+Option = Callable[[F], F]
+
+WHAT = (
+    click.option(
+        "-p", "--prompts", metavar="FILE",
+        help="Of the benchmark `prompts`: a file, package:NAME/FILE, or a public list.",
+    ),
+    click.option("-r", "--reward", "rewards", metavar="SPEC", help="Of the benchmark `prompts`."),
+    click.option(
+        "--samples", type=click.IntRange(1), help="Of each prompt.  [default: the benchmark's]"
+    ),
+    click.option("--shard", metavar="K/N", help="Only every N-th prompt, from the K-th."),
+)  # fmt: skip
+MODEL = (
+    click.option(
+        "--model", required=True, metavar="NAME",
+        help="A name (`rewardkit pipelines`), owner/name on the hub, or a folder.",
+    ),
+    click.option("--lora", metavar="PATH", help="What a run trained: its folder, or a LoRA file."),
+    click.option("--revision", help="Commit, tag or branch of a repository on the hub."),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+    click.option("--steps", type=int, help="Of the sampler.  [default: the model's]"),
+    click.option("--guidance", type=float, help="Guidance scale.  [default: the model's]"),
+    click.option("--width", type=int, help="Pixels.  [default: the model's]"),
+    click.option("--height", type=int, help="Pixels.  [default: the model's]"),
+    click.option("--max-sequence-length", type=int, help="Text tokens.  [default: the model's]"),
+    click.option(
+        "--dtype", default="float32", show_default=True,
+        help="Of the model: float32, bfloat16, float16.",
+    ),
+    click.option(
+        "--batch", type=click.IntRange(1),
+        help="Pictures of a prompt made at once.  [default: all of them]",
+    ),
+)  # fmt: skip
+RESULTS = (
+    click.option(
+        "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("results"),
+        show_default=True, metavar="DIR", help="The folder of results.",
+    ),
+    click.option("--name", help="What tables call the model.  [default: from its source]"),
+    click.option(
+        "--weights", multiple=True, metavar="NAME=PATH", help="A local file of a reward's weights."
+    ),
+    click.option("--allow-partial", is_flag=True, help="Report what is there, marked incomplete."),
+    click.option("--overwrite", is_flag=True, help="Score everything anew."),
+    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+)  # fmt: skip
+DEVICE = click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."
+)
+
+
+def options(*groups: tuple[Option[Any], ...] | Option[Any]) -> Callable[[F], F]:
+    """A decorator that adds groups of options, in this order."""
+    flat = [one for group in groups for one in (group if isinstance(group, tuple) else (group,))]
+    return lambda command: reduce(lambda made, option: option(made), reversed(flat), command)

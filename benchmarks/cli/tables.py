@@ -1,0 +1,59 @@
+"""Results as a table on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from benchmarks.results import Result, Score
+
+
+def print_results(paths: Sequence[Path], as_json: bool) -> None:
+    """Each result: its headline and parts with 95 % intervals, or, as JSON, the file."""
+    from benchmarks.results import read_result
+
+    for path in paths:
+        if as_json:
+            click.echo(path.read_text("utf-8"), nl=False)
+        else:
+            _print(read_result(path))
+
+
+def number(value: float | None, scale: float) -> str:
+    """A score with as many digits as its scale has use for."""
+    return "-" if value is None else f"{value:.2f}" if scale > 1 else f"{value:.4f}"
+
+
+def _print(result: Result) -> None:
+    from rich.table import Table
+
+    from rewardkit.cli.tables import console
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column(f"{result.benchmark.name}: {result.model.name}", no_wrap=True)
+    for heading in ("score", "95 % interval", "pictures"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    scale = result.benchmark.scale
+    for name, metric in result.metrics.items():
+        table.add_row(*_row(name, metric.headline, scale))
+        if name == result.benchmark.metric and len(metric.tasks) > 1:
+            for task, score in metric.tasks.items():
+                table.add_row(*_row(f"  {task}", score, scale))
+    for name, value in result.figures.items():
+        table.add_row(name, number(value, scale), "", "")
+    console().print(table, markup=False)
+    if not result.complete:
+        what = f"shard {result.shard}" if result.shard else "incomplete"
+        click.echo(f"{what}: {result.n_scored} of {result.n_expected} pictures")
+
+
+def _row(name: str, score: Score, scale: float) -> tuple[str, str, str, str]:
+    interval = "-"
+    if score.interval is not None:
+        interval = " .. ".join(number(end, scale) for end in score.interval)
+    pictures = str(score.n) if score.n == score.expected else f"{score.n} of {score.expected}"
+    return name, number(score.score, scale), interval, pictures

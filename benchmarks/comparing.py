@@ -1,0 +1,110 @@
+"""Two results of one benchmark, pair by pair: is the second model better, and how sure is that?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from benchmarks.results import Result, place, read_result, read_table
+from rewardkit.errors import InputError
+from rewardkit.records.storage import first_difference
+
+if TYPE_CHECKING:
+    from rewardkit.records.clusters import Difference, Stratified
+
+
+@final
+@dataclass(frozen=True)
+class Comparison:
+    """What changed between two results.
+
+    Attributes:
+        base: the first.
+        other: the second.
+        pictures: how many are in both.
+        left_out: how many are in one of them alone, or lack a score.
+        metrics: by reward that both have, times the benchmark's scale.
+        warnings: how they were not made alike, one line each.
+    """
+
+    base: Result
+    other: Result
+    pictures: int
+    left_out: int
+    metrics: dict[str, Stratified[Difference]]
+    warnings: Sequence[str]
+
+
+def compare_results(base: Path, other: Path) -> Comparison:
+    """Compares two results over the pictures, by prompt and sample, that both have.
+
+    Raises:
+        InputError: they are not of one benchmark and one list of prompts, share no picture, or
+            cannot be read.
+    """
+    from rewardkit.records.clusters import compare
+
+    first, second = read_result(base), read_result(other)
+    for part in ("benchmark", "prompts", "rewards"):
+        told = [one.model_dump(mode="json", include={part}) for one in (first, second)]
+        different = first_difference(told[0], told[1])
+        if different is not None and different.key != "prompts.source":
+            raise InputError(
+                f"{base} and {other} do not measure the same: {different.key} is "
+                f"{different.before} and {different.after}. Run one of them again like the other"
+            )
+    rows = [
+        {row.id: row.scores for row in read_table(result, path).rows}
+        for result, path in ((first, base), (second, other))
+    ]
+    both = [id for id in rows[0] if id in rows[1]]
+    if not both:
+        raise InputError(f"{base} and {other} share no picture: there is nothing to compare")
+    metrics = {}
+    left_out = len(rows[0].keys() ^ rows[1].keys())
+    for name in first.metrics:
+        pairs = [(id, rows[0][id][name], rows[1][id][name]) for id in both]
+        known = [(id, one, two) for id, one, two in pairs if one is not None and two is not None]
+        left_out = max(left_out, len(rows[0].keys() | rows[1].keys()) - len(known))
+        if known:
+            scale = first.benchmark.scale
+            places = [place(id) for id, _, _ in known]
+            metrics[name] = compare(
+                [scale * one for _, one, _ in known],
+                [scale * two for _, _, two in known],
+                [index for _, index, _ in places],
+                [task for task, _, _ in places],
+                first.benchmark.headline,
+            )
+    if not metrics:
+        raise InputError(f"{base} and {other} share no picture that has a score in both")
+    return Comparison(first, second, len(both), left_out, metrics, _warnings(first, second))
+
+
+def _warnings(first: Result, second: Result) -> list[str]:
+    """What of two results makes their difference something else than that of their models."""
+    warnings = []
+    for result in (first, second):
+        if not result.complete:
+            warnings.append(
+                f"{result.model.name} is incomplete: {result.n_scored} of {result.n_expected} "
+                "pictures"
+            )
+    different = first_difference(
+        first.protocol.model_dump(mode="json"), second.protocol.model_dump(mode="json")
+    )
+    if different is not None:
+        warnings.append(
+            f"the pictures were not made alike: {different.key} is {different.before} of "
+            f"{first.model.name} and {different.after} of {second.model.name}"
+        )
+    trained = second.model.trained_on
+    metric = second.benchmark.metric
+    if trained is not None and metric in str(trained.get("reward")):
+        warnings.append(
+            f"{second.model.name} was trained on {metric}, which measures it here: see how other "
+            "rewards changed"
+        )
+    return warnings

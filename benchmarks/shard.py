@@ -1,0 +1,42 @@
+"""A share of a benchmark, for one of several processes or machines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self, final
+
+from benchmarks.benchmark import Case
+from rewardkit.errors import UsageError
+
+
+@final
+@dataclass(frozen=True)
+class Shard:
+    """Part `number`, from 1, of `total`: every total-th prompt, whole."""
+
+    number: int
+    total: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """A shard written "3/8".
+
+        Raises:
+            UsageError: it is not one.
+        """
+        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise UsageError(f"a shard is written 3/8, the third of eight; {text!r} was given")
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.total}"
+
+    def of(self, cases: Sequence[Case]) -> Sequence[Case]:
+        """Its cases."""
+        return cases[self.number - 1 :: self.total]
+
+
+WHOLE = Shard(1, 1)
