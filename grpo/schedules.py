@@ -38,20 +38,6 @@ def uniform_sigmas(steps: int, shift: float) -> Tensor:
     return shifted(torch.linspace(1, 0, steps + 1), shift)
 
 
-def scheduler_sigmas(steps: int, shift: float, train_steps: int = 1000) -> Tensor:
-    """The sigmas of FlowMatchEulerDiscreteScheduler.set_timesteps(steps): [steps + 1], float32.
-
-    Evenly spaced from 1 to the smallest sigma of training, which is shifted already, and shifted
-    again; then 0. Flow-GRPO's for SD 3.5 (shift 3). Schedules with further settings (Karras,
-    terminal shift) are read from the scheduler itself.
-
-    Source: diffusers src/diffusers/schedulers/scheduling_flow_match_euler_discrete.py.
-    """
-    smallest = shift / (train_steps + shift - 1)
-    sigmas = shifted(torch.linspace(1, smallest, steps, dtype=torch.float64), shift)
-    return torch.cat([sigmas, torch.zeros(1)]).float()
-
-
 def timesteps(sigmas: Tensor, *, truncate: bool, train_steps: int = 1000) -> Tensor:
     """What the model is told of each step's sigma: [steps], float32.
 

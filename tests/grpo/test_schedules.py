@@ -6,13 +6,7 @@ import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from golden.calls import load
 
-from grpo.schedules import (
-    ddim_alpha_bars,
-    ddim_timesteps,
-    scheduler_sigmas,
-    timesteps,
-    uniform_sigmas,
-)
+from grpo.schedules import ddim_alpha_bars, ddim_timesteps, timesteps, uniform_sigmas
 from rewardkit.errors import UsageError
 
 SHIFTS = [1.0, 3.0, 7.0]
@@ -50,14 +44,12 @@ def test_uniform_sigmas_are_those_of_the_flux_pipeline(steps, mu):
 
 @pytest.mark.parametrize("steps", COUNTS)
 @pytest.mark.parametrize("shift", SHIFTS)
-def test_scheduler_sigmas_are_the_schedulers(steps, shift):
+def test_timesteps_are_the_schedulers(steps, shift):
     scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
     scheduler.set_timesteps(steps)
-    sigmas = scheduler_sigmas(steps, shift)
-    same(sigmas, scheduler.sigmas)
-    exact = timesteps(sigmas, truncate=False)
+    exact = timesteps(scheduler.sigmas, truncate=False)
     torch.testing.assert_close(exact, scheduler.timesteps, rtol=1e-6, atol=0)
-    same(timesteps(sigmas, truncate=True), exact.floor())
+    same(timesteps(scheduler.sigmas, truncate=True), exact.floor())
 
 
 @pytest.mark.parametrize("steps", [1, 3, 7, 20, 30, 50, 333, 999])

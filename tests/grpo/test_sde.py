@@ -5,9 +5,17 @@ import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from golden.calls import load, numbers
 
-from grpo.schedules import ddim_alpha_bars, ddim_timesteps, scheduler_sigmas, uniform_sigmas
+from grpo.schedules import ddim_alpha_bars, ddim_timesteps, uniform_sigmas
 from grpo.sde import cps, dance, ddim, flow, log_prob, noised, ode
 from rewardkit.errors import UsageError
+
+
+def ten_steps():
+    """The schedule of SD 3.5, as Flow-GRPO takes it."""
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    scheduler.set_timesteps(10)
+    return scheduler
+
 
 FLOWS = {
     "dance": lambda v, x, now, then: dance(v, x, now, then, eta=0.3),
@@ -69,7 +77,7 @@ PATCH = "flow_grpo/diffusers_patch/sd3_sde_with_logprob.py: sde_step_with_logpro
 def test_flow_is_flow_grpos_step(call):
     given, found = call.arguments, call.results
     velocity, sample, x_next, noise = tensors(given, "velocity", "sample", "x_next", "noise")
-    sigmas, first = scheduler_sigmas(10, 3.0), given["first"]
+    sigmas, first = ten_steps().sigmas, given["first"]
     now, then = sigmas[first : first + 2], sigmas[first + 1 : first + 3]
     step = flow(
         velocity, sample, now, then, noise_level=given["noise_level"], sigma_max=sigmas[1].item()
@@ -85,7 +93,7 @@ def test_flow_is_flow_grpos_step(call):
 def test_cps_is_flow_cps_step(call):
     given, found = call.arguments, call.results
     velocity, sample, x_next, noise = tensors(given, "velocity", "sample", "x_next", "noise")
-    sigmas, first = scheduler_sigmas(10, 3.0), given["first"]
+    sigmas, first = ten_steps().sigmas, given["first"]
     step = cps(
         velocity,
         sample,
@@ -183,9 +191,8 @@ def test_ddim_without_noise_is_the_schedulers_step(prediction, final_alpha):
 
 
 def test_ode_is_the_schedulers_step():
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
-    scheduler.set_timesteps(10)
-    sigmas = scheduler_sigmas(10, 3.0)
+    scheduler = ten_steps()
+    sigmas = scheduler.sigmas
     for index, t in enumerate(scheduler.timesteps):
         v, x = numbers(2 * index, 2, 4, 3), numbers(2 * index + 1, 2, 4, 3)
         step = ode(v, x, sigmas[index], sigmas[index + 1])
