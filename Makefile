@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 ORACLE := .oracle/hpsv2
 UPSTREAM := .oracle/upstream
+GENEVAL := .oracle/geneval
 
-.PHONY: help demo test check docs perf perf-train perf-train-upstream perf-hps test-data oracle-hpsv2 oracle-upstream oracle-grpo clean
+.PHONY: help demo test check docs perf perf-train perf-train-upstream perf-hps test-data test-browser oracle-hpsv2 oracle-upstream oracle-grpo oracle-geneval clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -19,11 +20,14 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 	touch $@
 
-demo: $(VENV)/installed  ## Generate, score and look at pictures: nothing is downloaded but packages.
+demo: $(VENV)/installed  ## Score, train, measure, compare: nothing is downloaded but packages.
 	$(BIN)/rewardkit generate shapes-flow -p package:rewardkit.shapes/lists/held-out.jsonl --first 30 -o demo/shapes
 	$(BIN)/rewardkit score demo/shapes/manifest.jsonl -r shapes-clip+shapes-correct+sharpness -o demo/scores.parquet --overwrite
 	$(BIN)/rewardkit sheet demo/scores.parquet -o demo/sheet.png
-	@echo "look at demo/sheet.png"
+	$(BIN)/grpo train --model shapes-flow --reward shapes-correct -o demo/run --resume
+	$(BIN)/rewardkit bench run shapes --model shapes-flow --lora demo/run --with-base -o demo/results
+	$(BIN)/rewardkit bench run shapes --model shapes-sd -o demo/results
+	$(BIN)/rewardkit leaderboard build demo/results --runs demo -o demo/site
 
 test: $(VENV)/installed  ## The tests: CPU, offline, a few minutes.
 	$(BIN)/python -m pytest
@@ -51,6 +55,9 @@ perf-hps: $(ORACLE)/installed  ## Our hps.v2.1 beside the package hpsv2, on the 
 
 test-data: $(VENV)/installed  ## Tests on real files: make test-data REWARDKIT_TEST_DATA=folder
 	$(BIN)/python -m pytest -m data
+
+test-browser: $(VENV)/installed  ## The leaderboard's page in Chromium.
+	$(BIN)/python -m pytest -m browser
 
 # Upstream's scorers, each run by its own code, write the numbers that tests/golden holds. Their
 # pins would downgrade the tests' environment, so they have environments of their own.
@@ -86,6 +93,21 @@ oracle-grpo: $(VENV)/installed  ## Goldens of the mathematics of training; CLONE
 	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/ddpo.py $(CLONES)/ddpo-pytorch
 	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/flow_grpo.py $(CLONES)/flow_grpo $(CLONES)/FlowCPS
 	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/diffusion_nft.py $(CLONES)/DiffusionNFT
+
+# mmdet and mmcv are read as sources: neither is built, and on the CPU neither needs to be.
+$(GENEVAL)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(GENEVAL)
+	$(GENEVAL)/bin/python -m pip install -c constraints.txt -e '.[dev]' addict matplotlib pycocotools six terminaltables yapf
+	$(GENEVAL)/bin/python -m pip install --no-deps -t $(GENEVAL)/clip_benchmark clip_benchmark==1.4.0
+	$(GENEVAL)/bin/python -m pip install --no-deps -t $(GENEVAL)/mmdet mmdet==2.28.2
+	$(GENEVAL)/bin/python -m pip download --no-deps --no-binary :all: --no-build-isolation -d $(GENEVAL) mmcv==1.7.2
+	mkdir -p $(GENEVAL)/mmcv && tar xf $(GENEVAL)/mmcv-1.7.2.tar.gz -C $(GENEVAL)/mmcv --strip-components 1
+	touch $@
+
+oracle-geneval: $(GENEVAL)/installed  ## Goldens of GenEval; CLONES=folder of the repositories.
+	@test -d "$(CLONES)/geneval" || { echo "CLONES names a folder with a clone of djghosh13/geneval" >&2; exit 2; }
+	PYTHONPATH=.:tests $(GENEVAL)/bin/python -W ignore tests/oracle/geneval.py $(CLONES)/geneval $(GENEVAL)/clip_benchmark
+	PYTHONPATH=.:tests $(GENEVAL)/bin/python -W ignore tests/oracle/geneval_detector.py $(GENEVAL)/mmdet $(GENEVAL)/mmcv
 
 clean:  ## Remove the environment and what demo and tests wrote.
 	rm -rf $(VENV) .oracle demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
