@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from rewardkit.engine.card import EncoderSpec, RewardCard
 from rewardkit.errors import WeightsError, unknown
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rewardkit.engine.encoders import ClipEncoder
 
 _M = TypeVar("_M", bound="torch.nn.Module")
+_T = TypeVar("_T")
 Convert: TypeAlias = "Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]"
 
 
@@ -47,15 +48,20 @@ class Loader:
         self.tiny = tiny
         self.located: dict[str, Located] = {}
         self.overrides = {name.casefold(): Path(path) for name, path in (weights or {}).items()}
-        self._encoders: dict[EncoderSpec, ClipEncoder] = {}
+        self._shared: dict[Hashable, Any] = {}
 
     def encoder(self, spec: EncoderSpec) -> ClipEncoder:
         """The encoder of `spec`; the same object for every reward that asks for an equal one."""
-        if spec not in self._encoders:
-            from rewardkit.engine.encoders import ClipEncoder
+        from rewardkit.engine.encoders import ClipEncoder
 
-            self._encoders[spec] = ClipEncoder.load(spec, self)
-        return self._encoders[spec]
+        return self.shared(spec, lambda: ClipEncoder.load(spec, self))
+
+    def shared(self, key: Hashable, make: Callable[[], _T]) -> _T:
+        """What `make` returns, made once for all rewards that ask by an equal key."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        made: _T = self._shared[key]
+        return made
 
     def module(
         self, build: Callable[[], _M], weights: Weights, convert: Convert | None = None
