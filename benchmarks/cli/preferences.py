@@ -1,0 +1,148 @@
+"""`rewardkit bench preferences`: does a reward choose as people choose?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from benchmarks.cli.options import DEVICE, options
+
+if TYPE_CHECKING:
+    from benchmarks.preferences.results import Change, PreferenceResult, Share
+
+
+@click.command()
+@click.argument("source", metavar="SET")
+@click.option(
+    "-r", "--reward", "rewards", required=True, metavar="SPEC",
+    help="Rewards to measure; the others are compared with the first.",
+)  # fmt: skip
+@click.option(
+    "--images", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="The pictures of a named set, as its publisher has them.",
+)  # fmt: skip
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("results"),
+    show_default=True, metavar="DIR", help="The folder of results.",
+)  # fmt: skip
+@click.option(
+    "--weights", multiple=True, metavar="NAME=PATH",
+    help="A local file of a reward's weights, or of a named set's annotations.",
+)  # fmt: skip
+@click.option(
+    "--dtype", default="float32", show_default=True,
+    help="Of the networks: float32, bfloat16, float16.",
+)  # fmt: skip
+@click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1))
+@click.option("--allow-partial", is_flag=True, help="Measure what is there, marked incomplete.")
+@click.option("--overwrite", is_flag=True, help="Score everything anew.")
+@options(DEVICE)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def preferences(
+    source: str,
+    rewards: str,
+    images: Path | None,
+    out: Path,
+    weights: tuple[str, ...],
+    dtype: str,
+    batch_size: int,
+    allow_partial: bool,
+    overwrite: bool,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Measure how often rewards order two pictures as people do.
+
+    SET is a manifest, or, with --images, a public set:
+
+    \b
+        FILE.jsonl             {"prompt": "a cat", "images": ["a.png", "b.png"], "ranking": [1, 2]}
+        hpd.v2-test            Human Preference Dataset v2
+        imagereward-test       ImageReward
+        pick-a-pic.v1-SPLIT    Pick-a-Pic; validation, test, validation-unique, test-unique
+        pick-a-pic.v2-SPLIT    its second version
+
+    Rank 1 of a manifest is preferred, and equal ranks are a tie. Run again, it goes on where it
+    was.
+    """  # noqa: D301, click takes the escaped character
+    from benchmarks.cli.progress import Display
+    from benchmarks.preferences.runner import measure
+    from rewardkit.models.hub import parse_overrides
+
+    with Display() as display:
+        display.phase("scores")
+        path, result = measure(
+            source,
+            rewards,
+            out,
+            images=images,
+            allow_partial=allow_partial,
+            device=device,
+            dtype=dtype,
+            weights=parse_overrides(weights),
+            batch_size=batch_size,
+            overwrite=overwrite,
+            on_progress=display.scored,
+        )
+        display.say(f"result: {path}")
+    if as_json:
+        click.echo(path.read_text("utf-8"), nl=False)
+    else:
+        _print(result)
+
+
+def _print(result: PreferenceResult) -> None:
+    from rich.table import Table
+
+    from rewardkit.cli.tables import console
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column(result.set.name, no_wrap=True)
+    headings = ("accuracy", "95 % interval", "pairs", "ties as wrong", "with ties", "ranking")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, one in result.agreement.items():
+        others = (one.ties_as_wrong, one.with_ties, one.ranking_accuracy)
+        table.add_row(name, *_cells(one.accuracy), *(_number(share.score) for share in others))
+        if len(one.tags) > 1:
+            for tag, share in one.tags.items():
+                table.add_row(f"  {tag}", *_cells(share), "", "", "")
+    console().print(table, markup=False)
+    if result.changes:
+        _print_changes(next(iter(result.agreement)), result.changes)
+    if not result.complete:
+        lines = f", {result.set.missing} lines missing" if result.set.missing else ""
+        click.echo(f"incomplete: {result.n_scored} of {result.n_expected} pictures{lines}")
+        for id, error in result.failures.items():
+            click.echo(f"{id}: {error}", err=True)
+
+
+def _print_changes(first: str, changes: dict[str, Change]) -> None:
+    from rich.table import Table
+
+    from rewardkit.cli.tables import console
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column(f"against {first}", no_wrap=True)
+    for heading in ("difference", "95 % interval", "p", "prompts won : lost"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, one in changes.items():
+        ends = " .. ".join(f"{end:+.4f}" for end in one.interval) if one.interval else "-"
+        table.add_row(
+            name, f"{one.difference:+.4f}", ends, f"{one.p_value:.2g}", f"{one.won} : {one.lost}"
+        )
+    out = console()
+    out.print()
+    out.print(table, markup=False)
+
+
+def _cells(share: Share) -> tuple[str, str, str]:
+    ends = " .. ".join(map(_number, share.interval)) if share.interval else "-"
+    n = str(share.n) if share.n == share.expected else f"{share.n} of {share.expected}"
+    return _number(share.score), ends, n
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

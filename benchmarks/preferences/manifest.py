@@ -1,0 +1,77 @@
+"""A preference set of one's own: JSON lines, a question in each.
+
+    {"prompt": "a cat", "images": ["a.png", "b.png"], "ranking": [1, 2]}
+
+Rank 1 is preferred, equal ranks are a tie, paths are relative to the manifest, and a `tag` names
+the part of the set that a question belongs to.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self, final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from benchmarks.preferences.question import UNTAGGED, PreferenceSet, Question
+from rewardkit.errors import InputError
+from rewardkit.media.files import quoted, read_text
+
+# Of a long list of wrong lines, this many are told.
+_TOLD = 10
+
+
+@final
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    prompt: str = Field(pattern=r"\S")
+    images: list[str] = Field(min_length=2)
+    ranking: list[int]
+    tag: str = Field(default=UNTAGGED, pattern=r"^[\w.-]+$")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if len(self.images) != len(self.ranking):
+            raise ValueError(f"{len(self.images)} images and {len(self.ranking)} ranks")
+        if min(self.ranking) < 1:
+            raise ValueError(f"ranks count from 1; given: {min(self.ranking)}")
+        if len(set(self.images)) < len(self.images):
+            raise ValueError("one image is named twice")
+        return self
+
+
+def read_manifest(path: Path) -> PreferenceSet:
+    """The set that a manifest lists.
+
+    Raises:
+        InputError: it cannot be read, is empty, or lines are wrong: each is named.
+    """
+    questions, problems = [], []
+    for number, text in enumerate(read_text(path).split("\n"), start=1):
+        if not text.strip():
+            continue
+        try:
+            line = _Line.model_validate_json(text)
+        except ValidationError as error:
+            problems.append(f"  line {number}: {reason(error)}")
+            continue
+        questions.append(
+            Question(line.prompt, tuple(line.images), tuple(map(float, line.ranking)), line.tag)
+        )
+    if problems:
+        more = [f"  and {len(problems) - _TOLD} more"] if len(problems) > _TOLD else []
+        raise InputError(
+            "\n".join([f"{quoted(path)} is no manifest of preferences:", *problems[:_TOLD], *more])
+            + '\nA line is {"prompt": "a cat", "images": ["a.png", "b.png"], "ranking": [1, 2]}'
+        )
+    if not questions:
+        raise InputError(f"{quoted(path)} has no questions")
+    return PreferenceSet(path.stem, str(path), path.parent, questions)
+
+
+def reason(error: ValidationError) -> str:
+    """The first thing that is wrong, and where, on one line."""
+    wrong = error.errors()[0]
+    told = wrong["msg"].removeprefix("Value error, ")
+    return ": ".join([".".join(map(str, wrong["loc"])), told] if wrong["loc"] else [told])

@@ -1,0 +1,68 @@
+"""What people were asked: a prompt and pictures of it; and in which order they put them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from rewardkit.records.provenance import sha256_text
+
+# The tag of questions that have none.
+UNTAGGED = "all"
+
+
+@final
+@dataclass(frozen=True)
+class Question:
+    """Pictures of one prompt that people ranked.
+
+    Attributes:
+        prompt: the text.
+        images: two or more, as paths below the folder of the set.
+        ranking: of each, the lowest preferred; equal numbers are a tie.
+        tag: the part of the set it belongs to.
+    """
+
+    prompt: str
+    images: tuple[str, ...]
+    ranking: tuple[float, ...]
+    tag: str = UNTAGGED
+
+    @property
+    def cluster(self) -> str:
+        """The name of its prompt. Answers to one prompt, asked twice, are not independent."""
+        return sha256_text(self.prompt)[:16]
+
+
+@final
+@dataclass(frozen=True)
+class PreferenceSet:
+    """All questions of a set, in order.
+
+    Attributes:
+        name: as results and tables call it.
+        source: where its annotations are from.
+        folder: what the paths of pictures are relative to.
+        questions: those that were answered.
+        missing: how many lines of the published set are not there.
+    """
+
+    name: str
+    source: str
+    folder: Path
+    questions: Sequence[Question]
+    missing: int = 0
+
+    @property
+    def sha256(self) -> str:
+        """Of all that the questions say."""
+        said = [[one.prompt, one.images, one.ranking, one.tag] for one in self.questions]
+        return sha256_text(json.dumps(said))
+
+    @property
+    def prompts_sha256(self) -> str:
+        """Of their prompts, in order."""
+        return sha256_text(json.dumps([one.prompt for one in self.questions]))
