@@ -7,6 +7,7 @@ It imports `rewardkit` and none of the other packages.
     runner     generate, check, score, aggregate: resumable, in shards
     results    the result file, which says all that is needed to be believed
     comparing  two results of one benchmark, pair by pair
+    preferences  rewards, measured on what people chose
 
 To add a benchmark, add a file to `benchmarks/catalogue`; another distribution names a module that
 registers its own in the entry-point group `rewardkit.benchmarks`. Importing this package loads no

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -56,7 +57,8 @@ class PromptSet:
     def sha256(self) -> str:
         """Of all that the cases say."""
         said = [[one.task, one.prompt, dict(one.meta)] for one in self.cases]
-        return sha256_text(json.dumps(said, sort_keys=True, ensure_ascii=False))
+        # A parquet file may hold what JSON has no form for, such as dates.
+        return sha256_text(json.dumps(said, sort_keys=True, ensure_ascii=False, default=str))
 
 
 @final
@@ -115,32 +117,48 @@ class Benchmark:
     paper: str | None = None
     notes: tuple[str, ...] = ()
 
-    def given(self, prompts: str | None, rewards: str | None) -> Benchmark:
-        """This benchmark with what is the user's to give; a file or a named list, and a spec.
+    def on(self, prompts: str | None) -> Benchmark:
+        """This benchmark on a file of prompts or a named list, where they are the user's to give.
 
         Raises:
-            UsageError: something is missing, or given where the benchmark has its own.
+            UsageError: they are missing, or given where the benchmark has its own.
         """
         from benchmarks.lists import named
 
-        for option, own, one in (
-            ("--prompts", self.prompts, prompts),
-            ("-r", self.rewards, rewards),
-        ):
-            if own is None and one is None:
-                raise UsageError(f"{self.name} measures what you ask for: give {option}")
-            if own is not None and one is not None:
-                raise UsageError(f"{self.name} has its own, so {option} {one} cannot be given")
-        if prompts is None or rewards is None:
+        self._check_given("prompts", "-p", self.prompts is not None, prompts)
+        if prompts is None:
             return self
         title, read = named(prompts)
-        return replace(
-            self,
-            name=f"{self.name}/{title}",
-            pictures=title,
-            prompts=read,
-            rewards=rewards,
-        )
+        return replace(self, name=f"{self.name}/{title}", pictures=title, prompts=read)
+
+    def by(self, rewards: str | None) -> Benchmark:
+        """This benchmark scored by a spec, where that is the user's to give.
+
+        Raises:
+            UsageError: it is missing, or given where the benchmark has its own.
+        """
+        self._check_given("rewards", "-r", self.rewards is not None, rewards)
+        return self if rewards is None else replace(self, rewards=rewards)
+
+    def with_samples(self, samples: int | None) -> Benchmark:
+        """This benchmark with so many pictures of each prompt; None is its own number.
+
+        Raises:
+            UsageError: its pictures are one for each prompt.
+        """
+        if samples is None or samples == self.samples:
+            return self
+        if not self.layout.numbers_samples:
+            raise UsageError(
+                f"{self.name} has one picture of each prompt; {samples} samples were asked for"
+            )
+        return replace(self, samples=samples)
+
+    def _check_given(self, what: str, option: str, own: bool, given: str | None) -> None:
+        if not own and given is None:
+            raise UsageError(f"the {what} of {self.name} are yours to choose: give {option}")
+        if own and given is not None:
+            raise UsageError(f"{self.name} has its own {what}: leave out {option} {given}")
 
 
 @final
@@ -167,9 +185,14 @@ def register(*benchmarks: Benchmark | Suite, default: str | None = None) -> None
         default: what the part of their names before the first dot means alone.
 
     Raises:
-        RewardKitError: a name is taken.
+        RewardKitError: a name is taken, or malformed.
     """
     for one in benchmarks:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", one.name):
+            raise RewardKitError(
+                f"a benchmark cannot be named {one.name!r}: small letters, digits, dots and "
+                "hyphens are"
+            )
         if one.name in _known:
             raise RewardKitError(f"two benchmarks are named {one.name}; rename one")
         _known[one.name] = one
@@ -187,7 +210,7 @@ def get(name: str) -> Benchmark | Suite:
     asked = name.casefold()
     asked = _defaults.get(asked, asked)
     if asked not in known:
-        raise unknown("benchmark", name, known, "rewardkit bench list")
+        raise unknown("benchmark", name, [*known, *_defaults], "rewardkit bench list")
     return known[asked]
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from benchmarks.results import Result, place, read_result, read_table
-from rewardkit.errors import InputError
+from rewardkit.engine.spec import parse
+from rewardkit.errors import InputError, UsageError
 from rewardkit.records.storage import first_difference
 
 if TYPE_CHECKING:
@@ -47,14 +48,21 @@ def compare_results(base: Path, other: Path) -> Comparison:
     from rewardkit.records.clusters import compare
 
     first, second = read_result(base), read_result(other)
-    for part in ("benchmark", "prompts", "rewards"):
-        told = [one.model_dump(mode="json", include={part}) for one in (first, second)]
-        different = first_difference(told[0], told[1])
-        if different is not None and different.key != "prompts.source":
-            raise InputError(
-                f"{base} and {other} do not measure the same: {different.key} is "
-                f"{different.before} and {different.after}. Run one of them again like the other"
-            )
+    # Equal prompts may lie in files of different names.
+    told = [
+        one.model_dump(
+            mode="json",
+            include={"benchmark", "prompts", "rewards"},
+            exclude={"prompts": {"source"}},
+        )
+        for one in (first, second)
+    ]
+    different = first_difference(told[0], told[1])
+    if different is not None:
+        raise InputError(
+            f"{base} and {other} do not measure the same: {different.key} is {different.before} "
+            f"and {different.after}. Run one of them again like the other"
+        )
     rows = [
         {row.id: row.scores for row in read_table(result, path).rows}
         for result, path in ((first, base), (second, other))
@@ -63,11 +71,11 @@ def compare_results(base: Path, other: Path) -> Comparison:
     if not both:
         raise InputError(f"{base} and {other} share no picture: there is nothing to compare")
     metrics = {}
-    left_out = len(rows[0].keys() ^ rows[1].keys())
+    fewest = len(both)
     for name in first.metrics:
         pairs = [(id, rows[0][id][name], rows[1][id][name]) for id in both]
         known = [(id, one, two) for id, one, two in pairs if one is not None and two is not None]
-        left_out = max(left_out, len(rows[0].keys() | rows[1].keys()) - len(known))
+        fewest = min(fewest, len(known))
         if known:
             scale = first.benchmark.scale
             places = [place(id) for id, _, _ in known]
@@ -80,6 +88,7 @@ def compare_results(base: Path, other: Path) -> Comparison:
             )
     if not metrics:
         raise InputError(f"{base} and {other} share no picture that has a score in both")
+    left_out = len(rows[0].keys() | rows[1].keys()) - fewest
     return Comparison(first, second, len(both), left_out, metrics, _warnings(first, second))
 
 
@@ -92,19 +101,30 @@ def _warnings(first: Result, second: Result) -> list[str]:
                 f"{result.model.name} is incomplete: {result.n_scored} of {result.n_expected} "
                 "pictures"
             )
-    different = first_difference(
-        first.protocol.model_dump(mode="json"), second.protocol.model_dump(mode="json")
+    # What is made together moves the last bits alone.
+    before, after = (
+        one.protocol.model_dump(mode="json", exclude={"batch"}) for one in (first, second)
     )
+    different = first_difference(before, after)
     if different is not None:
         warnings.append(
             f"the pictures were not made alike: {different.key} is {different.before} of "
             f"{first.model.name} and {different.after} of {second.model.name}"
         )
-    trained = second.model.trained_on
-    metric = second.benchmark.metric
-    if trained is not None and metric in str(trained.get("reward")):
-        warnings.append(
-            f"{second.model.name} was trained on {metric}, which measures it here: see how other "
-            "rewards changed"
-        )
+    metric = first.benchmark.metric
+    warnings += [
+        f"{one.model.name} was trained on {metric}, which measures it here: see how other rewards "
+        "changed"
+        for one in (first, second)
+        if metric in _trained_on(one)
+    ]
     return warnings
+
+
+def _trained_on(result: Result) -> tuple[str, ...]:
+    """The rewards that the model was trained on, as far as its card says."""
+    told = result.model.trained_on or {}
+    try:
+        return parse(str(told.get("reward")), str).names
+    except UsageError:
+        return ()

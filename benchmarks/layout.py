@@ -61,6 +61,11 @@ class Layout:
     ignored: frozenset[str] = frozenset()
     beside: Callable[[Case], dict[str, Any]] = field(default=_nothing)
 
+    @property
+    def numbers_samples(self) -> bool:
+        """Whether it has places for more than one picture of a prompt."""
+        return "sample" in re.compile(self.pattern).groupindex
+
     def write_beside(self, folder: Path, case: Case) -> None:
         """Writes what lies beside the pictures of a case, where it is not there yet."""
         from rewardkit.records.storage import atomic_write
@@ -115,8 +120,8 @@ class Layout:
             problems += [f"{names[0]} and {names[1].name}: two for one place" for names in twice]
             if len(there) > samples:
                 problems.append(
-                    f"{self.place(case, 0)} and on: {len(there)} pictures of this prompt, and "
-                    f"{samples} of each are asked for"
+                    f"{self.place(case, 0)} and on: {len(there)} pictures of this prompt; "
+                    f"{samples} of each are asked for (--samples)"
                 )
             in_range = all(number < samples for number in there)
             for rank, number in enumerate(sorted(there)):

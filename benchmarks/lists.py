@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,25 +25,26 @@ class Named(NamedTuple):
     file: Weights
     about: str
     number: int
-    lines: Callable[[Path], Iterator[tuple[str, str]]]
+    read: Callable[[Path], list[tuple[str, str]]]
 
 
-def _text(path: Path) -> Iterator[tuple[str, str]]:
-    for line in read_text(path).splitlines():
-        if line.strip():
-            yield _ONE_TASK, line.strip()
+def _plain(path: Path) -> list[tuple[str, str]]:
+    return [(_ONE_TASK, line.prompt) for line in read(path)]
 
 
-def _parti(path: Path) -> Iterator[tuple[str, str]]:
+def _parti(path: Path) -> list[tuple[str, str]]:
     # Quotes are part of the prompts there.
     rows = csv.DictReader(io.StringIO(read_text(path)), delimiter="\t", quoting=csv.QUOTE_NONE)
-    for row in rows:
-        yield row["Category"], row["Prompt"]
+    told = [(row.get("Category"), row.get("Prompt")) for row in rows]
+    found = [(_word(task), prompt) for task, prompt in told if task and prompt]
+    if len(found) < len(told):
+        raise InputError(f"{quoted(path)} is no table with the columns Category and Prompt")
+    return found
 
 
-def _json(path: Path) -> Iterator[tuple[str, str]]:
-    for prompt in json.loads(read_text(path)):
-        yield _ONE_TASK, prompt
+def _word(text: str) -> str:
+    """A text as names of tasks, files and results have it."""
+    return re.sub(r"[^\w.-]+", "-", text)
 
 
 LISTS = {
@@ -76,7 +76,7 @@ LISTS = {
         ),
         "prompts of Pick-a-Pic that Flow-GRPO tests on; people wrote them, some are indecent",
         2048,
-        _text,
+        _plain,
     ),
     "drawbench": Named(
         Weights(
@@ -88,7 +88,7 @@ LISTS = {
         ),
         "DrawBench (Saharia et al. 2022), as the HPS v2 benchmark has it",
         200,
-        _json,
+        _plain,
     ),
 }
 
@@ -97,8 +97,7 @@ def named(source: str) -> tuple[str, Callable[[], PromptSet]]:
     """A short title of a list, and what reads it: one of `LISTS`, else a file."""
     if source in LISTS:
         return source, lambda: fetched(source)
-    title = re.sub(r"[^\w.-]+", "-", Path(source).stem)
-    return title, lambda: from_file(source)
+    return _word(Path(source).stem), lambda: from_file(source)
 
 
 def from_file(source: str) -> PromptSet:
@@ -127,13 +126,19 @@ def fetched(name: str) -> PromptSet:
     """
     one = LISTS[name]
     located = locate(one.file, {})
-    cases = [
-        Case(index, re.sub(r"[^\w.-]+", "-", task), prompt)
-        for index, (task, prompt) in enumerate(one.lines(located.path))
-    ]
-    if len(cases) != one.number:
-        raise InputError(
-            f"{quoted(located.path)} has {len(cases)} prompts; {name} has {one.number}. Delete it "
-            "to download it again"
-        )
+    cases = [Case(index, *told) for index, told in enumerate(one.read(located.path))]
+    check_number(located.path, cases, name, one.number)
     return PromptSet(f"{located.source} at {located.revision or located.sha256}", cases)
+
+
+def check_number(path: Path, prompts: Sequence[object], name: str, number: int) -> None:
+    """Refuses a list that lacks prompts, or has others too.
+
+    Raises:
+        InputError: it does.
+    """
+    if len(prompts) != number:
+        raise InputError(
+            f"{quoted(path)} has {len(prompts)} prompts, and {name} has {number}: it is another "
+            "file, or a part of it"
+        )

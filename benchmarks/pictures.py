@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmarks.benchmark import Benchmark, Case, PromptSet
 from benchmarks.layout import Found
@@ -15,6 +17,9 @@ from benchmarks.results import checksum
 from benchmarks.shard import WHOLE, Shard
 from rewardkit.errors import InputError, UsageError, describe
 from rewardkit.media.images import open_rgb
+from rewardkit.models.gallery import made_by
+from rewardkit.models.protocol import CARD
+from rewardkit.records.provenance import sha256_text
 
 if TYPE_CHECKING:
     from rewardkit.models.pipelines import Pipeline
@@ -24,6 +29,36 @@ if TYPE_CHECKING:
 _TOLD = 10
 
 
+class _Told(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@final
+class Source(_Told):
+    """Where a model is from."""
+
+    source: str
+    alias: str | None
+    revision: str | None
+
+
+@final
+class Making(_Told):
+    """How the pictures of a folder were made here, as its card says."""
+
+    model: Source
+    lora: str | None
+    trained_on: dict[str, Any] | None
+    scheduler: dict[str, Any]
+    dtype: str
+    protocol: dict[str, Any]
+    prompts: str
+    samples: int
+    seed: int
+    pictures: str | None = None
+    batch: int | None = None
+
+
 @final
 @dataclass(frozen=True)
 class Checked:
@@ -31,13 +66,13 @@ class Checked:
 
     Attributes:
         paths: by (prompt's index, sample).
-        missing: how many are not there.
         sha256: of all of them, as results have it.
+        made: how they were made; None where they were made elsewhere.
     """
 
     paths: Mapping[tuple[int, int], Path]
-    missing: int
     sha256: str
+    made: Making | None
 
 
 def make(
@@ -46,7 +81,6 @@ def make(
     pipeline: Pipeline,
     folder: Path,
     *,
-    samples: int,
     seed: int = 0,
     protocol: Protocol | None = None,
     batch_size: int | None = None,
@@ -63,12 +97,11 @@ def make(
         prompts: of it.
         pipeline: the model.
         folder: where they go; several shards may write into one.
-        samples: of each prompt.
         seed: of the whole.
         protocol: instead of the pipeline's own.
         batch_size: pictures of a prompt made at once; None is all of them.
         shard: which prompts.
-        on_picture: told after each picture: how many there are, of how many.
+        on_picture: told before the first picture and after each: how many there are, of how many.
 
     Raises:
         UsageError: the folder holds pictures made in another way.
@@ -77,6 +110,7 @@ def make(
     from rewardkit.models.noise import picture_seed
 
     protocol = protocol or pipeline.protocol
+    samples = benchmark.samples
     batch = min(batch_size or samples, samples)
     told = {
         "pictures": benchmark.pictures,
@@ -98,6 +132,9 @@ def make(
             for sample in range(samples)
         ]
         batches += [group[i : i + batch] for i in range(0, samples, batch)]
+    there = [one.path.exists() for group in batches for one in group]
+    if not all(there):
+        on_picture(sum(there), len(there))
     make_pictures(pipeline, batches, protocol, on_picture)
 
 
@@ -106,7 +143,6 @@ def check(
     prompts: PromptSet,
     folder: Path,
     *,
-    samples: int,
     shard: Shard = WHOLE,
     allow_partial: bool = False,
     allow_duplicates: bool = False,
@@ -118,33 +154,40 @@ def check(
         benchmark: whose layout they have.
         prompts: of it.
         folder: where they are.
-        samples: of each prompt.
         shard: whose pictures are wanted.
         allow_partial: take what is there.
-        allow_duplicates: take files that are the same for several places.
+        allow_duplicates: take files that are the same for several places. What was made here is
+            taken anyway: it is what the model makes, be it twice the same.
         on_picture: told after each picture: how many were opened, of how many.
 
     Raises:
         UsageError: there is no such folder.
-        InputError: pictures are missing, damaged, twice there or in the wrong place.
+        InputError: pictures are missing, damaged, twice there, in the wrong place, or made for
+            other prompts.
     """
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}")
+    made = making(folder)
+    if made is not None and made.prompts not in _checksums(prompts):
+        raise InputError(
+            f"the pictures in {folder} were made for other prompts than those of {benchmark.name} "
+            f"({prompts.source}): give the prompts they were made for"
+        )
     cases = shard.of(prompts.cases)
-    found = benchmark.layout.find(folder, cases, samples, prompts.cases)
+    found = benchmark.layout.find(folder, cases, benchmark.samples, prompts.cases)
     if not found.paths:
         raise InputError(_nothing(benchmark, folder, cases, found))
     problems = list(found.problems)
     digests, damaged = _open(found.paths, folder, on_picture)
     problems += damaged
-    if not allow_duplicates:
+    if not allow_duplicates and made is None:
         problems += _duplicates(digests, found.paths, folder)
     if problems:
         raise InputError(
             f"{folder} is not a set of pictures of {benchmark.name}:\n" + _listed(problems)
         )
     if found.missing and not allow_partial:
-        expected = len(cases) * samples
+        expected = len(cases) * benchmark.samples
         raise InputError(
             f"{len(found.missing)} of {expected} pictures of {benchmark.name} are missing in "
             f"{folder}:\n{_listed(found.missing)}\nMake them, or score what is there, marked as "
@@ -153,7 +196,7 @@ def check(
     by_index = {case.index: case for case in cases}
     return Checked(
         paths=found.paths,
-        missing=len(found.missing),
+        made=made,
         sha256=checksum(
             [
                 hashlib.sha256(f"{by_index[index].id(sample)} {digest}".encode()).hexdigest()
@@ -163,27 +206,52 @@ def check(
     )
 
 
+def making(folder: Path) -> Making | None:
+    """How the pictures of a folder were made, where that was here.
+
+    Raises:
+        InputError: its card is damaged.
+    """
+    told = made_by(folder)
+    if told is None:
+        return None
+    try:
+        return Making.model_validate(told)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = ".".join(map(str, wrong["loc"]))
+        raise InputError(
+            f"{folder / CARD} does not say how pictures were made: {place}: {wrong['msg']}"
+        ) from error
+
+
+def _checksums(prompts: PromptSet) -> tuple[str, str]:
+    """What cards of these prompts say: ours, and those of `rewardkit generate`."""
+    return prompts.sha256, sha256_text("\n".join(case.prompt for case in prompts.cases))
+
+
 def _open(
     paths: Mapping[tuple[int, int], Path], folder: Path, on_picture: Callable[[int, int], None]
 ) -> tuple[dict[tuple[int, int], str], list[str]]:
-    """The checksum of each file, and which of them cannot be decoded."""
+    """The checksum of each file that can be decoded, and what is wrong with the others."""
 
-    def opened(path: Path) -> tuple[str, str | None]:
+    def opened(path: Path) -> tuple[str | None, str]:
         try:
             content = path.read_bytes()
             open_rgb(content)
         except (OSError, InputError) as error:
-            return "0", f"{path.relative_to(folder)}: {describe(error)}"
-        return hashlib.sha256(content).hexdigest(), None
+            return None, f"{path.relative_to(folder)}: {describe(error)}"
+        return hashlib.sha256(content).hexdigest(), ""
 
     digests: dict[tuple[int, int], str] = {}
     damaged = []
     with ThreadPoolExecutor() as pool:
         for key, (digest, problem) in zip(paths, pool.map(opened, paths.values()), strict=True):
-            digests[key] = digest
-            if problem is not None:
+            if digest is None:
                 damaged.append(problem)
-            on_picture(len(digests), len(paths))
+            else:
+                digests[key] = digest
+            on_picture(len(digests) + len(damaged), len(paths))
     return digests, damaged
 
 
@@ -194,7 +262,7 @@ def _duplicates(
     told = []
     for key, digest in digests.items():
         other = first.setdefault(digest, key)
-        if other != key and digest != "0":
+        if other != key:
             told.append(
                 f"{paths[key].relative_to(folder)}: the same picture as "
                 f"{paths[other].relative_to(folder)}; where a model really makes one picture for "

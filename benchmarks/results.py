@@ -18,7 +18,7 @@ from typing import Any, Literal, final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmarks.benchmark import Scored
-from rewardkit.errors import InputError, describe
+from rewardkit.errors import InputError, UsageError, describe
 from rewardkit.records.rows import Table, read_rows
 from rewardkit.records.totals import Headline
 
@@ -180,7 +180,7 @@ def read_result(path: Path) -> Result:
             "update it"
         )
     try:
-        return Result.model_validate_json(json.dumps(told))
+        return Result.model_validate(told)
     except ValidationError as error:
         wrong = error.errors()[0]
         place = ".".join(map(str, wrong["loc"]))
@@ -191,9 +191,16 @@ def read_table(result: Result, path: Path) -> Table:
     """The rows of the result at `path`.
 
     Raises:
-        InputError: they cannot be read.
+        InputError: they cannot be read, or are of another result.
     """
-    return read_rows(path.parent / result.rows)
+    rows = path.parent / result.rows
+    table = read_rows(rows)
+    if set(table.rewards) != set(result.metrics):
+        raise InputError(
+            f"{rows} has scores of {', '.join(table.rewards)}, and {path} is of "
+            f"{', '.join(result.metrics)}: they are not of one run"
+        )
+    return table
 
 
 def scored(table: Table) -> list[Scored]:
@@ -218,7 +225,13 @@ def place(id: str) -> tuple[str, int, int]:
 
 
 def file_name(benchmark: str, model: str, shard: str | None = None) -> str:
-    """What the files of a result are called, without extension."""
+    """What the files of a result are called, without extension.
+
+    Raises:
+        UsageError: no file can have the model's name.
+    """
+    if not re.match(r"\w", model):
+        raise UsageError(f"a model's name begins with a letter or a digit; {model!r} was given")
     parts = [model, benchmark, *([f"shard-{shard.replace('/', '-of-')}"] if shard else [])]
     return ".".join(re.sub(r"[^\w.-]+", "-", part) for part in parts)
 

@@ -6,13 +6,15 @@ of their own, marked as such, and `merge` makes the whole of them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from os.path import relpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.benchmark import Benchmark, PromptSet
-from benchmarks.pictures import Checked, check
+from benchmarks.pictures import Making, check
 from benchmarks.results import (
     BenchmarkInfo,
     ModelInfo,
@@ -30,13 +32,50 @@ from benchmarks.shard import WHOLE, Shard
 from benchmarks.summary import metrics
 from rewardkit.errors import InputError, UsageError
 from rewardkit.media.sources import Item
-from rewardkit.models.gallery import made_by
 from rewardkit.records.provenance import now, versions
 from rewardkit.records.rows import Table, write_rows
+from rewardkit.records.scorefile import meta_path
 from rewardkit.records.storage import first_difference, write_json
 
 if TYPE_CHECKING:
     from rewardkit.engine.folder import Progress
+
+
+def ready(parts: Sequence[tuple[Benchmark, PromptSet]], weights: Mapping[str, Path]) -> None:
+    """Finds what scoring will need, weights too, so that no pictures are made in vain.
+
+    Args:
+        parts: benchmarks that are about to be run, with their prompts.
+        weights: local files by name.
+
+    Raises:
+        UsageError: a reward takes no pictures, or needs what the prompts' lines do not say, or a
+            local file is of no reward.
+        WeightsError: weights cannot be had.
+    """
+    from rewardkit.engine.folder import check_request
+    from rewardkit.engine.loader import check_overrides
+    from rewardkit.engine.registry import entry
+    from rewardkit.models.hub import locate
+
+    cards = []
+    for benchmark, prompts in parts:
+        assert benchmark.rewards is not None
+        own = [entry(name).card for name in check_request(benchmark.rewards, None, 1, None).names]
+        for card in own:
+            if "image" not in card.inputs:
+                raise UsageError(f"{card.name} takes no pictures, and {benchmark.name} makes some")
+            for key in card.needs_meta:
+                lacking = [case for case in prompts.cases if key not in case.meta]
+                if lacking:
+                    raise UsageError(
+                        f"{card.name} needs the key {key!r} of each prompt's line, and "
+                        f"{len(lacking)} of {len(prompts.cases)} in {prompts.source} have none"
+                    )
+        cards += own
+    check_overrides(weights, cards)
+    for file in dict.fromkeys(file for card in cards for file in card.all_weights):
+        locate(file, weights)
 
 
 def score(
@@ -46,7 +85,6 @@ def score(
     out: Path,
     *,
     name: str,
-    samples: int,
     trained_on: Mapping[str, Any] | None = None,
     shard: Shard = WHOLE,
     allow_partial: bool = False,
@@ -67,7 +105,6 @@ def score(
         folder: the pictures, as the benchmark's layout has them.
         out: the folder of results.
         name: of the model, as tables call it.
-        samples: pictures of each prompt.
         trained_on: what the model was trained on, where the pictures do not say.
         shard: which prompts.
         allow_partial: score what is there, and mark the result.
@@ -92,22 +129,19 @@ def score(
     stem = file_name(benchmark.name, name, None if shard == WHOLE else str(shard))
     rows = out / f"{stem}.parquet"
     spec = check_request(benchmark.rewards, rows, batch_size, None)
-    made = made_by(folder)
     checked = check(
         benchmark,
         prompts,
         folder,
-        samples=samples,
         shard=shard,
         allow_partial=allow_partial,
-        # What a model made here is its own, be it twice the same.
-        allow_duplicates=allow_duplicates or made is not None,
+        allow_duplicates=allow_duplicates,
         on_picture=on_check,
     )
     items = [
         Item(case.id(sample), relpath(path, out), case.prompt, case.meta)
         for case in shard.of(prompts.cases)
-        for sample in range(samples)
+        for sample in range(benchmark.samples)
         if (path := checked.paths.get((case.index, sample))) is not None
     ]
     report = score_items(
@@ -128,15 +162,18 @@ def score(
             f" {first.error}. The same command tries them again; --allow-partial reports the rest, "
             "marked as incomplete"
         )
-    assert report.spec.names, "a spec has a term"
     result = _result(
         benchmark,
         prompts,
         Table(tuple(report.rows), report.rewards, report.spec.has_total),
         rows=rows.name,
-        model=_model(name, made, trained_on),
-        protocol=_protocol(samples, made),
-        pictures=_pictures(folder, out, made, checked),
+        model=_model(name, checked.made, trained_on),
+        protocol=_protocol(benchmark.samples, checked.made),
+        pictures=PictureInfo(
+            folder=Path(relpath(folder, out)).as_posix(),
+            made_here=checked.made is not None,
+            sha256=checked.sha256,
+        ),
         shard=None if shard == WHOLE else str(shard),
         rewards=report.made_by["rewards"],
         weights=dict(report.weights),
@@ -159,22 +196,35 @@ def merge(paths: Sequence[Path], benchmark: Benchmark, prompts: PromptSet, out: 
 
     Raises:
         UsageError: a result is no shard, or one is given twice.
-        InputError: they are not shards of one whole, or some are missing.
+        InputError: they are not shards of one whole, some are missing, or rows are of others.
     """
     parts = [read_result(path) for path in paths]
     _check_shards(parts, paths)
     first = parts[0]
-    tables = [read_table(part, path) for part, path in zip(parts, paths, strict=True)]
-    order = {
-        case.id(sample): (case.index, sample)
-        for case in prompts.cases
-        for sample in range(first.protocol.samples)
-    }
-    merged = sorted((row for table in tables for row in table.rows), key=lambda row: order[row.id])
+    benchmark = benchmark.with_samples(first.protocol.samples)
+    by_id = {}
+    for part, path in zip(parts, paths, strict=True):
+        known = {
+            case.id(sample)
+            for case in Shard.parse(part.shard or "").of(prompts.cases)
+            for sample in range(benchmark.samples)
+        }
+        for row in read_table(part, path).rows:
+            if row.id not in known:
+                raise InputError(f"{path.parent / part.rows} has a row {row.id!r} of no such shard")
+            # Paths are from the folder of their table.
+            by_id[row.id] = replace(row, path=relpath(path.parent / row.path, out))
+    ids = [case.id(sample) for case in prompts.cases for sample in range(benchmark.samples)]
+    rewards = tuple(first.metrics)
+    with_total = read_table(first, paths[0]).with_total
+    whole = Table(tuple(by_id[id] for id in ids if id in by_id), rewards, with_total)
     stem = file_name(benchmark.name, first.model.name)
     rows = out / f"{stem}.parquet"
-    whole = Table(tuple(merged), tables[0].rewards, tables[0].with_total)
     write_rows(rows, whole.rows, whole.rewards, whole.with_total)
+    folder = Path(relpath(paths[0].parent / first.pictures.folder, out)).as_posix()
+    tables = [path.parent / part.rows for part, path in zip(parts, paths, strict=True)]
+    _merge_provenance(tables, rows, folder)
+    digests = [part.pictures.sha256 for part in parts]
     result = _result(
         benchmark,
         prompts,
@@ -182,9 +232,7 @@ def merge(paths: Sequence[Path], benchmark: Benchmark, prompts: PromptSet, out: 
         rows=rows.name,
         model=first.model,
         protocol=first.protocol,
-        pictures=first.pictures.model_copy(
-            update={"sha256": checksum([part.pictures.sha256 for part in parts])}
-        ),
+        pictures=first.pictures.model_copy(update={"folder": folder, "sha256": checksum(digests)}),
         shard=None,
         rewards=first.rewards,
         weights=first.weights,
@@ -196,16 +244,36 @@ def merge(paths: Sequence[Path], benchmark: Benchmark, prompts: PromptSet, out: 
     return path
 
 
+def _merge_provenance(shards: Sequence[Path], rows: Path, folder: str) -> None:
+    """What stands beside tables, for that of the whole, so that scoring can go on from it.
+
+    A shard may have come without: then there is none, and scoring the whole begins afresh.
+    """
+    try:
+        told = [json.loads(meta_path(table).read_text("utf-8")) for table in shards]
+        whole = {
+            **told[0],
+            "oldest_read": min(one["oldest_read"] for one in told),
+            "pictures": folder,
+            "n_expected": sum(one["n_expected"] for one in told),
+            "n_scored": sum(one["n_scored"] for one in told),
+            "finished": now(),
+        }
+    except (OSError, ValueError, KeyError):
+        meta_path(rows).unlink(missing_ok=True)
+        return
+    write_json(meta_path(rows), whole)
+
+
 def _result(
     benchmark: Benchmark, prompts: PromptSet, table: Table, *, shard: str | None, **known: Any
 ) -> Result:
     pictures = scored(table)
-    protocol: ProtocolInfo = known["protocol"]
-    found = metrics(benchmark, prompts.cases, protocol.samples, pictures)
+    found = metrics(benchmark, prompts.cases, pictures)
     metric = table.rewards[0]
     headline = found[metric].headline
     whole = [one for one in pictures if all(value is not None for value in one.scores.values())]
-    expected = len(prompts.cases) * protocol.samples
+    expected = len(prompts.cases) * benchmark.samples
     return Result(
         score=headline.score,
         interval=headline.interval,
@@ -230,38 +298,30 @@ def _result(
     )
 
 
-def _model(
-    name: str, made: Mapping[str, Any] | None, trained_on: Mapping[str, Any] | None
-) -> ModelInfo:
-    told = made or {}
-    own = told.get("trained_on")
+def _model(name: str, made: Making | None, trained_on: Mapping[str, Any] | None) -> ModelInfo:
+    told = None if trained_on is None else dict(trained_on)
+    if made is None:
+        return ModelInfo(name=name, trained_on=told)
     return ModelInfo(
         name=name,
-        **told.get("model", {}),
-        lora=told.get("lora"),
-        trained_on=dict(trained_on) if trained_on is not None else own,
+        source=made.model.source,
+        alias=made.model.alias,
+        revision=made.model.revision,
+        lora=made.lora,
+        trained_on=told or made.trained_on,
     )
 
 
-def _protocol(samples: int, made: Mapping[str, Any] | None) -> ProtocolInfo:
-    told = made or {}
+def _protocol(samples: int, made: Making | None) -> ProtocolInfo:
+    if made is None:
+        return ProtocolInfo(samples=samples)
     return ProtocolInfo(
         samples=samples,
-        seed=told.get("seed"),
-        sampling=told.get("protocol"),
-        scheduler=told.get("scheduler"),
-        dtype=told.get("dtype"),
-        batch=told.get("batch"),
-    )
-
-
-def _pictures(
-    folder: Path, out: Path, made: Mapping[str, Any] | None, checked: Checked
-) -> PictureInfo:
-    return PictureInfo(
-        folder=Path(relpath(folder, out)).as_posix(),
-        made_here=made is not None,
-        sha256=checked.sha256,
+        seed=made.seed,
+        sampling=made.protocol,
+        scheduler=made.scheduler,
+        dtype=made.dtype,
+        batch=made.batch,
     )
 
 
@@ -270,11 +330,10 @@ def _check_shards(parts: Sequence[Result], paths: Sequence[Path]) -> None:
     for part, path in zip(parts, paths, strict=True):
         if part.shard is None:
             raise UsageError(f"{path} is no shard; merge takes the results of --shard 1/N to N/N")
+    # The checksums of weights are among `rewards`; where files lie may differ between machines.
+    alike = {"benchmark", "model", "prompts", "protocol", "rewards", "versions"}
     same = [
-        part.model_dump(
-            mode="json",
-            include={"benchmark", "model", "prompts", "protocol", "rewards", "weights", "versions"},
-        )
+        part.model_dump(mode="json", include=alike, exclude={"prompts": {"source"}})
         for part in parts
     ]
     for path, told in zip(paths[1:], same[1:], strict=True):

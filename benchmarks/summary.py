@@ -9,19 +9,18 @@ from benchmarks.results import Metric, Score
 
 
 def metrics(
-    benchmark: Benchmark, cases: Sequence[Case], samples: int, scored: Sequence[Scored]
+    benchmark: Benchmark, cases: Sequence[Case], scored: Sequence[Scored]
 ) -> dict[str, Metric]:
     """What each reward says of the pictures, by its name.
 
     Args:
         benchmark: how means are taken.
         cases: all prompts.
-        samples: pictures expected of each.
         scored: the pictures.
     """
     expected: dict[str, int] = {}
     for case in cases:
-        expected[case.task] = expected.get(case.task, 0) + samples
+        expected[case.task] = expected.get(case.task, 0) + benchmark.samples
     names = list(scored[0].scores) if scored else []
     return {name: _metric(benchmark, expected, name, scored) for name in names}
 

@@ -8,15 +8,15 @@ Source: https://github.com/djghosh13/geneval.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from benchmarks.benchmark import Benchmark, Case, PromptSet, Scored, register
 from benchmarks.layout import Layout
-from rewardkit.errors import InputError
-from rewardkit.media.files import read_text
+from benchmarks.lists import check_number
+from rewardkit.media.prompts import read
 from rewardkit.models.hub import Weights, locate
 
+NUMBER = 553
 LINES = Weights(
     name="geneval-prompts",
     repo="djghosh13/geneval",
@@ -34,34 +34,32 @@ def prompts() -> PromptSet:
 
     Raises:
         WeightsError: the file is not on this machine and cannot be downloaded.
-        InputError: a line is wrong.
+        InputError: a line is wrong, or they are not 553.
     """
     from rewardkit.geneval.metadata import parse_metadata
 
     located = locate(LINES, {})
     cases = []
-    for index, line in enumerate(read_text(located.path).splitlines()):
-        where = f"{located.path.name}, line {index + 1}"
-        try:
-            told = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{where} is not JSON: {error}") from error
-        parse_metadata(told, where)
-        meta = {key: value for key, value in told.items() if key != "prompt"}
-        cases.append(Case(index, told["tag"], told["prompt"], meta))
+    for index, line in enumerate(read(located.path)):
+        parse_metadata({**line.meta, "prompt": line.prompt}, where=line.where)
+        cases.append(Case(index, line.meta["tag"], line.prompt, line.meta))
+    check_number(located.path, cases, "GenEval", NUMBER)
     return PromptSet(f"{located.source} at {located.revision or located.sha256}", cases)
 
 
 def shares(scored: Sequence[Scored]) -> dict[str, float]:
     """What upstream's summary reports beside its score."""
-    correct: dict[int, list[bool]] = {}
-    for one in scored:
-        first = next(iter(one.scores.values()))
-        correct.setdefault(one.index, []).append(first == 1.0)
-    pictures = [each for of_prompt in correct.values() for each in of_prompt]
+    from rewardkit.geneval.aggregate import Judged, summarize
+
+    # The first reward is the strict one.
+    verdicts = [
+        Judged(one.task, str(one.index), next(iter(one.scores.values())) == 1.0) for one in scored
+    ]
+    expected = {one.prompt: one.tag for one in verdicts}
+    found = summarize(verdicts, expected, per_prompt=len(verdicts), partial=True)
     return {
-        "share of pictures correct": sum(pictures) / len(pictures),
-        "share of prompts with a correct picture": sum(map(any, correct.values())) / len(correct),
+        "share of pictures correct": found.pictures,
+        "share of prompts with a correct picture": found.prompts,
     }
 
 

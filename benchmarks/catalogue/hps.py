@@ -7,14 +7,13 @@ Source: https://github.com/tgxs002/HPSv2, hpsv2/evaluation.py: evaluate_benchmar
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from statistics import fmean, pstdev
 
 from benchmarks.benchmark import Benchmark, Case, PromptSet, Scored, register
 from benchmarks.layout import Layout
-from rewardkit.errors import InputError
-from rewardkit.media.files import quoted, read_text
+from benchmarks.lists import check_number
+from rewardkit.media.prompts import read
 from rewardkit.models.hub import Weights, locate
 
 STYLES = ("anime", "concept-art", "paintings", "photo")
@@ -44,17 +43,9 @@ def prompts() -> PromptSet:
             ),
             {},
         )
-        try:
-            listed = json.loads(read_text(located.path))
-        except ValueError as error:
-            raise InputError(f"{quoted(located.path)} is not JSON: {error}") from error
-        texts = isinstance(listed, list) and all(isinstance(one, str) for one in listed)
-        if not texts or len(listed) != PER_STYLE:
-            raise InputError(
-                f"{quoted(located.path)} is not a list of {PER_STYLE} prompts, as the benchmark "
-                "has of each style. Delete it to download it again"
-            )
-        cases += [Case(len(cases) + i, style, prompt) for i, prompt in enumerate(listed)]
+        lines = read(located.path)
+        check_number(located.path, lines, f"the style {style}", PER_STYLE)
+        cases += [Case(len(cases) + i, style, line.prompt) for i, line in enumerate(lines)]
         revisions.append(located.revision or located.sha256)
     return PromptSet(f"zhwang/HPDv2 at {', '.join(dict.fromkeys(revisions))}", cases)
 
@@ -64,14 +55,18 @@ def chunk_spread(scored: Sequence[Scored]) -> dict[str, float]:
 
     It is no standard error: that would be about a third of it.
     """
-    figures = {}
-    for style in STYLES:
-        rows = sorted((one.index, *one.scores.values()) for one in scored if one.task == style)
-        values = [SCALE * float(row[1] or 0) for row in rows]
-        means = [fmean(values[i : i + CHUNK]) for i in range(0, len(values), CHUNK)]
-        if means:
-            figures[f"chunk std {style}"] = pstdev(means)
-    return figures
+    by_style: dict[str, list[float]] = {style: [] for style in STYLES}
+    for one in sorted(scored, key=lambda one: one.index):
+        (value,) = one.scores.values()
+        assert value is not None, "figures are of pictures that have a score"
+        by_style[one.task].append(SCALE * value)
+    return {
+        f"chunk std {style}": pstdev(
+            [fmean(values[i : i + CHUNK]) for i in range(0, len(values), CHUNK)]
+        )
+        for style, values in by_style.items()
+        if values
+    }
 
 
 _LAYOUT = Layout(

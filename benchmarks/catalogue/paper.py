@@ -13,7 +13,7 @@ from benchmarks.benchmark import Benchmark, Suite, get, register
 def _parts() -> Sequence[Benchmark]:
     found = [get(name) for name in ("hps.v2.1", "prompts", "geneval")]
     hps, prompts, geneval = (one for one in found if isinstance(one, Benchmark))
-    return hps, prompts.given("pick-a-pic-test", "clip.dfn5b-h-14-378+pickscore.v1"), geneval
+    return hps, prompts.on("pick-a-pic-test").by("clip.dfn5b-h-14-378+pickscore.v1"), geneval
 
 
 register(

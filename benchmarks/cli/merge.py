@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from rewardkit.errors import UsageError
+from benchmarks.cli.options import PROMPTS, options
+from rewardkit.errors import InputError, UsageError
 
 
 @click.command()
 @click.argument(
     "shards", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
-@click.option("-p", "--prompts", metavar="FILE", help="Of the benchmark `prompts`: as it was run.")
+@options(PROMPTS)
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="The folder of the merged result.  [default: that of the first shard]",
@@ -26,17 +28,29 @@ def merge(shards: tuple[Path, ...], prompts: str | None, out: Path | None, as_js
     from benchmarks.results import read_result
     from benchmarks.runner import merge as merge_shards
 
+    # results/*.json names what lies beside the rows too.
+    shards = tuple(path for path in shards if not path.name.endswith(".parquet.meta.json"))
+    if not shards:
+        raise UsageError("no result is given; merge takes the results of --shard 1/N to N/N")
     first = read_result(shards[0])
-    family, _, title = first.benchmark.name.partition("/")
-    found = get(family)
-    assert isinstance(found, Benchmark), "a result is of a benchmark"
-    if title and prompts is None:
-        raise UsageError(f"{shards[0]} is of {first.benchmark.name}: give its --prompts")
-    one = found.given(prompts, "+".join(first.metrics) if title else None)
+    asked, _, title = first.benchmark.name.partition("/")
+    found = get(asked)
+    if not isinstance(found, Benchmark) or found.version != first.benchmark.version:
+        raise InputError(
+            f"{shards[0]} is of {first.benchmark.name}, version {first.benchmark.version}, which "
+            "this rewardkit does not have: merge shards with the version that scored them"
+        )
+    one = found.on(prompts).by("+".join(first.metrics) if title else None)
     assert one.prompts is not None
     read = one.prompts()
     if read.sha256 != first.prompts.sha256:
-        raise UsageError(f"{prompts} holds other prompts than {shards[0]} was made with")
-    path = merge_shards(shards, one, read, out or shards[0].parent)
+        raise InputError(
+            f"{shards[0]} was made with other prompts than those in {read.source}: merge it with "
+            "the same"
+        )
+    # The title of a list is the shards', whatever its file is called now.
+    path = merge_shards(
+        shards, replace(one, name=first.benchmark.name), read, out or shards[0].parent
+    )
     click.echo(f"result: {path}", err=True)
     print_results([path], as_json)

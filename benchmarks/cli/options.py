@@ -12,12 +12,14 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[F], F]
 
-WHAT = (
-    click.option(
-        "-p", "--prompts", metavar="FILE",
-        help="Of the benchmark `prompts`: a file, package:NAME/FILE, or a public list.",
-    ),
-    click.option("-r", "--reward", "rewards", metavar="SPEC", help="Of the benchmark `prompts`."),
+PROMPTS = click.option(
+    "-p", "--prompts", metavar="FILE",
+    help="Of the benchmark `prompts`: a file, package:NAME/FILE, or a public list.",
+)  # fmt: skip
+REWARDS = click.option(
+    "-r", "--reward", "rewards", metavar="SPEC", help="Of the benchmark `prompts`: what scores it."
+)
+PICTURES = (
     click.option(
         "--samples", type=click.IntRange(1), help="Of each prompt.  [default: the benchmark's]"
     ),
@@ -41,7 +43,7 @@ MODEL = (
         help="Of the model: float32, bfloat16, float16.",
     ),
     click.option(
-        "--batch", type=click.IntRange(1),
+        "--batch-size", type=click.IntRange(1),
         help="Pictures of a prompt made at once.  [default: all of them]",
     ),
 )  # fmt: skip

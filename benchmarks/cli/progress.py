@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 if TYPE_CHECKING:
     from rewardkit.engine.folder import Progress as Scoring
 
-# The first pictures wait for what is loaded and warmed up; the rate is taken after them.
+# The rate is of so many pictures at least, after the first, which waits for what warms up.
 _FIRST = 4
 
 
@@ -31,9 +31,7 @@ class Display:
             disable=not self._console.is_terminal,
         )
         self._task = self._bar.add_task("", total=None)
-        self._steps = 0
-        self._began: tuple[float, int] | None = None
-        self._told = False
+        self.phase("")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -51,25 +49,33 @@ class Display:
         """A line."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def phase(self, name: str, steps: int = 0) -> None:
-        """What comes now; `steps` of the sampler make a picture."""
+    def phase(self, name: str, steps: int = 0, batch: int = 1) -> None:
+        """What comes now; a picture takes `steps` of the sampler, `batch` of them come at once."""
         self._bar.reset(self._task, description=name, total=None)
-        self._steps, self._began, self._told = steps, None, False
+        self._steps, self._batch = steps, batch
+        self._called, self._told = False, False
+        self._began: tuple[float, int] | None = None
 
     def made(self, done: int, total: int) -> None:
-        """A picture was made: the first says what all will cost."""
-        now = time.perf_counter()
-        if self._began is None:
-            left = total - done + 1
-            self.say(
-                f"{left:,} pictures x {self._steps} steps = {left * self._steps:,} model calls"
-            )
-            self._began = (now, done)
-        began, first = self._began
-        if not self._told and done - first >= _FIRST:
-            self._told = True
-            self.say(f"about {_duration((now - began) / (done - first) * (total - done))} left")
+        """So many pictures are there: what the rest will cost, before it and after the first."""
         self.done(done, total)
+        if not self._called:
+            self._called = True
+            left, before = total - done, f", {done:,} are there" if done else ""
+            self.say(
+                f"{left:,} pictures x {self._steps} steps = {left * self._steps:,} steps of the "
+                f"sampler{before}"
+            )
+        elif self._began is None:
+            self._began = time.perf_counter(), done
+        elif not self._told:
+            began, first = self._began
+            new = done - first
+            # Pictures of one batch come at once: time is told from batch to batch.
+            if new >= _FIRST and new % self._batch == 0:
+                self._told = True
+                seconds = (time.perf_counter() - began) / new * (total - done)
+                self.say(f"about {_duration(seconds)} left")
 
     def done(self, done: int, total: int) -> None:
         """So many of so many."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from benchmarks.cli.options import DEVICE, MODEL, RESULTS, WHAT, options
+from benchmarks.cli.options import DEVICE, MODEL, PICTURES, PROMPTS, RESULTS, REWARDS, options
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,18 +20,16 @@ if TYPE_CHECKING:
 _PICTURES = "pictures"
 
 
-@dataclass(frozen=True)
-class _Part:
+class _Part(NamedTuple):
     """A benchmark that is run, with its prompts read."""
 
     benchmark: Benchmark
     prompts: PromptSet
-    samples: int
 
 
 @click.command()
 @click.argument("benchmark")
-@options(MODEL, WHAT, RESULTS, DEVICE)
+@options(MODEL, PROMPTS, REWARDS, PICTURES, RESULTS, DEVICE)
 @click.option("--with-base", is_flag=True, help="With --lora: run the base model too, and compare.")
 def run(
     benchmark: str,
@@ -51,13 +48,15 @@ def run(
 ) -> None:
     """Generate, score and sum up BENCHMARK for a model; run again, it goes on where it was.
 
-    Pictures go to OUT/pictures, the result is OUT/MODEL.BENCHMARK.json with its rows beside it.
+    Pictures go to DIR/pictures, the result is DIR/MODEL.BENCHMARK.json with its rows beside it.
     """
     from benchmarks.benchmark import Suite, get
     from benchmarks.cli.compare import print_comparison
     from benchmarks.cli.progress import Display
     from benchmarks.cli.tables import print_results
     from benchmarks.comparing import compare_results
+    from benchmarks.runner import ready
+    from rewardkit.models.hub import parse_overrides
 
     if with_base and lora is None:
         raise UsageError("--with-base goes with --lora: without it, the base model is all there is")
@@ -65,11 +64,15 @@ def run(
     parts = _parts(asked, prompts, rewards, samples)
     part_of = _shard(shard)
     with_base = with_base or (isinstance(asked, Suite) and lora is not None)
-    variants: list[str | None] = [None, lora] if with_base else [lora]
+    titles = {lora: _title(model, lora) if name is None else name}
+    if with_base:
+        titles = {None: _title(model, None), **titles}
+    if len(set(titles.values())) < len(titles):
+        raise UsageError(f"{name} is what the base model is called: give another --name")
+    ready(parts, parse_overrides(rest["weights"]))
     results: list[list[Path]] = []
     with Display() as display:
-        for variant in variants:
-            title = _title(model, variant) if variant != lora or name is None else name
+        for variant, title in titles.items():
             folders = _generate(display, parts, model, variant, title, out, part_of, device, rest)
             results.append(
                 [
@@ -86,7 +89,7 @@ def run(
 
 @click.command()
 @click.argument("benchmark")
-@options(MODEL, WHAT, DEVICE)
+@options(MODEL, PROMPTS, PICTURES, DEVICE)
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Where the pictures go; several shards may share it.",
@@ -96,7 +99,6 @@ def generate(
     model: str,
     lora: str | None,
     prompts: str | None,
-    rewards: str | None,
     samples: int | None,
     shard: str | None,
     out: Path,
@@ -110,23 +112,28 @@ def generate(
     from benchmarks.benchmark import get
     from benchmarks.cli.progress import Display
 
-    parts = _parts(get(benchmark), prompts, rewards, samples, whole=False)
+    parts = _parts(get(benchmark), prompts, None, samples, scored=False)
+    part_of = _shard(shard)
     with Display() as display:
         pipeline = _load(model, lora, device, rest)
         for part in parts:
             folder = out if len(parts) == 1 else out / part.benchmark.pictures
-            _make(display, part, pipeline, folder, _shard(shard), rest)
+            _make(display, part, pipeline, folder, part_of, rest)
             click.echo(str(folder))
 
 
 @click.command()
 @click.argument("benchmark")
 @click.option(
-    "--images", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    "--images", required=True, metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="The pictures, as `bench show` says they lie.",
 )  # fmt: skip
-@options(WHAT, RESULTS, DEVICE)
-@click.option("--trained-on", metavar="SPEC", help="Rewards the model was trained on.")
+@options(PROMPTS, REWARDS, PICTURES, RESULTS, DEVICE)
+@click.option(
+    "--trained-on", metavar="SPEC",
+    help="Rewards the model was trained on.  [default: as its pictures say]",
+)  # fmt: skip
 @click.option("--allow-duplicates", is_flag=True, help="Take one picture for several places.")
 def score(
     benchmark: str,
@@ -144,28 +151,29 @@ def score(
     **rest: Any,
 ) -> None:
     """Score the pictures of BENCHMARK that are in a folder, made here or elsewhere."""
-    from benchmarks.benchmark import get
+    from benchmarks.benchmark import Benchmark, get
     from benchmarks.cli.progress import Display
     from benchmarks.cli.tables import print_results
+    from benchmarks.pictures import making
     from rewardkit.engine.registry import resolve
     from rewardkit.engine.spec import parse
-    from rewardkit.models.gallery import made_by
 
-    (part, *more) = _parts(get(benchmark), prompts, rewards, samples)
-    if more:
-        raise UsageError(f"{benchmark} is several benchmarks; score the pictures of each by itself")
-    made = made_by(images)
+    asked = get(benchmark)
+    if not isinstance(asked, Benchmark):
+        told = ", ".join(one.name for one in asked.parts())
+        raise UsageError(f"{benchmark} is several benchmarks, {told}: score each by itself")
+    made = making(images)
     if made is not None:
-        part = _Part(part.benchmark, part.prompts, samples or made["samples"])
-        model = made["model"]["alias"] or made["model"]["source"]
-        name = name or _title(model, made["lora"])
+        samples = samples or made.samples
+        name = name or _title(made.model.alias or made.model.source, made.lora)
+    (part,) = _parts(asked, prompts, rewards, samples)
     if name is None:
         raise UsageError(f"nothing in {images} says what made its pictures: give --name")
-    told = None if trained_on is None else {"reward": str(parse(trained_on, resolve))}
+    trained = None if trained_on is None else {"reward": str(parse(trained_on, resolve))}
     with Display() as display:
         path = _score(
             display, part, images, out, name, _shard(shard), device,
-            {**rest, "trained_on": told, "allow_duplicates": allow_duplicates},
+            {**rest, "trained_on": trained, "allow_duplicates": allow_duplicates},
         )  # fmt: skip
     print_results([path], as_json)
 
@@ -175,20 +183,19 @@ def _parts(
     prompts: str | None,
     rewards: str | None,
     samples: int | None,
-    whole: bool = True,
+    scored: bool = True,
 ) -> list[_Part]:
-    """The benchmarks that are asked for; with `whole`, rewards too are needed, where not given."""
+    """The benchmarks that are asked for; whether they will be scored decides what they need."""
     from benchmarks.benchmark import Benchmark
 
     if not isinstance(asked, Benchmark):
         if prompts is not None or rewards is not None or samples is not None:
             raise UsageError(f"{asked.name} has its own prompts, rewards and samples")
-        return [_Part(one, one.prompts(), one.samples) for one in asked.parts() if one.prompts]
-    if not whole and asked.rewards is None and rewards is None:
-        rewards = ""  # pictures are made whatever will score them
-    one = asked.given(prompts, rewards)
+        return [_Part(one, one.prompts()) for one in asked.parts() if one.prompts]
+    one = asked.on(prompts).with_samples(samples)
+    one = one.by(rewards) if scored else one
     assert one.prompts is not None
-    return [_Part(one, one.prompts(), samples or one.samples)]
+    return [_Part(one, one.prompts())]
 
 
 def _shard(text: str | None) -> Shard:
@@ -199,10 +206,10 @@ def _shard(text: str | None) -> Shard:
 
 def _title(model: str, lora: str | None) -> str:
     """What tables call a model: its name, and that of what was trained of it."""
-    source = model if not Path(model).exists() else Path(model).name
+    source = model if not Path(model).exists() else Path(model).resolve().name
     if lora is None:
         return source
-    run = Path(lora)
+    run = Path(lora).resolve()
     while run.name == "model" or run.suffix == ".safetensors":
         run = run.parent
     return f"{source}+{run.name}"
@@ -248,16 +255,17 @@ def _make(
     names = ("steps", "guidance", "width", "height", "max_sequence_length")
     given = {name: rest[name] for name in names if rest[name] is not None}
     protocol = pipeline.protocol.changed(given)
-    display.phase(f"{part.benchmark.name}: pictures", protocol.steps)
+    samples = part.benchmark.samples
+    batch = min(rest["batch_size"] or samples, samples)
+    display.phase(f"{part.benchmark.name}: pictures", protocol.steps, batch)
     make(
         part.benchmark,
         part.prompts,
         pipeline,
         folder,
-        samples=part.samples,
         seed=rest["seed"],
         protocol=protocol,
-        batch_size=rest["batch"],
+        batch_size=batch,
         shard=shard,
         on_picture=display.made,
     )
@@ -283,7 +291,6 @@ def _score(
         folder,
         out,
         name=title,
-        samples=part.samples,
         trained_on=rest.get("trained_on"),
         shard=shard,
         allow_partial=rest["allow_partial"],

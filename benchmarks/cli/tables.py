@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +14,18 @@ if TYPE_CHECKING:
 
 
 def print_results(paths: Sequence[Path], as_json: bool) -> None:
-    """Each result: its headline and parts with 95 % intervals, or, as JSON, the file."""
+    """Each result: its headline and parts with 95 % intervals.
+
+    As JSON, one is printed as its file has it, several as a list.
+    """
     from benchmarks.results import read_result
 
+    if as_json:
+        told = [json.loads(path.read_text("utf-8")) for path in paths]
+        click.echo(json.dumps(told[0] if len(told) == 1 else told, indent=2, ensure_ascii=False))
+        return
     for path in paths:
-        if as_json:
-            click.echo(path.read_text("utf-8"), nl=False)
-        else:
-            _print(read_result(path))
+        _print(read_result(path))
 
 
 def number(value: float | None, scale: float) -> str:

@@ -38,13 +38,19 @@ class LazyGroup(click.Group, ABC):
         return [*self.targets, *sorted(plugged - set(self.targets))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, imported; None where there is none."""
+        """The command of that name, imported; None where there is none.
+
+        A plug-in's that cannot be loaded tells why when it is called; until then the others work.
+        """
         if cmd_name in self.targets:
             module, _, attribute = self.targets[cmd_name].partition(":")
             return _command(getattr(importlib.import_module(module), attribute))
         for entry in self._plugged():
             if entry.name == cmd_name:
-                return _command(_loaded(entry))
+                try:
+                    return _command(_loaded(entry))
+                except RewardKitError as error:
+                    return _unloadable(cmd_name, error)
         return None
 
     def resolve_command(
@@ -92,6 +98,21 @@ def _loaded(entry: importlib.metadata.EntryPoint) -> Any:
             f"the command {entry.name} of {owner} cannot be loaded: {describe(error)}. The module "
             f"{top} was found at {where}; if that is another one, run from another folder"
         ) from error
+
+
+def _unloadable(name: str, error: RewardKitError) -> click.Command:
+    def tell(**_: Any) -> None:
+        raise error
+
+    return click.Command(
+        name,
+        callback=tell,
+        help="Cannot be loaded: call it to see why.",
+        # Whatever it is called with, --help too, is answered by the error.
+        params=[click.Argument(["rest"], nargs=-1, type=click.UNPROCESSED)],
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True},
+    )
 
 
 def _command(found: Any) -> click.Command:

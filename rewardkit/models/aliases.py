@@ -43,6 +43,11 @@ class Alias(BaseModel):
         return self
 
     @property
+    def source(self) -> str:
+        """Where it is, in words that are the same on every machine."""
+        return self.repo or f"package:rewardkit.shapes/{self.folder}"
+
+    @property
     def place(self) -> str | Path:
         """The repository on the hub, or the folder on this machine."""
         if self.folder is None:

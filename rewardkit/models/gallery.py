@@ -141,12 +141,14 @@ def claim(
     before = made_by(folder)
     if before is not None:
         different = first_difference(before, now)
-        if different is not None:
+        # A claim that no picture followed, where memory did not suffice, binds nobody.
+        if different is not None and any(folder.rglob("*.png")):
             raise UsageError(
                 f"{folder} holds pictures made in another way: {different.key} was "
                 f"{different.before}, now {different.after}. Name another folder, or empty this one"
             )
-    elif folder.is_dir() and any(folder.iterdir()):
+    # Hidden files are those of the system, or of another shard that is writing this very card.
+    elif folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
         raise UsageError(f"{folder} is not empty, and rewardkit did not make it: name another")
     write_json(card, {"made_by": now, "versions": versions()})
     return now

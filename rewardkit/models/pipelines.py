@@ -37,7 +37,7 @@ class Pipeline:
 
     Attributes:
         diffusers: the pipeline, of the class its model_index.json names.
-        source: repository on the hub, or folder.
+        source: repository on the hub, or folder, or package:NAME/FOLDER.
         alias: the name of ours for it, where it has one.
         revision: commit of the repository; None for a folder.
         lora: what was trained of it and is loaded: a LoRA's file, or a folder with all weights.
@@ -99,7 +99,8 @@ def load(
     target, number = pick_device(device), pick_dtype(dtype)
     pinned = alias.revision if alias else None
     given = trained(Path(lora)) if lora is not None else None
-    whole = whole_pipeline(given, str(place)) if given is not None else None
+    named = alias.source if alias else str(place)
+    whole = whole_pipeline(given, named) if given is not None else None
     base = whole or place
     folder = base if isinstance(base, Path) else download(base, revision or pinned)
     pipe = read(folder, number).to(target)
@@ -115,7 +116,7 @@ def load(
     check_protocol(pipe, protocol)
     return Pipeline(
         diffusers=pipe,
-        source=str(place),
+        source=named,
         alias=alias.name if alias else None,
         revision=None if isinstance(base, Path) else folder.name,
         lora=added or whole,

@@ -5,7 +5,9 @@ import importlib.util
 import subprocess
 import sys
 import time
+import tomllib
 import zipfile
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -18,13 +20,18 @@ MAY_IMPORT = {
     "media": {"errors"},
     "models": {"errors", "records", "media"},
     "engine": {"errors", "records", "media", "models"},
+    "geneval": {"errors", "records", "media", "models", "engine"},
     "shapes": {"errors", "records", "media", "models", "engine"},
-    "rewards": {"errors", "records", "media", "models", "engine", "shapes"},
-    "cli": {"errors", "records", "media", "models", "engine", "shapes", "rewards"},
+    "rewards": {"errors", "records", "media", "models", "engine", "geneval", "shapes"},
+    "cli": {"errors", "records", "media", "models", "engine", "geneval", "shapes", "rewards"},
 }
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+WHEEL = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+PACKAGES = {name for name in WHEEL["packages"] if (ROOT / name).is_dir()}
 HEAVY = {"torch", "torchvision", "open_clip", "transformers", "cv2", "av", "pandas", "pyarrow"}
 SOURCES = sorted((ROOT / "rewardkit").rglob("*.py"))
 TRAINING = sorted((ROOT / "grpo").rglob("*.py"))
+MEASURING = sorted((ROOT / "benchmarks").rglob("*.py"))
 # What grpo computes with, and what of grpo and rewardkit each may import.
 MATHEMATICS = {
     "sde": {"rewardkit.errors"},
@@ -61,6 +68,12 @@ def test_training_stands_on_rewardkit_alone(source):
     assert not packages & {"benchmarks", "leaderboards", "tests"}
 
 
+@pytest.mark.parametrize("source", MEASURING, ids=lambda path: str(path.relative_to(ROOT)))
+def test_measuring_stands_on_rewardkit_alone(source):
+    packages = {name.partition(".")[0] for name in imported(ast.parse(source.read_text("utf-8")))}
+    assert not packages & {"grpo", "leaderboards", "tests"}
+
+
 @pytest.mark.parametrize("part", MATHEMATICS)
 def test_the_mathematics_of_training_knows_no_model_and_no_file(part):
     tree = ast.parse((ROOT / "grpo" / f"{part}.py").read_text("utf-8"))
@@ -72,8 +85,13 @@ def test_the_mathematics_of_training_knows_no_model_and_no_file(part):
 
 def test_no_file_is_named_for_nothing():
     vague = {"utils.py", "util.py", "helpers.py", "common.py", "misc.py"}
-    files = [*SOURCES, *TRAINING, *(ROOT / "tests").rglob("*.py")]
+    files = [*SOURCES, *TRAINING, *MEASURING, *(ROOT / "tests").rglob("*.py")]
     assert not [path for path in files if path.name in vague]
+
+
+def test_commands_are_found_where_they_are_registered():
+    commands = {entry.name: entry.value for entry in entry_points(group="rewardkit.commands")}
+    assert commands["bench"] == "benchmarks.cli:bench"
 
 
 def loaded_after(code):
@@ -95,6 +113,7 @@ HELP = "import click.testing, rewardkit.cli as cli; click.testing.CliRunner().in
     [
         "import rewardkit",
         "import grpo",
+        "import benchmarks",
         HELP.format(["--help"]),
         HELP.format(["score", "--help"]),
         HELP.format(["compare", "--help"]),
@@ -102,6 +121,10 @@ HELP = "import click.testing, rewardkit.cli as cli; click.testing.CliRunner().in
         HELP.format(["pull", "--help"]),
         HELP.format(["list"]),
         HELP.format(["show", "clip"]),
+        HELP.format(["bench", "--help"]),
+        HELP.format(["bench", "run", "--help"]),
+        HELP.format(["bench", "list"]),
+        HELP.format(["bench", "show", "geneval"]),
     ],
 )
 def test_looking_loads_nothing_heavy(code):
@@ -128,14 +151,16 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     tops = {name.partition("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"rewardkit", "grpo"}
-    shipped = {name for name in names if name.startswith(("rewardkit/", "grpo/"))}
+    assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES
+    here = ("rewardkit/", "grpo/", "benchmarks/")
+    shipped = {name for name in names if name.startswith(here)}
     world = (ROOT / "rewardkit/shapes").rglob("*")
     carried = (path for path in world if {"weights", "lists"} & set(path.parts) and path.is_file())
     methods = (ROOT / "grpo").rglob("*.toml")
-    files = (*SOURCES, *carried, *TRAINING, *methods)
+    pictures = (ROOT / "rewardkit").rglob("*.jpg")
+    files = (*SOURCES, *carried, *pictures, *TRAINING, *methods, *MEASURING)
     ours = {str(path.relative_to(ROOT)) for path in files}
-    assert shipped == ours | {"rewardkit/py.typed", "grpo/py.typed"}
+    assert shipped == ours | {f"{package}py.typed" for package in here}
 
 
 def documents():

@@ -8,7 +8,7 @@ import torch
 from rewardkit.errors import UsageError
 from rewardkit.media.images import read_image
 from rewardkit.media.prompts import PromptLine
-from rewardkit.models.gallery import make_gallery
+from rewardkit.models.gallery import claim, make_gallery
 from rewardkit.models.noise import number
 from rewardkit.models.pipelines import generate
 
@@ -57,3 +57,13 @@ def test_pictures_made_in_another_way_are_not_mixed_in(loaded, tmp_path):
 def test_a_protocol_out_of_bounds_is_refused(loaded):
     with pytest.raises(UsageError, match=r"protocol\.steps"):
         loaded["sd"].protocol.changed({"steps": 0})
+
+
+def test_a_claim_that_no_picture_followed_binds_nobody(loaded, tmp_path):
+    pipe, out = loaded["sd"], tmp_path / "out"
+    claim(out, pipe, pipe.protocol, {"batch": 4})
+    (out / ".rewardkit.0123abcd.json").touch()  # another process writes the same card
+    assert claim(out, pipe, pipe.protocol, {"batch": 1})["batch"] == 1
+    (out / "00000-00.png").touch()
+    with pytest.raises(UsageError, match="batch was 1, now 4"):
+        claim(out, pipe, pipe.protocol, {"batch": 4})

@@ -45,7 +45,7 @@ def test_an_alias_in_the_package_brings_the_protocol_of_its_folder(folder, monke
     )
     monkeypatch.setitem(ALIASES, "ours", alias)
     pipeline = load("ours", device="cpu")
-    assert (pipeline.alias, pipeline.source) == ("ours", str(folder))
+    assert (pipeline.alias, pipeline.source) == ("ours", f"package:rewardkit.shapes/{folder}")
     assert (pipeline.revision, pipeline.protocol) == (None, SHORT)
 
 

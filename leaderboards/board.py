@@ -1,0 +1,202 @@
+"""What is shown: boards, their rows, and standings across boards. Data alone.
+
+    Leaderboard -> Board (one benchmark, version and metric) -> Entry (one model, by one protocol)
+                -> Standing (one model, across the boards of a modality)
+
+`leaderboards.assemble` makes it from result files; tables and pages are functions of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple, final
+
+if TYPE_CHECKING:
+    from benchmarks.results import Result, Score
+    from leaderboards.published import Published
+
+#: What goes in and comes out: text to image, text to video, image to video.
+Modality = Literal["image", "T2V", "I2V"]
+
+
+class Ranks(NamedTuple):
+    """The ranks that a model can have: from 1 + those surely better to n - those surely worse."""
+
+    best: int
+    worst: int
+
+    def __str__(self) -> str:
+        """`2`, or `1-3` with an en dash."""
+        return str(self.best) if self.best == self.worst else f"{self.best}\u2013{self.worst}"
+
+
+class Difference(NamedTuple):
+    """A setting by which an entry's pictures were made, and which others of its board do not share.
+
+    Attributes:
+        setting: `steps`, `guidance`, `size`, `scheduler`, `samples` ...
+        value: as text; `unknown` where the result does not say it.
+    """
+
+    setting: str
+    value: str
+
+
+@final
+@dataclass(frozen=True)
+class Entry:
+    """A row of a board: one model, its pictures made by one protocol; or one published row.
+
+    Attributes:
+        id: a name that no other entry of the leaderboard has, of letters, digits, `.`, `_` and `-`.
+        model: its name. Two entries of a board may share it; `label` tells them apart.
+        label: the name, with the settings that tell it from namesakes of the board.
+        score: the headline, times the board's scale; None where no picture has a score.
+        tasks: by task of the board, each with score, interval, n and expected; published ones have
+            no interval, and n = expected = 0, for papers do not say.
+        metrics: the headlines of the other rewards, by name.
+        figures: further numbers that the benchmark's authors report.
+        ranks: None where it is not ranked.
+        unranked: why not, in a few words; None where it is ranked.
+        complete: whether every picture has every score.
+        trained_on: the spec of rewards that the model was trained on; None where nothing says that
+            it was trained on any.
+        trained_metrics: those of the board's metrics, the headline's included, among them.
+        protocol: what is known of how the pictures were made, as text by setting, for people.
+        differs: the settings in which it differs from most entries of the board: its mark.
+        result: the whole result, of measured ones.
+        path: the result's file.
+        pictures: their folder, as the result names it; it may not exist on this machine.
+        published: the whole row, of published ones.
+    """
+
+    id: str
+    model: str
+    label: str
+    score: Score
+    tasks: Mapping[str, Score]
+    metrics: Mapping[str, Score] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
+    ranks: Ranks | None = None
+    unranked: str | None = None
+    complete: bool = True
+    trained_on: str | None = None
+    trained_metrics: tuple[str, ...] = ()
+    protocol: Mapping[str, str] = field(default_factory=dict)
+    differs: Sequence[Difference] = ()
+    result: Result | None = None
+    path: Path | None = None
+    pictures: Path | None = None
+    published: Published | None = None
+
+    @property
+    def measured(self) -> bool:
+        """Whether it was measured here, or read in a paper."""
+        return self.published is None
+
+
+@final
+@dataclass(frozen=True)
+class Board:
+    """One benchmark, version and metric: what may stand in one column.
+
+    Results of other prompts, or by a reward with other weights, are on another board of the same
+    benchmark; `variant` tells them apart.
+
+    Attributes:
+        id: a name that no other board of the leaderboard has, of letters, digits, `.`, `_`, `-`.
+        modality: of its models.
+        benchmark: its name.
+        version: where numbers before and after cannot be compared; empty of published numbers.
+        metric: the reward that makes the headline; higher is better.
+        unit: of the headline.
+        scale: what the metric was multiplied by.
+        headline: "tasks": the mean of the means of tasks; "items": of all pictures.
+        tasks: the names of its parts, in order; empty where it has only one.
+        metrics: the names of its other rewards, in order.
+        prompts: how many; 0 where nothing was measured.
+        prompts_sha256: which; empty where nothing was measured.
+        entries: measured ones: those that rank by score, then those that do not.
+        published: rows from papers, by score; never ranked, nor to be mixed with `entries`.
+        variant: how it differs from the benchmark's main board; None of the main one.
+        notes: what to know when reading it, each one sentence.
+    """
+
+    id: str
+    modality: Modality
+    benchmark: str
+    version: str
+    metric: str
+    unit: str
+    scale: float
+    headline: Literal["tasks", "items"]
+    tasks: tuple[str, ...]
+    metrics: tuple[str, ...]
+    prompts: int
+    prompts_sha256: str
+    entries: tuple[Entry, ...]
+    published: tuple[Entry, ...] = ()
+    variant: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ranked(self) -> tuple[Entry, ...]:
+        """The entries that have ranks, best first."""
+        return tuple(one for one in self.entries if one.ranks is not None)
+
+
+@final
+@dataclass(frozen=True)
+class Standing:
+    """A model across the boards of a modality; only of models that are ranked on each of them.
+
+    Attributes:
+        model: its label, the same on each board.
+        mean_rank: over the boards, of the middle of its ranks among the models that stand here.
+        win_rate: the mean, over boards and over the other models that stand here, of the share of
+            prompts on which it is better, where equal counts half.
+        ranks: on each board among the models that stand here, by the board's id.
+        trained_metrics: the boards' metrics that it was trained on.
+    """
+
+    model: str
+    mean_rank: float
+    win_rate: float | None
+    ranks: Mapping[str, Ranks]
+    trained_metrics: tuple[str, ...] = ()
+
+
+@final
+@dataclass(frozen=True)
+class Standings:
+    """The models of a modality across its boards, best mean rank first.
+
+    Attributes:
+        modality: of the models.
+        boards: the ids of the boards that count, two or more: main ones, with two ranked models.
+        rows: the models that are ranked on each.
+        absent: the models that are ranked on some only: label -> ids of the boards they lack.
+    """
+
+    modality: Modality
+    boards: tuple[str, ...]
+    rows: tuple[Standing, ...]
+    absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True)
+class Leaderboard:
+    """All boards of some results: images before T2V before I2V, each by name.
+
+    Attributes:
+        boards: one for each benchmark, version, metric and variant.
+        standings: one for each modality that has two boards to stand on.
+        notes: what of the files was left out, and why, each one sentence.
+    """
+
+    boards: tuple[Board, ...]
+    standings: tuple[Standings, ...] = ()
+    notes: tuple[str, ...] = ()

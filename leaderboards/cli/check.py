@@ -1,0 +1,72 @@
+"""`rewardkit leaderboard check`: committed tables are what the results say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rewardkit.errors import InputError, RewardKitError
+
+if TYPE_CHECKING:
+    from leaderboards.committed import Block
+
+
+@click.command()
+@click.argument(
+    "files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="[FILE]...",
+)  # fmt: skip
+@click.option("--write", is_flag=True, help="Write the tables anew instead.")
+def check(files: tuple[Path, ...], write: bool) -> None:
+    """Check that tables in Markdown files are what the results say.
+
+    A table stands between two lines, the first of which says what is compared, with paths from the
+    folder of the file and the options of `rewardkit leaderboard table`:
+
+    \b
+      <!-- leaderboard: results/ --benchmark shapes -->
+      <!-- end of leaderboard -->
+
+    Without FILE, the Markdown files of this folder and those below docs/ are checked.
+    """  # noqa: D301 -- click reads \b as: do not wrap
+    from leaderboards.committed import blocks, rewritten
+    from rewardkit.records.storage import atomic_write
+
+    asked = files or (*sorted(Path().glob("*.md")), *sorted(Path("docs").rglob("*.md")))
+    found = {path: blocks(path) for path in asked}
+    for path in files:
+        if not found[path]:
+            raise InputError(
+                f"{path} holds no table: add the lines '<!-- leaderboard: RESULTS -->' and "
+                "'<!-- end of leaderboard -->'"
+            )
+    if not any(found.values()):
+        raise InputError("no Markdown file here, or below docs/, holds a table: name FILE")
+    stale = 0
+    for path, parts in found.items():
+        texts = {one: text for one in parts if (text := _text(one)) != one.text}
+        stale += len(texts)
+        for one in texts:
+            click.echo(f"{one}: {'written' if write else 'is not what the results say'}")
+        if write and texts:
+            told = rewritten(path, texts)
+            with atomic_write(path) as temporary:
+                temporary.write_text(told, "utf-8")
+    total = sum(map(len, found.values()))
+    if stale and not write:
+        raise InputError(f"{stale} of {total} tables are stale: see them, then check --write")
+    click.echo(f"{total} tables are what the results say", err=True)
+
+
+def _text(block: Block) -> str:
+    """What should stand in a block."""
+    from leaderboards.cli.request import made, parsed
+    from leaderboards.render import markdown
+
+    try:
+        _, tables = made(**parsed(block.request, block.path.parent))
+    except RewardKitError as error:
+        raise InputError(f"{block}: {error}") from error
+    return f"\n{markdown(tables)}\n"

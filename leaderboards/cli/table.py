@@ -1,0 +1,32 @@
+"""`rewardkit leaderboard table`: the models of some results, compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from benchmarks.cli.options import options
+from leaderboards.cli.request import OPTIONS, made
+
+
+@click.command()
+@options(OPTIONS)
+@click.option(
+    "--format", "form", type=click.Choice(["md", "csv", "latex", "json"]), default="md",
+    show_default=True,
+)  # fmt: skip
+def table(form: str, **asked: Any) -> None:
+    """Compare the models of RESULTS: folders of `rewardkit bench`, searched whole, or files.
+
+    A rank is a range, 1-3, where paired tests cannot tell models apart. Incomplete results are
+    shown and have no rank; models that were trained on what measures them are marked, and so is
+    what was not made as the others. Results of other prompts or other weights of a reward have
+    tables of their own. CSV and JSON are in full precision.
+    """
+    from leaderboards.render import FORMATS
+
+    shown, tables = made(**asked)
+    for note in shown.notes:
+        click.echo(f"Note: {note}", err=True)
+    click.echo(FORMATS[form](tables), nl=False)

@@ -1,0 +1,124 @@
+"""Result files below folders: those of one machine, or of several that were copied together.
+
+Of results that are of one model, benchmark and protocol one counts: the whole before its shards, a
+complete one before an incomplete, then the newest. Each that does not count is told.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from benchmarks.results import Result, read_result, read_table
+from leaderboards.comparable import identity
+from rewardkit.errors import InputError
+
+# What lies beside results and pictures, and is known to be no result.
+_BESIDE = ("rewardkit.json", "*.meta.json")
+
+
+@final
+@dataclass(frozen=True)
+class Loaded:
+    """A result and its rows.
+
+    Attributes:
+        path: the file.
+        result: what it says.
+        scores: by the id of a picture, its score by reward, not scaled; None where the file of
+            rows is not there.
+    """
+
+    path: Path
+    result: Result
+    scores: Mapping[str, Mapping[str, float | None]] | None
+
+
+def load(paths: Sequence[Path]) -> tuple[list[Loaded], list[str]]:
+    """The results at and below `paths`, and what was left out, a sentence each.
+
+    Args:
+        paths: folders, searched whole, or result files.
+
+    Raises:
+        InputError: there is none, or one is damaged, or a newer rewardkit wrote it.
+    """
+    notes: list[str] = []
+    found: dict[Path, tuple[Path, Result]] = {}
+    strange = []
+    for path in dict.fromkeys(file for one in paths for file in _files(one)):
+        if _is_result(path):
+            found.setdefault(path.resolve(), (path, read_result(path)))
+        else:
+            strange.append(path)
+    if strange:
+        names = ", ".join(map(str, strange[:3])) + (", ..." if len(strange) > 3 else "")
+        plural = "files are" if len(strange) > 1 else "file is"
+        notes.append(f"{len(strange)} JSON {plural} no result of `rewardkit bench`: {names}")
+    kept = _one_of_each(list(found.values()), notes)
+    return [Loaded(path, result, _scores(path, result)) for path, result in kept], notes
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise InputError(f"there is no {path}: name a folder of results, or a result file")
+    files = sorted(one for one in path.rglob("*.json") if one.is_file())
+    return [one for one in files if not any(one.match(pattern) for pattern in _BESIDE)]
+
+
+def _is_result(path: Path) -> bool:
+    """Whether a file says that it is one; if it lies, reading it fails."""
+    try:
+        told = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and "schema_version" in told
+
+
+def _one_of_each(
+    found: Sequence[tuple[Path, Result]], notes: list[str]
+) -> list[tuple[Path, Result]]:
+    """Without those that others stand for."""
+    groups: dict[str, list[tuple[Path, Result]]] = {}
+    for path, result in found:
+        groups.setdefault(identity(result), []).append((path, result))
+    kept: list[tuple[Path, Result]] = []
+    for group in groups.values():
+        # By path last, so that what is kept does not depend on the order of folders.
+        group.sort(key=lambda one: one[0].as_posix())
+        group.sort(key=lambda one: _worth(one[1]), reverse=True)
+        whole = [one for one in group if one[1].shard is None]
+        stand: dict[str | None, tuple[Path, Result]] = {}
+        for path, result in group:
+            shard = None if whole else result.shard
+            if shard not in stand:
+                stand[shard] = (path, result)
+                continue
+            other, counts = stand[shard]
+            notes.append(f"{path} is left out: {_why(counts, result, other)}")
+        kept += stand.values()
+    return sorted(kept, key=lambda one: one[0].as_posix())
+
+
+def _worth(result: Result) -> tuple[bool, bool, int, str]:
+    return result.shard is None, result.complete, result.n_scored, result.created
+
+
+def _why(counts: Result, result: Result, path: Path) -> str:
+    if counts.pictures.sha256 == result.pictures.sha256 and counts.score == result.score:
+        return f"{path} is of the same pictures"
+    if result.shard is not None and counts.shard is None:
+        return f"{path} is the whole of it"
+    what = "has more pictures" if counts.n_scored > result.n_scored else "is newer"
+    return f"{path}, of the same model and protocol, {what}"
+
+
+def _scores(path: Path, result: Result) -> dict[str, Mapping[str, float | None]] | None:
+    if not (path.parent / result.rows).is_file():
+        return None
+    return {row.id: row.scores for row in read_table(result, path).rows}

@@ -1,0 +1,114 @@
+"""Tables as Markdown, CSV, LaTeX and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from leaderboards.latex import latex
+from leaderboards.tables import Cell, Table, Value
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """A paragraph, a table and its footnotes each; the highest values bold."""
+    return "\n\n".join(map(_markdown, tables)) + "\n"
+
+
+def comma_separated(tables: Sequence[Table]) -> str:
+    """One table of the rows of all, a row per model and board, in full precision.
+
+    A column that a board does not have is empty in its rows. What is unknown is empty.
+    """
+    rows = [row for table in tables for row in _data(table)]
+    names = dict.fromkeys(name for row in rows for name in row)
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(names), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _csv(value) for name, value in row.items()})
+    return file.getvalue()
+
+
+def latex_tables(tables: Sequence[Table]) -> str:
+    r"""A `table` for each, for `\usepackage{booktabs}`."""
+    return "\n\n".join(["% \\usepackage{booktabs}", *map(latex, tables)]) + "\n"
+
+
+def json_text(tables: Sequence[Table]) -> str:
+    """Everything, in full precision."""
+    told: list[dict[str, Any]] = [
+        {
+            **table.board,
+            "title": table.title,
+            "about": table.about,
+            "rows": [_row(row) for row in table.rows],
+            "notes": list(table.footnotes),
+        }
+        for table in tables
+    ]
+    return json.dumps({"tables": told}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+#: Writers by the name of a format.
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "md": markdown,
+    "csv": comma_separated,
+    "latex": latex_tables,
+    "json": json_text,
+}
+
+
+def escape_markdown(text: str) -> str:
+    """Text that stays text in a cell or a line: no mark-up, no HTML, no end of a cell."""
+    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = re.sub(r"([\\`*\[\]|~$])", r"\\\1", line)
+    # Within a word it is no mark-up, and names have many.
+    line = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", line)
+    # What would begin a list or a heading.
+    line = re.sub(r"^(#|[-+](?=\s))", r"\\\1", line)
+    return re.sub(r"^(\d+)([.)])(?=\s)", r"\1\\\2", line)
+
+
+def _markdown(table: Table) -> str:
+    heads = [escape_markdown(column.name) for column in table.columns]
+    lines = [
+        f"**{escape_markdown(table.title)}**: {escape_markdown(table.about)}.",
+        "",
+        _line(heads),
+        _line(["---:" if column.number else "---" for column in table.columns]),
+        *(_line(list(map(_cell, row))) for row in table.rows),
+    ]
+    if table.footnotes:
+        lines += ["", *(f"- {escape_markdown(note)}" for note in table.footnotes)]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(cell: Cell) -> str:
+    text = escape_markdown(cell.text)
+    if cell.best:
+        text = f"**{text}**"
+    if cell.interval is not None:
+        text += f" ({escape_markdown(f'{cell.interval[1]} .. {cell.interval[2]}')})"
+    return " ".join((text, *cell.marks))
+
+
+def _data(table: Table) -> list[dict[str, Value]]:
+    return [{**table.board, **_row(row)} for row in table.rows]
+
+
+def _row(cells: Sequence[Cell]) -> dict[str, Value]:
+    return {name: value for cell in cells for name, value in cell.data.items()}
+
+
+def _csv(value: Value) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,51 @@
+"""`bench list` and `bench show` say what there is."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.benchmark import catalogue
+from rewardkit.cli import main
+
+
+def run(*args):
+    return CliRunner().invoke(main, ["bench", *args])
+
+
+def test_the_list_names_every_benchmark():
+    told = run("list").stdout
+    for one in catalogue().values():
+        assert one.name in told and one.about in told
+
+
+def test_the_list_is_json_too():
+    told = json.loads(run("list", "--json").stdout)
+    assert [one["name"] for one in told] == list(catalogue())
+    (hps,) = [one for one in told if one["name"] == "hps.v2.1"]
+    assert hps["samples"] == 1 and hps["rewards"] == "hps.v2.1"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("geneval", ["00012/samples/00003.png", "mean of the means of tasks", "arxiv.org"]),
+        ("hps", ["hps.v2.1", "mean over all pictures", "TASK/00012.png", "cannot be compared"]),
+        ("prompts", ["yours to give: -r SPEC", "--prompts FILE", "00012-03.png"]),
+        ("paper", ["hps.v2.1, prompts/pick-a-pic-test, geneval", "1,000 prompts"]),
+        ("shapes", ["shapes-correct+shapes-graded"]),
+    ],
+)
+def test_a_benchmark_is_shown(name, said):
+    shown = run("show", name)
+    assert shown.exit_code == 0
+    for text in said:
+        assert text in shown.stdout
+    told = json.loads(run("show", name, "--json").stdout)
+    assert told["name"].startswith(name) and isinstance(told["notes"], list)
+
+
+def test_an_unknown_benchmark_is_wrong_usage_with_a_near_miss():
+    told = run("show", "genevl")
+    assert told.exit_code == 2 and "'geneval'" in told.stderr
+    assert run("shw").exit_code == 2

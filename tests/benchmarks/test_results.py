@@ -1,0 +1,124 @@
+"""Result files: read for ever, and refused where they are none."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from tiny_benchmarks import changed, result_of
+
+from benchmarks.results import Result, checksum, file_name, place, read_result, read_table
+from rewardkit.cli import main
+from rewardkit.errors import InputError, UsageError
+
+DATA = Path(__file__).parent / "data"
+OLD = DATA / "shapes-flow.tiny.json"
+
+
+@pytest.fixture
+def path(folder, tmp_path):
+    return result_of(folder, tmp_path / "results")
+
+
+def test_a_result_is_read_as_it_was_written(path):
+    result = read_result(path)
+    assert Result.model_validate_json(result.model_dump_json()) == result
+    assert json.loads(path.read_text())["score"] == result.score
+    assert json.loads(path.read_text())["schema_version"] == 1
+
+
+def test_the_first_form_is_read_for_ever():
+    """The file was written by version 1 of the form, and stays."""
+    result = read_result(OLD)
+    assert result.model.alias == "shapes-flow" and result.benchmark.name == "tiny"
+    assert result.complete and result.n_scored == 14
+    assert result.score == pytest.approx(result.metrics["sharpness"].headline.score)
+    assert result.protocol.sampling["steps"] == 2 and result.protocol.seed == 0
+    rows = read_table(result, OLD).rows
+    assert len(rows) == 14 and place(rows[3].id) == ("boxes", 1, 1)
+    told = json.loads(OLD.read_text("utf-8"))
+    assert json.loads(result.model_dump_json()) == told
+
+
+def test_rows_are_a_table_that_rewardkit_compare_reads(path, folder, tmp_path):
+    other = result_of(folder, tmp_path / "results", name="other")
+    tables = [str(one.with_suffix(".parquet")) for one in (path, other)]
+    told = CliRunner().invoke(main, ["compare", *tables, "--json"])
+    assert told.exit_code == 0, told.output
+    assert json.loads(told.stdout)["pairs"] == 14
+
+
+def refused(path, text=None):
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError) as told:
+        read_result(path)
+    assert str(path) in str(told.value)
+    return str(told.value)
+
+
+def test_a_newer_form_asks_for_an_update(path):
+    told = json.loads(path.read_text())
+    assert "update it" in refused(path, json.dumps({**told, "schema_version": 2, "new": 1}))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "cannot be read as a result"),
+        ("[]", "no result of `rewardkit bench`"),
+        ("{}", "no schema_version"),
+        ('{"schema_version": "1"}', "no schema_version"),
+        ('{"schema_version": 1}', "damaged: score"),
+    ],
+)
+def test_what_is_no_result_is_named(text, why, path):
+    assert why in refused(path, text)
+    path.unlink()
+    assert "cannot be read" in refused(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "where"),
+    [
+        ("score", float("nan"), "score"),
+        ("score", "high", "score"),
+        ("n_scored", None, "n_scored"),
+        ("extra", 1, "extra"),
+        ("benchmark", {}, "benchmark.name"),
+    ],
+)
+def test_a_damaged_file_is_named_with_the_place(key, value, where, path):
+    told = json.loads(path.read_text())
+    assert f"damaged: {where}" in refused(path, json.dumps({**told, key: value}))
+
+
+def test_rows_that_are_not_there_or_of_other_rewards_are_told(path):
+    result = read_result(path)
+    changed(path, rows="nothing.parquet")
+    with pytest.raises(InputError, match=r"nothing\.parquet"):
+        read_table(read_result(path), path)
+    only = {"sharpness": result.metrics["sharpness"]}
+    with pytest.raises(InputError, match="not of one run"):
+        read_table(result.model_copy(update={"metrics": only}), path)
+
+
+def test_files_are_named_for_model_and_benchmark():
+    assert file_name("hps.v2.1", "sd1.4") == "sd1.4.hps.v2.1"
+    assert file_name("prompts/a", "us/model+run", "3/8") == "us-model-run.prompts-a.shard-3-of-8"
+    for name in ("", "../x", ".x", "/"):
+        with pytest.raises(UsageError, match="begins with a letter or a digit"):
+            file_name("tiny", name)
+
+
+def test_ids_name_task_prompt_and_sample():
+    assert place("concept-art/01234-00") == ("concept-art", 1234, 0)
+    for id in ("colors", "a/b/00001-01", "a/00001", "a b/00001-01"):
+        with pytest.raises(InputError, match="TASK/00012-03"):
+            place(id)
+
+
+def test_checksums_add_up_in_any_order():
+    parts = [f"{n:064x}" for n in (2**256 - 1, 5, 7)]
+    assert checksum(parts) == checksum(parts[::-1]) == f"{11:064x}"
+    assert checksum([checksum(parts[:2]), checksum(parts[2:])]) == checksum(parts)

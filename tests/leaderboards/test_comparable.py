@@ -1,0 +1,36 @@
+"""Names that tell models apart, and what differs in how pictures were made."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leaderboards.comparable import differences, labels
+
+words = st.sampled_from(["a", "b", "a (steps 1)", "a #2"])
+known = st.dictionaries(st.sampled_from(["steps", "seed"]), st.sampled_from(["1", "2"]))
+
+
+@given(st.lists(st.tuples(words, known), max_size=6))
+def test_no_two_labels_are_the_same(entries):
+    found = labels(entries)
+    assert len(set(found)) == len(entries)
+    assert all(label.startswith(name) for label, (name, _) in zip(found, entries, strict=True))
+
+
+def test_a_name_that_stands_alone_is_its_label():
+    assert labels([("a", {"steps": "1"}), ("b", {"steps": "2"})]) == ["a", "b"]
+
+
+def test_a_label_tells_only_what_differs():
+    told = [("a", {"steps": "1", "seed": "0"}), ("a", {"steps": "2", "seed": "0"}), ("a", {})]
+    assert labels(told[:2]) == ["a (steps 1)", "a (steps 2)"]
+    assert labels(told)[2] == "a (steps unknown, seed unknown)"
+    assert labels([told[0], told[0]]) == ["a", "a #2"]
+
+
+@given(st.lists(known, min_size=1, max_size=6))
+def test_what_is_the_same_differs_in_the_same(made):
+    found = differences(made)
+    for one, first in zip(made, found, strict=True):
+        for other, second in zip(made, found, strict=True):
+            if one == other:
+                assert first == second

@@ -1,0 +1,182 @@
+"""Result files below folders: what counts, what is left out, and how that is told."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from made_results import made, write
+
+from leaderboards.assemble import leaderboard
+from leaderboards.load import load
+from rewardkit.errors import InputError
+
+# Written by the first form of results, never to be written again: it is read for ever.
+FIRST_FORM = Path(__file__).parent / "results"
+
+
+def models(found):
+    return sorted(one.result.model.name for one in found)
+
+
+def test_results_are_found_at_any_depth(tmp_path):
+    write(made("alpha"), tmp_path)
+    write(made("beta"), tmp_path / "deep" / "deeper")
+    found, notes = load([tmp_path])
+    assert models(found) == ["alpha", "beta"]
+    assert notes == []
+    assert all(len(one.scores) == 48 for one in found)
+
+
+def test_a_file_that_is_named_is_read(tmp_path):
+    write(made("beta"), tmp_path)
+    assert models(load([write(made("alpha"), tmp_path)])[0]) == ["alpha"]
+
+
+def test_folders_of_two_machines_merge(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    trained = {"alias": "alpha", "trained_on": {"reward": "judge"}}
+    write(made("alpha", 0.5, model={"source": "/home/one", **trained}), here)
+    write(made("beta", 0.9), there)
+    together = tmp_path / "both"
+    shutil.copytree(here, together)
+    shutil.copytree(there, together, dirs_exist_ok=True)
+    (apart,) = leaderboard([here, there]).boards
+    (merged,) = leaderboard([together]).boards
+    told = [(one.label, one.score, one.ranks, one.trained_metrics) for one in apart.entries]
+    assert told == [
+        (one.label, one.score, one.ranks, one.trained_metrics) for one in merged.entries
+    ]
+    assert [one[2:] for one in told] == [((1, 1), ()), ((2, 2), ("judge",))]
+
+
+def test_other_files_are_left_out_and_told(tmp_path):
+    write(made("alpha"), tmp_path)
+    (tmp_path / "list.json").write_text("[1, 2]")
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "rewardkit.json").write_text("{}")
+    (tmp_path / "alpha.parquet.meta.json").write_text("{}")
+    found, (note,) = load([tmp_path])
+    assert models(found) == ["alpha"]
+    assert note.startswith("2 JSON files are no result of `rewardkit bench`")
+    assert "broken.json" in note and "list.json" in note
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [({"schema_version": 2}, "has the form 2"), ({"score": "high"}, "is damaged: score")],
+)
+def test_a_result_that_cannot_be_read_is_a_failure(tmp_path, change, told):
+    path = write(made("alpha"), tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=told):
+        load([tmp_path])
+
+
+def test_a_folder_that_is_not_there_is_a_failure(tmp_path):
+    with pytest.raises(InputError, match=r"there is no .*nowhere"):
+        load([tmp_path / "nowhere"])
+
+
+def test_a_result_without_rows_has_none(tmp_path):
+    write(made("alpha", rows=False), tmp_path)
+    assert load([tmp_path])[0][0].scores is None
+
+
+def two(tmp_path, first, second):
+    """What is kept of two results, and what is told, given in either order."""
+    write(first, tmp_path / "a")
+    write(second, tmp_path / "b")
+    found, notes = load([tmp_path / "a", tmp_path / "b"])
+    again, same = load([tmp_path / "b", tmp_path / "a"])
+    assert [one.path for one in again] == [one.path for one in found]
+    assert same == notes
+    return [one.path.parent.name for one in found], notes
+
+
+def test_of_two_results_of_one_model_and_protocol_the_newest_counts(tmp_path):
+    old, new = (made("alpha", 0.5, created=f"2026-01-0{day}T00:00:00+00:00") for day in (1, 2))
+    new = type(new)(
+        new.path, new.result.model_copy(update={"score": 0.7, "device": "cuda"}), new.scores
+    )
+    kept, (note,) = two(tmp_path, old, new)
+    assert kept == ["b"]
+    assert note == (
+        f"{tmp_path}/a/alpha.quiz.json is left out: {tmp_path}/b/alpha.quiz.json, of the same "
+        "model and protocol, is newer"
+    )
+
+
+def test_a_complete_result_counts_before_a_newer_incomplete_one(tmp_path):
+    whole = made("alpha", 0.5, created="2026-01-01T00:00:00+00:00")
+    part = made(
+        "alpha", lambda task, index, sample: None if index else 0.5, sha256="1" * 64,
+        created="2026-01-02T00:00:00+00:00",
+    )  # fmt: skip
+    kept, (note,) = two(tmp_path, whole, part)
+    assert kept == ["a"]
+    assert note.endswith("has more pictures")
+
+
+def test_a_whole_counts_before_its_shards(tmp_path):
+    kept, (note,) = two(tmp_path, made("alpha", shard="1/2", sha256="1" * 64), made("alpha"))
+    assert kept == ["b"]
+    assert note.endswith("is the whole of it")
+
+
+def test_shards_without_a_whole_stay(tmp_path):
+    kept, notes = two(tmp_path, made("alpha", shard="1/2"), made("alpha", shard="2/2"))
+    assert (kept, notes) == (["a", "b"], [])
+
+
+def test_copies_of_one_result_count_once(tmp_path):
+    kept, (note,) = two(tmp_path, made("alpha"), made("alpha"))
+    assert kept == ["a"]
+    assert note.endswith("is of the same pictures")
+
+
+@pytest.mark.parametrize("changed", [{"steps": 50}, {"model": {"revision": "abc"}}])
+def test_results_of_another_protocol_or_model_both_count(tmp_path, changed):
+    kept, notes = two(tmp_path, made("alpha"), made("alpha", **changed))
+    assert (kept, notes) == (["a", "b"], [])
+
+
+def test_a_model_with_an_alias_is_the_same_wherever_it_lies(tmp_path):
+    one, other = (
+        made("alpha", model={"alias": "alpha", "source": f"/{home}"}) for home in ("one", "two")
+    )
+    kept, _ = two(tmp_path, one, other)
+    assert kept == ["a"]
+
+
+def test_a_result_that_two_folders_hold_is_read_once(tmp_path):
+    write(made("alpha"), tmp_path / "a")
+    assert load([tmp_path, tmp_path / "a", tmp_path / "a" / ".." / "a"])[1] == []
+
+
+def test_a_result_of_the_first_form_is_read_for_ever():
+    found = leaderboard([FIRST_FORM])
+    (board,) = found.boards
+    assert (board.benchmark, board.version, board.metric) == ("quiz", "1", "judge")
+    assert (board.tasks, board.metrics, board.prompts) == (("colors", "counting"), ("second",), 24)
+    (entry,) = board.entries
+    assert (entry.model, entry.label, entry.ranks) == ("alpha", "alpha", (1, 1))
+    assert entry.score.score == 0.26000000000000006
+    assert entry.score.interval == (0.25636363636363635, 0.2631818181818182)
+    assert (entry.score.n, entry.score.expected) == (48, 48)
+    assert entry.metrics["second"].score == 0.13000000000000003
+    assert entry.figures == {"share of prompts": 0.5}
+    assert (entry.trained_on, entry.trained_metrics) == ("0.7*judge+1.4*other", ("judge",))
+    assert entry.protocol == {
+        "samples": "2",
+        "seed": "0",
+        "steps": "20",
+        "guidance": "4.5",
+        "size": "512x512",
+        "scheduler": "DDIMScheduler",
+        "dtype": "float32",
+        "batch": "4",
+        "scheduler steps offset": "1",
+    }
+    assert entry.pictures == Path("pictures/alpha")
+    assert entry.path == FIRST_FORM / "alpha.quiz.json"

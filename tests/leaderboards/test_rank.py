@@ -1,0 +1,175 @@
+"""Who is better: verdicts of pairs, ranges of ranks, standings across boards."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from leaderboards.board import Ranks
+from leaderboards.rank import LEVEL, Verdicts, compare, standings
+from rewardkit.records.clusters import compare as compare_items
+
+TASKS = ("colors", "counting")
+
+
+def scores(means, seed=0, prompts=12, samples=2):
+    """Scores of models by picture: what prompts have in common, and noise of each."""
+    rng = np.random.default_rng(seed)
+    common = rng.normal(size=prompts)
+    found = {}
+    for model, mean in means.items():
+        told = {}
+        for index in range(prompts):
+            task = TASKS[index % 2]
+            for sample in range(samples):
+                noise = rng.normal(scale=0.5)
+                told[f"{task}/{index:05d}-{sample:02d}"] = mean + common[index] + noise
+        found[model] = told
+    return found
+
+
+def test_a_verdict_is_what_bench_compare_prints():
+    found = scores({"one": 0.0, "two": 0.3}, prompts=20)
+    ids = list(found["one"])
+    told = compare_items(
+        [found["two"][id] for id in ids],
+        [found["one"][id] for id in ids],
+        [int(id[-8:-3]) for id in ids],
+        [id.partition("/")[0] for id in ids],
+        "tasks",
+    ).headline
+    verdict = compare(found["one"], found["two"], "tasks")
+    assert verdict.p_value == told.p_value
+    assert verdict.difference == pytest.approx(told.difference.mean)
+    assert verdict.win_rate == told.win_rate
+
+
+def test_clearly_better_models_have_ranks_of_their_own_and_equal_ones_share_a_range():
+    found = scores({"best": 3.0, "same": 1.0, "also": 1.0, "worst": -2.0}, prompts=20)
+    ranks = Verdicts(found, "tasks").ranks(list(found))
+    assert ranks["best"] == Ranks(1, 1)
+    assert ranks["same"] == ranks["also"] == Ranks(2, 3)
+    assert ranks["worst"] == Ranks(4, 4)
+    assert (str(ranks["best"]), str(ranks["same"])) == ("1", "2\u20133")
+
+
+def test_a_difference_that_few_prompts_cannot_show_makes_no_rank():
+    # Of five prompts even five wins of five have p = 2 / 2^5 > 0.05.
+    found = scores({"high": 100.0, "low": 0.0}, prompts=5)
+    assert Verdicts(found, "items").ranks(list(found)) == {"high": (1, 2), "low": (1, 2)}
+
+
+@pytest.mark.parametrize("p_value", [LEVEL, LEVEL - 1e-9])
+def test_the_level_is_five_in_a_hundred(p_value, monkeypatch):
+    monkeypatch.setattr("rewardkit.records.clusters.sign_flip", lambda *_: p_value)
+    found = scores({"high": 1.0, "low": 0.0})
+    better = compare(found["high"], found["low"], "items").better
+    assert better == (p_value < LEVEL)
+
+
+def test_equal_models_are_told_apart_one_time_in_twenty():
+    told = [
+        compare(*scores({"one": 0.0, "two": 0.0}, seed=seed).values(), "tasks").better != 0
+        for seed in range(200)
+    ]
+    # The 99.9 % range of a binomial of 200 at 0.05 is 2 to 21.
+    assert 2 <= sum(told) <= 21
+
+
+means = st.dictionaries(
+    st.sampled_from(["a", "b", "c", "d", "e"]), st.sampled_from([0.0, 0.3, 0.6, 2.0]), min_size=2
+)
+
+
+@given(means, st.integers(0, 5), st.randoms(use_true_random=False))
+@settings(max_examples=25, deadline=None)
+def test_ranks_do_not_depend_on_the_order_of_rows_or_models(told, seed, shuffler):
+    found = scores(told, seed)
+    ranks = Verdicts(found, "tasks").ranks(list(found))
+    assert Verdicts(shuffled(found, shuffler), "tasks").ranks(list(found)) == ranks
+
+
+def shuffled(found, shuffler: random.Random):
+    models = list(found)
+    shuffler.shuffle(models)
+    parts = {}
+    for model in models:
+        rows = list(found[model].items())
+        shuffler.shuffle(rows)
+        parts[model] = dict(rows)
+    return parts
+
+
+@given(means, st.integers(0, 5), st.floats(-3, 3))
+@settings(max_examples=25, deadline=None)
+def test_a_further_model_changes_no_verdict_and_no_order(told, seed, mean):
+    found = scores(told, seed)
+    (extra,) = scores({"extra": mean}, seed + 99).values()
+    before = Verdicts(found, "tasks")
+    after = Verdicts({"extra": extra, **found}, "tasks")
+    for one in found:
+        for other in found:
+            assert before.of(one, other) == after.of(one, other)
+    assert before.ranks(list(found)) == after.ranks(list(found))
+
+
+@given(means, st.integers(0, 5))
+@settings(max_examples=25, deadline=None)
+def test_verdicts_mirror_and_ranges_are_ranges(told, seed):
+    found = scores(told, seed)
+    verdicts = Verdicts(found, "tasks")
+    for one in found:
+        for other in found:
+            if one != other:
+                first, second = verdicts.of(one, other), verdicts.of(other, one)
+                assert first.better == -second.better
+                assert first.win_rate + second.win_rate == pytest.approx(1)
+    for rank in verdicts.ranks(list(found)).values():
+        assert 1 <= rank.best <= rank.worst <= len(found)
+
+
+def test_models_that_share_no_picture_have_no_verdict():
+    found = scores({"one": 0.0, "two": 9.0}, prompts=20)
+    half = {
+        model: {id: value for id, value in told.items() if id.endswith(f"-0{sample}")}
+        for sample, (model, told) in enumerate(found.items())
+    }
+    verdicts = Verdicts(half, "tasks")
+    assert verdicts.of("one", "two") is None
+    assert verdicts.ranks(["one", "two"]) == {"one": (1, 2), "two": (1, 2)}
+    assert verdicts.win_rate("one", ["one", "two"]) is None
+
+
+def test_standings_are_means_over_boards_of_models_that_rank_on_each():
+    first = scores({"a": 3.0, "b": 0.0, "c": -3.0}, prompts=20)
+    second = scores({"a": -3.0, "b": 3.0}, seed=1, prompts=20)
+    rows, absent = standings(
+        {
+            "one": (list(first), Verdicts(first, "tasks")),
+            "two": (list(second), Verdicts(second, "tasks")),
+        }
+    )
+    assert absent == {"c": ("two",)}
+    assert [row.model for row in rows] == ["a", "b"]
+    # c, whom nobody can compare on both, does not make b the second of three.
+    assert rows[0].ranks == {"one": (1, 1), "two": (2, 2)}
+    assert [row.mean_rank for row in rows] == [1.5, 1.5]
+    assert rows[0].win_rate + rows[1].win_rate == pytest.approx(1)
+    assert rows[0].win_rate == pytest.approx(0.5, abs=0.1)
+
+
+def test_prompts_on_which_models_are_equal_count_half():
+    (told,) = scores({"one": 0.0}).values()
+    better = {id: value + (id[-8:-3] == "00000") for id, value in told.items()}
+    assert compare(told, told, "tasks").win_rate == 0.5
+    assert compare(told, told, "tasks").better == 0
+    assert compare(better, told, "tasks").win_rate == pytest.approx((1 + 11 / 2) / 12)
+
+
+def test_a_mean_rank_is_of_the_middles_of_ranges():
+    found = scores({"a": 0.0, "b": 0.0, "c": -5.0}, seed=3, prompts=20)
+    boards = {id: (list(found), Verdicts(found, "tasks")) for id in ("one", "two")}
+    rows, _ = standings(boards)
+    assert {row.model: row.mean_rank for row in rows} == {"a": 1.5, "b": 1.5, "c": 3.0}
