@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 from PIL import Image
@@ -17,6 +18,7 @@ from rewardkit.media.ladders import pictures
 from rewardkit.media.sheets import contact_sheet
 
 ROOT = Path(__file__).parents[1]
+SHOWN: dict[str, Any] = {"terminal_width": 100, "help_option_names": ["-h", "--help"]}
 MARKS = ("<!-- rewards: written by make docs -->", "<!-- end of rewards -->")
 
 
@@ -24,16 +26,19 @@ def commands() -> str:
     """Every command's --help as one page."""
     parts = ["# The command line", "Written by `make docs` from `--help`."]
     for group in (rewardkit, grpo):
-        context = click.Context(
-            group, info_name=group.name, terminal_width=100, help_option_names=["-h", "--help"]
-        )
-        parts += [f"## {group.name}", _help(group, context)]
-        for name in group.list_commands(context):
-            command = group.get_command(context, name)
-            assert command is not None
-            sub = click.Context(command, parent=context, info_name=name, terminal_width=100)
-            parts += [f"### {group.name} {name}", _help(command, sub)]
+        parts += _of(group, click.Context(group, info_name=group.name, **SHOWN), "##")
     return "\n\n".join(parts) + "\n"
+
+
+def _of(command: click.Command, context: click.Context, mark: str) -> list[str]:
+    """A command, and those of a group after it."""
+    parts = [f"{mark} {context.command_path}", _help(command, context)]
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            one = command.get_command(context, name)
+            assert one is not None
+            parts += _of(one, click.Context(one, context, name, **SHOWN), "###")
+    return parts
 
 
 def readme() -> str:

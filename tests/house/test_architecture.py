@@ -2,15 +2,18 @@
 
 import ast
 import importlib.util
+import resource
 import subprocess
 import sys
-import time
 import tomllib
 import zipfile
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from rewardkit.cli import main
 
 ROOT = Path(__file__).parents[2]
 # Who may import whom inside rewardkit: each part may import those it names.
@@ -27,11 +30,14 @@ MAY_IMPORT = {
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 WHEEL = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
-PACKAGES = {name for name in WHEEL["packages"] if (ROOT / name).is_dir()}
+PACKAGES = set(WHEEL["packages"])
 HEAVY = {"torch", "torchvision", "open_clip", "transformers", "cv2", "av", "pandas", "pyarrow"}
 SOURCES = sorted((ROOT / "rewardkit").rglob("*.py"))
 TRAINING = sorted((ROOT / "grpo").rglob("*.py"))
 MEASURING = sorted((ROOT / "benchmarks").rglob("*.py"))
+RANKING = sorted((ROOT / "leaderboards").rglob("*.py"))
+# What ranking reads of rewardkit: what is written down, and how it is told.
+READ = {"rewardkit.records", "rewardkit.errors", "rewardkit.cli", "rewardkit.media"}
 # What grpo computes with, and what of grpo and rewardkit each may import.
 MATHEMATICS = {
     "sde": {"rewardkit.errors"},
@@ -72,6 +78,15 @@ def test_training_stands_on_rewardkit_alone(source):
 def test_measuring_stands_on_rewardkit_alone(source):
     packages = {name.partition(".")[0] for name in imported(ast.parse(source.read_text("utf-8")))}
     assert not packages & {"grpo", "leaderboards", "tests"}
+
+
+@pytest.mark.parametrize("source", RANKING, ids=lambda path: str(path.relative_to(ROOT)))
+def test_ranking_stands_on_results(source):
+    for name in imported(ast.parse(source.read_text("utf-8"))):
+        package = name.partition(".")[0]
+        assert package not in {"grpo", "tests"}
+        if package == "rewardkit":
+            assert ".".join(name.split(".")[:2]) in READ, f"it imports {name}"
 
 
 @pytest.mark.parametrize("part", MATHEMATICS)
@@ -133,12 +148,13 @@ def test_looking_loads_nothing_heavy(code):
 
 def test_help_is_quick():
     def seconds():
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "rewardkit.cli", "--help"], check=True, stdout=-3)
-        return time.perf_counter() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    # The least of several, since a busy machine only ever adds; 0.3 s is promised.
-    assert min(seconds() for _ in range(7)) <= 0.3
+    # Of the processor, for others may want it too; 0.3 s is promised where nobody does.
+    assert min(seconds() for _ in range(5)) <= 0.3
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
@@ -152,15 +168,21 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
         names = archive.namelist()
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES
-    here = ("rewardkit/", "grpo/", "benchmarks/")
-    shipped = {name for name in names if name.startswith(here)}
+    shipped = {name for name in names if not name.partition("/")[0].endswith(".dist-info")}
     world = (ROOT / "rewardkit/shapes").rglob("*")
     carried = (path for path in world if {"weights", "lists"} & set(path.parts) and path.is_file())
     methods = (ROOT / "grpo").rglob("*.toml")
     pictures = (ROOT / "rewardkit").rglob("*.jpg")
-    files = (*SOURCES, *carried, *pictures, *TRAINING, *methods, *MEASURING)
+    published = (ROOT / "leaderboards/published").glob("*.csv")
+    page = (
+        path
+        for kind in ("css", "js", "jinja")
+        for path in (ROOT / "leaderboards").rglob(f"*.{kind}")
+    )
+    code = (*SOURCES, *TRAINING, *MEASURING, *RANKING)
+    files = (*code, *carried, *pictures, *methods, *published, *page)
     ours = {str(path.relative_to(ROOT)) for path in files}
-    assert shipped == ours | {f"{package}py.typed" for package in here}
+    assert shipped == ours | {f"{package}/py.typed" for package in PACKAGES}
 
 
 def documents():
@@ -174,6 +196,11 @@ def documents():
 def test_the_page_of_commands_is_what_help_says():
     page = (ROOT / "docs" / "cli.md").read_text("utf-8")
     assert page == documents().commands(), "run: make docs"
+
+
+def test_the_readmes_leaderboard_is_what_its_results_say():
+    shown = CliRunner().invoke(main, ["leaderboard", "check", str(ROOT / "README.md")])
+    assert shown.exit_code == 0, shown.output
 
 
 def test_the_readmes_table_is_what_the_cards_say():
