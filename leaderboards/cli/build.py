@@ -1,0 +1,51 @@
+"""`rewardkit leaderboard build`: a folder that a browser opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("results", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULTS]...")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), default=Path("site"), show_default=True,
+    metavar="DIR", help="The folder of the page.",
+)  # fmt: skip
+@click.option(
+    "--benchmark", "benchmarks", multiple=True, metavar="NAME", help="Only this one; repeatable."
+)
+@click.option("--published", is_flag=True, help="Numbers from papers too, in tables of their own.")
+@click.option(
+    "--runs", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
+    help="Runs of `grpo train`, at or below it: their curves, and samples before and after.",
+)  # fmt: skip
+@click.option(
+    "--pictures", "per_task", type=click.IntRange(0), default=4, show_default=True,
+    help="Prompts of each task whose pictures are shown.",
+)  # fmt: skip
+def build(
+    results: tuple[Path, ...],
+    out: Path,
+    benchmarks: tuple[str, ...],
+    published: bool,
+    runs: Path | None,
+    per_task: int,
+) -> None:
+    """Write a page about RESULTS: folders of `rewardkit bench`, searched whole, or files.
+
+    It opens from the file system, asks the network nothing, and can be served or sent as it is.
+    """
+    from leaderboards.assemble import leaderboard
+    from leaderboards.page.runs import read_runs
+    from leaderboards.page.site import build as build_page
+    from rewardkit.errors import UsageError
+
+    if not results and not published:
+        raise UsageError("nothing is asked for: name folders of results, or give --published")
+    shown = leaderboard(results, benchmarks=benchmarks, with_published=published)
+    for note in shown.notes:
+        click.echo(f"Note: {note}", err=True)
+    found = read_runs(runs) if runs is not None else []
+    click.echo(str(build_page(shown, out, runs=found, per_task=per_task)))

@@ -1,0 +1,49 @@
+"""The command that makes a result, from what the result says of itself."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from benchmarks.lists import LISTS
+from benchmarks.results import Result
+
+_SAMPLING = ("steps", "guidance", "width", "height", "max_sequence_length")
+
+
+def command(result: Result) -> tuple[str, ...]:
+    """`rewardkit bench run ...` of a model, or `rewardkit bench score ...` of others' pictures.
+
+    Returns:
+        The command, then each option with its value; joined by spaces, a shell runs it. Paths are
+        those of the machine that made the result.
+    """
+    benchmark, _, title = result.benchmark.name.partition("/")
+    model, protocol = result.model, result.protocol
+    given: dict[str, Any] = {}
+    if title:
+        # What a public list says of its source is for people; it is asked for by its name.
+        given["prompts"] = title if title in LISTS else result.prompts.source
+        given["reward"] = "+".join(result.metrics)
+    source = model.alias or model.source
+    made = result.pictures.made_here and source is not None
+    if made:
+        sampling = protocol.sampling or {}
+        given |= {"model": source, "lora": model.lora}
+        # An alias without one means its pinned commit, which another version may have moved.
+        given["revision"] = model.revision
+        given |= {"seed": protocol.seed, **{name: sampling.get(name) for name in _SAMPLING}}
+        given |= {"dtype": protocol.dtype, "batch_size": protocol.batch}
+    else:
+        trained = (model.trained_on or {}).get("reward")
+        given |= {"images": result.pictures.folder, "trained-on": trained}
+    if not made or model.name != source:
+        given["name"] = model.name
+    given |= {"samples": protocol.samples, "shard": result.shard}
+    parts = [["rewardkit", "bench", "run" if made else "score", benchmark]]
+    for name, value in given.items():
+        if value is not None:
+            parts.append([f"--{name.replace('_', '-')}", str(value)])
+    if not result.complete and result.shard is None:
+        parts.append(["--allow-partial"])
+    return tuple(map(shlex.join, parts))

@@ -1,0 +1,127 @@
+"""The folder of the page: index.html with scripts and data inside, pictures in media/."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from leaderboards.board import Leaderboard
+from leaderboards.page import libraries, plots
+from leaderboards.page.gallery import MEDIA, copied, gallery
+from leaderboards.page.runs import Run, Sheet
+from leaderboards.page.view import groups
+from rewardkit.errors import UsageError
+from rewardkit.records.provenance import now
+from rewardkit.records.storage import atomic_write
+
+_HERE = Path(__file__).parent
+_INDEX = "index.html"
+_SOURCES = ("page.css", "page.js", "tables.js", "plots.js")
+# By it a page is known as one that may be written anew.
+GENERATOR = '<meta name="generator" content="rewardkit leaderboard">'
+
+
+class _Training(NamedTuple):
+    """A run with the addresses of its sheets: step and address, first and last."""
+
+    run: Run
+    sheets: tuple[tuple[int, str], ...]
+
+
+def build(shown: Leaderboard, out: Path, *, runs: Sequence[Run] = (), per_task: int = 4) -> Path:
+    """Writes the page of some boards and runs.
+
+    Args:
+        shown: the boards.
+        out: its folder; a page that is there already is replaced.
+        runs: of `grpo train`.
+        per_task: prompts of each task whose pictures are shown.
+
+    Returns:
+        The file to open.
+
+    Raises:
+        UsageError: the folder holds something else.
+        InputError: rows or pictures cannot be read, or the page not written.
+    """
+    index = out / _INDEX
+    _check(out, index)
+    # Hidden, so that what an interrupted build leaves is in the way of nobody.
+    staged = out / f".{MEDIA}"
+    shutil.rmtree(staged, ignore_errors=True)
+    try:
+        text = _rendered(shown, runs, per_task, staged)
+        with atomic_write(index) as temporary:
+            # The name of a file can have lone surrogates, which no page can hold.
+            temporary.write_text(text, "utf-8", "replace")
+        shutil.rmtree(out / MEDIA, ignore_errors=True)
+        if staged.exists():
+            staged.rename(out / MEDIA)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return index
+
+
+def _check(out: Path, index: Path) -> None:
+    """Refuses a folder that holds something else than a page.
+
+    Raises:
+        UsageError: it does.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file: name a folder with --out")
+    # Hidden files are those of the system, or of who publishes the folder.
+    others = out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir())
+    if others and not (index.is_file() and GENERATOR in index.read_text("utf-8", "replace")):
+        raise UsageError(f"{out} is not empty and holds no page of rewardkit: name another --out")
+
+
+def _plots(shown: Leaderboard, runs: Sequence[Run]) -> dict[str, Any]:
+    """The data of each plot by the id of its place."""
+    found: dict[str, Any] = {
+        f"tasks.{board.id}": plots.by_task(board) for board in shown.boards if board.entries
+    }
+    for modality in dict.fromkeys(board.modality for board in shown.boards):
+        boards = [board for board in shown.boards if board.modality == modality]
+        found[f"against.{modality}"] = plots.against(boards)
+    found["training"] = plots.training(runs)
+    return {name: data for name, data in found.items() if data is not None}
+
+
+def _sheets(run: Run, number: int, media: Path) -> tuple[tuple[int, str], ...]:
+    def copy(sheet: Sheet) -> tuple[int, str]:
+        return sheet.step, copied(sheet.path, f"run-{number}.{sheet.path.stem}", media)
+
+    return tuple(copy(sheet) for sheet in (run.first, run.last) if sheet is not None)
+
+
+def _rendered(shown: Leaderboard, runs: Sequence[Run], per_task: int, media: Path) -> str:
+    """The text of the page; the pictures that it shows are copied to `media`."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    parts = groups(shown)
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.jinja").render(
+        groups=parts,
+        galleries={
+            view.board.id: gallery(view.board, per_task, media)
+            for group in parts
+            for view in group.boards
+        },
+        runs=[_Training(run, _sheets(run, number, media)) for number, run in enumerate(runs)],
+        notes=shown.notes,
+        plots=_plots(shown, runs),
+        created=now(),
+        generator=GENERATOR,
+        source={name: (_HERE / name).read_text("utf-8") for name in _SOURCES},
+        datatables=libraries.datatables(),
+        plotly=libraries.plotly(),
+    )

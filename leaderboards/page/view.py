@@ -1,0 +1,245 @@
+"""Boards -> what the template shows: rows with marks and bars, who leads, the common protocol."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, final
+
+from leaderboards.board import Board, Entry, Leaderboard, Standings
+from leaderboards.page.details import Details, details
+from leaderboards.tables import Cell, Column, Table, across, tables
+
+COLUMNS = ("rank", "model", "score", "tasks", "metrics")
+# What most rows share is told once, in this order; the rest is in the drawer of a row.
+_PROTOCOL = {
+    "samples": "{} pictures of each",
+    "size": "{}",
+    "steps": "{} steps",
+    "guidance": "guidance {}",
+    "scheduler": "{}",
+    "seed": "seed {}",
+    "dtype": "{}",
+}
+_MODALITIES = {
+    "image": "Text to image",
+    "T2V": "Text to video",
+    "I2V": "Image to video",
+}
+# Sorts behind every rank.
+_LAST = 1e9
+
+
+class Mark(NamedTuple):
+    """What a reader must know of a row: a kind, by which rows are filtered, and words."""
+
+    kind: Literal["trained", "related", "protocol", "unranked", "published"]
+    text: str
+    why: str
+
+
+class Bar(NamedTuple):
+    """A score and its interval, in percent of the width of a cell."""
+
+    at: float
+    low: float | None
+    high: float | None
+
+
+class Shown(NamedTuple):
+    """A cell of a column, and what it is sorted by; None is by its text."""
+
+    column: Column
+    cell: Cell
+    order: float | str | None
+
+
+@final
+@dataclass(frozen=True)
+class Row:
+    """A row of a table; `headline` is the cell of its score."""
+
+    entry: Entry
+    cells: tuple[Shown, ...]
+    headline: Cell
+    bar: Bar | None
+    marks: tuple[Mark, ...]
+    details: Details
+
+
+@final
+@dataclass(frozen=True)
+class Grid:
+    """A table of measured or of published rows."""
+
+    table: Table
+    rows: tuple[Row, ...]
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of marks that it has."""
+        return frozenset(mark.kind for row in self.rows for mark in row.marks)
+
+
+@final
+@dataclass(frozen=True)
+class BoardView:
+    """A board, as its section of the page shows it.
+
+    Attributes:
+        board: the board.
+        leaders: the rows that may be the first.
+        untrained: the first row that was not trained on the metric, where all leaders were.
+        protocol: the settings that more than half of the entries share.
+        measured: None where nothing was.
+        published: None where there is none.
+    """
+
+    board: Board
+    leaders: Sequence[Row]
+    untrained: Row | None
+    protocol: Sequence[str]
+    measured: Grid | None
+    published: Grid | None
+
+    @property
+    def title(self) -> str:
+        """The benchmark, and how it differs from the main board."""
+        return " · ".join(filter(None, (self.board.benchmark, self.board.variant)))
+
+
+class Group(NamedTuple):
+    """The boards of a modality, with what stands across them."""
+
+    modality: str
+    title: str
+    boards: Sequence[BoardView]
+    standings: Sequence[tuple[Standings, Table]]
+
+
+def groups(shown: Leaderboard) -> list[Group]:
+    """The boards by modality: of those that there are."""
+    found = iter(tables(shown, COLUMNS))
+    views = [
+        _board(
+            board,
+            next(found) if board.entries else None,
+            next(found) if board.published else None,
+        )
+        for board in shown.boards
+    ]
+    views.sort(key=lambda one: one.measured is None)  # first what was measured
+    standings = list(zip(shown.standings, across(shown), strict=True))
+    return [
+        Group(
+            modality,
+            title,
+            [one for one in views if one.board.modality == modality],
+            [one for one in standings if one[0].modality == modality],
+        )
+        for modality, title in _MODALITIES.items()
+        if any(one.board.modality == modality for one in views)
+    ]
+
+
+def _board(board: Board, measured: Table | None, published: Table | None) -> BoardView:
+    grid = measured and _grid(board, measured, board.entries)
+    ranked = [row for row in (grid.rows if grid else ()) if row.entry.ranks is not None]
+    leaders = [row for row in ranked if row.entry.ranks and row.entry.ranks.best == 1]
+    untrained = [row for row in ranked if board.metric not in row.entry.trained_metrics]
+    return BoardView(
+        board=board,
+        leaders=leaders,
+        untrained=untrained[0] if untrained and untrained[0] not in leaders else None,
+        protocol=_protocol(board.entries),
+        measured=grid,
+        published=published and _grid(board, published, board.published),
+    )
+
+
+def _grid(board: Board, table: Table, entries: Sequence[Entry]) -> Grid:
+    ends = [
+        end
+        for one in entries
+        if one.score.score is not None
+        for end in (one.score.score, *(one.score.interval or ()))
+    ]
+    headline = [column.name for column in table.columns].index("score")
+    return Grid(
+        table=table,
+        rows=tuple(
+            Row(
+                entry=entry,
+                headline=cells[headline],
+                cells=tuple(
+                    Shown(column, cell, _order(column, cell, entry))
+                    for column, cell in zip(table.columns, cells, strict=True)
+                ),
+                bar=_bar(entry, min(ends, default=0), max(ends, default=1)),
+                marks=marks(board, entry),
+                details=details(board, entry),
+            )
+            for entry, cells in zip(entries, table.rows, strict=True)
+        ),
+    )
+
+
+def _order(column: Column, cell: Cell, entry: Entry) -> float | str | None:
+    """Numbers sort by value, ranges of ranks by their best and then their worst."""
+    if column.name == "rank":
+        return _LAST if entry.ranks is None else entry.ranks.best + entry.ranks.worst / _LAST
+    if not column.number:
+        return None
+    value = next(iter(cell.data.values()))
+    return "" if value is None else float(value)
+
+
+def _bar(entry: Entry, least: float, most: float) -> Bar | None:
+    """The place of a score between the least and the greatest end of the table."""
+    value = entry.score.score
+    if value is None or most <= least:
+        return None
+
+    def place(one: float) -> float:
+        return round(100 * (one - least) / (most - least), 2)
+
+    low, high = entry.score.interval or (None, None)
+    if low is None or high is None:
+        return Bar(place(value), None, None)
+    return Bar(place(value), place(low), place(high))
+
+
+def marks(board: Board, entry: Entry) -> tuple[Mark, ...]:
+    """What must be known of a row."""
+    found = []
+    if entry.published is not None:
+        found.append(Mark("published", "published", "Printed in a source, not measured here."))
+    elif entry.unranked is not None:
+        found.append(Mark("unranked", entry.unranked, "Shown, and not ranked."))
+    if board.metric in entry.trained_metrics:
+        why = f"It was trained on {entry.trained_on}, and {board.metric} measures it here."
+        found.append(Mark("trained", "trained on this metric", why))
+    elif entry.trained_metrics:
+        names = ", ".join(entry.trained_metrics)
+        found.append(
+            Mark("related", f"trained on {names}", f"It was trained on {entry.trained_on}.")
+        )
+    if entry.differs:
+        told = ", ".join(f"{one.setting} {one.value}" for one in entry.differs[:2])
+        more = f" and {len(entry.differs) - 2} more" if len(entry.differs) > 2 else ""
+        why = "Most rows of this board do not share " + ", ".join(
+            f"{one.setting} {one.value}" for one in entry.differs
+        )
+        found.append(Mark("protocol", f"other protocol: {told}{more}", f"{why}."))
+    return tuple(found)
+
+
+def _protocol(entries: Sequence[Entry]) -> list[str]:
+    found = []
+    for name, form in _PROTOCOL.items():
+        values = Counter(one.protocol.get(name) for one in entries)
+        for value, count in values.most_common(1):
+            if value is not None and 2 * count > len(entries):
+                found.append(form.format(value))
+    return found
