@@ -35,7 +35,13 @@ class Shard:
         return f"{self.number}/{self.total}"
 
     def of(self, cases: Sequence[Case]) -> Sequence[Case]:
-        """Its cases."""
+        """Its cases.
+
+        Raises:
+            UsageError: there are fewer cases than shards.
+        """
+        if self.total > len(cases):
+            raise UsageError(f"{self.total} shards of {len(cases)} prompts leave some empty")
         return cases[self.number - 1 :: self.total]
 
 

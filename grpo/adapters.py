@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from rewardkit.errors import UsageError
-from rewardkit.models.folders import LORA
+from rewardkit.models.folders import LORA, quiet
 from rewardkit.models.protocol import CARD
 from rewardkit.records.storage import atomic_write, write_json
 
@@ -83,7 +83,7 @@ def export(policy: Policy, folder: Path, run_card: Mapping[str, Any]) -> None:
             "lora_alpha": settings.lora_alpha,
             "target_modules": sorted(settings.target_modules),
         }
-        with atomic_write(folder / LORA) as temporary:
+        with atomic_write(folder / LORA) as temporary, quiet():
             pipe.save_lora_weights(
                 temporary.parent,
                 weight_name=temporary.name,
@@ -93,7 +93,8 @@ def export(policy: Policy, folder: Path, run_card: Mapping[str, Any]) -> None:
                 },
             )
     else:
-        pipe.save_pretrained(folder)
+        with quiet():
+            pipe.save_pretrained(folder)
     write_json(folder / CARD, {**run_card, "protocol": policy.protocol.model_dump()})
 
 

@@ -60,7 +60,9 @@ class Display:
             for name, value in line.items()
             if name.startswith("seconds/") and name != "seconds/step"
         ]
-        text = "  ".join([*parts, *phases])
+        alike = line.get("groups_dropped") == self._config.sampler.prompts_per_step
+        remark = ["nothing learned: in every group all rewards are the same"] if alike else []
+        text = "  ".join([*parts, *phases, *remark])
         self._bar.update(self._task, completed=done, text=text)
         if self._bar.disable:
             self._console.print(f"step {done}/{self._config.steps}  {text}", highlight=False)

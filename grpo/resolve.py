@@ -5,6 +5,7 @@ Each wins over those before it: the defaults of the classes, the method, the rec
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
@@ -70,8 +71,8 @@ def resolve(
         chosen = default_recipe(str(model), method)
     if chosen is None and method is None:
         raise UsageError(
-            f"no recipe is known for {model}. Name one with --recipe (`grpo recipes` lists them), "
-            "or a method with --method"
+            f"no recipe is known for {model}.{_near(str(model))} Name one with --recipe (`grpo "
+            "recipes` lists them), or a method with --method"
             if model is not None
             else "nothing to train is named. Give --model or --recipe; `grpo train --model "
             "shapes-flow` needs nothing else"
@@ -79,6 +80,14 @@ def resolve(
     merged = merge(chosen, method, settings)
     config = _config(merged)
     return Resolved(config, merged.origins, tuple(_notes(config, chosen, recipe is not None)))
+
+
+def _near(model: str) -> str:
+    """The name that was meant, if it was one."""
+    from rewardkit.models.aliases import ALIASES
+
+    near = difflib.get_close_matches(model.casefold(), ALIASES, n=1, cutoff=0.6)
+    return f" Did you mean {near[0]!r}?" if near and model.casefold() not in ALIASES else ""
 
 
 def merge(recipe: Layer | None, method: str | None, settings: Mapping[str, object]) -> Merged:

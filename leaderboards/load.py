@@ -57,7 +57,7 @@ def load(paths: Sequence[Path]) -> tuple[list[Loaded], list[str]]:
     if strange:
         names = ", ".join(map(str, strange[:3])) + (", ..." if len(strange) > 3 else "")
         plural = "files are" if len(strange) > 1 else "file is"
-        notes.append(f"{len(strange)} JSON {plural} no result of `rewardkit bench`: {names}")
+        notes.append(f"{len(strange)} JSON {plural} no result of a model: {names}")
     kept = _one_of_each(list(found.values()), notes)
     return [Loaded(path, result, _scores(path, result)) for path, result in kept], notes
 
@@ -72,12 +72,15 @@ def _files(path: Path) -> list[Path]:
 
 
 def _is_result(path: Path) -> bool:
-    """Whether a file says that it is one; if it lies, reading it fails."""
+    """Whether a file says that it is one; if it lies, reading it fails.
+
+    What measures rewards, of `rewardkit bench preferences`, says its kind, and is none of a model.
+    """
     try:
         told = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(told, dict) and "schema_version" in told
+    return isinstance(told, dict) and "schema_version" in told and "kind" not in told
 
 
 def _one_of_each(

@@ -16,7 +16,7 @@ register(
         samples=1,
         layout=NUMBERED,
         pictures="prompts",
-        unit="of the first reward",
+        unit="of the reward",
         notes=(
             "The key `tag` of a prompt's line names the task it belongs to.",
             "Results of other prompts or rewards are results of another benchmark.",

@@ -62,7 +62,7 @@ def run(
         raise UsageError("--with-base goes with --lora: without it, the base model is all there is")
     asked = get(benchmark)
     parts = _parts(asked, prompts, rewards, samples)
-    part_of = _shard(shard)
+    part_of = _shard(shard, parts)
     with_base = with_base or (isinstance(asked, Suite) and lora is not None)
     titles = {lora: _title(model, lora) if name is None else name}
     if with_base:
@@ -113,7 +113,7 @@ def generate(
     from benchmarks.cli.progress import Display
 
     parts = _parts(get(benchmark), prompts, None, samples, scored=False)
-    part_of = _shard(shard)
+    part_of = _shard(shard, parts)
     with Display() as display:
         pipeline = _load(model, lora, device, rest)
         for part in parts:
@@ -172,7 +172,7 @@ def score(
     trained = None if trained_on is None else {"reward": str(parse(trained_on, resolve))}
     with Display() as display:
         path = _score(
-            display, part, images, out, name, _shard(shard), device,
+            display, part, images, out, name, _shard(shard, [part]), device,
             {**rest, "trained_on": trained, "allow_duplicates": allow_duplicates},
         )  # fmt: skip
     print_results([path], as_json)
@@ -198,10 +198,14 @@ def _parts(
     return [_Part(one, one.prompts())]
 
 
-def _shard(text: str | None) -> Shard:
+def _shard(text: str | None, parts: Sequence[_Part]) -> Shard:
+    """The shard that is asked for, of which every part has a share."""
     from benchmarks.shard import WHOLE, Shard
 
-    return WHOLE if text is None else Shard.parse(text)
+    shard = WHOLE if text is None else Shard.parse(text)
+    for part in parts:
+        shard.of(part.prompts.cases)
+    return shard
 
 
 def _title(model: str, lora: str | None) -> str:

@@ -29,7 +29,7 @@ def sample(
     source = prompts or config.evaluation.prompts or config.prompts
     from grpo.sample import sample as draw
 
-    draw(
+    sheet = draw(
         run=run,
         prompts=source,
         out=out or run / "samples.png",
@@ -37,3 +37,4 @@ def sample(
         seed=seed,
         device=device,
     )
+    click.echo(str(sheet))

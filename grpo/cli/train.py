@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     "-p",
     "--prompts",
     metavar="FILE",
-    help=".txt, .jsonl, .csv, .json; package:NAME/FILE.",
+    help=".txt, .jsonl, .csv, .parquet, .json; package:NAME/FILE.",
 )
 @click.option("--steps", metavar="N", help="Training steps: a rollout and its updates each.")
 @click.option("--seed", metavar="N", help="Of all randomness.  [default: 0]")

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from rewardkit.engine.loader import Loader
 
 
+class BrokenReward(RewardKitError):
+    """A reward did not do what every reward does, whatever its samples are."""
+
+
 class Extractor(ABC):
     """Turns media into what rewards read; shared by every reward that names the same one."""
 
@@ -194,14 +198,14 @@ def check_scores(card: RewardCard, scores: torch.Tensor, size: int) -> torch.Ten
     """Scores as float32 `[B]` on the CPU.
 
     Raises:
-        RewardKitError: the reward did not return one number per sample.
+        BrokenReward: the reward did not return one number per sample.
         ScoringError: a score is not finite.
     """
     import torch
 
     if not isinstance(scores, torch.Tensor) or scores.shape != (size,):
         given = list(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
-        raise RewardKitError(
+        raise BrokenReward(
             f"{card.name} must return one score per sample, a tensor [{size}]; it returned {given}"
         )
     scores = scores.detach().to("cpu", torch.float32)

@@ -11,6 +11,7 @@ from rewardkit.engine.card import RewardCard
 from rewardkit.engine.loader import Loader, check_overrides
 from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.reward import (
+    BrokenReward,
     Extractor,
     GroupReward,
     Reward,
@@ -199,7 +200,10 @@ def _score_into(outcomes: list[Scored], reward: Reward, slot: int, samples: _Sam
         raw = reward.score(samples.batch(), samples.features(reward.extractor, slot))
         scores = check_scores(reward.card, raw, len(indices))
     except Exception as error:
-        if len(indices) > 1 and not isinstance(reward, GroupReward):
+        # One by one the culprits show; that a reward returns as many scores as it is given
+        # samples would only be hidden by it.
+        alone = not isinstance(reward, GroupReward) and not isinstance(error, BrokenReward)
+        if len(indices) > 1 and alone:
             for index in indices:
                 _score_into(outcomes, reward, slot, samples.take([index]))
             return

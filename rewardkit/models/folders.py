@@ -70,7 +70,7 @@ def read(folder: Path, dtype: torch.dtype) -> Any:
                 f"the pipeline in {folder} lacks its folder {part}. Download or save it again"
             )
     try:
-        with _without_bars():
+        with quiet():
             encoders = _text_encoders(folder, dtype)
             loader: Any = DiffusionPipeline  # its from_pretrained comes without types
             pipe = loader.from_pretrained(folder, dtype=dtype, **settings, **encoders)
@@ -121,10 +121,12 @@ def add_lora(pipe: Any, path: Path) -> Path:
     file = path / LORA if path.is_dir() else path
     if file.suffix != ".safetensors" or not file.is_file():
         raise WeightsError(
-            f"{path} holds no LoRA: expected a .safetensors file, or a folder with {LORA}"
+            f"{path} holds no LoRA: expected a .safetensors file, a folder with {LORA}, or that of "
+            "a run which has been saved"
         )
     try:
-        pipe.load_lora_weights(file.parent, weight_name=file.name)
+        with quiet():
+            pipe.load_lora_weights(file.parent, weight_name=file.name)
     except Exception as error:  # diffusers, peft and safetensors each have their own
         raise WeightsError(
             f"the LoRA {file} does not fit a {type(pipe).__name__}: {_cause(error)}"
@@ -191,11 +193,17 @@ def _refuse_gaps(folder: Path, missing: list[str]) -> None:
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
-    """Turns off the bars that reading files from the disk would draw over the caller's own."""
+def quiet() -> Iterator[None]:
+    """Turns off bars that would be drawn over the caller's own, and remarks of diffusers.
+
+    It remarks on what is meant so: on a part that a pipeline is without, on encoders that a LoRA
+    does not touch.
+    """
     import diffusers.utils.logging
     import transformers.utils.logging
 
+    verbosity = diffusers.utils.logging.get_verbosity()
+    diffusers.utils.logging.set_verbosity_error()
     loud = [
         library
         for library in (diffusers.utils.logging, transformers.utils.logging)
@@ -206,5 +214,6 @@ def _without_bars() -> Iterator[None]:
     try:
         yield
     finally:
+        diffusers.utils.logging.set_verbosity(verbosity)
         for library in loud:
             library.enable_progress_bar()

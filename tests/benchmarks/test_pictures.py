@@ -193,3 +193,9 @@ def test_every_kind_of_problem_is_told_at_once(folder):
     told = wrong(folder)
     for name in ("00002-00.png", "00003-00.xyz", "00009-00.png", "00000-00.png: two for one"):
         assert name in told
+
+
+def test_every_shard_has_a_prompt():
+    assert Shard.parse("3/3").of(SHORT.cases) == SHORT.cases[2:]
+    with pytest.raises(UsageError, match="4 shards of 3 prompts leave some empty"):
+        Shard.parse("1/4").of(SHORT.cases)

@@ -205,8 +205,10 @@ def test_a_model_that_a_run_made_keeps_its_recipe(tmp_path):
 
 
 def test_a_model_without_a_recipe_needs_one_or_a_method():
-    with pytest.raises(UsageError, match="no recipe is known for owner/name"):
+    with pytest.raises(UsageError, match=r"no recipe is known for owner/name\. Name one"):
         resolve(settings={"model": "owner/name"})
+    with pytest.raises(UsageError, match=r"shapes-flwo\. Did you mean 'shapes-flow'\? Name one"):
+        resolve(settings={"model": "shapes-flwo"})
 
 
 def test_a_method_without_a_recipe_of_the_model_stands_alone():

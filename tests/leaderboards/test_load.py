@@ -55,11 +55,13 @@ def test_other_files_are_left_out_and_told(tmp_path):
     (tmp_path / "list.json").write_text("[1, 2]")
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "rewardkit.json").write_text("{}")
+    measured = {"schema_version": 1, "kind": "preferences"}
+    (tmp_path / "rewards.json").write_text(json.dumps(measured))
     (tmp_path / "alpha.parquet.meta.json").write_text("{}")
     found, (note,) = load([tmp_path])
     assert models(found) == ["alpha"]
-    assert note.startswith("2 JSON files are no result of `rewardkit bench`")
-    assert "broken.json" in note and "list.json" in note
+    assert note.startswith("3 JSON files are no result of a model")
+    assert "broken.json" in note and "list.json" in note and "rewards.json" in note
 
 
 @pytest.mark.parametrize(
