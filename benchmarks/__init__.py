@@ -4,7 +4,9 @@ It imports `rewardkit` and none of the other packages.
 
     benchmark  the contract: prompts, pictures of each, what scores them; the registry
     layout     where the pictures of a set lie below its folder
-    runner     generate, check, score, aggregate: resumable, in shards
+    pictures   made by a model, or found and checked
+    runner     scored: resumable, in shards that `merging` makes one of
+    summary    from rows to means with intervals
     results    the result file, which says all that is needed to be believed
     comparing  two results of one benchmark, pair by pair
     preferences  rewards, measured on what people chose

@@ -25,8 +25,8 @@ def merge(shards: tuple[Path, ...], prompts: str | None, out: Path | None, as_js
     """Merge the results of --shard 1/N to N/N, whichever machines made them."""
     from benchmarks.benchmark import Benchmark, get
     from benchmarks.cli.tables import print_results
+    from benchmarks.merging import merge as merge_shards
     from benchmarks.results import read_result
-    from benchmarks.runner import merge as merge_shards
 
     # results/*.json names what lies beside the rows too.
     shards = tuple(path for path in shards if not path.name.endswith(".parquet.meta.json"))

@@ -13,8 +13,9 @@ from tiny_benchmarks import CASES, PROMPTS, TINY, changed, fill, result_of, said
 import rewardkit.records.scorefile as scorefile
 from benchmarks import runner
 from benchmarks.benchmark import PromptSet
+from benchmarks.merging import merge
 from benchmarks.results import read_result, read_table
-from benchmarks.runner import merge, ready, score
+from benchmarks.runner import ready, score
 from benchmarks.shard import Shard
 from rewardkit.engine.folder import score_folder
 from rewardkit.errors import InputError, UsageError
