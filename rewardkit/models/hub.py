@@ -248,11 +248,12 @@ def _made(weights: Weights) -> Located:
 
 
 def _unavailable(weights: Weights, files: tuple[str, ...] | list[str], reason: str) -> WeightsError:
+    local = f"Give a local file with --weights {weights.name}=PATH, or put"
     return WeightsError(
-        f"{weights.label} ({weights.place}: {' or '.join(files)}) are not on this "
-        f"machine and could not be downloaded: {reason[:300]}. Give a local file with "
-        f"--weights {weights.name}=PATH, or put {weights.name}{Path(files[0]).suffix} into the "
-        "folder that REWARDKIT_WEIGHTS names"
+        f"{weights.label} ({weights.place}: {' or '.join(files)}) are not on this machine and "
+        f"could not be downloaded: {reason[:400].rstrip('.')}. "
+        f"{local if weights.kind == 'weights' else 'Or put'} "
+        f"{weights.name}{Path(files[0]).suffix} into the folder that REWARDKIT_WEIGHTS names"
     )
 
 
