@@ -1,5 +1,6 @@
 """Real pictures and clips, in the folder REWARDKIT_TEST_DATA, are scored as anything else."""
 
+import json
 import os
 from pathlib import Path
 
@@ -9,10 +10,16 @@ import rewardkit
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import list_rewards
 from rewardkit.media.clips import read_clip
+from rewardkit.media.sources import find
 
 pytestmark = pytest.mark.data
 # They read pictures of the embedded world alone.
 JUDGES = {"shapes-correct", "shapes-graded"}
+ASKED = {
+    "prompt": "a photo of a cat",
+    "tag": "single_object",
+    "include": [{"class": "cat", "count": 1}],
+}
 
 
 @pytest.fixture
@@ -24,9 +31,12 @@ def folder(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["image", "video"])
-def test_every_reward_scores_real_files(folder, kind):
+def test_every_reward_scores_real_files(folder, kind, tmp_path):
+    manifest = tmp_path / "manifest.jsonl"
+    paths = [str(Path(item.path).resolve()) for item in find([str(folder)], kind).items]
+    manifest.write_text("".join(json.dumps({"path": path, **ASKED}) + "\n" for path in paths))
     spec = "+".join(card.name for card in list_rewards(kind) if card.name not in JUDGES)
-    report = rewardkit.score_folder(folder, spec, kind=kind, prompt="a photo", batch_size=4)
+    report = rewardkit.score_folder(manifest, spec, kind=kind, batch_size=4)
     assert len(report.rows) >= {"image": 7, "video": 3}[kind]
     assert [row.error for row in report.rows if row.error] == []
     assert all(score is not None for row in report.rows for score in row.scores.values())
