@@ -41,7 +41,7 @@ class SamplerConfig(Section):
     max_sequence_length: int | None = Field(default=None, ge=0, le=512)
     """Tokens to which prompts are padded or cut; none is the model's own."""
     schedule: Literal["uniform", "scheduler"] = "scheduler"
-    """A flow's sigmas: evenly spaced and shifted, or those of the model's scheduler."""
+    """A flow's sigmas: even ones that the scheduler shifts (FLUX), or the scheduler's own (SD3)."""
     shift: float | None = Field(default=None, gt=0, le=100)
     """Of a flow's sigmas; none is the scheduler's own."""
     truncate_timesteps: bool = False
