@@ -225,8 +225,8 @@ _RESHAPED = ("shift_terminal", "use_karras_sigmas", "use_exponential_sigmas", "u
 def _sigmas(scheduler: Any, config: SamplerConfig, tokens: int) -> Tensor:
     """Where the steps start and end, [steps + 1], float32.
 
-    The scheduler itself computes them, as its pipeline has it do: "scheduler" is what the pipeline of
-    Stable Diffusion 3 asks for, "uniform" what those of FLUX and Qwen-Image do.
+    The scheduler itself computes them, as its pipeline has it do: "scheduler" is what the pipeline
+    of Stable Diffusion 3 asks for, "uniform" what those of FLUX and Qwen-Image do.
     """
     from diffusers import FlowMatchEulerDiscreteScheduler
 
