@@ -41,7 +41,7 @@ class SamplerConfig(Section):
     max_sequence_length: int | None = Field(default=None, ge=0, le=512)
     """Tokens to which prompts are padded or cut; none is the model's own."""
     schedule: Literal["uniform", "scheduler"] = "scheduler"
-    """A flow's sigmas: even ones that the scheduler shifts (FLUX), or the scheduler's own (SD3)."""
+    """Sigmas of a flow: even ones, shifted by the scheduler (FLUX), or its own (SD3)."""
     shift: float | None = Field(default=None, gt=0, le=100)
     """Of a flow's sigmas; none is the scheduler's own."""
     truncate_timesteps: bool = False
@@ -91,7 +91,7 @@ class AdvantageConfig(Section):
     best: int | None = Field(default=None, ge=2, le=10_000)
     """Samples of each group to train on, half best, half worst; none is all."""
     count_flat: bool = False
-    """Whether groups of equal rewards, which have no gradient, count in the mean over samples."""
+    """Whether groups with equal rewards, which have no gradient, still count in the mean."""
 
 
 @final
@@ -103,11 +103,11 @@ class PolicyGradient(Section):
     clip_range: float = Field(default=1e-4, gt=0, lt=1)
     """Of the ratio about 1; it belongs to log-probabilities per dimension."""
     log_prob: Literal["gaussian", "bare"] = "gaussian"
-    """Of a step: its Gaussian's, or -(x' - mu)^2 alone; kl of the space x follows it."""
+    """Log-probability of a step: of its Gaussian, or -(x' - mu)^2 alone; KL of x is likewise."""
     fraction: float = Field(default=1.0, gt=0, le=1)
-    """Share of the random steps to train on, drawn anew for each `subset`."""
+    """Share of the random steps to train on; `subset` says for what it is drawn."""
     subset: Literal["group", "sample"] = "group"
-    """What shares a random choice of steps: a prompt's group, or nothing, each sample its own."""
+    """Whether a prompt's samples train on the same random steps, or each sample on its own."""
     drop_last: bool = True
     """Whether the last step is left out of training."""
     updates: int = Field(default=1, ge=1, le=10_000)
@@ -171,9 +171,9 @@ class PolicyConfig(Section):
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay, per update, of the averaged weights that are shown and saved; none is no average."""
     ema_warmup: float | None = Field(default=None, gt=0, le=1)
-    """After s updates the decay is at most ((1 + s) / (10 + s)) to this power; none is no limit."""
+    """Power p: after s updates the decay is at most ((1 + s) / (10 + s))^p; none is no warm-up."""
     detach_uncond: bool = False
-    """Whether guidance's half without the prompt is left out of gradients."""
+    """Whether the prediction without the prompt, under guidance, gets no gradient."""
 
     def ema_decay(self, updates: int) -> float:
         """What the averaged weights keep of themselves at the update of that number, from 1 on.
