@@ -204,9 +204,10 @@ def sign_flip(
     prompt in twenty gains what the others lose together, it is 0.23 at 30 and 0.07 at 300.
 
     Dividing by v, anew in each flip, makes it right for many clusters also where the models differ
-    in each stratum but not in the headline: flips of d alone then find too little. The bootstrap's own p-value, twice the
-    share of resamples beyond 0, is too bold for models that are right nearly always: four of a
-    hundred prompts that differ, all to one side, have p = 0.035 by it and 2 / 2^4 = 0.125 in truth.
+    in each stratum but not in the headline: flips of d alone then find too little. The bootstrap's
+    own p-value, twice the share of resamples beyond 0, is too bold for models that are right nearly
+    always: four of a hundred prompts that differ, all to one side, have p = 0.035 by it and
+    2 / 2^4 = 0.125 in truth.
 
     Args:
         differences: after - before.
