@@ -88,6 +88,9 @@ def combine(
         how: "advantages" standardises each reward and sums with the weights, so that a weight means
             the same whatever a reward's unit (DanceGRPO); "raw" sums the rewards with the weights
             and standardises the sum, so that the reward with the widest spread rules (Flow-GRPO).
+            The sum is clamped and clipped once. DanceGRPO's script for HunyuanVideo sums two
+            clipped losses, each of its own clamped advantage: the same gradient inside the clip
+            range, another where the ratio has left it and the two advantages differ in sign.
         by: conventions.
 
     Raises:

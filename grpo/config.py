@@ -41,7 +41,7 @@ class SamplerConfig(Section):
     max_sequence_length: int | None = Field(default=None, ge=0, le=512)
     """Tokens to which prompts are padded or cut; none is the model's own."""
     schedule: Literal["uniform", "scheduler"] = "scheduler"
-    """A flow's sigmas: evenly spaced and shifted, or those of the model's scheduler."""
+    """Sigmas of a flow: even ones, shifted by the scheduler (FLUX), or its own (SD3)."""
     shift: float | None = Field(default=None, gt=0, le=100)
     """Of a flow's sigmas; none is the scheduler's own."""
     truncate_timesteps: bool = False
@@ -90,6 +90,8 @@ class AdvantageConfig(Section):
     """Advantages are cut to plus or minus this."""
     best: int | None = Field(default=None, ge=2, le=10_000)
     """Samples of each group to train on, half best, half worst; none is all."""
+    count_flat: bool = False
+    """Whether groups with equal rewards, which have no gradient, still count in the mean."""
 
 
 @final
@@ -100,8 +102,12 @@ class PolicyGradient(Section):
     """Which objective this is."""
     clip_range: float = Field(default=1e-4, gt=0, lt=1)
     """Of the ratio about 1; it belongs to log-probabilities per dimension."""
+    log_prob: Literal["gaussian", "bare"] = "gaussian"
+    """Log-probability of a step: of its Gaussian, or -(x' - mu)^2 alone; KL of x is likewise."""
     fraction: float = Field(default=1.0, gt=0, le=1)
-    """Share of the random steps to train on, drawn anew for each group."""
+    """Share of the random steps to train on; `subset` says for what it is drawn."""
+    subset: Literal["group", "sample"] = "group"
+    """Whether a prompt's samples train on the same random steps, or each sample on its own."""
     drop_last: bool = True
     """Whether the last step is left out of training."""
     updates: int = Field(default=1, ge=1, le=10_000)
@@ -164,6 +170,20 @@ class PolicyConfig(Section):
     """Whether activations are computed twice to save memory."""
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay, per update, of the averaged weights that are shown and saved; none is no average."""
+    ema_warmup: float | None = Field(default=None, gt=0, le=1)
+    """Power p: after s updates the decay is at most ((1 + s) / (10 + s))^p; none is no warm-up."""
+    detach_uncond: bool = False
+    """Whether the prediction without the prompt, under guidance, gets no gradient."""
+
+    def ema_decay(self, updates: int) -> float:
+        """What the averaged weights keep of themselves at the update of that number, from 1 on.
+
+        Source: yifan123/flow_grpo flow_grpo/ema.py: EMAModuleWrapper.get_current_decay.
+        """
+        assert self.ema is not None
+        if self.ema_warmup is None:
+            return self.ema
+        return min(((1 + updates) / (10 + updates)) ** self.ema_warmup, self.ema)
 
 
 @final

@@ -2,7 +2,9 @@
 
     about = "one line"              what the table of methods or recipes shows
     source = "https://..."          of a method: its paper
+    trained_at = "one line"         of a method: the model and the size its numbers are from
     default_for = ["sd1.4", ...]    of a recipe: models, or classes of pipelines, it is taken for
+    with_method_for = [...]         of a recipe: the same, but only where its method is asked for
     everything else                 settings, as `grpo.config` names them
 
 Those of the package are in `grpo/methods` and `grpo/recipes`; a path that ends in .toml is one's
@@ -33,7 +35,9 @@ class Header(BaseModel):
 
     about: str = ""
     source: str = ""
+    trained_at: str = ""
     default_for: list[str] = []
+    with_method_for: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,12 @@ def default_recipe(model: str, method: str | None) -> Layer | None:
     recipes = layers("recipe")
     for name in _families(model):
         for recipe in recipes:
-            if name in recipe.header.default_for and method in (None, recipe.settings["method"]):
+            if method is None:
+                found = name in recipe.header.default_for
+            else:
+                models = recipe.header.default_for + recipe.header.with_method_for
+                found = name in models and method == recipe.settings["method"]
+            if found:
                 return recipe
     return None
 

@@ -23,7 +23,7 @@ from grpo.policies.condition import Condition
 from grpo.policies.policy import Policy
 from grpo.rollout import Plan, Rollout
 from grpo.sampler import Sampler
-from grpo.sde import Step, log_prob
+from grpo.sde import Step, log_prob, spread
 from rewardkit.models.noise import generator
 
 
@@ -104,7 +104,7 @@ class PolicyGradientObjective(Objective):
         self.settings = config.objective
 
     def plan(self, groups: int, rng: np.random.Generator) -> Plan:
-        """All random steps or a window; of all, each group trains on a random share."""
+        """All random steps or a window; of all, groups or samples train on a random share."""
         trainable = self.sampler.stochastic_steps()
         if self.settings.drop_last and len(trainable) > 1:
             trainable = [i for i in trainable if i < self.sampler.steps - 1]
@@ -113,10 +113,16 @@ class PolicyGradientObjective(Objective):
             assert sampler.window_within is not None and sampler.window_size is not None
             begin = int(rng.integers(sampler.window_within - sampler.window_size + 1))
             window = trainable[begin : begin + sampler.window_size]
-            return Plan(frozenset(window), torch.tensor([window] * groups))
+            kept = torch.tensor([window] * groups)
+            return Plan(frozenset(window), kept, self.settings.log_prob)
         number = max(1, int(len(trainable) * self.settings.fraction))
-        kept = [np.sort(rng.permutation(trainable)[:number]) for _ in range(groups)]
-        return Plan(frozenset(self.sampler.stochastic_steps()), torch.from_numpy(np.stack(kept)))
+        draws = groups * (sampler.group_size if self.settings.subset == "sample" else 1)
+        chosen = [np.sort(rng.permutation(trainable)[:number]) for _ in range(draws)]
+        return Plan(
+            frozenset(self.sampler.stochastic_steps()),
+            torch.from_numpy(np.stack(chosen)),
+            self.settings.log_prob,
+        )
 
     def terms(self, samples: Samples, keys: tuple[int, ...]) -> Iterator[Term]:
         """One per stored transition: the new log-probability of the very step that was taken."""
@@ -125,7 +131,8 @@ class PolicyGradientObjective(Objective):
         for k in range(number):
             x, index = past.x[rows, k], past.index[rows, k]
             output, step = _replay(self.policy, self.sampler, samples, x, index)
-            new = log_prob(past.x_next[rows, k], step.mean, step.std)
+            std = spread(step, settings.log_prob)
+            new = log_prob(past.x_next[rows, k], step.mean, std)
             old = past.log_prob[rows, k]
             surrogate = clipped_surrogate(
                 new,
@@ -144,7 +151,7 @@ class PolicyGradientObjective(Objective):
                 with torch.no_grad(), self.policy.reference():
                     output_ref, step_ref = _replay(self.policy, self.sampler, samples, x, index)
                 kl = (
-                    kl_x(step.mean, step_ref.mean, step.std)
+                    kl_x(step.mean, step_ref.mean, std)
                     if settings.kl_space == "x"
                     else kl_v(output, output_ref)
                 )
@@ -184,7 +191,8 @@ class PolicyGradientObjective(Objective):
             for k in range(past.index.shape[1]):
                 x, index = past.x[rows, k], past.index[rows, k]
                 _, step = _replay(self.policy, self.sampler, samples, x, index)
-                columns.append(log_prob(past.x_next[rows, k], step.mean, step.std))
+                std = spread(step, self.settings.log_prob)
+                columns.append(log_prob(past.x_next[rows, k], step.mean, std))
         return torch.stack(columns, dim=1)
 
 

@@ -178,7 +178,14 @@ def _config(merged: Merged) -> Config:
 
 def _notes(config: Config, recipe: Layer | None, named: bool) -> list[str]:
     if recipe is None:
-        return [f"no recipe: the method {config.method} and defaults decide what is not given"]
+        notes = [f"no recipe: the method {config.method} and defaults decide what is not given"]
+        where, sampler = layer("method", config.method).header.trained_at, config.sampler
+        if where and None in (sampler.height, sampler.width):
+            notes.append(
+                f"the numbers of {config.method} are from {where}; pictures here have the model's "
+                "own size, unless sampler.height and sampler.width are set"
+            )
+        return notes
     notes = []
     if not named:
         notes.append(f"the recipe {recipe.name} is taken, the default for {config.model}")

@@ -12,7 +12,7 @@ from grpo.config import SamplerConfig
 from grpo.policies.condition import Condition
 from grpo.policies.policy import Policy
 from grpo.sampler import Sampler
-from grpo.sde import Step, log_prob
+from grpo.sde import LogProb, Step, log_prob, spread
 from rewardkit.models.noise import generator
 
 # What a generator's numbers are for: the third of its keys.
@@ -25,11 +25,18 @@ class Plan:
 
     Attributes:
         stochastic: the steps that draw noise; the others follow the ODE.
-        kept: [P, K] int64 on the CPU, for each prompt the stochastic steps to remember; K may be 0.
+        kept: int64 on the CPU, the stochastic steps to remember: [P, K], the same for all samples
+            of a prompt, or [N, K], for each sample; K may be 0.
+        log_prob: what the log-probability of a transition is, see `grpo.sde.spread`.
     """
 
     stochastic: frozenset[int]
     kept: Tensor
+    log_prob: LogProb = "gaussian"
+
+    def of_samples(self, owner: Tensor) -> Tensor:
+        """`kept` of each sample, [N, K]; `owner` is the prompt of each, [N]."""
+        return self.kept if len(self.kept) == len(owner) else self.kept[owner]
 
 
 @dataclass(frozen=True)
@@ -95,18 +102,19 @@ def collect(
     """
     groups, size = len(prompts), config.group_size
     owner = torch.arange(groups).repeat_interleave(size)
+    kept = plan.of_samples(owner)
     addresses = [(*keys, prompt, sample) for prompt in range(groups) for sample in range(size)]
     condition = policy.encode(prompts)
     with torch.no_grad():
         x, first = _start(policy, sampler, condition, config, plan, keys, groups)
         x = x[owner] if len(x) == groups else x
         chunks = [
-            _chunk(policy, sampler, x[part], condition.index(owner[part]), plan, owner[part], first,
+            _chunk(policy, sampler, x[part], condition.index(owner[part]), plan, kept[part], first,
                    [addresses[i] for i in part.tolist()])
             for part in torch.arange(len(owner)).split(config.batch_size)
         ]  # fmt: skip
-    media, clean, *kept = (torch.cat(column) for column in zip(*chunks, strict=True))
-    return Rollout(media, clean, condition, owner, Transitions(*kept))
+    media, clean, *past = (torch.cat(column) for column in zip(*chunks, strict=True))
+    return Rollout(media, clean, condition, owner, Transitions(*past))
 
 
 def _start(
@@ -138,12 +146,11 @@ def _chunk(
     x: Tensor,
     condition: Condition,
     plan: Plan,
-    owner: Tensor,
+    kept: Tensor,
     first: int,
     addresses: Sequence[tuple[int, ...]],
 ) -> tuple[Tensor, ...]:
     """One batch from x to pixels: media, clean, and the columns of `Transitions`."""
-    kept = plan.kept[owner]
     before = x.new_empty(*kept.shape, *x.shape[1:])
     after = torch.empty_like(before)
     logs = x.new_empty(kept.shape)
@@ -160,7 +167,8 @@ def _chunk(
             row, slot = (kept == i).nonzero(as_tuple=True)
             if len(row):
                 before[row, slot], after[row, slot] = x[row], following[row]
-                logs[row, slot] = log_prob(following, step.mean, step.std)[row]
+                std = spread(step, plan.log_prob)
+                logs[row, slot] = log_prob(following, step.mean, std)[row]
         x = following
     return policy.decode(clean).cpu(), clean, before, after, kept.to(x.device), logs
 

@@ -6,12 +6,13 @@ a step depends on nothing but where it starts.
 
 from __future__ import annotations
 
-import math
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +23,8 @@ from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
     from grpo.config import SamplerConfig
+
+_log = logging.getLogger(__name__)
 
 FlowRule = Literal["dance", "flow", "cps", "ode"]
 #: Numbers of steps: one for the whole batch, or one per sample, [B] int64 on the sampler's device.
@@ -100,6 +103,12 @@ class DiffusionSampler(Sampler):
         """DDIM's steps of the model that a diffusers scheduler, of any class, was made for."""
         from diffusers import DDIMScheduler
 
+        if scheduler.config.get("clip_sample"):
+            _log.warning(
+                "the scheduler's clip_sample is set: its own pipeline clips the predicted clean "
+                "sample to +-%g, and training does not, since latents have no bounds",
+                scheduler.config.get("clip_sample_range", 1.0),
+            )
         made: Any = DDIMScheduler  # its from_config comes without types
         ddim = made.from_config(scheduler.config)
         told = ddim_timesteps(
@@ -167,7 +176,7 @@ class FlowSampler(Sampler):
             device: where the tensors go.
 
         Raises:
-            UsageError: the scheduler is of another class.
+            UsageError: the scheduler is of another class, or its sigmas rise.
         """
         sigmas = _sigmas(scheduler, config, tokens).to(device)
         told = timesteps(
@@ -209,8 +218,16 @@ class FlowSampler(Sampler):
         return self.sigmas[1].item()
 
 
+# Options of a scheduler after which even sigmas are even no more.
+_RESHAPED = ("shift_terminal", "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
+
+
 def _sigmas(scheduler: Any, config: SamplerConfig, tokens: int) -> Tensor:
-    """Where the steps start and end, [steps + 1], float32."""
+    """Where the steps start and end, [steps + 1], float32.
+
+    The scheduler itself computes them, as its pipeline has it do: "scheduler" is what the pipeline
+    of Stable Diffusion 3 asks for, "uniform" what those of FLUX and Qwen-Image do.
+    """
     from diffusers import FlowMatchEulerDiscreteScheduler
 
     settings = scheduler.config
@@ -219,18 +236,25 @@ def _sigmas(scheduler: Any, config: SamplerConfig, tokens: int) -> Tensor:
             f"the pipeline's scheduler is a {type(scheduler).__name__}; sigmas are read from a "
             "FlowMatchEulerDiscreteScheduler. Save the pipeline with one"
         )
+    if settings.invert_sigmas:
+        raise UsageError(
+            "the pipeline's scheduler has invert_sigmas set: its sigmas rise from noise at 0, and "
+            "steps here go down from noise at 1. Such a model cannot be trained"
+        )
     changes = {} if config.shift is None else {"shift": config.shift, "use_dynamic_shifting": False}
     made: Any = FlowMatchEulerDiscreteScheduler  # its from_config comes without types
     own = made.from_config(settings, **changes)
     mu = _mu(own.config, tokens) if own.config.use_dynamic_shifting else None
     if config.schedule == "scheduler":
         own.set_timesteps(config.steps, mu=mu)
-        sigmas: Tensor = own.sigmas
-        return sigmas
-    if mu is None:
+    elif mu is None and not any(own.config.get(option) for option in _RESHAPED):
+        # Equal to the scheduler's but for float32's last bit, which decides where DanceGRPO
+        # truncates a timestep.
         return uniform_sigmas(config.steps, own.config.shift)
-    exponential = own.config.time_shift_type == "exponential"
-    return uniform_sigmas(config.steps, math.exp(mu) if exponential else mu)
+    else:
+        own.set_timesteps(sigmas=np.linspace(1.0, 1 / config.steps, config.steps), mu=mu)
+    sigmas: Tensor = own.sigmas
+    return sigmas
 
 
 def _mu(settings: Any, tokens: int) -> float:

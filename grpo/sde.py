@@ -22,6 +22,7 @@ from torch import Tensor
 from rewardkit.errors import UsageError, unknown
 
 Scalar = float | Tensor
+LogProb = Literal["gaussian", "bare"]
 Prediction = Literal["epsilon", "v_prediction"]
 
 
@@ -195,8 +196,7 @@ def log_prob(x_next: Tensor, mean: Tensor, std: Scalar) -> Tensor:
     log p = mean over all dimensions but the first of -(x' - mu)^2 / (2 s^2) - ln s - ln(2 pi) / 2.
 
     The field takes this mean, not the sum that makes it a joint density: clip ranges such as 1e-4
-    belong to the mean. A method that leaves out s and the constants, -(x' - mu)^2, has the ratios
-    of std = sqrt(1/2), since constants cancel.
+    belong to the mean. `spread` says which std a method takes.
 
     Args:
         x_next: x', [B, ...]; it was drawn, so no gradient flows through it.
@@ -212,6 +212,17 @@ def log_prob(x_next: Tensor, mean: Tensor, std: Scalar) -> Tensor:
     s = positive(std, mu)
     z = (x_next.detach().float() - mu) / s
     return (-0.5 * z.square() - s.log() - 0.5 * math.log(2 * math.pi)).flatten(1).mean(1)
+
+
+def spread(step: Step, kind: LogProb) -> Scalar:
+    """The std to give `log_prob` and `grpo.loss.kl_x` for a step.
+
+    "gaussian" is the step's own. "bare" is sqrt(1/2) whatever the step: up to a constant, which
+    cancels in every ratio, the log-probability is then -(x' - mu)^2, and the KL (mu - mu_ref)^2.
+
+    Source: "bare" is IamCreateAI/FlowCPS flow_grpo/diffusers_patch/sd3_sde_with_logprob.py.
+    """
+    return step.std if kind == "gaussian" else math.sqrt(0.5)
 
 
 def noised(x0: Tensor, noise: Tensor, sigma: Scalar) -> Tensor:

@@ -131,6 +131,8 @@ class Trainer:
             self._samples(rollout, rows, values, part)
             for part in torch.arange(len(rows)).split(config.sampler.batch_size)
         )
+        # Groups without advantages have no gradient: they are counted, not computed.
+        counted = float(advantages.kept.float().mean()) if config.advantage.count_flat else 1.0
         logged: dict[str, list[tuple[float, Tensor]]] = defaultdict(list)
         lr = learning_rate(config.optim, index, config.steps)
         for group in self.optimizer.param_groups:
@@ -146,13 +148,14 @@ class Trainer:
                     keys = (config.seed, index, _NOISE, epoch)
                     for term in self.objective.terms(samples, keys):
                         weight = term.share * len(batch) / len(part)
-                        self.scaler.scale(term.loss * weight).backward()
+                        self.scaler.scale(term.loss * weight * counted).backward()
                         logged["loss"].append((weight, term.loss.detach()))
                         for name, value in term.figures.items():
                             logged[name].append((weight, value))
                 norm = self._apply()
                 if norm.isfinite():
                     made += 1
+                    self._follow(self.objective.updates + made)
                     logged["grad_norm"].append((1.0, norm))
                 else:
                     skipped += 1
@@ -220,8 +223,12 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.average is not None:
-            assert self.config.policy.ema is not None
-            for name, parameter in self.policy.parameters().items():
-                self.average[name].lerp_(parameter.detach(), 1 - self.config.policy.ema)
         return norm
+
+    def _follow(self, updates: int) -> None:
+        """The averaged weights follow the update of that number, counted from the run's start."""
+        if self.average is None:
+            return
+        weight = 1 - self.config.policy.ema_decay(updates)
+        for name, parameter in self.policy.parameters().items():
+            self.average[name].lerp_(parameter.detach(), weight)

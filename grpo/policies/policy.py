@@ -77,6 +77,7 @@ class Policy(ABC):
         self.network: nn.Module = getattr(pipe, self.part)
         self.module = self.network
         self.adapted = config.policy.parameters == "lora"
+        self._detach_uncond = config.policy.detach_uncond
         for part in pipe.components.values():
             if isinstance(part, nn.Module):
                 part.requires_grad_(False).eval()
@@ -165,6 +166,8 @@ class Policy(ABC):
         if not guided:
             return output
         without, given = output.chunk(2)
+        if self._detach_uncond:
+            without = without.detach()
         return torch.lerp(without, given, self.protocol.guidance)
 
     @torch.no_grad()

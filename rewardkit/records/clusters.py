@@ -50,8 +50,10 @@ class Difference:
         before: mean of the first model.
         after: mean of the second model.
         difference: mean of after - before, with its interval.
-        p_value: two-sided, of the hypothesis that the mean difference is 0. Near 0.05 the interval,
-            which is computed otherwise, may disagree; the p-value is what keeps its level.
+        p_value: two-sided, of the hypothesis that the models are alike, so that a difference could
+            as well have had the other sign. Near 0.05 the interval, which is computed otherwise,
+            may disagree; the p-value is what keeps its level. Of skewed differences whose mean is 0
+            it is only near its level, see `sign_flip`.
         detectable: the minimum detectable difference of this comparison, at power 0.8; None where
             the differences cannot tell it: all are equal, a stratum has only one cluster, or there
             are too few clusters for any to be significant.
@@ -196,11 +198,16 @@ def sign_flip(
     is at least the observed one: over all flips where they are no more than `resamples` (a cluster
     without difference has none), else (1 + share * resamples) / (1 + resamples).
 
-    For models that are alike this is exact, for however few clusters. Dividing by v, anew in each
-    flip, makes it right for many clusters also where the models differ in each stratum but not in
-    the headline: flips of d alone then find too little. The bootstrap's own p-value, twice the
-    share of resamples beyond 0, is too bold for models that are right nearly always: four of a
-    hundred prompts that differ, all to one side, have p = 0.035 by it and 2 / 2^4 = 0.125 in truth.
+    For models that are alike this is exact, for however few clusters. Where they differ, and only
+    the mean of the differences is 0, skewed differences make it too bold while clusters are few: of
+    exponential ones a level of 0.05 is 0.10 at 10 clusters, 0.07 at 30 and 0.05 at 100; where one
+    prompt in twenty gains what the others lose together, it is 0.23 at 30 and 0.07 at 300.
+
+    Dividing by v, anew in each flip, makes it right for many clusters also where the models differ
+    in each stratum but not in the headline: flips of d alone then find too little. The bootstrap's
+    own p-value, twice the share of resamples beyond 0, is too bold for models that are right nearly
+    always: four of a hundred prompts that differ, all to one side, have p = 0.035 by it and
+    2 / 2^4 = 0.125 in truth.
 
     Args:
         differences: after - before.

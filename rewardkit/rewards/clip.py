@@ -71,6 +71,7 @@ def _card(encoder: EncoderSpec, data: str, *notes: str) -> RewardCard:
         notes=(
             *notes,
             "Prompts longer than 77 tokens are cut; the end-of-text token is kept.",
+            "open_clip takes an empty prompt; here it counts as missing.",
             "Pictures are made RGB before the resize; open_clip does so after it, which differs "
             "for palette pictures only.",
         ),

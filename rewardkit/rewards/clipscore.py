@@ -49,6 +49,8 @@ _COMMIT = "1036465276513621f77f1c2208d742e4a430781f"
             "from one that fits much worse; clip.vit-b-32 is the cosine.",
             "Prompts longer than 77 tokens, the words before them counted, are cut; the "
             "end-of-text token is kept.",
+            "Upstream takes an empty prompt, and scores the words before it; here it counts as "
+            "missing.",
             "Pictures are made RGB before the resize; upstream does so after the crop, which "
             "differs for palette and transparent pictures only.",
         ),

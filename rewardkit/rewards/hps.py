@@ -95,6 +95,7 @@ def _card(
             "refuses it; here it is padded like any other.",
             "Upstream refuses pictures with transparency; here they are made RGB first.",
             "Prompts longer than 77 tokens are cut; the end-of-text token is kept.",
+            "Upstream takes an empty prompt; here it counts as missing.",
         ),
     )
 

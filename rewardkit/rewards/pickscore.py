@@ -64,6 +64,7 @@ V1 = EncoderSpec(
             "processor that transformers 5 takes by default resizes tensors and gives others.",
             "Prompts are cleaned as transformers does it: curly quotes and HTML entities stay.",
             "Prompts longer than 77 tokens are cut; the end-of-text token is kept.",
+            "Upstream takes an empty prompt; here it counts as missing.",
         ),
     )
 )

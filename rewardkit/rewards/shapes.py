@@ -27,6 +27,7 @@ _PROMPTS = (
     "A prompt outside the grammar of rewardkit/shapes/prompts.py and a picture of another size "
     "than 32x32 are errors, not zeros."
 )
+_EMPTY = "An empty prompt counts as missing."
 
 
 class Detector(Extractor):
@@ -62,7 +63,7 @@ def _card(name: str, summary: str, unit: str, *notes: str) -> RewardCard:
         unit=unit,
         range=(0.0, 1.0),
         paper="https://arxiv.org/abs/2310.11513",
-        notes=(*notes, _PROMPTS),
+        notes=(*notes, _PROMPTS, _EMPTY),
     )
 
 
@@ -150,6 +151,7 @@ CLIP = RewardCard(
         "It knows pictures of 32x32; others are resized to that, and score by chance.",
         "Prompts longer than 12 tokens are cut. A word it does not know is spelled in letters; "
         "whatever is not a letter from a to z ends the prompt.",
+        f"transformers takes an empty prompt. {_EMPTY}",
     ),
 )
 # The code of clip.*, on other weights.

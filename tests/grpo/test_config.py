@@ -1,10 +1,12 @@
 from typing import get_args, get_type_hints
 
 import pytest
+from golden.calls import load
 from pydantic import ValidationError
 
 from grpo.advantage import Combine, Standard
-from grpo.config import AdvantageConfig, Config, ForwardProcess, Section
+from grpo.config import AdvantageConfig, Config, ForwardProcess, PolicyConfig, Section
+from grpo.layers import layers
 
 SAMPLER = {"rule": "flow", "noise_level": 0.7, "steps": 10, "prompts_per_step": 4, "group_size": 6}
 GRADIENT = {"kind": "policy-gradient"}
@@ -70,6 +72,43 @@ def test_advantages_know_the_conventions_of_the_formulas():
 def test_what_is_out_of_bounds_is_refused(given, told):
     with pytest.raises(ValidationError, match=told):
         config(**given)
+
+
+def averages(policy, updates=400):
+    """The average of a weight that is s after update s, after each update."""
+    average, seen = 0.0, []
+    for s in range(1, updates + 1):
+        average += (1 - policy.ema_decay(s)) * (s - average)
+        seen.append(average)
+    return seen
+
+
+def test_the_lag_of_an_average_by_hand():
+    # A constant decay d lags d / (1 - d) updates behind a weight that moves evenly.
+    assert 400 - averages(PolicyConfig(ema=0.9))[-1] == pytest.approx(9, abs=1e-3)
+    assert 400 - averages(PolicyConfig(ema=0.974))[-1] == pytest.approx(37.46, abs=0.01)
+    # (1 + s) / (10 + s): 2/11 of update 1; then 3/12 of (2/11 + 1).
+    first = averages(PolicyConfig(ema=0.9, ema_warmup=1.0), 2)
+    assert [1 - first[0], 2 - first[1]] == pytest.approx([2 / 11, 3 / 12 * (2 / 11 + 1)])
+    assert PolicyConfig(ema=0.9, ema_warmup=1.0).ema_decay(80) == pytest.approx(0.9)
+
+
+def method(name):
+    settings = {one.name: one.settings for one in layers("method")}[name]
+    return PolicyConfig(ema=settings["policy.ema"], ema_warmup=settings["policy.ema_warmup"])
+
+
+def test_the_averages_of_flow_grpo_and_nft_are_upstreams():
+    by_32_gpus, each = load("flow-grpo", "flow_grpo/ema.py: EMAModuleWrapper.step")
+    assert averages(method("nft")) == pytest.approx(each.results["averages"], abs=1e-3)
+    # There it moves at each eighth update; here at each, and is as far behind in the mean of eight.
+    theirs, ours = by_32_gpus.results["averages"], averages(method("flow-grpo"))
+    for start in range(16, 392, 8):
+        lags = [
+            sum(s + 1 - seen[s] for s in range(start, start + 8)) / 8 for seen in (ours, theirs)
+        ]
+        assert lags[0] == pytest.approx(lags[1], rel=0.07 if start < 40 else 0.02)
+    assert averages(method("cps")) == ours
 
 
 ODE = {"rule": "ode", "noise_level": 0.0}

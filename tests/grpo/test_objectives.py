@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grpo.objectives import objective
+from grpo.objectives import Samples, objective
+from grpo.rollout import collect
 
 FAMILIES = ["sd", "sd3"]
 KINDS = {"policy-gradient": tiny_runs.GRADIENT, "forward-process": tiny_runs.FORWARD}
@@ -77,6 +78,78 @@ def test_a_share_of_the_steps_is_trained_on_another_in_each_group(
     assert {plan.stochastic for plan in seen} == {frozenset(range(8))}
     if number in (1, 4):
         assert any(plan.kept[0].tolist() != plan.kept[1].tolist() for plan in seen)
+
+
+def test_a_share_may_be_drawn_for_each_sample(folders, flow):
+    by_sample = {"fraction": 0.6, "subset": "sample"}
+    kept = plans(folders, flow, settings=by_sample, steps=8, group_size=5).kept
+    assert kept.shape == (2 * 5, 4)
+    assert (kept.diff() > 0).all() and kept.max() <= 6
+    assert len(kept[:5].unique(dim=0)) > 1  # of one prompt
+    # Over many samples every step is taken as often as any other: 4 of 7 times.
+    many = plans(folders, flow, settings=by_sample, steps=8, group_size=2000).kept
+    shares = torch.bincount(many.flatten(), minlength=7) / len(many)
+    assert (shares - 4 / 7).abs().max() < 0.04
+
+
+@pytest.mark.parametrize("kl", [0.0, 0.3])
+@pytest.mark.parametrize("kind", ["bare", "gaussian"])
+def test_the_gradient_of_a_bare_log_probability_is_flow_cps(folders, kind, kl):
+    asked = tiny_runs.config(
+        folders["sd3"],
+        sampler={"rule": "cps", "batch_size": 6},
+        objective={**tiny_runs.GRADIENT, "updates": 1, "clip_range": 0.5, "kl": kl}
+        | {"log_prob": kind},
+    )
+    trainer = tiny_runs.trainer(asked)
+    with torch.no_grad():
+        for parameter in trainer.policy.parameters().values():
+            parameter.add_(0.1)  # away from the reference, which a KL needs
+    policy, lines = trainer.policy, trainer.choose(0)
+    plan = trainer.objective.plan(2, np.random.default_rng(0))
+    prompts = [line.prompt for line in lines]
+    rollout = collect(policy, trainer.sampler, prompts, asked.sampler, plan, (0, 0))
+    drew = {name: value.detach().clone() for name, value in policy.parameters().items()}
+    with torch.no_grad():
+        for parameter in policy.parameters().values():
+            parameter.mul_(1.01)  # so that the ratios are not 1
+    rows, advantage = torch.arange(6), torch.tensor([1.0, -1.0, 0.5, 2.0, -2.0, 0.1])
+    samples = Samples(rollout, rows, rollout.told(rows), advantage)
+    weights = list(policy.parameters().values())
+
+    def gradient(losses):
+        parts = torch.autograd.grad(losses, weights)
+        return torch.cat([part.flatten() for part in parts])
+
+    ours = gradient(sum(term.loss * term.share for term in trainer.objective.terms(samples, ())))
+
+    # IamCreateAI/FlowCPS scripts/train_sd3.py, and its sde_step_with_logprob.
+    past, losses = rollout.transitions, []
+    for k in range(2):
+        timesteps = trainer.sampler.timesteps[past.index[:, k]]
+        sigma, then = (
+            trainer.sampler.sigmas[past.index[:, k] + i].view(6, 1, 1, 1) for i in (0, 1)
+        )
+
+        def mean(x=past.x[:, k], timesteps=timesteps, sigma=sigma, then=then):
+            v = policy.predict(x, timesteps, samples.condition)
+            x0, x1 = x - sigma * v, x + (1 - sigma) * v
+            return (1 - then) * x0 + then * np.cos(0.7 * np.pi / 2) * x1
+
+        def log_prob(mean, x_next=past.x_next[:, k]):
+            return -(x_next - mean).square().mean((1, 2, 3))
+
+        now = mean()
+        with policy.swapped(drew):
+            old = log_prob(mean())
+        with policy.reference():
+            reference = mean()
+        ratio = (log_prob(now) - old).exp()
+        loss = -(advantage * ratio).mean()  # far inside the clip range
+        losses.append(loss + kl * (now - reference).square().mean())
+    theirs = gradient(sum(losses) / 2)
+    gap = torch.dist(ours, theirs) / torch.dist(theirs, torch.zeros_like(theirs))
+    assert gap < 1e-3 if kind == "bare" else gap > 0.05
 
 
 @pytest.mark.parametrize("guidance", [1.0, 4.0])

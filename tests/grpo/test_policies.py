@@ -320,6 +320,31 @@ def test_guidance_is_one_call_of_twice_the_batch(folders):
     close(guided, halves[0] + 4 * (halves[1] - halves[0]))
 
 
+@pytest.mark.parametrize("detach", [False, True])
+@pytest.mark.parametrize("name", ["sd", "sd3"])
+def test_the_half_without_the_prompt_has_gradients_unless_it_is_detached(folders, name, detach):
+    made = policy(folders[name], sampler={"guidance": 4.0}, policy={"detach_uncond": detach})
+    x, timesteps, condition = inputs(made)
+    weights = list(made.parameters().values())
+
+    def half(which):
+        named = {key: tensor[which] for key, tensor in condition.inputs.items()}
+        return made.network(x, timestep=timesteps, return_dict=False, **named)[0]
+
+    def gradient(output):
+        # A weighted sum: the square of the output would depend on how it is guided.
+        given = torch.autograd.grad((output * x).sum(), weights, allow_unused=True)
+        return torch.cat([torch.zeros(1) if one is None else one.flatten() for one in given])
+
+    # yifan123/flow_grpo scripts/train_sd3.py: compute_log_prob, with and without its detach.
+    without = half(0).detach() if detach else half(0)
+    expected = gradient(without + 4 * (half(1) - without))
+    ours = gradient(made.predict(x, timesteps, condition))
+    other = gradient(half(0) + 4 * (half(1) - half(0))) if detach else gradient(4 * half(1))
+    assert torch.dist(ours, expected) < 1e-4 * expected.norm()
+    assert torch.dist(ours, other) > 0.05 * other.norm()
+
+
 def test_a_picture_that_is_not_a_number_is_an_error(folders):
     made = policy(folders["sd"])
     latents = torch.zeros(2, *made.shape)

@@ -22,8 +22,11 @@ def named(layers):
 
 
 def test_there_are_methods_and_recipes():
-    assert {method.name for method in METHODS} == {"dance-grpo", "flow-grpo", "nft"}
-    expected = {"shapes-flow", "shapes-sd", "sd1.4-dance", "sd1.4-dance-hps", "sd3.5-medium-flow"}
+    assert {method.name for method in METHODS} == {
+        "cps", "dance-grpo", "flow-grpo", "nft",
+    }  # fmt: skip
+    expected = {"shapes-flow", "shapes-sd", "sd1.4-dance", "sd1.4-dance-hps"}
+    expected |= {"sd3.5-medium-flow", "sd3.5-medium-nft", "sd3.5-medium-cps"}
     assert expected <= {recipe.name for recipe in RECIPES}
 
 
@@ -41,6 +44,34 @@ def test_every_method_resolves_with_what_is_not_its_own(layer):
     resolved = resolve(method=layer.name, settings=settings)
     assert resolved.config.method == layer.name
     assert "no recipe" in resolved.notes[0]
+    # Of another size than its paper's, unless it is said.
+    assert layer.header.trained_at in resolved.notes[1]
+    size = {"sampler.height": 512, "sampler.width": 512}
+    assert len(resolve(method=layer.name, settings=settings | size).notes) == 1
+
+
+@pytest.mark.parametrize("model", ["sd3.5-medium", "sd3-medium"])
+@pytest.mark.parametrize("method", ["flow-grpo", "nft", "cps"])
+def test_a_method_trains_stable_diffusion_3_at_the_size_of_its_paper(model, method):
+    resolved = resolve(method=method, settings=NEEDED | {"model": model})
+    sampler = resolved.config.sampler
+    assert (sampler.height, sampler.width, sampler.max_sequence_length) == (512, 512, 128)
+    assert sampler.guidance == (1.0 if method == "nft" else 4.5)
+    assert resolved.config.method == method
+
+
+@pytest.mark.parametrize("method", ["dance-grpo", "flow-grpo", "nft", "cps"])
+def test_a_method_forces_its_size_on_no_other_model(method):
+    resolved = resolve(
+        method=method,
+        settings=NEEDED | {"model": "shapes-flow", "reward": "sharpness", "steps": 1},
+    )
+    assert (resolved.config.sampler.height, resolved.config.sampler.width) == (None, None)
+
+
+def test_without_a_method_stable_diffusion_3_is_trained_by_flow_grpo():
+    resolved = resolve(settings=NEEDED | {"model": "sd3.5-medium"})
+    assert resolved.config.recipe == "sd3.5-medium-flow"
 
 
 @named(ALL)
@@ -97,13 +128,18 @@ def test_a_number_without_a_source_is_found(text, wrong):
 @named(RECIPES)
 def test_recipes_are_for_models_that_there_are(layer):
     assert layer.settings["model"] in ALIASES
-    assert set(layer.header.default_for) <= {*ALIASES, *FAMILIES}
+    models = {*layer.header.default_for, *layer.header.with_method_for}
+    assert models <= {*ALIASES, *FAMILIES}
 
 
-def test_no_model_has_two_default_recipes_of_one_method():
+def test_no_model_has_two_default_recipes_of_one_method_or_of_none():
     for one, other in combinations(RECIPES, 2):
+        assert not set(one.header.default_for) & set(other.header.default_for)
         if one.settings["method"] == other.settings["method"]:
-            assert not set(one.header.default_for) & set(other.header.default_for)
+            mine, theirs = (
+                {*layer.header.default_for, *layer.header.with_method_for} for layer in (one, other)
+            )
+            assert not mine & theirs
 
 
 def test_stable_diffusion_is_trained_as_dancegrpo_trained_it():
@@ -112,7 +148,7 @@ def test_stable_diffusion_is_trained_as_dancegrpo_trained_it():
     assert config.reward == "0.7*hps.v2.1+1.4*clip.dfn5b-h-14-378"
     sampler = config.sampler
     assert (sampler.rule, sampler.noise_level, sampler.steps) == ("ddim", 1.0, 50)
-    assert (sampler.guidance, sampler.noise) == (5.0, "step")
+    assert (sampler.guidance, sampler.noise) == (5.0, "group")
     assert (sampler.prompts_per_step, sampler.group_size) == (32, 16)
     assert (config.objective.clip_range, config.advantage.clamp) == (1e-4, 5.0)
     assert (config.optim.lr, config.optim.weight_decay) == (1e-5, 1e-4)
@@ -135,3 +171,25 @@ def test_the_penalty_of_flow_grpo_is_upstreams():
     settings = {layer.name: layer.settings for layer in ALL}
     assert settings["flow-grpo"]["objective.kl"] == pytest.approx(0.04 * mean, rel=0.01)
     assert settings["sd3.5-medium-flow"]["objective.kl"] == pytest.approx(0.01 * mean, rel=0.01)
+
+
+def test_the_penalty_of_cps_is_upstreams_number():
+    # Without a std there, as here with bare log-probabilities.
+    settings = {layer.name: layer.settings for layer in ALL}
+    for name, kl in (("cps", 0.04), ("sd3.5-medium-cps", 0.01)):
+        config = resolve(
+            **{"method" if name == "cps" else "recipe": name},
+            settings=NEEDED | {"model": "a/flow", "reward": "sharpness", "steps": 1},
+        ).config
+        assert (settings[name]["objective.kl"], config.objective.log_prob) == (kl, "bare")
+
+
+def test_the_small_recipes_train_as_they_were_tried():
+    # README's figures are of these; upstream's later settings of the methods do not reach them.
+    for name in ("shapes-flow-dance", "shapes-sd-dance"):
+        config = resolve(recipe=name, settings={}).config
+        assert (config.sampler.noise, config.objective.subset) == ("group", "group")
+        assert not config.advantage.count_flat
+        assert (config.policy.ema, config.policy.ema_warmup) == (0.9, None)
+    for name in ("shapes-flow", "shapes-sd"):
+        assert resolve(recipe=name, settings={}).config.policy.ema is None

@@ -110,6 +110,30 @@ def test_what_is_kept_is_planned_and_no_more(made, name):
     assert nothing.transitions.log_prob.shape == (6, 0)
 
 
+def test_each_sample_may_keep_steps_of_its_own(made):
+    kept = torch.tensor([[0, 1], [0, 2], [1, 2], [0, 2], [1, 2], [0, 1]])
+    past = drawn(made["sd3", 1.0], "sd3", plan=Plan(frozenset({0, 1, 2}), kept)).transitions
+    whole = drawn(made["sd3", 1.0], "sd3").transitions
+    assert torch.equal(past.index, kept)
+    for row in range(6):
+        assert torch.equal(past.x_next[row], whole.x_next[row, kept[row]])
+        assert torch.equal(past.log_prob[row], whole.log_prob[row, kept[row]])
+
+
+def test_a_bare_log_probability_is_flow_cps(made):
+    one = made["sd3", 1.0]
+    plan = Plan(frozenset({0, 1, 2}), ALL, log_prob="bare")
+    rollout = drawn(one, "sd3", plan=plan, rule="cps", batch_size=6)
+    past, sampler = rollout.transitions, one.sampler(sampling("sd3", rule="cps"))
+    for k in range(3):
+        with torch.no_grad():
+            timesteps = sampler.timesteps[k].expand(6)
+            output = one.predict(past.x[:, k], timesteps, rollout.told(torch.arange(6)))
+        mean = sampler.step(output, past.x[:, k], k).mean
+        expected = -(past.x_next[:, k] - mean).square().flatten(1).mean(1)
+        close(past.log_prob[:, k] - math.log(1 / math.sqrt(math.pi)), expected)
+
+
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_log_probabilities_are_those_of_the_steps_taken(made, name, guidance):

@@ -83,6 +83,12 @@ def test_whatever_the_scheduler_the_model_is_the_same():
     assert by_pndm.timesteps.tolist() == by_euler.timesteps.tolist() == [751, 501, 251, 1]
 
 
+@pytest.mark.parametrize("clip", [True, False])
+def test_that_a_scheduler_would_clip_is_told(clip, caplog):
+    diffusion(scheduler=DDIMScheduler(clip_sample=clip))
+    assert ("clip_sample is set" in caplog.text) == clip
+
+
 # Flows.
 
 

@@ -6,7 +6,7 @@ from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from golden.calls import load, numbers
 
 from grpo.schedules import ddim_alpha_bars, ddim_timesteps, uniform_sigmas
-from grpo.sde import cps, dance, ddim, flow, log_prob, noised, ode
+from grpo.sde import cps, dance, ddim, flow, log_prob, noised, ode, spread
 from rewardkit.errors import UsageError
 
 
@@ -104,9 +104,10 @@ def test_cps_is_flow_cps_step(call):
     same(step.mean, found["mean"])
     same(step.draw(noise), found["drawn"])
     same(step.std.flatten(), found["std"])
-    # Upstream leaves out s and the constants, which is a std of sqrt(1/2) but for a constant.
+    # Upstream leaves out s and the constants.
     constant = -math.log(math.sqrt(0.5)) - 0.5 * math.log(2 * math.pi)
-    same(log_prob(x_next, step.mean, math.sqrt(0.5)) - constant, found["log_prob"])
+    same(log_prob(x_next, step.mean, spread(step, "bare")) - constant, found["log_prob"])
+    assert spread(step, "gaussian") is step.std
 
 
 @pytest.mark.parametrize(

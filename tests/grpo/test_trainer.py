@@ -226,6 +226,53 @@ def test_averaged_weights_are_in_force_where_the_policy_is_shown(folders):
         assert unchanged(plain, before)
 
 
+def test_the_average_warms_up_over_the_updates_of_the_run(folders):
+    changes = {"policy": {"ema": 0.9, "ema_warmup": 1.0}}
+    trainer = tiny_runs.trainer(config(folders, **changes))
+    real, moved, expected = trainer._apply, [], copied(trainer)
+
+    def apply():
+        norm = real()
+        moved.append(copied(trainer))
+        return norm
+
+    trainer._apply = apply
+    trainer.step(0)
+    again = tiny_runs.trainer(config(folders, **changes))  # goes on from what a checkpoint holds
+    again.restore(trainer.state())
+    trainer, real = again, again._apply
+    trainer._apply = apply
+    trainer.step(1)
+    # By hand: after s updates (1 + s) / (10 + s), 2/11, 3/12, 4/13 and 5/14, below 0.9.
+    for decay, after in zip((2 / 11, 3 / 12, 4 / 13, 5 / 14), moved, strict=True):
+        for name, value in after.items():
+            expected[name] = decay * expected[name] + (1 - decay) * value
+    for name, value in trainer.average.items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_groups_of_equal_rewards_count_in_the_mean_if_they_are_to(folders, counted):
+    asked = config(
+        folders,
+        advantage={"count_flat": counted},
+        optim={"lr": 1e-12, "max_grad_norm": 1e6},
+        objective={"updates": 1},
+    )
+    trainer, seen = tiny_runs.trainer(asked), []
+    rollout = drawn_by(trainer, 0)
+    trainer._apply = lambda: seen.append(taken(trainer)) or torch.tensor(1.0)
+    rewards = [[1.0, -0.5, -0.5], [0.0, 0.0, 0.0]]
+    figures = Figures()
+    trainer.update(0, rollout, weighed(rewards), figures)
+    # The same gradient by the formula, over all 6 samples or over the 3 of the first group.
+    rows = torch.arange(3)
+    samples = trainer._samples(rollout, rows, torch.tensor(rewards[0]), rows)
+    for term in trainer.objective.terms(samples, ()):
+        (term.loss * term.share * (0.5 if counted else 1)).backward()
+    torch.testing.assert_close(seen[0], taken(trainer), rtol=1e-5, atol=1e-7)
+
+
 def test_an_update_that_overflows_float16_is_left_out_and_counted(folders):
     trainer = tiny_runs.trainer(tiny_runs.config(folders["sd"], policy={"dtype": "float16"}))
     before = {name: p.detach().clone() for name, p in trainer.policy.parameters().items()}

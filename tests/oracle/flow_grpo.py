@@ -20,6 +20,7 @@ flow, cps = map(Path, sys.argv[1:])
 PATCH = "flow_grpo/diffusers_patch/sd3_sde_with_logprob.py"
 SCRIPT = "scripts/train_sd3.py"
 TRACKER = "flow_grpo/stat_tracking.py"
+AVERAGE = "flow_grpo/ema.py"
 kl_loss = passage(flow / SCRIPT, "kl_loss = ((prev_sample_mean", "kl_loss = torch.mean")
 
 
@@ -69,6 +70,28 @@ def penalties() -> list:
     return calls
 
 
+def averages() -> list:
+    """The average of a weight that is s after update s, as the two scripts step it.
+
+    scripts/train_sd3.py of flow_grpo, its configuration of 32 GPUs: 4 batches an epoch, an update
+    after each second one, and `ema.step` after every batch. scripts/train_nft_sd3.py of
+    NVlabs/DiffusionNFT, whose class is the same: an update and `ema.step` after it.
+    """
+    calls = []
+    for interval, batches in ((8, 2), (1, 1)):
+        weight = torch.nn.Parameter(torch.zeros(()))
+        ema = module(flow / AVERAGE).EMAModuleWrapper([weight], 0.9, interval)
+        seen = []
+        for update in range(1, 401):
+            weight.data += 1
+            for _ in range(batches):  # the one of the update, and those before the next
+                ema.step([weight], update)
+            seen.append(ema.ema_parameters[0].item())
+        arguments = {"interval": interval, "batches_per_update": batches}
+        calls.append(call(arguments, {"averages": torch.tensor(seen)}))
+    return calls
+
+
 def golden(clone: Path, name: str, functions: dict[str, list]) -> Calls:
     return Calls(
         upstream=f"{name}@{commit(clone)}",
@@ -85,6 +108,7 @@ golden(
         f"{PATCH}: sde_step_with_logprob": steps(flow, [0.7, 0.7, 0.9]),
         f"{TRACKER}: PerPromptStatTracker.update": advantages(),
         f"{SCRIPT}: main, kl_loss": penalties(),
+        f"{AVERAGE}: EMAModuleWrapper.step": averages(),
     },
 ).write("flow-grpo")
 golden(

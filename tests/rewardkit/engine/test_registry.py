@@ -92,6 +92,13 @@ def distribution(folder, entry_point, module, code):
     (folder / f"{module.partition(':')[0]}.py").write_text(code)
 
 
+def test_every_card_that_needs_a_prompt_says_what_an_empty_one_is():
+    cards = [card for card in registry.list_rewards() if card.needs_prompt]
+    assert len(cards) > 8
+    for card in cards:
+        assert any("empty prompt" in note and "missing" in note for note in card.notes), card.name
+
+
 def test_another_distribution_adds_a_reward(names, tmp_path, monkeypatch):
     distribution(tmp_path, "rewardkit.rewards", "far_away", PLUGIN)
     monkeypatch.syspath_prepend(tmp_path)
