@@ -60,9 +60,12 @@ def test_paths_are_read_from_the_folder_of_their_file_first(items):
     assert prompts(attach(items, file=file)) == ["c", "a", None]
 
 
-def test_an_id_counts_before_a_path(items):
+def test_two_columns_that_name_different_items_are_refused_until_one_is_named(items):
     file = write("p.jsonl", {"id": "x/a", "path": "media/c.png", "prompt": "a"})
-    assert prompts(attach(items, file=file)) == [None, "a", None]
+    with pytest.raises(InputError, match=r"id 'x/a' is 'x/a', path 'media/c.png' is 'c'.*--path-c"):
+        attach(items, file=file)
+    assert prompts(attach(items, file=file, path_column="id")) == [None, "a", None]
+    assert prompts(attach(items, file=file, path_column="path")) == ["a", None, None]
 
 
 def test_other_columns_become_meta_and_a_manifests_own_come_first(items):
@@ -105,7 +108,7 @@ def test_a_json_object_names_ids_or_paths(items):
         ("p.json", '"one"', "holds a str; accepted are"),
         ("p.json", "[", "is not JSON"),
         ("p.jsonl", '{"id": "c"}\n', r"line 1: no 'prompt'; it has: \['id'\]"),
-        ("p.jsonl", '{"id": "c", "prompt": "x"}\n{"prompt": "y"}\n', "line 2: no 'id' or 'path'"),
+        ("p.jsonl", '{"id": "c", "prompt": "x"}\n{"prompt": "y"}\n', "line 2: no 'id', which other"),
         (
             "p.jsonl",
             '{"id": "c", "prompt": "x"}\n{"path": "c.png", "prompt": "y"}\n',
