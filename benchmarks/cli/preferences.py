@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source", metavar="SET")
-@reward_option(
-    required=True, help="Rewards to measure; the others are compared with the first."
-)
+@reward_option(required=True, help="Rewards to measure; the others are compared with the first.")
 @click.option(
     "--images", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="The pictures of a named set, as its publisher has them.",

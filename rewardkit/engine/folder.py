@@ -140,7 +140,8 @@ def score_folder(
     columns = {"path_column": path_column, "prompt_column": prompt_column}
     of_inputs = columns if prompts is None else {}
     found = find([str(path) for path in many], kind, stdin=stdin, **of_inputs)
-    for remark in told_of(found.skipped):
+    unasked = prompts is prompt is None and not (prompt_from_name or prompt_from_metadata)
+    for remark in told_of(found.skipped, manifests=unasked):
         _log.warning(storable(remark))
     for reason in found.unreadable:
         _log.warning(f"a folder could not be searched: {storable(reason)}")

@@ -45,7 +45,9 @@ def read_cells(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         header = [name.strip() for name in next(reader, [])]
         if len(set(header)) < len(header):
-            raise InputError(f"{quoted(path)}, line {before + 1}: a column is named twice: {header}")
+            raise InputError(
+                f"{quoted(path)}, line {before + 1}: a column is named twice: {header}"
+            )
         for cells in reader:
             if not cells:
                 continue

@@ -78,7 +78,9 @@ def read_text(path: str | Path) -> str:
         try:
             return data.decode("utf-16")
         except UnicodeDecodeError as error:
-            raise InputError(f"{quoted(path)} is damaged: not UTF-16 text ({error.reason})") from error
+            raise InputError(
+                f"{quoted(path)} is damaged: not UTF-16 text ({error.reason})"
+            ) from error
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -94,9 +94,7 @@ def join(
             continue
         key, id = next(iter(matches.items()))
         if id in found:
-            raise InputError(
-                f"{row.where}: {told[key]!r} has a prompt already: {found[id].where}"
-            )
+            raise InputError(f"{row.where}: {told[key]!r} has a prompt already: {found[id].where}")
         found[id] = row
     return Joined(found, chosen, unused, [item for item in items if item.id not in found])
 
@@ -132,15 +130,14 @@ def _by_order(items: Sequence[Item], rows: Sequence[Row], file: Path) -> Joined:
     ):
         by_number = sorted(items, key=lambda item: _natural(item.path))
         at = next(n for n, item in enumerate(items) if item is not by_number[n])
-        orders = (
+        as_text, as_numbers = (
             ", ".join(item.id for item in order[max(0, at - 2) : at + 2])
             for order in (items, by_number)
         )
         raise InputError(
-            f"{quoted(file)} names no items, so its prompts are matched by order, and there are "
-            "two: the files in the order of their letters are ... {}, ..., by their numbers ... "
-            "{}, ... Add an id or a path to each prompt, or number the files with leading "
-            "zeros".format(*orders)
+            f"{quoted(file)} names no items, so its prompts are matched by order, and two orders "
+            f"are possible: as text, {as_text}, ...; by number, {as_numbers}, ... Give each prompt "
+            "an id or a path, or number the files with leading zeros"
         )
     return Joined({i.id: row for i, row in zip(items, rows, strict=True)}, (), (), ())
 

@@ -108,7 +108,11 @@ def test_a_json_object_names_ids_or_paths(items):
         ("p.json", '"one"', "holds a str; accepted are"),
         ("p.json", "[", "is not JSON"),
         ("p.jsonl", '{"id": "c"}\n', r"line 1: no 'prompt'; it has: \['id'\]"),
-        ("p.jsonl", '{"id": "c", "prompt": "x"}\n{"prompt": "y"}\n', "line 2: no 'id', which other"),
+        (
+            "p.jsonl",
+            '{"id": "c", "prompt": "x"}\n{"prompt": "y"}\n',
+            "line 2: no 'id', which other",
+        ),
         (
             "p.jsonl",
             '{"id": "c", "prompt": "x"}\n{"path": "c.png", "prompt": "y"}\n',
