@@ -37,8 +37,8 @@ def compare(base: Path, other: Path, on: str, as_json: bool) -> None:
     For each reward: the pairs that have both scores, the two means, and the mean of OTHER - BASE
     with its 95 % bootstrap interval and the p-value of no difference. Prompts, with all their
     pictures, are what both take as independent, as in `bench compare`; rows without prompts, or all
-    of one, count one by one. Last, the prompts won, tied and lost. With --on prompt, scores of one prompt are
-    averaged first.
+    of one prompt, count one by one. Last, the prompts won, tied and lost. With --on prompt, the
+    scores of a prompt are averaged first.
     """
     found = compare_tables(read_rows(base), read_rows(other), on)
     for warning in (*differently_scored(base, other, found.columns), *_of_prompts(found)):

@@ -49,7 +49,7 @@ def _of_parameters(text: str) -> str | None:
 def _comment(picture: Image.Image) -> str | None:
     try:
         comment = picture.getexif().get_ifd(_EXIF).get(_USER_COMMENT)
-    except Exception:  # noqa: BLE001 a decoder may raise anything; unreadable metadata is none
+    except Exception:  # a decoder may raise anything; metadata nobody can read is none
         return None
     if not isinstance(comment, bytes):
         return comment if isinstance(comment, str) else None

@@ -6,6 +6,7 @@ a wrong number that nobody sees.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import unicodedata
@@ -126,7 +127,7 @@ def _by_order(items: Sequence[Item], rows: Sequence[Row], file: Path) -> Joined:
     paths = [item.path for item in items]
     if any(
         os.fsencode(one) < os.fsencode(other) and _natural(one) > _natural(other)
-        for one, other in zip(paths, paths[1:], strict=False)
+        for one, other in itertools.pairwise(paths)
     ):
         by_number = sorted(items, key=lambda item: _natural(item.path))
         at = next(n for n, item in enumerate(items) if item is not by_number[n])

@@ -1,4 +1,4 @@
-"""What is said of files in a folder that are not scored, above all where they are what was meant."""
+"""What is said of files in a folder that are not scored, such as a manifest that was meant."""
 
 from __future__ import annotations
 

@@ -58,8 +58,8 @@ def read_manifest(
         path = row.name(key)
         if not path:
             raise InputError(
-                f"{row.where}: no {key!r}, the file to score; it has: {sorted(row.values)}. Another "
-                "column is named with --path-column"
+                f"{row.where}: no {key!r}, the file to score; it has: {sorted(row.values)}. "
+                "Another column is named with --path-column"
             )
         meta = row.other_than("path", "prompt", "id", key, text, ids)
         prompt = None if text is None else row.text(text)
