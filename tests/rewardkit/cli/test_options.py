@@ -22,7 +22,7 @@ def commands():
                 yield pytest.param(group, name, command, id=f"{group.name} {name}")
 
 
-@pytest.mark.parametrize(("group", "name", "command"), commands())
+@pytest.mark.parametrize(("group", "name", "command"), [*commands()])
 def test_no_command_takes_the_last_of_two_in_silence(group, name, command):
     for option in command.params:
         if isinstance(option, click.Option) and not (option.is_flag or option.multiple):

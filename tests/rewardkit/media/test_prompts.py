@@ -226,7 +226,7 @@ def test_of_two_columns_the_one_that_names_all_files_counts(items):
         {"name": "dogs", "file_name": "c.png", "prompt": "c"},
     ]
     assert prompts(attach(items, file=write("p.jsonl", *rows))) == ["c", "a", "b"]
-    with pytest.raises(InputError, match="name different items: file_name 'x/a.png' is 'x/a'"):
+    with pytest.raises(InputError, match=r"name different items: file_name 'x/a\.png' is 'x/a'"):
         attach(items, file=write("p.jsonl", *rows[:2]))
 
 
@@ -261,7 +261,7 @@ def test_prompts_may_be_called_otherwise(items, column):
 
 def test_two_columns_that_could_be_the_prompt_are_refused(items):
     file = write("p.jsonl", {"id": "c", "text": "x", "caption": "y"})
-    with pytest.raises(InputError, match="'text' and 'caption' could both .*--prompt-column"):
+    with pytest.raises(InputError, match=r"'text' and 'caption' could both .*--prompt-column"):
         attach(items, file=file)
 
 

@@ -269,7 +269,7 @@ def test_the_manifests_of_others_are_read(here, name, text):
 def test_columns_of_manifests_can_be_named_and_are_asked_for_where_two_would_do(here):
     touch("a.png", "b.png")
     Path("list.csv").write_text("image,img,words\na.png,b.png,a cat\n")
-    with pytest.raises(InputError, match="'image' and 'img' could all .*--path-column"):
+    with pytest.raises(InputError, match=r"'image' and 'img' could all .*--path-column"):
         find(["list.csv"])
     (item,) = find(["list.csv"], path_column="img", prompt_column="words").items
     assert (item.path, item.prompt, item.meta) == ("b.png", "a cat", {"image": "a.png"})
