@@ -1,15 +1,32 @@
-"""Were two score tables made alike? What their .meta.json say of it."""
+"""Were two things made alike? All that they say differently; of score tables, by .meta.json."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rewardkit.errors import describe
 from rewardkit.records.scorefile import meta_path
-from rewardkit.records.storage import first_difference
+from rewardkit.records.storage import Difference
+
+
+def differences(
+    before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = ""
+) -> Iterator[Difference]:
+    """Every place where two JSON values differ, in the order of `before`."""
+    for key in dict.fromkeys((*before, *after)):
+        one, other = before.get(key), after.get(key)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            yield from differences(one, other, f"{prefix}{key}.")
+        elif one != other or (key in before) != (key in after):
+            texts = (
+                json.dumps(side[key], ensure_ascii=False) if key in side else "absent"
+                for side in (before, after)
+            )
+            yield Difference(f"{prefix}{key}", *texts)
 
 
 @dataclass(frozen=True)
@@ -46,9 +63,11 @@ def differently_scored(before: Path, after: Path, names: Iterable[str]) -> Itera
         yield f"a .meta.json cannot be read, so both may not be scored alike: {describe(error)}"
         return
     for name in names:
-        difference = first_difference(first.of(name), second.of(name))
-        if difference is not None:
+        told = [
+            f"{one.key} is {one.before} in {before} and {one.after} in {after}"
+            for one in differences(first.of(name), second.of(name))
+        ]
+        if told:
             yield (
-                f"{name} was not scored alike, its numbers are not comparable: {difference.key} is "
-                f"{difference.before} in {before} and {difference.after} in {after}"
+                f"{name} was not scored alike, its numbers are not comparable: {'; '.join(told)}"
             )

@@ -252,11 +252,12 @@ def metas(paths: list[str], **changes: object) -> None:
 
 def test_scores_of_other_weights_are_warned_of(tmp_path):
     paths = files(tmp_path, table({"a": 1}), table({"a": 2}))
-    metas(paths, rewards={"r": {"revision": "two", "dtype": "float32"}})
+    metas(paths, rewards={"r": {"revision": "two", "dtype": "float16"}})
     result = run(*paths)
     assert result.exit_code == 0
     assert "Warning: r was not scored alike" in result.stderr
     assert f'revision is "one" in {paths[0]} and "two" in {paths[1]}' in result.stderr
+    assert f'dtype is "float32" in {paths[0]} and "float16" in {paths[1]}' in result.stderr
     meta_path(paths[1]).unlink()
     assert "Warning" not in run(*paths).stderr
 
