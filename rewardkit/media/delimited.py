@@ -29,7 +29,7 @@ def read_cells(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             of cells than the header.
     """
     text = read_text(path)
-    said = re.match(r"sep=(.)\r?\n", text)
+    said = re.match(r"sep=([,;|\t])\r?\n", text)
     if said:
         text = text[said.end() :]
     separator = said[1] if said else _separator(path, text.partition("\n")[0])

@@ -3,7 +3,7 @@ import json
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rewardkit.errors import InputError
@@ -153,3 +153,25 @@ def test_names_may_be_whole_numbers_as_floats():
             row.name(key)
     with pytest.raises(InputError, match="holds the picture itself"):
         row.name("image")
+
+
+pieces = st.sampled_from(
+    (
+        "path", "prompt", "a.png", ",", ";", "\t", '"', '""', "\n", "\r\n", "sep=;\n", "{", "}", "[",
+        "]", ":", "null", "1e999", "NaN", "\0", "\ud800", "é", " ", "7",
+    )
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "json", "jsonl", "parquet"])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(pieces, max_size=20).map("".join), st.sampled_from(["utf-8", "utf-16"]))
+def test_any_text_is_rows_or_an_error_that_names_the_file(tmp_path_factory, suffix, text, encoding):
+    path = tmp_path_factory.mktemp("any") / f"t.{suffix}"
+    path.write_bytes(text.encode(encoding, "surrogatepass"))
+    try:
+        rows = read_table(path)
+    except InputError as error:
+        assert f"t.{suffix}" in str(error)
+    else:
+        assert rows and all(isinstance(row.values, dict) for row in rows)
