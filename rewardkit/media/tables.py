@@ -122,7 +122,7 @@ def _read_jsonl(path: Path) -> list[Row]:
 
 def _read_json(path: Path) -> list[Row]:
     try:
-        value = json.loads(read_text(path))
+        value = json.loads(read_text(path), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{quoted(path)} is not JSON: {error}") from error
     if isinstance(value, dict):
@@ -139,6 +139,16 @@ def _read_json(path: Path) -> list[Row]:
     if not entries:
         raise InputError(f"{quoted(path)} has no prompts and names no files")
     return [_row(where, _entry(where, key, entry)) for where, key, entry in entries]
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names are all different: json would take the last of two in silence."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name!r} is there twice")
+        found[name] = value
+    return found
 
 
 def _entry(where: str, key: str | None, entry: Any) -> dict[str, Any]:
