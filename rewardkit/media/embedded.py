@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _EXIF, _USER_COMMENT = 0x8769, 0x9286
 # Inputs of ComfyUI's nodes: those that lead towards the positive text, and those that are text.
 _TOWARDS_TEXT = re.compile(r"positive|guider|conditioning(_.*)?|cond")
-_TEXTS = re.compile(r"text(_[gl])?|clip_[lg]|t5xxl|string|value|prompt")
+_TEXTS = re.compile(r"text(_[gl])?|clip_[lg]|t5xxl|string|value|prompt|positive")
 
 
 def embedded_prompt(path: str | Path) -> str | None:

@@ -87,6 +87,7 @@ FLUX = {
             }
         ),
         graph(**{"11": node("KSampler", positive=["6", 0], negative=["7", 0])}),  # hires fix
+        graph(**{"6": node("Efficient Loader", positive="a cat", negative="ugly")}),
         FLUX,
     ],
 )
