@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, final
 from benchmarks.results import Result, place, read_result, read_table
 from rewardkit.engine.spec import parse
 from rewardkit.errors import InputError, UsageError
+from rewardkit.records.alike import differences
 from rewardkit.records.storage import first_difference
 
 if TYPE_CHECKING:
@@ -105,11 +106,19 @@ def _warnings(first: Result, second: Result) -> list[str]:
     before, after = (
         one.protocol.model_dump(mode="json", exclude={"batch"}) for one in (first, second)
     )
-    different = first_difference(before, after)
-    if different is not None:
+    told = list(differences(before, after))
+    if any(one.key == "scheduler.class" for one in told):  # each class has settings of its own
+        told = [
+            one for one in told if not one.key.startswith("scheduler.") or one.key[10:] == "class"
+        ]
+    if told:
         warnings.append(
-            f"the pictures were not made alike: {different.key} is {different.before} of "
-            f"{first.model.name} and {different.after} of {second.model.name}"
+            "the pictures were not made alike: "
+            + "; ".join(
+                f"{one.key} is {one.before} of {first.model.name} and {one.after} of "
+                f"{second.model.name}"
+                for one in told
+            )
         )
     metric = first.benchmark.metric
     warnings += [

@@ -158,8 +158,8 @@ def _wrong_beside(folder: Path, beside: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-#: Ours: 00012-03.png, as `rewardkit generate` names pictures.
+#: Ours: 00012-03.png, as `rewardkit generate` names pictures; 00012.png is the first of its prompt.
 NUMBERED = Layout(
     place=lambda case, sample: f"{case.index:05d}-{sample:02d}",
-    pattern=r"(?P<prompt>\d+)-(?P<sample>\d+)",
+    pattern=r"(?P<prompt>\d+)(-(?P<sample>\d+))?",
 )

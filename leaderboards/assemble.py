@@ -11,7 +11,14 @@ from typing import Any
 
 from benchmarks.results import Result, Score
 from leaderboards.board import Board, Entry, Leaderboard, Modality, Ranks, Standings
-from leaderboards.comparable import differences, labels, measure, settings, trained_metrics
+from leaderboards.comparable import (
+    differences,
+    labels,
+    measure,
+    own_settings,
+    settings,
+    trained_metrics,
+)
 from leaderboards.load import Loaded, load
 from leaderboards.published import Published, published
 from leaderboards.rank import Verdicts, standings
@@ -114,9 +121,10 @@ def _board(
         info.headline,
     )
     ranks = verdicts.ranks([name for name in names if unranked[name] is None])
+    marks = differences(made, [own_settings(one.result) for one in group])
     entries = [
         _entry(one, name, told, differs, ranks.get(name), unranked[name], distinct)
-        for one, name, told, differs in zip(group, names, made, differences(made), strict=True)
+        for one, name, told, differs in zip(group, names, made, marks, strict=True)
     ]
     entries.sort(key=lambda one: (one.ranks is None, *_by_score(one)))
     board = Board(

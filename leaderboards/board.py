@@ -65,7 +65,7 @@ class Entry:
             it was trained on any.
         trained_metrics: those of the board's metrics, the headline's included, among them.
         protocol: what is known of how the pictures were made, as text by setting, for people.
-        differs: the settings in which it differs from most entries of the board: its mark.
+        differs: the settings in which it differs from what is usual on the board: its mark.
         result: the whole result, of measured ones.
         path: the result's file.
         pictures: their folder, as the result names it; it may not exist on this machine.

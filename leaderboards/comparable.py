@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.results import Result
+from benchmarks.defaults import own_protocol
+from benchmarks.results import ProtocolInfo, Result
 from leaderboards.board import Difference
 
 UNKNOWN = "unknown"
@@ -46,7 +47,19 @@ def identity(result: Result) -> str:
 
 def settings(result: Result) -> dict[str, str]:
     """How pictures were made, as text by setting; what is unknown is left out."""
-    protocol = result.protocol
+    return _as_text(result.protocol)
+
+
+def own_settings(result: Result) -> dict[str, str]:
+    """The settings that would have been the model's own; none of a model without a name here."""
+    own = own_protocol(result.model)
+    if own is None:
+        return {}
+    told = _as_text(ProtocolInfo(samples=1, sampling=own.model_dump()))
+    return {name: value for name, value in told.items() if name != "samples"}  # the benchmark's
+
+
+def _as_text(protocol: ProtocolInfo) -> dict[str, str]:
     sampling = dict(protocol.sampling or {})
     width, height = sampling.pop("width", None), sampling.pop("height", None)
     steps, guidance = sampling.pop("steps", None), sampling.pop("guidance", None)
@@ -70,11 +83,18 @@ def settings(result: Result) -> dict[str, str]:
     }
 
 
-def differences(made: Sequence[Mapping[str, str]]) -> list[tuple[Difference, ...]]:
-    """In what each differs from most of them: settings with another value than the commonest.
+def differences(
+    made: Sequence[Mapping[str, str]], own: Sequence[Mapping[str, str]] = ()
+) -> list[tuple[Difference, ...]]:
+    """In what each differs from what is usual: settings with another value than the commonest.
 
-    Where two values are as common, all differ. Settings of schedulers are compared within one class
-    of them.
+    Where two values are as common, those differ that are not the model's own; a model whose own is
+    not known differs from those of the others, and where none is known, all differ. Settings of
+    schedulers are compared within one class of them.
+
+    Args:
+        made: the settings of each.
+        own: the settings that would have been each model's own.
     """
     names = dict.fromkeys((*_EXPECTED, *(name for one in made for name in one)))
     found: list[list[Difference]] = [[] for _ in made]
@@ -85,12 +105,19 @@ def differences(made: Sequence[Mapping[str, str]]) -> list[tuple[Difference, ...
         for index, one in enumerate(made):
             value = one.get(name, UNKNOWN if name in _EXPECTED else None)
             if value is not None:
-                alike = one.get("scheduler", "") if name.startswith("scheduler ") else ""
-                groups.setdefault(alike, []).append((index, value))
+                kind = one.get("scheduler", "") if name.startswith("scheduler ") else ""
+                groups.setdefault(kind, []).append((index, value))
         for group in groups.values():
             usual = _usual(value for _, value in group)
+            known = {of[name] for of in own if name in of}
             for index, value in group:
-                if value != usual:
+                if usual is not None:
+                    alike = value == usual
+                elif own and name in own[index]:
+                    alike = value == own[index][name]
+                else:
+                    alike = value in known
+                if not alike:
                     found[index].append(Difference(name, value))
     return [tuple(one) for one in found]
 

@@ -56,7 +56,7 @@ def print_comparison(found: Comparison) -> None:
     table.add_column(found.base.benchmark.name, no_wrap=True)
     headings = (
         found.base.model.name, found.other.model.name, "difference", "95 % interval", "p",
-        "prompts won : lost",
+        "prompts won : tied : lost",
     )  # fmt: skip
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -87,7 +87,7 @@ def _row(name: str, one: Difference, scale: float) -> tuple[str, ...]:
         _signed(one.difference.mean, scale),
         ends,
         f"{one.p_value:.2g}",
-        f"{one.wins} : {one.losses}",
+        f"{one.wins} : {one.ties} : {one.losses}",
     )
 
 

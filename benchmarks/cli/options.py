@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from rewardkit.cli.options import reward_option
+
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[F], F]
 
@@ -16,9 +18,7 @@ PROMPTS = click.option(
     "-p", "--prompts", metavar="FILE",
     help="Of the benchmark `prompts`: a file, package:NAME/FILE, or a public list.",
 )  # fmt: skip
-REWARDS = click.option(
-    "-r", "--reward", "rewards", metavar="SPEC", help="Of the benchmark `prompts`: what scores it."
-)
+REWARDS = reward_option(help="Of the benchmark `prompts`: what scores it.")
 PICTURES = (
     click.option(
         "--samples", type=click.IntRange(1), help="Of each prompt.  [default: the benchmark's]"

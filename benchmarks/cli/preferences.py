@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks.cli.options import DEVICE, options
+from rewardkit.cli.options import reward_option
 
 if TYPE_CHECKING:
     from benchmarks.preferences.results import Change, PreferenceResult, Share
@@ -15,10 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source", metavar="SET")
-@click.option(
-    "-r", "--reward", "rewards", required=True, metavar="SPEC",
-    help="Rewards to measure; the others are compared with the first.",
-)  # fmt: skip
+@reward_option(required=True, help="Rewards to measure; the others are compared with the first.")
 @click.option(
     "--images", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="The pictures of a named set, as its publisher has them.",

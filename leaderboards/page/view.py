@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, final
@@ -91,7 +90,7 @@ class BoardView:
         board: the board.
         leaders: the rows that may be the first.
         untrained: the first row that was not trained on the metric, where all leaders were.
-        protocol: the settings that more than half of the entries share.
+        protocol: the usual settings, which rows are not marked for.
         measured: None where nothing was.
         published: None where there is none.
     """
@@ -228,7 +227,7 @@ def marks(board: Board, entry: Entry) -> tuple[Mark, ...]:
     if entry.differs:
         told = ", ".join(f"{one.setting} {one.value}" for one in entry.differs[:2])
         more = f" and {len(entry.differs) - 2} more" if len(entry.differs) > 2 else ""
-        why = "Most rows of this board do not share " + ", ".join(
+        why = "Not the usual settings of this board: " + ", ".join(
             f"{one.setting} {one.value}" for one in entry.differs
         )
         found.append(Mark("protocol", f"other protocol: {told}{more}", f"{why}."))
@@ -238,8 +237,12 @@ def marks(board: Board, entry: Entry) -> tuple[Mark, ...]:
 def _protocol(entries: Sequence[Entry]) -> list[str]:
     found = []
     for name, form in _PROTOCOL.items():
-        values = Counter(one.protocol.get(name) for one in entries)
-        for value, count in values.most_common(1):
-            if value is not None and 2 * count > len(entries):
-                found.append(form.format(value))
+        # What is usual is what no row is marked for.
+        values = {
+            one.protocol.get(name)
+            for one in entries
+            if name not in {differing.setting for differing in one.differs}
+        }
+        if len(values) == 1 and None not in values:
+            found.append(form.format(*values))
     return found

@@ -17,6 +17,7 @@ import click
     "-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Where the pictures go; an interrupted run goes on there.",
 )  # fmt: skip
+@click.option("--prompt-column", metavar="NAME", help="Column with the prompts.")
 @click.option("--first", type=click.IntRange(1), metavar="N", help="Only the first N prompts.")
 @click.option("--samples", type=click.IntRange(1), default=1, show_default=True, help="Per prompt.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -33,6 +34,7 @@ import click
 def generate(
     model: str,
     prompts: str,
+    prompt_column: str | None,
     out: Path,
     first: int | None,
     samples: int,
@@ -59,7 +61,7 @@ def generate(
     from rewardkit.models.gallery import make_gallery
     from rewardkit.models.pipelines import load
 
-    lines = read(prompts)[:first]
+    lines = read(prompts, prompt_column)[:first]
     pipeline = load(model, device=device, dtype=dtype, revision=revision, lora=lora)
     asked = {
         "steps": steps,

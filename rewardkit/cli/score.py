@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
+from rewardkit.cli.options import reward_option
 from rewardkit.cli.tables import console
 
 if TYPE_CHECKING:
@@ -21,12 +22,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True)
-@click.option(
-    "-r",
-    "--reward",
-    "rewards",
+@reward_option(
     required=True,
-    metavar="SPEC",
     help="Rewards to compute: 'clip+sharpness', '0.7*hps+1.4*clip', './my.py:score'.",
 )
 @click.option(
@@ -34,10 +31,21 @@ if TYPE_CHECKING:
     "--prompts",
     type=click.Path(exists=True, dir_okay=False),
     metavar="FILE",
-    help="Prompts: .jsonl, .csv, .parquet or .json by id or path, .txt in file order.",
+    help="Prompts: .jsonl, .csv, .tsv, .parquet or .json by id or path; .txt in file order.",
+)
+@click.option(
+    "--path-column", metavar="NAME", help="Column that names the files, of -p FILE or a manifest."
+)
+@click.option(
+    "--prompt-column", metavar="NAME", help="Column with the prompts, of -p FILE or a manifest."
 )
 @click.option("--prompt", metavar="TEXT", help="One prompt for every file.")
 @click.option("--prompt-from-name", is_flag=True, help="Take each prompt from the file's name.")
+@click.option(
+    "--prompt-from-metadata",
+    is_flag=True,
+    help="Take the prompt that A1111 or ComfyUI wrote into each picture.",
+)
 @click.option(
     "-o",
     "--output",
@@ -80,8 +88,11 @@ def score(
     inputs: tuple[str, ...],
     rewards: str,
     prompts: str | None,
+    path_column: str | None,
+    prompt_column: str | None,
     prompt: str | None,
     prompt_from_name: bool,
+    prompt_from_metadata: bool,
     output: str | None,
     overwrite: bool,
     kind: Kind | None,
@@ -97,8 +108,9 @@ def score(
 ) -> None:
     """Score pictures or clips: folders, files, globs, '-' (paths on stdin), or a manifest.
 
-    A manifest is a .jsonl, .csv or .parquet file with the columns path, prompt and, if you like,
-    id; its other columns are handed to rewards that need them. Without -o the rows are printed.
+    A manifest is a table (.jsonl, .csv, .tsv, .parquet, .json) with the columns path, prompt and,
+    if you like, id; path may be called file_name, image and the like, and prompt text or caption.
+    Other columns are handed to rewards that need them. Without -o the rows are printed.
     Files that cannot be scored become rows with an error, and the exit code is then 1.
     """
     from rewardkit.engine.folder import score_folder
@@ -106,6 +118,7 @@ def score(
     from rewardkit.models.hub import parse_overrides
 
     logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("rewardkit").setLevel(logging.INFO)
     with _Progress() as progress:
         report = score_folder(
             inputs,
@@ -113,6 +126,9 @@ def score(
             prompts=prompts,
             prompt=prompt,
             prompt_from_name=prompt_from_name,
+            prompt_from_metadata=prompt_from_metadata,
+            path_column=path_column,
+            prompt_column=prompt_column,
             output=output,
             overwrite=overwrite,
             kind=kind,

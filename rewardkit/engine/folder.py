@@ -24,10 +24,11 @@ from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.reward import GroupReward
 from rewardkit.engine.scorer import Prepared, Scored, Scorer
 from rewardkit.engine.spec import RewardSpec, parse
-from rewardkit.errors import RewardKitError, UsageError, describe
+from rewardkit.errors import InputError, RewardKitError, UsageError, describe
 from rewardkit.media.batch import Kind, Medium
 from rewardkit.media.clips import MAX_CLIP_BYTES, read_clip
 from rewardkit.media.images import MAX_PIXELS, read_image
+from rewardkit.media.leftovers import told_of
 from rewardkit.media.prompts import attach
 from rewardkit.media.sources import Item, find
 from rewardkit.records.provenance import now, sha256_file, versions
@@ -82,6 +83,9 @@ def score_folder(
     prompts: str | Path | None = None,
     prompt: str | None = None,
     prompt_from_name: bool = False,
+    prompt_from_metadata: bool = False,
+    path_column: str | None = None,
+    prompt_column: str | None = None,
     output: str | PathLike[str] | None = None,
     overwrite: bool = False,
     kind: Kind | None = None,
@@ -104,6 +108,9 @@ def score_folder(
         prompts: a file of prompts; see `rewardkit.media.prompts`.
         prompt: one prompt for every item.
         prompt_from_name: take each item's prompt from its file name.
+        prompt_from_metadata: take it from what A1111 or ComfyUI wrote into the file.
+        path_column: the column of `prompts`, else of manifests, that names the files.
+        prompt_column: the column of `prompts`, else of manifests, with the prompts.
         output: a .parquet, .csv or .jsonl file. An earlier run's rows in it are reused; one that
             was made by other rewards, weights or prompts is refused.
         overwrite: score everything anew whatever `output` holds.
@@ -130,16 +137,25 @@ def score_folder(
     spec = check_request(rewards, output, batch_size, workers)
     many = [inputs] if isinstance(inputs, str | PathLike) else inputs
     kind = _kind(_cards(spec), kind)
-    found = find([str(path) for path in many], kind, stdin=stdin)
-    if found.skipped:
-        first, n = storable(found.skipped[0]), len(found.skipped)
-        _log.warning(f"{n} other files were left out for their extension, such as {first}")
+    columns = {"path_column": path_column, "prompt_column": prompt_column}
+    of_inputs = columns if prompts is None else {}
+    found = find([str(path) for path in many], kind, stdin=stdin, **of_inputs)
+    unasked = prompts is prompt is None and not (prompt_from_name or prompt_from_metadata)
+    for remark in told_of(found.skipped, manifests=unasked):
+        _log.warning(storable(remark))
     for reason in found.unreadable:
         _log.warning(f"a folder could not be searched: {storable(reason)}")
     if found.kind == "image" and (fps is not None or frames is not None):
         raise UsageError("fps and frames choose frames of clips, and these are pictures")
     return score_items(
-        attach(found.items, file=prompts, text=prompt, from_name=prompt_from_name),
+        attach(
+            found.items,
+            file=prompts,
+            text=prompt,
+            from_name=prompt_from_name,
+            from_metadata=prompt_from_metadata,
+            **({} if prompts is None else columns),
+        ),
         spec,
         reader=Reader(found.kind, fps, frames, max_pixels),
         output=output,
@@ -279,8 +295,9 @@ def _check_needs(cards: Sequence[RewardCard], items: Sequence[Item]) -> None:
                 first = storable(lacking[0].path)
                 message = (
                     f"{first} has no prompt and {card.name} needs one ({len(lacking)} of "
-                    f"{len(items)} files). Give -p FILE, --prompt TEXT, --prompt-from-name, a "
-                    "manifest with a prompt column, or a .txt beside each file"
+                    f"{len(items)} files). Give -p FILE, --prompt TEXT, --prompt-from-name, "
+                    "--prompt-from-metadata, a manifest with a prompt column, or a .txt beside "
+                    "each file"
                 )
                 if len(lacking) == len(items):
                     raise UsageError(message)
@@ -318,6 +335,8 @@ class Reader:
         Raises:
             InputError: it cannot be read.
         """
+        if item.problem is not None:
+            raise InputError(item.problem)
         path = self.root / item.path
         if self.kind == "image":
             return read_image(path, max_pixels=self.max_pixels)

@@ -8,14 +8,17 @@ nothing else of rewardkit.
     clips       any clip -> Clip(uint8 [F, 3, H, W], fps), and mp4 back; which frames to take
     libav       videos, for clips          animations  animated pictures, for clips
     batch       Clip, Batch, and `to_medium`, the boundary for everything users hold in memory
-    tables      the rows of a jsonl, csv or parquet file, each with where it stands
+    tables      the rows of a table or a JSON file, each with where it stands
+    delimited   csv and tsv, for tables    columns  which column names files, which has prompts
     places      the files below folders and behind patterns, and the names ids are made of
     sources     files, folders, patterns, stdin and manifests -> Items
-    prompts     Items and a prompt file, one text, sidecars or file names -> Items with prompts
+    manifests   tables of files, for sources    leftovers  what is said of files not scored
+    prompts     Items and a prompt file, one text, sidecars, names, metadata -> Items with prompts
+    joining     Items and rows, by name or by order    embedded  prompts in a picture's metadata
     sheets      pictures and captions -> one contact sheet
     ladders     pictures and clips whose order of quality is known    scene  what they show
 
 To extend: a new picture format is a plug-in registered with Pillow; a new clip format is one that
 libav reads, added to `libav._FORMATS`. A new source of media is a branch of `sources.find`, a new
-kind of prompt file one of `prompts.attach`.
+kind of prompt file one of `prompts.attach`, a new name of a column an entry in `columns`.
 """

@@ -5,6 +5,7 @@ Names are shown with `repr`: a name may hold a newline, or bytes that are not UT
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import stat
@@ -24,6 +25,8 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"ID3", "an MP3 sound"),
     (8, b"WEBP", "a WebP picture"),
     (0, b"\xff\xd8\xff", "a JPEG picture"),
+    (0, b"\xff\n", "a JPEG XL picture, which Pillow alone does not read: convert it to PNG"),
+    (4, b"JXL ", "a JPEG XL picture, which Pillow alone does not read: convert it to PNG"),
     (0, b"\x89PNG", "a PNG picture"),
     (0, b"GIF8", "a GIF picture"),
     (0, b"%PDF", "a PDF document"),
@@ -64,13 +67,20 @@ def open_file(path: str | Path) -> BinaryIO:
 
 
 def read_text(path: str | Path) -> str:
-    """A UTF-8 text file, without its byte order mark.
+    """A UTF-8 text file, or a UTF-16 one that begins with its byte order mark; without the mark.
 
     Raises:
         InputError: it cannot be opened, or a line of it is not UTF-8.
     """
     with open_file(path) as stream:
         data = stream.read()
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # Excel's "Unicode text"
+        try:
+            return data.decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{quoted(path)} is damaged: not UTF-16 text ({error.reason})"
+            ) from error
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,9 +1,9 @@
-"""Prompts for items: from a file, one text for all, the items' names, or text files beside them."""
+"""Prompts for items: from a file, one text for all, names, metadata, or text files beside them."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +12,14 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from rewardkit.errors import InputError, UsageError
+from rewardkit.media.columns import prompt_column as column_of_prompts
+from rewardkit.media.embedded import embedded_prompt
 from rewardkit.media.files import quoted, read_text
-from rewardkit.media.places import absolute, without_suffix
+from rewardkit.media.joining import Joined, join
 from rewardkit.media.sources import Item
-from rewardkit.media.tables import TABLE_SUFFIXES, read_table
+from rewardkit.media.tables import TABLE_SUFFIXES, Row, read_table
+
+_log = logging.getLogger("rewardkit")
 
 
 def attach(
@@ -24,34 +28,47 @@ def attach(
     file: str | Path | None = None,
     text: str | None = None,
     from_name: bool = False,
+    from_metadata: bool = False,
+    path_column: str | None = None,
+    prompt_column: str | None = None,
 ) -> list[Item]:
     """The items with prompts. One that has a prompt from its manifest keeps it.
 
     At most one source may be given. With none, `photo.txt` beside `photo.png` is its prompt.
+    Prompts that are no item's, and items without one, are counted in a warning.
 
     Args:
         items: as `rewardkit.media.sources.find` returns them.
-        file: .jsonl, .csv or .parquet rows with `prompt` and `id` or `path`, or .json
-            `{"id": "prompt"}`: matched by id, by path (from the file's folder or from here), or by
-            id as path without extension; other columns become meta. Rows without id and path, a
-            .json list, and .txt with a prompt on each line: matched by order.
+        file: .jsonl, .csv, .tsv, .parquet or .json rows with `prompt` (or `text`, `caption`) and a
+            column that names files: `id`, `path`, or what others call it, such as `file_name` or
+            `image` (`rewardkit.media.columns`); other columns become meta. How names are compared:
+            `rewardkit.media.joining`. Rows without such a column, a .json list of texts, and .txt
+            with a prompt on each line: matched by order, where that is the same by letters and by
+            numbers.
         text: one prompt for every item.
-        from_name: each item's file name is its prompt: without the extension and a number at the
-            end ("-3"), underscores read as spaces, as VBench names clips.
+        from_name: each item's file name is its prompt: without the extension and one number after
+            "-" or "_" at the end, underscores read as spaces. So "a cat-3", "a_cat_000003" and
+            "a cat" are "a cat"; "route 66" keeps its number.
+        from_metadata: what Stable Diffusion's web interface (A1111) and ComfyUI write into files.
+        path_column: the column of `file` that names files.
+        prompt_column: the column of `file` with the prompts.
 
     Raises:
-        UsageError: two sources are given, or `file` has another extension.
+        UsageError: two sources are given, `file` has another extension, or it lacks a column that
+            is named.
         InputError: a file cannot be read (the line is named), matches no item, matches one twice,
             or, matched by order, has another number of prompts than there are items.
     """
-    if (file is not None) + (text is not None) + from_name > 1:
-        raise UsageError("prompts come from one source: a file, one text, or the names")
+    if (file is not None) + (text is not None) + from_name + from_metadata > 1:
+        raise UsageError("prompts come from one source: a file, one text, the names or metadata")
     if file is not None:
-        return _from_file(items, Path(file))
+        return _from_file(items, Path(file), path_column, prompt_column)
     if text is not None:
         return [_given(item, text) for item in items]
     if from_name:
         return [_given(item, _name_as_prompt(item.path)) for item in items]
+    if from_metadata:
+        return _from_metadata(items)
     return [_given(item, _beside(item)) for item in items]
 
 
@@ -65,13 +82,11 @@ class PromptLine:
     Attributes:
         where: file and line, as error messages begin.
         prompt: the text.
-        keys: what may name its item, the surest first; without any, its place in the file does.
-        meta: the other columns of its line.
+        meta: the other columns of its line, but for `id` and `path`.
     """
 
     where: str
     prompt: str
-    keys: Sequence[str] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -84,7 +99,25 @@ def _given(item: Item, prompt: str | None, meta: Mapping[str, Any] | None = None
 
 
 def _name_as_prompt(path: str) -> str | None:
-    return re.sub(r"-\d+$", "", PurePath(path).stem).replace("_", " ").strip() or None
+    name = re.sub(r"[-_]\d+$", "", PurePath(path).stem).replace("_", " ").strip()
+    return None if name.isdecimal() else name or None  # "00000-01.png" has a number, no prompt
+
+
+def _from_metadata(items: Sequence[Item]) -> list[Item]:
+    found = []
+    lacking = []
+    for item in items:
+        try:
+            prompt = None if item.prompt is not None else embedded_prompt(item.path)
+        except InputError as error:
+            found.append(dataclasses.replace(item, problem=str(error)))
+            continue
+        found.append(_given(item, prompt))
+        if found[-1].prompt is None:
+            lacking.append(item.path)
+    if lacking:
+        _log.warning(f"{len(lacking)} of {len(items)} files hold no prompt, such as {lacking[0]!r}")
+    return found
 
 
 def _beside(item: Item) -> str | None:
@@ -98,110 +131,83 @@ def _beside(item: Item) -> str | None:
     return read_text(prompt).strip() or None
 
 
-def _from_file(items: Sequence[Item], file: Path) -> list[Item]:
-    lines = read(file)
-    if any(line.keys for line in lines):
-        return _by_key(items, lines, file)
-    if len(lines) != len(items):
-        raise InputError(
-            f"{quoted(file)} names no items, so its prompts are matched by order, but it has "
-            f"{len(lines)} prompts for {len(items)} items. Add an id or a path to each"
+def _from_file(
+    items: Sequence[Item], file: Path, path_column: str | None, prompt_column: str | None
+) -> list[Item]:
+    rows, prompts = _rows(file, prompt_column)
+    joined = join(items, rows, file, path_column)
+    if joined.by:
+        _tell_left_over(joined, file)
+    else:
+        _log.info(f"prompts matched by order: {len(rows)} prompts, {len(items)} files")
+    lines = {
+        id: (row.text(prompts), row.other_than("id", "path", prompts))
+        for id, row in joined.rows.items()
+    }
+    return [_given(item, *lines[item.id]) if item.id in lines else item for item in items]
+
+
+def _tell_left_over(joined: Joined, file: Path) -> None:
+    if joined.unused:
+        n, some = len(joined.unused), ", ".join(map(repr, joined.unused[:3]))
+        _log.warning(
+            f"{n} of the prompts in {quoted(file)} {'are' if n > 1 else 'is'} for no file that was "
+            f"given, such as {some}"
         )
-    return [_given(i, line.prompt, line.meta) for i, line in zip(items, lines, strict=True)]
-
-
-def _by_key(items: Sequence[Item], lines: Sequence[PromptLine], file: Path) -> list[Item]:
-    by_id = {item.id: item.id for item in items}
-    by_path = {absolute(item.path): item.id for item in items}
-    found: dict[str, PromptLine] = {}
-    for line in lines:
-        if not line.keys:
-            raise InputError(f"{line.where}: no 'id' or 'path', which other lines have")
-        for key in line.keys:
-            match = (
-                by_id.get(key)
-                or by_path.get(absolute(file.parent / key))
-                or by_path.get(absolute(key))
-                or by_id.get(without_suffix(key))
-            )
-            if match is None:
-                continue
-            if match in found:
-                raise InputError(
-                    f"{line.where}: {key!r} has a prompt already: {found[match].where}"
-                )
-            found[match] = line
-            break
-    if not found:
-        raise InputError(
-            f"{quoted(file)} has no prompt for any item: it names {lines[0].keys[0]!r}, the first "
-            f"item is {items[0].id!r} ({items[0].path!r})"
+    without = [item for item in joined.without if item.prompt is None]
+    if without:
+        n, some = len(without), ", ".join(repr(item.id) for item in without[:3])
+        _log.warning(
+            f"{n} file{'s have' if n > 1 else ' has'} no prompt in {quoted(file)}, such as {some}"
         )
-    return [
-        _given(item, found[item.id].prompt, found[item.id].meta) if item.id in found else item
-        for item in items
-    ]
 
 
-def read(source: str | Path) -> list[PromptLine]:
+def read(source: str | Path, prompt_column: str | None = None) -> list[PromptLine]:
     """The prompts of a file, in its order; `attach` says which formats there are.
 
     Args:
         source: a path, or package:NAME/FILE for one that an installed Python package carries.
+        prompt_column: the column with the prompts; None for what such columns are called.
 
     Raises:
-        UsageError: the extension is none of those, or there is no such package.
+        UsageError: the extension is none of those, or there is no such package or column.
         InputError: the file cannot be read, a line is malformed (it is named), or there are none.
     """
+    rows, prompts = _rows(source, prompt_column)
+    return [
+        PromptLine(row.where, row.text(prompts) or "", row.other_than("id", "path", prompts))
+        for row in rows
+    ]
+
+
+def _rows(source: str | Path, asked: str | None) -> tuple[list[Row], str]:
+    """The rows of a file, and the column of their prompts, which are text in all of them."""
     file = _in_package(source) if str(source).startswith(_PACKAGE) else Path(source)
     suffix = file.suffix.lower()
-    if suffix == ".txt":
-        return _read_txt(file)
-    if suffix == ".json":
-        return _read_json(file)
-    if suffix not in TABLE_SUFFIXES:
+    if suffix != ".txt" and suffix not in TABLE_SUFFIXES:
         raise UsageError(
-            f"{quoted(file)} is no prompt file: .jsonl, .csv, .parquet, .json and .txt are read"
+            f"{quoted(file)} is no prompt file: .jsonl, .csv, .tsv, .parquet, .json and .txt are "
+            "read"
         )
-    lines = []
-    for row in read_table(file):
-        prompt = row.text("prompt")
-        if prompt is None:
-            raise InputError(f"{row.where}: no 'prompt'; it has: {sorted(row.values)}")
-        keys = [key for key in (row.text("id"), row.text("path")) if key is not None]
-        lines.append(PromptLine(row.where, prompt, keys, row.other_than("id", "path", "prompt")))
-    return lines
+    rows = _read_txt(file) if suffix == ".txt" else read_table(file)
+    prompts = column_of_prompts(rows, asked)
+    for row in rows:
+        if prompts is None or row.text(prompts) is None:
+            raise InputError(
+                f"{row.where}: no {prompts or 'prompt'!r}; it has: {sorted(row.values)}. Call the "
+                "column with the prompts so, or name it (--prompt-column of score and generate)"
+            )
+    assert prompts is not None, "there is a row at least"
+    return rows, prompts
 
 
-def _read_txt(file: Path) -> list[PromptLine]:
+def _read_txt(file: Path) -> list[Row]:
     prompts = [line.strip() for line in read_text(file).rstrip().split("\n")]
-    lines = [PromptLine(f"{quoted(file)}, line {n}", prompt) for n, prompt in enumerate(prompts, 1)]
-    for line in lines:
-        if not line.prompt:  # dropped, it would move all prompts after it to the wrong items
-            raise InputError(f"{line.where}: an empty line where a prompt should be")
-    return lines
-
-
-def _read_json(file: Path) -> list[PromptLine]:
-    try:
-        value = json.loads(read_text(file))
-    except ValueError as error:
-        raise InputError(f"{quoted(file)} is not JSON: {error}") from error
-    if not isinstance(value, dict | list):
-        raise InputError(
-            f'{quoted(file)} holds a {type(value).__name__}; accepted are ["prompt", ...], in the '
-            'order of the items, and {"id": "prompt", ...}'
-        )
-    pairs = value.items() if isinstance(value, dict) else [(None, prompt) for prompt in value]
-    lines = []
-    for number, (key, prompt) in enumerate(pairs, start=1):
-        where = f"{quoted(file)}, {f'entry {number}' if key is None else repr(key)}"
-        if not isinstance(prompt, str):
-            raise InputError(f"{where}: a prompt is text; {prompt!r} was given")
-        lines.append(PromptLine(where, prompt, [] if key is None else [key]))
-    if not lines:
-        raise InputError(f"{quoted(file)} has no prompts")
-    return lines
+    rows = [Row(f"{quoted(file)}, line {n}", {"prompt": text}) for n, text in enumerate(prompts, 1)]
+    for row in rows:
+        if not row.values["prompt"]:  # dropped, it would move all after it to the wrong items
+            raise InputError(f"{row.where}: an empty line where a prompt should be")
+    return rows
 
 
 def _in_package(source: str | Path) -> Path:

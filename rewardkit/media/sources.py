@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 from rewardkit.errors import InputError, UsageError
 from rewardkit.media.batch import Kind
 from rewardkit.media.clips import CLIP_SUFFIXES
 from rewardkit.media.images import image_suffixes
+from rewardkit.media.manifests import read_manifest
 from rewardkit.media.places import (
     absolute,
     fixed_part,
@@ -26,7 +27,10 @@ from rewardkit.media.places import (
     walk,
     without_suffix,
 )
-from rewardkit.media.tables import TABLE_SUFFIXES, read_table
+from rewardkit.media.tables import TABLE_SUFFIXES
+
+# What the user calls the column of paths and that of prompts; None where nothing is said.
+Columns: TypeAlias = tuple[str | None, str | None]
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,14 @@ class Item:
         path: as it can be opened from here; bytes that are not UTF-8 are surrogate escapes.
         prompt: None where it has none (yet, see `rewardkit.media.prompts`).
         meta: the other columns of its manifest line.
+        problem: why it cannot be scored as asked; None where nothing is known against it.
     """
 
     id: str
     path: str
     prompt: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,26 +73,39 @@ class Found:
 
 
 def find(
-    inputs: Sequence[str], kind: Kind | None = None, *, stdin: BinaryIO | None = None
+    inputs: Sequence[str],
+    kind: Kind | None = None,
+    *,
+    stdin: BinaryIO | None = None,
+    path_column: str | None = None,
+    prompt_column: str | None = None,
 ) -> Found:
     """The media that `inputs` name.
 
     An input is a file, a folder (searched to any depth, links followed, hidden names left out), a
-    glob pattern (`**` too), a manifest (.jsonl, .csv or .parquet with a column `path`, relative to
-    the manifest's folder, and optionally `prompt` and `id`), or `-` for paths on `stdin`, separated
-    by NUL where there is one, else by newline. In folders and globs the extension decides what
-    counts; everything else is taken as it is.
+    glob pattern (`**` too), a manifest (a table, see `rewardkit.media.manifests`), or `-` for paths
+    on `stdin`, separated by NUL where there is one, else by newline. In folders and globs the
+    extension decides what counts; everything else is taken as it is.
 
     Args:
         inputs: at least one.
         kind: "image" or "video"; None lets the extensions decide, as long as they agree.
         stdin: what `-` reads.
+        path_column: the column of manifests that names the files.
+        prompt_column: the column of manifests with the prompts.
 
     Raises:
-        UsageError: an input does not exist, or there are pictures and clips and no `kind`.
+        UsageError: an input does not exist, there are pictures and clips and no `kind`, or a column
+            is named and there is no manifest that has it.
         InputError: a manifest is malformed, two items have one id, or there is nothing to score.
     """
-    parts = [_expand(given, stdin) for given in inputs]
+    columns = (path_column, prompt_column)
+    parts = [_expand(given, stdin, columns) for given in inputs]
+    if columns != (None, None) and not any(part.from_table for part in parts):
+        raise UsageError(
+            "a column is named (--path-column, --prompt-column), but there is no table that it "
+            "could be of: no manifest among the inputs, and no file of prompts"
+        )
     entries = [entry for part in parts for entry in part.entries]
     unreadable = [reason for part in parts for reason in part.unreadable]
     found = kind or _only_kind(entries)
@@ -118,9 +137,10 @@ class _Part:
     bases: Sequence[str]
     entries: Sequence[_Entry]
     unreadable: Sequence[str] = ()
+    from_table: bool = False
 
 
-def _expand(given: str, stdin: BinaryIO | None) -> _Part:
+def _expand(given: str, stdin: BinaryIO | None, columns: Columns) -> _Part:
     path = Path(given)
     if given == "-":
         return _from_stdin(stdin)
@@ -129,7 +149,7 @@ def _expand(given: str, stdin: BinaryIO | None) -> _Part:
         return _from_files(path, walk(path, unreadable), unreadable)
     if os.path.lexists(given):  # before patterns: brackets may be part of a name
         if path.suffix.lower() in TABLE_SUFFIXES:
-            return _from_manifest(path)
+            return _from_manifest(path, columns)
         return _Part([str(path.parent)], [_Entry(given, named=True)])
     if glob.has_magic(given):
         return _from_files(fixed_part(given), match(given, unreadable), unreadable)
@@ -153,20 +173,13 @@ def _from_stdin(stdin: BinaryIO | None) -> _Part:
     return _Part([str(Path(p).parent) for p in paths], [_Entry(p, named=True) for p in paths])
 
 
-def _from_manifest(manifest: Path) -> _Part:
+def _from_manifest(manifest: Path, columns: Columns) -> _Part:
     bases, entries = [], []
-    for row in read_table(manifest):
-        path = row.text("path")
-        if not path:
-            raise InputError(
-                f"{row.where}: no 'path', the file to score; it has: {sorted(row.values)}"
-            )
-        full = manifest.parent / path
-        inside = Path(absolute(full)).is_relative_to(absolute(manifest.parent))
-        bases.append(str(manifest.parent if inside else full.parent))
-        meta = row.other_than("path", "prompt", "id")
-        entries.append(_Entry(str(full), True, row.text("id"), row.text("prompt"), meta))
-    return _Part(bases, entries)
+    for line in read_manifest(manifest, *columns):
+        inside = Path(absolute(line.path)).is_relative_to(absolute(manifest.parent))
+        bases.append(str(manifest.parent if inside else line.path.parent))
+        entries.append(_Entry(str(line.path), True, line.id, line.prompt, line.meta))
+    return _Part(bases, entries, from_table=True)
 
 
 def _only_kind(entries: Sequence[_Entry]) -> Kind:

@@ -1,19 +1,21 @@
-"""The rows of a .jsonl, .csv or .parquet file, each with where it stands, for error messages."""
+"""The rows of a table or a JSON file, each with where it stands, for error messages."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rewardkit.errors import InputError
+from rewardkit.media.delimited import read_cells
 from rewardkit.media.files import open_file, quoted, read_text
 
-TABLE_SUFFIXES = frozenset({".jsonl", ".csv", ".parquet"})
+TABLE_SUFFIXES = frozenset({".jsonl", ".csv", ".tsv", ".parquet", ".json"})
+
+# DiffusionDB's name for the prompt, in {"x.png": {"p": "a cat", "se": 1}}.
+_DIFFUSION_DB = "p"
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,26 @@ class Row:
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
         if value is not None and not isinstance(value, str):
-            raise InputError(f"{self.where}: {column!r} is text; {value!r} was given")
+            raise InputError(f"{self.where}: {column!r} is text; {_shown(value)} was given")
         return value
 
-    def other_than(self, *columns: str) -> dict[str, Any]:
+    def name(self, column: str) -> str | None:
+        """As `text`, of a column that names things: 7.0, as pandas has whole numbers, is "7".
+
+        Raises:
+            InputError: the value is no text and no whole number.
+        """
+        value = self.values.get(column)
+        if isinstance(value, float) and value.is_integer():
+            return str(int(value))
+        if isinstance(value, bytes) or (isinstance(value, Mapping) and "bytes" in value):
+            raise InputError(
+                f"{self.where}: {column!r} holds the picture itself, as data sets of Hugging Face "
+                "have it. Write the pictures to files, and name those"
+            )
+        return self.text(column)
+
+    def other_than(self, *columns: str | None) -> dict[str, Any]:
         """The values of all other columns."""
         return {key: value for key, value in self.values.items() if key not in columns}
 
@@ -49,15 +67,38 @@ class Row:
 def read_table(path: str | Path) -> list[Row]:
     """The rows of a table whose format its extension names; blank lines are passed over.
 
+    Of .json, `[{...}, ...]` is read, and what is in order or by name: `["a cat", ...]` are rows
+    with `prompt` alone; `{"a.png": "a cat"}` and `{"a.png": {"p": "a cat"}}`, as DiffusionDB has
+    it, are rows with `path`.
+
     Raises:
         InputError: the file cannot be opened or read, a line is malformed (it is named), or there
             are no rows.
     """
-    readers = {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
+    readers = {
+        ".jsonl": _read_jsonl,
+        ".csv": _read_csv,
+        ".tsv": _read_csv,
+        ".parquet": _read_parquet,
+        ".json": _read_json,
+    }
     rows = readers[Path(path).suffix.lower()](Path(path))
     if not rows:
         raise InputError(f"{quoted(path)} has no rows")
     return rows
+
+
+def column(rows: Iterable[Row], names: Sequence[str]) -> list[str]:
+    """The columns that some row has and that are among `names`, in the order of `names`.
+
+    Capitals are forgiven: "Prompt" is `prompt`, where there is no `prompt`.
+    """
+    present = dict.fromkeys(key for row in rows for key in row.values)
+    folded: dict[str, str] = {}
+    for key in present:
+        folded.setdefault(key.casefold(), key)
+    found = (name if name in present else folded.get(name) for name in names)
+    return [name for name in found if name is not None]
 
 
 def _read_jsonl(path: Path) -> list[Row]:
@@ -68,7 +109,7 @@ def _read_jsonl(path: Path) -> list[Row]:
         where = f"{quoted(path)}, line {number}"
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{where}: not JSON ({error}): {line[:60]!r}") from error
         if not isinstance(value, dict):
             raise InputError(
@@ -79,26 +120,59 @@ def _read_jsonl(path: Path) -> list[Row]:
     return rows
 
 
-def _read_csv(path: Path) -> list[Row]:
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    rows: list[Row] = []
+def _read_json(path: Path) -> list[Row]:
     try:
-        header = next(reader, [])
-        if len(set(header)) < len(header):
-            raise InputError(f"{quoted(path)}, line 1: a column is named twice: {header}")
-        for cells in reader:
-            if not cells:
-                continue
-            where = f"{quoted(path)}, line {reader.line_num}"
-            if len(cells) != len(header):
-                raise InputError(
-                    f"{where}: {len(cells)} cells under {len(header)} columns. Quote text that "
-                    "holds commas"
-                )
-            rows.append(_row(where, {k: v or None for k, v in zip(header, cells, strict=True)}))
-    except csv.Error as error:
-        raise InputError(f"{quoted(path)}, line {reader.line_num}: not csv ({error})") from error
-    return rows
+        value = json.loads(read_text(path), object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{quoted(path)} is not JSON: {error}") from error
+    if isinstance(value, dict):
+        entries = [(f"{quoted(path)}, {key!r}", key, entry) for key, entry in value.items()]
+    elif isinstance(value, list):
+        entries = [
+            (f"{quoted(path)}, entry {n}", None, entry) for n, entry in enumerate(value, start=1)
+        ]
+    else:
+        raise InputError(
+            f'{quoted(path)} holds a {type(value).__name__}; accepted are ["prompt", ...], in the '
+            'order of the items, {"id": "prompt", ...} and [{"path": ..., "prompt": ...}, ...]'
+        )
+    if not entries:
+        raise InputError(f"{quoted(path)} has no prompts and names no files")
+    return [_row(where, _entry(where, key, entry)) for where, key, entry in entries]
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names are all different: json would take the last of two in silence."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name!r} is there twice")
+        found[name] = value
+    return found
+
+
+def _entry(where: str, key: str | None, entry: Any) -> dict[str, Any]:
+    name = {} if key is None else {"path": key}
+    if isinstance(entry, str):
+        return {**name, "prompt": entry}
+    if isinstance(entry, dict):
+        if key is not None and _DIFFUSION_DB in entry and "prompt" not in entry:
+            entry = {"prompt": entry[_DIFFUSION_DB], **entry}
+            del entry[_DIFFUSION_DB]
+        return {**entry, **name}
+    if isinstance(entry, list) and key is not None:
+        raise InputError(
+            f"{where}: holds a list of {len(entry)}, as the HPS benchmark has prompts by style: "
+            "which picture each belongs to is not told. Give one list, or a table with a path"
+        )
+    raise InputError(f"{where}: a prompt is text; {_shown(entry)} was given")
+
+
+def _read_csv(path: Path) -> list[Row]:
+    return [
+        _row(f"{quoted(path)}, line {number}", {key: value or None for key, value in cells.items()})
+        for number, cells in read_cells(path)
+    ]
 
 
 def _read_parquet(path: Path) -> list[Row]:
@@ -115,3 +189,8 @@ def _read_parquet(path: Path) -> list[Row]:
 
 def _row(where: str, values: Mapping[str, Any]) -> Row:
     return Row(where, {key: value for key, value in values.items() if value is not None})
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,7 +1,7 @@
 """How sure a benchmark is, and whether two models differ on it. Pure functions.
 
-`stats` takes rows as independent; the items of a benchmark are so only between clusters. So what
-is resampled, or given another sign, is a cluster with all its items, within its stratum: see
+Rows are independent only between clusters, such as the pictures of different prompts. So what is
+resampled, or given another sign, is a cluster with all its items, within its stratum: see
 `totals` for both, and for the headline.
 """
 

@@ -71,6 +71,18 @@ def test_another_protocol_is_warned_of(base, other):
     assert "sampling.steps is 50 of base and 30 of other" in warned(base, other)
 
 
+def test_all_that_was_made_otherwise_is_told(base, other):
+    euler, ddim = {"class": "Euler", "shift": 1}, {"class": "DDIM", "offset": 0}
+    changed(base, protocol={"sampling": {"steps": 50, "guidance": 1.0}, "scheduler": euler})
+    changed(other, protocol={"sampling": {"steps": 30, "guidance": 2.0}, "scheduler": ddim})
+    (warning,) = compare_results(base, other).warnings
+    assert warning.partition("alike: ")[2].split("; ") == [
+        "sampling.steps is 50 of base and 30 of other",
+        "sampling.guidance is 1.0 of base and 2.0 of other",
+        'scheduler.class is "Euler" of base and "DDIM" of other',
+    ]
+
+
 def test_the_size_of_batches_is_not_worth_a_warning(base, other):
     changed(other, protocol={"batch": 1})
     assert not warned(base, other)

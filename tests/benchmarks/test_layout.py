@@ -54,6 +54,17 @@ def touch(folder, *names):
     return folder
 
 
+def test_a_picture_without_a_samples_number_is_the_first_of_its_prompt(tmp_path):
+    touch(tmp_path, "00000.png", "1.jpg")
+    paths, found = named(tmp_path, NUMBERED, CASES[:2], 1)
+    assert paths == {(0, 0): "00000.png", (1, 0): "1.jpg"}
+    assert not found.problems and not found.missing
+    assert named(tmp_path, NUMBERED, CASES[:2], 2)[1].missing == ["00000-01", "00001-01"]
+    touch(tmp_path, "00000-00.png")
+    (problem,) = named(tmp_path, NUMBERED, CASES[:2], 1)[1].problems
+    assert "two for one place" in problem
+
+
 def test_genevals_names_of_four_digits_are_taken(tmp_path):
     touch(tmp_path, "00000/samples/0000.png", "00000/samples/0001.jpg", "00000/samples/0002.webp")
     paths, found = named(tmp_path, GENEVAL, CASES[:1], 3)

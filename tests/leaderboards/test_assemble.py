@@ -146,6 +146,17 @@ def test_what_most_do_not_share_is_marked_on_both_of_two():
     assert [entry.differs for entry in board.entries] == [(("steps", "50"),), (("steps", "20"),)]
 
 
+def test_of_a_model_with_a_name_here_its_own_settings_are_usual_where_none_is_commonest():
+    flow = {"alias": "shapes-flow"}  # which is sampled in 20 steps
+    board = the_board(
+        made("alpha", FAIR, model=flow, steps=20),
+        made("beta", GOOD, model=flow, steps=10),
+        made("gamma", BAD, model=flow, steps=6),
+    )
+    marks = {entry.label: entry.differs for entry in board.entries}
+    assert marks == {"alpha": (), "beta": (("steps", "10"),), "gamma": (("steps", "6"),)}
+
+
 def test_pictures_from_elsewhere_are_marked_as_unknown():
     elsewhere = made("gamma", BAD, sampling=None, scheduler=None, dtype=None, seed=None, batch=None)
     board = the_board(made("alpha", FAIR), made("beta", GOOD), elsewhere)

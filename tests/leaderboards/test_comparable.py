@@ -34,3 +34,30 @@ def test_what_is_the_same_differs_in_the_same(made):
         for other, second in zip(made, found, strict=True):
             if one == other:
                 assert first == second
+
+
+def steps(*values):
+    return [{"steps": value} for value in values]
+
+
+def marked(made, own=()):
+    return [
+        "".join(one.value for one in found if one.setting == "steps")
+        for found in differences(made, own)
+    ]
+
+
+def test_the_commonest_value_is_usual():
+    assert marked(steps("20", "20", "10", "6")) == ["", "", "10", "6"]
+    # Most rows decide, whatever the model's own is.
+    assert marked(steps("20", "20", "10"), steps("10", "10", "10")) == ["", "", "10"]
+
+
+def test_where_none_is_commonest_the_models_own_is_usual():
+    assert marked(steps("20", "10", "6"), steps("20", "20", "20")) == ["", "10", "6"]
+    assert marked(steps("20", "20", "10", "10"), steps(*["20"] * 4)) == ["", "", "10", "10"]
+    # Two models that are both sampled as their authors do.
+    assert marked(steps("50", "28"), steps("50", "28")) == ["", ""]
+    # What is not known of one is judged by the others; where nothing is known, all differ.
+    assert marked(steps("20", "10", "6"), [*steps("20"), {}, {}]) == ["", "10", "6"]
+    assert marked(steps("20", "10"), [{}, {}]) == ["20", "10"]

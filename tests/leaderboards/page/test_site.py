@@ -115,6 +115,15 @@ def test_bars_stand_where_their_numbers_are():
     assert best.bar.high == 100
 
 
+def test_the_usual_settings_are_those_that_rows_are_not_marked_for():
+    # 20 steps are the commonest, and not more than half.
+    steps = {"alpha": 20, "beta": 20, "gamma": 10, "delta": 6}
+    (group,) = groups(assemble([made(name, 0.5, steps=n) for name, n in steps.items()]))
+    assert "20 steps" in group.boards[0].protocol
+    (group,) = groups(assemble([made("alpha", 0.5, steps=20), made("beta", 0.5, steps=10)]))
+    assert not any("steps" in told for told in group.boards[0].protocol)
+
+
 def test_ranges_of_ranks_sort_by_their_best_then_their_worst():
     shown = many(3)
     (board,) = shown.boards

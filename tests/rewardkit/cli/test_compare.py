@@ -1,13 +1,17 @@
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from rewardkit.cli.compare import compare, compare_tables
+from rewardkit.cli.compare import compare as command
 from rewardkit.errors import InputError
+from rewardkit.records.clusters import compare
+from rewardkit.records.comparing import compare_tables
 from rewardkit.records.rows import Row, Table, write_rows
 from rewardkit.records.scorefile import meta_path
 from rewardkit.records.stats import Interval
@@ -27,7 +31,7 @@ def files(folder: Path, before: Table, after: Table) -> list[str]:
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(compare, arguments, catch_exceptions=False)
+    return CliRunner().invoke(command, arguments, catch_exceptions=False)
 
 
 def test_rows_are_paired_by_id_whatever_their_order():
@@ -36,9 +40,9 @@ def test_rows_are_paired_by_id_whatever_their_order():
     compared = found.columns["r"].paired
     assert compared is not None
     # a: 1 -> 3 and b: 2 -> 4, so every difference is 2.
-    assert (compared.n, compared.mean_before, compared.mean_after) == (2, 1.5, 3.5)
-    assert (compared.mean_difference, compared.win_rate) == (2, 1)
-    assert compared.interval == Interval(2, 2)
+    assert (compared.before, compared.after, compared.win_rate) == (1.5, 3.5, 1)
+    assert (compared.difference.items, compared.difference.mean) == (2, 2)
+    assert compared.difference.interval == Interval(2, 2)
 
 
 def test_null_scores_are_counted_and_leave_the_means_alone():
@@ -47,8 +51,9 @@ def test_null_scores_are_counted_and_leave_the_means_alone():
     column = compare_tables(before, after).columns["r"]
     assert (column.null_before, column.null_after) == (2, 3)
     assert column.paired is not None
-    assert (column.paired.n, column.paired.mean_before, column.paired.mean_after) == (1, 1, 1)
-    assert (column.paired.win_rate, column.paired.interval) == (0.5, None)
+    paired = column.paired
+    assert (paired.difference.items, paired.before, paired.after) == (1, 1, 1)
+    assert (paired.win_rate, paired.difference.interval) == (0.5, None)
 
 
 def test_rewards_of_one_table_are_named_and_total_needs_both():
@@ -58,7 +63,7 @@ def test_rewards_of_one_table_are_named_and_total_needs_both():
     found = compare_tables(before, after)
     assert list(found.columns) == ["r", "total"]
     assert found.columns["total"].paired is not None
-    assert found.columns["total"].paired.mean_difference == 2  # 7 - 5
+    assert found.columns["total"].paired.difference.mean == 2  # 7 - 5
     assert (found.rewards_only_before, found.rewards_only_after) == (["s"], ["t"])
     found = compare_tables(before, Table(after.rows, after.rewards, False))
     assert (list(found.columns), found.rewards_only_before) == (["r"], ["s", "total"])
@@ -110,10 +115,104 @@ def test_the_printed_table_holds_the_numbers_and_stderr_the_remarks(tmp_path):
     result = run(*paths)
     assert result.exit_code == 0
     head, line = (" ".join(line.split()) for line in result.stdout.splitlines())
-    assert head == "reward n null base other difference 95 % interval other wins"
-    # means 0.75 / 2 and 1.25 / 2; both differences are 0.25
-    assert line == "r 2 1 0.375 0.625 +0.25 +0.25 .. +0.25 100.0%"
-    assert result.stderr == f"3 rows paired on id; 1 only in {paths[0]}, 0 only in {paths[1]}\n"
+    assert head == (
+        "reward n null before after difference 95 % interval p prompts won : tied : lost"
+    )
+    # means 0.75 / 2 and 1.25 / 2; both differences are 0.25; two of the four flips are as extreme
+    assert line == "r 2 1 0.375 0.625 +0.25 +0.25 .. +0.25 0.5 2 : 0 : 0"
+    assert result.stderr == (
+        f"3 pairs of 3 prompts, paired on id; 1 only in {paths[0]}, 0 only in {paths[1]}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("base", "other", "names"),
+    [
+        ("a/one.csv", "b/two.csv", ["one", "two"]),
+        ("one.csv", "one.jsonl", ["one.csv", "one.jsonl"]),
+        ("a/one.csv", "b/one.csv", ["a/one.csv", "b/one.csv"]),
+    ],
+)
+def test_columns_are_called_by_what_tells_the_files_apart(
+    tmp_path, monkeypatch, base, other, names
+):
+    monkeypatch.chdir(tmp_path)
+    for path in (base, other):
+        found = table({"a": 1})
+        Path(path).parent.mkdir(exist_ok=True)
+        write_rows(path, found.rows, found.rewards, found.with_total)
+    assert run(base, other).stdout.splitlines()[0].split()[3:5] == names
+
+
+def test_names_are_the_same_in_any_unicode_form():
+    composed, decomposed = table({"fa\u00e7ade": 1}), table({"fac\u0327ade": 2})
+    for on in ("id", "path", "prompt"):
+        found = compare_tables(composed, decomposed, on)
+        assert (found.pairs, found.other_prompt) == (1, [])
+
+
+def of_prompts(scores, prompts):
+    rows = (
+        Row(str(n), f"{n}.png", prompt, {"r": score})
+        for n, (score, prompt) in enumerate(zip(scores, prompts, strict=True))
+    )
+    return Table(tuple(rows), ("r",), False)
+
+
+def test_prompts_with_all_their_pictures_are_what_is_independent(tmp_path):
+    # Of each of 8 prompts 4 pictures, which change alike: 32 pairs show no more than 8.
+    change = np.repeat(np.random.default_rng(0).normal(size=8), 4)
+    prompts = [f"prompt {n // 4}" for n in range(32)]
+    before, after = of_prompts(np.zeros(32), prompts), of_prompts(change, prompts)
+    found = compare_tables(before, after)
+    same = compare(np.zeros(32), change, np.arange(32) // 4, [""] * 32, "items").headline
+    assert found.columns["r"].paired == same
+    assert (found.pairs, found.prompts, found.clusters, same.difference.clusters) == (32, 8, 8, 8)
+    result = run(*files(tmp_path, before, after))
+    assert result.stderr.startswith("32 pairs of 8 prompts, paired on id;")
+    alone = compare_tables(of_prompts(np.zeros(32), [None] * 32), of_prompts(change, [None] * 32))
+    wide, narrow = (one.columns["r"].paired.difference.interval for one in (found, alone))
+    # The bootstrap of 8 clusters against that of 32 rows: about sqrt(31 / 7) of the width.
+    assert (wide.high - wide.low) / (narrow.high - narrow.low) == pytest.approx(2.1, abs=0.25)
+
+
+def test_where_all_pictures_are_of_one_prompt_they_are_independent():
+    before, after = (of_prompts(scores, ["one"] * 3) for scores in ([0, 0, 0], [1, 2, 4]))
+    found = compare_tables(before, after)
+    assert (found.prompts, found.clusters) == (1, 3)
+    assert found.columns["r"].paired.difference.interval is not None
+
+
+def test_by_prompt_the_scores_of_a_prompt_are_averaged():
+    before = of_prompts([1, 3, None, 5, None], ["a", "a", "a", "b", "c"])
+    after = of_prompts([4, 7], ["a", "b"])
+    found = compare_tables(before, after, on="prompt")
+    assert (found.pairs, found.rows_only_before, found.rows_only_after) == (2, 1, 0)
+    paired = found.columns["r"].paired
+    # a: (1 + 3) / 2 = 2 -> 4, b: 5 -> 7
+    assert (paired.before, paired.after, paired.difference.mean) == (3.5, 5.5, 2)
+
+
+def test_pairs_of_different_prompts_are_warned_of(tmp_path):
+    paths = files(tmp_path, of_prompts([1, 2], ["a", "b"]), of_prompts([1, 2], ["a", "c"]))
+    assert "Warning: 1 of 2 pairs had two different prompts, such as '1'" in run(*paths).stderr
+
+
+@pytest.mark.slow
+def test_the_interval_holds_the_truth_95_times_in_100_where_prompts_repeat():
+    rng = np.random.default_rng(0)
+    prompts = [f"prompt {n // 4}" for n in range(160)]
+    ours = rows = 0
+    for _ in range(400):
+        # Prompts differ in how much they gain (mean 0), and pictures of a prompt among themselves.
+        change = np.repeat(rng.normal(size=40), 4) + rng.normal(size=160)
+        paired = compare_tables(of_prompts(np.zeros(160), prompts), of_prompts(change, prompts))
+        interval = paired.columns["r"].paired.difference.interval
+        ours += interval.low <= 0 <= interval.high
+        rows += abs(change.mean()) <= 1.96 * change.std(ddof=1) / math.sqrt(160)
+    # Of 400 a share of 0.95 has a standard error of 0.011.
+    assert 0.92 <= ours / 400 <= 0.98
+    assert rows / 400 < 0.85  # what it was when each picture counted as independent
 
 
 def test_rewards_that_are_not_compared_are_named_on_stderr(tmp_path):
@@ -129,14 +228,16 @@ def test_json_is_the_whole_comparison_in_full_precision(tmp_path):
     assert (found["pairs"], found["rows_only_before"], found["rewards_only_after"]) == (3, 0, [])
     column = found["columns"]["r"]
     assert (column["null_before"], column["null_after"]) == (0, 0)
-    assert column["paired"] == {
-        "n": 3,
-        "mean_before": 0.0,
-        "mean_after": 1 / 3,
-        "mean_difference": 1 / 3,
-        "win_rate": 2 / 3,  # one win, two ties: (1 + 1/2 + 1/2) / 3
-        "interval": [0.0, 1.0],  # P(three draws hit a) = 1/27 = 3.7 %, and 8/27 that none does
+    paired = column["paired"]
+    assert paired["difference"] == {
+        "mean": 1 / 3,
+        # m - 1 = 2 draws of three: neither is "a" in 4 of 9, mean 0; both are in 1 of 9, mean 1.
+        "interval": [0.0, 1.0],
+        "items": 3,
+        "clusters": 3,
     }
+    assert (paired["before"], paired["after"], paired["win_rate"]) == (0, 1 / 3, 2 / 3)
+    assert (paired["wins"], paired["ties"], paired["losses"], paired["p_value"]) == (1, 2, 0, 1)
 
 
 def metas(paths: list[str], **changes: object) -> None:
@@ -151,11 +252,12 @@ def metas(paths: list[str], **changes: object) -> None:
 
 def test_scores_of_other_weights_are_warned_of(tmp_path):
     paths = files(tmp_path, table({"a": 1}), table({"a": 2}))
-    metas(paths, rewards={"r": {"revision": "two", "dtype": "float32"}})
+    metas(paths, rewards={"r": {"revision": "two", "dtype": "float16"}})
     result = run(*paths)
     assert result.exit_code == 0
     assert "Warning: r was not scored alike" in result.stderr
     assert f'revision is "one" in {paths[0]} and "two" in {paths[1]}' in result.stderr
+    assert f'dtype is "float32" in {paths[0]} and "float16" in {paths[1]}' in result.stderr
     meta_path(paths[1]).unlink()
     assert "Warning" not in run(*paths).stderr
 

@@ -65,6 +65,8 @@ def test_text_in_another_encoding_is_refused_with_its_line(tmp_path):
     [
         (b"\0\0\0\x18ftypisom", "MP4"),
         (b"\0\0\0\x18ftypheic", "HEIC"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture"),
+        (b"\xff\n\x10\x20", "a JPEG XL picture"),
         (b"RIFF\0\0\0\0AVI LIST", "AVI"),
         (b"RIFF\0\0\0\0WEBPVP8 ", "WebP"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),

@@ -1,7 +1,10 @@
 import io
 import os
+import unicodedata
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -240,3 +243,53 @@ def test_the_corpus_is_found_whole_and_its_loop_survived(corpus):
         expected = {bad.path for bad in corpus.values() if bad.kind == kind}
         assert set(paths(found)) == expected
         assert len(ids(found)) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metadata.jsonl", '{"file_name": "a.png", "text": "a cat"}\n'),  # Hugging Face
+        ("list.csv", "filename,caption\na.png,a cat\n"),
+        ("list.csv", "Path,Prompt\na.png,a cat\n"),
+        ("list.jsonl", '{"id": 1, "prompt": "a cat", "image_path": "a.png"}\n'),  # evalscope
+        ("list.tsv", "image\tprompt\na.png\ta cat\n"),
+        ("list.json", '[{"path": "a.png", "prompt": "a cat"}]'),
+        ("list.json", '{"a.png": {"p": "a cat", "se": 1}}'),  # DiffusionDB
+        ("list.json", '{"a.png": "a cat"}'),
+        ("list.csv", "name,file,prompt\ncats,a.png,a cat\n"),
+    ],
+)
+def test_the_manifests_of_others_are_read(here, name, text):
+    touch("a.png")
+    Path(name).write_text(text)
+    (item,) = find([name]).items
+    assert (item.path, item.prompt) == ("a.png", "a cat")
+
+
+def test_columns_of_manifests_can_be_named_and_are_asked_for_where_two_would_do(here):
+    touch("a.png", "b.png")
+    Path("list.csv").write_text("image,img,words\na.png,b.png,a cat\n")
+    with pytest.raises(InputError, match=r"'image' and 'img' could all .*--path-column"):
+        find(["list.csv"])
+    (item,) = find(["list.csv"], path_column="img", prompt_column="words").items
+    assert (item.path, item.prompt, item.meta) == ("b.png", "a cat", {"image": "a.png"})
+    with pytest.raises(UsageError, match="--path-column no: no such column"):
+        find(["list.csv"], path_column="no")
+    with pytest.raises(UsageError, match="no table that it could be of"):
+        find(["a.png"], prompt_column="words")
+
+
+def test_a_manifest_that_holds_the_pictures_themselves_is_told(here):
+    rows = [{"image": {"bytes": b"\x89PNG" * 1000, "path": None}, "text": "a cat"}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), "list.parquet")
+    with pytest.raises(InputError, match=r"row 1: 'image' holds the picture itself") as caught:
+        find(["list.parquet"])
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(("of_file", "of_line"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_a_manifest_names_files_in_any_unicode_form(here, of_file, of_line):
+    path, line = (unicodedata.normalize(form, "façade/é.png") for form in (of_file, of_line))
+    touch(path)
+    Path("list.csv").write_text(f"path\n{line}\n", "utf-8")
+    assert paths(find(["list.csv"])) == [path]

@@ -3,7 +3,7 @@ import json
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rewardkit.errors import InputError
@@ -55,6 +55,13 @@ def test_nulls_and_empty_cells_are_left_out(tmp_path):
         ("t.csv", "a,a\n1,2\n", "line 1: a column is named twice"),
         ("t.csv", "a,b\n1,2\n1,2,3\n", "line 3: 3 cells under 2 columns"),
         ("t.csv", 'a,b\n1,"2\n', "line 2: not csv"),
+        ("t.csv", "a;b\n1;2;3\n", "line 2: 3 cells under 2 columns, separated by semicolons"),
+        ("t.csv", "sep=|\na|b\n1\n", r"line 3: 1 cells under 2 columns, separated by '\|'"),
+        ("t.tsv", "a\tb\n1\t2\t3\n", "line 2: 3 cells under 2 columns, separated by tabs"),
+        ("t.json", '{"a": ', "is not JSON"),
+        ("t.json", "[" * 100_000, "is not JSON"),
+        ("t.json", '{"a": "x", "b": "y", "a": "z"}', "'a' is there twice"),
+        ("t.json", '[{"a": 1}, 2]', "entry 2: a prompt is text; 2 was given"),
         ("t.parquet", "PAR1 no more", "is not a parquet table"),
     ],
 )
@@ -83,3 +90,89 @@ def test_what_json_can_hold_comes_back_but_for_nulls(tmp_path_factory, rows):
     assert [row.values for row in read_table(path)] == [
         {key: value for key, value in row.items() if value is not None} for row in rows
     ]
+
+
+def saved(text, encoding="utf-8"):
+    return text.replace("\n", "\r\n").encode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", saved('path;prompt\na.png;a cat, sitting\nb.png;"say ""hi""; now"\n')),
+        ("t.csv", saved('sep=;\npath;prompt\na.png;a cat, sitting\nb.png;"say ""hi""; now"\n')),
+        ("t.csv", saved('path, prompt\na.png, "a cat, sitting"\nb.png, "say ""hi""; now"\n')),
+        ("t.csv", saved('path\tprompt\na.png\ta cat, sitting\nb.png\t"say ""hi""; now"\n')),
+        ("t.tsv", saved('path\tprompt\na.png\ta cat, sitting\nb.png\tsay "hi"; now\n')),
+        ("t.tsv", saved('path\tprompt\na.png\ta cat, sitting\nb.png\t"say ""hi""; now"\n')),
+        (
+            "t.csv",
+            saved('path\tprompt\na.png\ta cat, sitting\nb.png\t"say ""hi""; now"\n', "utf-16"),
+        ),
+        (
+            "t.json",
+            json.dumps(
+                [
+                    {"path": "a.png", "prompt": "a cat, sitting"},
+                    {"path": "b.png", "prompt": 'say "hi"; now'},
+                ]
+            ).encode("utf-16"),
+        ),
+    ],
+)
+def test_a_table_reads_alike_whatever_program_saved_it(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert [row.values for row in read_table(tmp_path / name)] == [
+        {"path": "a.png", "prompt": "a cat, sitting"},
+        {"path": "b.png", "prompt": 'say "hi"; now'},
+    ]
+
+
+def test_quotes_that_enclose_no_separator_are_text_in_tsv(tmp_path):
+    (tmp_path / "p.tsv").write_text('Prompt\tCategory\n"hi" he said\tPeople\n"bye"\tPeople\n')
+    assert [row.values["Prompt"] for row in read_table(tmp_path / "p.tsv")] == [
+        '"hi" he said',
+        '"bye"',
+    ]
+
+
+@pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
+def test_utf_16_needs_its_mark_and_both_bytes(tmp_path, order):
+    mark = "\ufeff".encode(order)
+    (tmp_path / "t.csv").write_bytes(mark + "path\né.png\n".encode(order))
+    assert read_table(tmp_path / "t.csv")[0].values == {"path": "é.png"}
+    (tmp_path / "t.csv").write_bytes(mark + "path\né.png\n".encode(order)[:-1])
+    with pytest.raises(InputError, match="not UTF-16 text"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_names_may_be_whole_numbers_as_floats():
+    row = Row("here", {"id": 7.0, "half": 0.5, "nan": float("nan"), "image": b"\x89PNG"})
+    assert (row.name("id"), row.name("missing")) == ("7", None)
+    for key in ("half", "nan"):
+        with pytest.raises(InputError, match=f"'{key}' is text"):
+            row.name(key)
+    with pytest.raises(InputError, match="holds the picture itself"):
+        row.name("image")
+
+
+pieces = st.sampled_from(
+    (
+        "path", "prompt", "a.png", ",", ";", "\t", '"', '""', "\n", "\r\n", "sep=;\n", "{", "}",
+        "[", "]", ":", "null", "1e999", "NaN", "\0", "\ud800", "é", " ", "7",
+    )
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "json", "jsonl", "parquet"])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(pieces, max_size=20).map("".join), st.sampled_from(["utf-8", "utf-16"]))
+def test_any_text_is_rows_or_an_error_that_names_the_file(tmp_path_factory, suffix, text, encoding):
+    path = tmp_path_factory.mktemp("any") / f"t.{suffix}"
+    path.write_bytes(text.encode(encoding, "surrogatepass"))
+    try:
+        rows = read_table(path)
+    except InputError as error:
+        assert f"t.{suffix}" in str(error)
+    else:
+        assert rows and all(isinstance(row.values, dict) for row in rows)
