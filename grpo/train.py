@@ -20,7 +20,7 @@ from grpo.rewards import Rewards
 from grpo.run import Run
 from grpo.trainer import Trainer
 from rewardkit.media.prompts import read
-from rewardkit.models.pipelines import load
+from rewardkit.models.devices import pick_device
 
 
 def train(config: Config, *, out: Path, resume: bool = False, device: str = "auto") -> Run:
@@ -33,8 +33,9 @@ def train(config: Config, *, out: Path, resume: bool = False, device: str = "aut
     """
     run = Run.open(out, config, resume)
     lines = read(config.prompts)
-    pipeline = load(config.model, device=device, revision=config.revision)
-    policy = policies.of(pipeline, config)
+    # From the CPU, in the run's dtype: the device never holds more than training needs.
+    pipeline = policies.load(config)
+    policy = policies.of(pipeline, config, pick_device(device))
     rewards = Rewards(config.reward, str(policy.device))
     trainer = Trainer(config, policy, rewards, lines)
     evaluation = _evaluation(config, trainer)
