@@ -1,4 +1,4 @@
-"""A pipeline of which one part was trained, saved whole: the rest is copied from where it is from."""
+"""A pipeline of which one part was trained, saved whole: the rest is copied from its source."""
 
 from __future__ import annotations
 

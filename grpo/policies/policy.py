@@ -156,6 +156,10 @@ class Policy(ABC):
             }
         )
 
+    def remembers(self, prompts: Iterable[str]) -> bool:
+        """Whether all of these prompts can be encoded without a visit of the text encoders."""
+        return all(prompt in self._embedded for prompt in prompts)
+
     def remember(self, prompts: Iterable[str]) -> None:
         """Embeds the prompts that are not remembered; the text encoders visit the device for it.
 
