@@ -10,6 +10,8 @@ from time import perf_counter
 from types import FrameType
 from typing import Any
 
+import torch
+
 from grpo import checkpoint, policies
 from grpo.adapters import export
 from grpo.card import run_card
@@ -33,6 +35,8 @@ def train(config: Config, *, out: Path, resume: bool = False, device: str = "aut
     """
     run = Run.open(out, config, resume)
     lines = read(config.prompts)
+    if config.policy.float32_matmul is not None:
+        torch.set_float32_matmul_precision(config.policy.float32_matmul)
     # From the CPU, in the run's dtype: the device never holds more than training needs.
     pipeline = policies.load(config)
     policy = policies.of(pipeline, config, pick_device(device))

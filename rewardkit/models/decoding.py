@@ -37,7 +37,8 @@ def decode(pipe: Any, latents: torch.Tensor, protocol: Protocol) -> Iterator[tor
     import torch
 
     unscaled = FAMILIES[type(pipe).__name__].unscaled
-    for one in latents.split(1):
+    for place in range(len(latents)):
+        one = latents[place : place + 1]
         with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
             # The dtype is that of `load` and of a policy: float32, even where networks are not.
             scaled = unscaled(pipe, one.float(), protocol).to(pipe.vae.dtype)

@@ -145,7 +145,7 @@ def generate(
     *,
     protocol: Protocol | None = None,
     batch_size: int = 4,
-    embed: Callable[[Sequence[str]], Mapping[str, torch.Tensor]] | None = None,
+    embed: Callable[[Sequence[str]], Mapping[str, Any]] | None = None,
 ) -> Iterator[torch.Tensor]:
     """Pictures, uint8 `[3, H, W]` on the CPU, one per seed, in order, batch by batch.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -53,24 +53,31 @@ def _in_float32(network: nn.Module, dtype: torch.dtype) -> set[str]:
 def visiting(networks: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
     """Networks are on `device` inside the block, and where they were after it.
 
-    Their tensors at home are kept and put back: nothing is copied on the way home.
+    Their own tensors stay at home and are put back: nothing is copied on the way home.
     """
     import torch
 
-    tensors = {
-        id(tensor): tensor
+    places: list[tuple[dict[str, Any], str, torch.Tensor]] = [
+        (store, name, tensor)
         for network in networks
-        for tensor in (*network.parameters(), *network.buffers())
-    }
-    home = [(tensor, tensor.data) for tensor in tensors.values()]
-    moved = any(data.device != device for _, data in home)
+        for module in network.modules()
+        for store in (module._parameters, module._buffers)
+        for name, tensor in store.items()
+        if tensor is not None and tensor.device != device
+    ]
+    away: dict[int, torch.Tensor] = {}
     try:
-        for tensor, data in home:
-            tensor.data = data.to(device)
+        for store, name, tensor in places:
+            if id(tensor) not in away:  # one that is shared stays shared
+                there = tensor.detach().to(device)
+                is_parameter = isinstance(tensor, torch.nn.Parameter)
+                away[id(tensor)] = torch.nn.Parameter(there, False) if is_parameter else there
+            store[name] = away[id(tensor)]
         yield
     finally:
-        for tensor, data in home:
-            tensor.data = data
-        if moved and device.type == "cuda":
-            # What a text encoder leaves free should not stay in pieces of its own sizes.
+        for store, name, tensor in places:
+            store[name] = tensor
+        away.clear()
+        if places and device.type == "cuda":
+            # What text encoders leave free should not stay in pieces of their sizes.
             torch.cuda.empty_cache()
