@@ -114,7 +114,9 @@ def load(
     whole = whole_pipeline(given, named) if given is not None else None
     base = whole or place
     folder = base if isinstance(base, Path) else download(base, revision or pinned)
-    pipe = read(folder, number, ("vae", *exact)).to(target)
+    pipe = read(folder, number, ("vae", *exact))
+    # Where this is not the device that samples, its remark on float16 and CPUs is beside the point.
+    pipe.to(target, silence_dtype_warnings=True)
     pipe.set_progress_bar_config(disable=True)
     added = add_lora(pipe, given) if given is not None and whole is None else None
     beside = added.parent if added else folder
