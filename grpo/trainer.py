@@ -81,10 +81,9 @@ class Trainer:
         config, figures = self.config, Figures()
         rng = np.random.default_rng([config.seed, index, _PLAN])
         lines = self.choose(index)
-        with figures.phase("embed"):
-            self.embed(index, lines)
 
         with figures.phase("rollout"), self.objective.sampling():
+            self.embed(index, lines)
             plan = self.objective.plan(len(lines), rng)
             rollout = collect(
                 self.policy,
