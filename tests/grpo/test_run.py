@@ -324,12 +324,14 @@ def test_what_was_trained_is_what_is_sampled(folders, tmp_path, parameters, dtyp
     )
     run = train(asked, out=tmp_path / "run", device="cpu")
     network = tuned(run, "cpu").diffusers.unet
-    trained = run.latest()["parameters"]
+    # Sampled in the dtype it was trained in: what was trained is rounded to it.
+    number = getattr(torch, dtype)
+    trained = {name: value.to(number) for name, value in run.latest()["parameters"].items()}
     weights = dict(network.named_parameters())
     found = {name.replace(".default.", ".default_0."): value for name, value in trained.items()}
     assert found.keys() <= weights.keys()
     assert all(torch.equal(weights[name], value) for name, value in found.items())
-    base = dict(load(folders["sd"], device="cpu").diffusers.unet.named_parameters())
+    base = dict(load(folders["sd"], device="cpu", dtype=dtype).diffusers.unet.named_parameters())
     assert any(not torch.equal(base.get(name, torch.zeros(())), v) for name, v in found.items())
 
     sheet = sample(
@@ -339,6 +341,35 @@ def test_what_was_trained_is_what_is_sampled(folders, tmp_path, parameters, dtyp
     assert {path.name for path in run.samples.iterdir()} == {"step-000000.png", "step-000001.png"}
     card = json.loads((run.model / "rewardkit.json").read_text("utf-8"))
     assert card["trained_on"]["reward"] == "sharpness" and card["sampler"]["steps"] == 3
+    assert card["arithmetic"] == {"float32_matmul_precision": "highest", "cudnn_allow_tf32": True}
+
+
+def test_a_device_is_never_given_a_float32_copy(folders, tmp_path, monkeypatch):
+    seen = {}
+
+    def of(pipeline, config, device):
+        seen.update({name: p.dtype for name, p in pipeline.diffusers.unet.named_parameters()})
+        seen["device"] = pipeline.diffusers.device
+        raise RewardKitError("far enough")
+
+    monkeypatch.setattr(grpo.train, "pick_device", lambda name: torch.device("meta"))
+    monkeypatch.setattr(grpo.train.policies, "of", of)
+    with pytest.raises(RewardKitError, match="far enough"):
+        train(short(folders, policy={"dtype": "bfloat16"}), out=tmp_path / "run")
+    assert seen.pop("device") == torch.device("cpu")
+    assert set(seen.values()) == {torch.bfloat16}
+
+
+def test_the_precision_of_matrix_products_is_set_and_recorded(folders, tmp_path):
+    own = torch.get_float32_matmul_precision()
+    try:
+        run = train(
+            short(folders, policy={"float32_matmul": "high"}), out=tmp_path / "run", device="cpu"
+        )
+    finally:
+        torch.set_float32_matmul_precision(own)
+    card = json.loads(run.card.read_text("utf-8"))
+    assert own == "highest" and card["arithmetic"]["float32_matmul_precision"] == "high"
 
 
 def test_a_run_that_has_not_been_saved_is_not_sampled(folders, tmp_path):

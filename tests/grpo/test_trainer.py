@@ -99,6 +99,29 @@ def test_every_pass_takes_each_sample_once(folders, kind, updates):
     assert trainer.objective.updates == 2 * updates
 
 
+def test_drift_is_measured_on_the_batches_of_the_updates(folders):
+    trainer, taken = tiny_runs.trainer(config(folders, objective={"updates": 2, "epochs": 2})), []
+    anchor, terms = trainer.objective.anchor, trainer.objective.terms
+    measured, replayed = [], trainer.objective._replayed
+
+    def watched(batches):
+        measured.extend(batch.rows.tolist() for batch in batches())
+        return anchor(batches)
+
+    def trained(samples, keys):
+        taken.append(samples.rows.tolist())
+        return terms(samples, keys)
+
+    sizes = []
+    trainer.objective._replayed = lambda one: sizes.append(len(one.rows)) or replayed(one)
+    trainer.objective.anchor, trainer.objective.terms = watched, trained
+    values = trainer.step(0).values
+    order = [row for rows in measured for row in rows]
+    assert measured == taken[: len(taken) // 2] and order != sorted(order)
+    # In float32 too, one batch of each size.
+    assert sizes == [3] and {"drift/step_0", "drift/step_1"} <= values.keys()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_equal_rewards_are_counted_and_change_nothing(folders, kind, tmp_path):
     judge = tmp_path / "judge.py"

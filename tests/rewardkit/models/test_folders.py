@@ -196,6 +196,22 @@ def test_an_alias_means_its_pinned_commit_and_its_protocol(hub, monkeypatch):
     assert load("tiny", device="cpu", revision="main").revision == COMMITS[1]
 
 
+def test_a_name_has_a_dtype_unless_another_is_asked_for(folders, monkeypatch):
+    alias = ALIASES["shapes-sd"].model_copy(update={"name": "tiny", "dtype": "bfloat16"})
+    monkeypatch.setitem(ALIASES, "tiny", alias)
+    for asked, dtype in ((None, "bfloat16"), ("float16", "float16"), ("float32", "float32")):
+        pipeline = load("tiny", device="cpu", dtype=asked)
+        assert pipeline.dtype == pipeline.provenance()["dtype"] == dtype
+        assert pipeline.diffusers.unet.dtype == getattr(torch, dtype)
+        assert pipeline.diffusers.vae.dtype == torch.float32
+        # Pictures that releases before decoded in low precision are not mixed with these.
+        assert pipeline.provenance().get("decoded") == (None if dtype == "float32" else "float32")
+    assert load(folders["sd"], device="cpu").dtype == "float32"
+    # Whatever has T5 does not fit a common GPU in float32.
+    large = {name for name, alias in ALIASES.items() if alias.dtype == "bfloat16"} - {"tiny"}
+    assert large == {"sd3-medium", "sd3.5-medium", "sd3.5-large", "flux.1-dev", "flux.1-schnell"}
+
+
 def test_what_was_downloaded_loads_without_a_network_or_a_word(hub, monkeypatch, caplog):
     hub(COMMITS[0])
     load("us/tiny", device="cpu")

@@ -22,6 +22,8 @@ def test_pictures_are_those_of_their_seeds_and_the_manifest_says_so(loaded, tmp_
     assert [row["path"] for row in rows] == [f"0000{i}-0{j}.png" for i in (0, 1) for j in (0, 1)]
     assert rows[0]["tag"] == "animal" and "tag" not in rows[2]
     assert [row["seed"] for row in rows] == [number(5, i, j) for i in (0, 1) for j in (0, 1)]
+    card = json.loads((tmp_path / "out" / "rewardkit.json").read_text())
+    assert card["arithmetic"] == {"float32_matmul_precision": "highest", "cudnn_allow_tf32": True}
     (again,) = generate(pipe, ["a dog"], [number(5, 1, 0)])
     assert torch.equal(read_image(tmp_path / "out" / "00001-00.png"), again)
 
