@@ -17,7 +17,8 @@ from grpo.advantage import Advantages, Standard, best_and_worst, combine
 from grpo.config import Config
 from grpo.objectives import Objective, Samples, objective
 from grpo.optimizer import learning_rate, optimizer_of
-from grpo.policies.policy import REMEMBERED, Policy
+from grpo.policies.embeddings import REMEMBERED
+from grpo.policies.policy import Policy
 from grpo.rewards import Rewards
 from grpo.rollout import Rollout, collect
 from rewardkit.errors import RewardKitError

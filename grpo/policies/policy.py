@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from grpo.adapters import prepare
 from grpo.policies.condition import Condition
+from grpo.policies.embeddings import HOME, REMEMBERED, Embeddings
 from rewardkit.errors import UsageError, WeightsError
 from rewardkit.models.decoding import decode
 from rewardkit.models.devices import pick_dtype, sent
 from rewardkit.models.families import check_protocol
 from rewardkit.models.pipelines import generate
-from rewardkit.models.placement import cast, visiting
+from rewardkit.models.placement import cast
 
 if TYPE_CHECKING:
     from grpo.config import Config, SamplerConfig
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from rewardkit.models.protocol import Protocol
 
 _log = logging.getLogger(__name__)
-#: Prompts whose embeddings are kept, on the CPU; with T5, one takes up to 5 MB in bfloat16.
-REMEMBERED = 512
-_HOME = torch.device("cpu")
 # What a run may change of how the pipeline is sampled; how many steps training takes is not of it.
 _OF_PROTOCOL = {"guidance", "height", "width", "max_sequence_length"}
 
@@ -91,17 +89,17 @@ class Policy(ABC):
             part.requires_grad_(False).eval()
             cast(part, torch.float32 if exact else self.dtype)
         prepare(self.network, config.policy, self.targets, config.seed)
-        self._encoders = [m for name, m in parts.items() if name.startswith("text_encoder")]
+        encoders = [m for name, m in parts.items() if name.startswith("text_encoder")]
         for part in parts.values():
             # Diffusers' own `to` warns of modules to be left in float32 where there are none.
-            nn.Module.to(part, _HOME if part in self._encoders else self.device)
+            nn.Module.to(part, HOME if part in encoders else self.device)
         self._trained = {n: p for n, p in self.network.named_parameters() if p.requires_grad}
         self._base = (
             {name: weight.detach().clone() for name, weight in self._trained.items()}
             if config.objective.kl > 0 and not self.adapted
             else None
         )
-        self._embedded: dict[str, dict[str, Tensor]] = {}
+        self._embedded = Embeddings(encoders, self.device)
 
     @abstractmethod
     def _sampler(self, config: SamplerConfig) -> Sampler:
@@ -164,22 +162,11 @@ class Policy(ABC):
     def remember(self, prompts: Iterable[str]) -> None:
         """Embeds the prompts that are not remembered; the text encoders visit the device for it.
 
-        The newest `REMEMBERED` prompts are kept, and at least all of these.
-
         Raises:
             WeightsError: an embedding is not finite.
         """
-        wanted = dict.fromkeys(prompts)
-        if self.protocol.guidance > 1:
-            wanted[""] = None
-        new = [prompt for prompt in wanted if prompt not in self._embedded]
-        if new:
-            with visiting(self._encoders, self.device):
-                self._embedded |= {prompt: self._embed(prompt) for prompt in new}
-        for prompt in wanted:  # the newest are the last
-            self._embedded[prompt] = self._embedded.pop(prompt)
-        for prompt in list(self._embedded)[: -max(REMEMBERED, len(wanted))]:
-            del self._embedded[prompt]
+        empty = [""] if self.protocol.guidance > 1 else []
+        self._embedded.add([*prompts, *empty], self._text)
 
     def pictures(
         self,
@@ -325,17 +312,3 @@ class Policy(ABC):
             if without:
                 named[f"negative_{self.embeddings[name]}"] = without[0]
         return named
-
-    @torch.no_grad()
-    def _embed(self, prompt: str) -> dict[str, Tensor]:
-        # One at a time: in a batch, the last bits would depend on which others are remembered, and
-        # a run that goes on would not equal one that was never stopped. Without autocast, which
-        # would compute in low precision what its authors keep in float32.
-        embedded = {name: tensor[0].to(_HOME) for name, tensor in self._text(prompt).items()}
-        for name, tensor in embedded.items():
-            if not tensor.isfinite().all():
-                raise WeightsError(
-                    f"the text encoders make {name} of {prompt!r} that is not finite. In float16 "
-                    "many overflow: take policy.dtype bfloat16. Else their weights are damaged"
-                )
-        return embedded

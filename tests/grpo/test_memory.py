@@ -16,7 +16,7 @@ from diffusers import AutoencoderKL, DiffusionPipeline, SD3Transformer2DModel
 from tiny_policies import config
 
 from grpo import policies
-from grpo.policies import policy as module
+from grpo.policies import embeddings
 from grpo.sde import cps, dance, ddim, flow, log_prob
 from rewardkit.errors import WeightsError
 from rewardkit.models.pipelines import Pipeline, load
@@ -165,15 +165,18 @@ def test_an_embedding_that_is_not_finite_is_an_error_that_names_the_prompt(folde
 @pytest.fixture
 def visits(monkeypatch):
     """How many prompts each visit of the text encoders embeds."""
-    counts, real = [], module.Policy._embed
-    visiting = module.visiting
-    monkeypatch.setattr(module, "visiting", lambda *given: counts.append(0) or visiting(*given))
+    counts, visiting, real = [], embeddings.visiting, embeddings._embed
 
-    def embed(self, prompt):
+    def visit(*given):
+        counts.append(0)
+        return visiting(*given)
+
+    def embed(*given):
         counts[-1] += 1
-        return real(self, prompt)
+        return real(*given)
 
-    monkeypatch.setattr(module.Policy, "_embed", embed)
+    monkeypatch.setattr(embeddings, "visiting", visit)
+    monkeypatch.setattr(embeddings, "_embed", embed)
     return counts
 
 
@@ -197,7 +200,7 @@ def test_what_is_remembered_is_bounded_and_changes_no_number(folders, visits, mo
         return trainer.policy
 
     ample = outcome()
-    for name in ("grpo.policies.policy", "grpo.trainer"):
+    for name in ("grpo.policies.policy", "grpo.policies.embeddings", "grpo.trainer"):
         monkeypatch.setattr(f"{name}.REMEMBERED", 2)
     tight = outcome()
     assert len(ample._embedded) == 4 and len(tight._embedded) == 3  # a step's, and the empty one
@@ -212,7 +215,7 @@ def test_what_is_remembered_is_bounded_and_changes_no_number(folders, visits, mo
 def test_embeddings_wait_on_the_cpu_in_the_runs_dtype(folders):
     made = of_run(folders["t5"], **LOW)
     made.remember(["a"])
-    tensors = [tensor for one in made._embedded.values() for tensor in one.values()]
+    tensors = [tensor for one in made._embedded._kept.values() for tensor in one.values()]
     assert {(one.device.type, one.dtype) for one in tensors} == {("cpu", torch.bfloat16)}
 
 
