@@ -19,6 +19,7 @@ from rewardkit.errors import UsageError, WeightsError, unknown
 from rewardkit.media.batch import to_medium
 from rewardkit.models.aliases import ALIASES, Alias
 from rewardkit.models.devices import pick_device, pick_dtype
+from rewardkit.models.exports import refuse_unfinished
 from rewardkit.models.families import check_protocol, default_protocol
 from rewardkit.models.folders import add_lora, download, read, trained, whole_pipeline
 from rewardkit.models.protocol import Protocol, carried_card, carried_protocol
@@ -98,6 +99,9 @@ def load(
         raise UsageError(f"a revision belongs to a repository on the hub; {source} is a folder")
     target, number = pick_device(device), pick_dtype(dtype)
     pinned = alias.revision if alias else None
+    for path in (place, None if lora is None else Path(lora)):
+        if isinstance(path, Path):
+            refuse_unfinished(path)
     given = trained(Path(lora)) if lora is not None else None
     named = alias.source if alias else str(place)
     whole = whole_pipeline(given, named) if given is not None else None
