@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from grpo.cli.options import Command
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from grpo.layers import Layer
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def methods(name: str | None, as_json: bool) -> None:
@@ -32,7 +34,7 @@ def methods(name: str | None, as_json: bool) -> None:
         click.echo(found[0].text, nl=False)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def recipes(name: str | None, as_json: bool) -> None:
