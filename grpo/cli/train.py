@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from grpo.cli.options import Command
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,12 +19,17 @@ if TYPE_CHECKING:
     from grpo.resolve import Resolved
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--model", metavar="NAME", help="What to train: a name, owner/name on the hub, or a folder."
 )
 @click.option(
-    "-r", "--reward", metavar="SPEC", help="What to train on: 'hps+clip', '0.7*hps+1.4*clip'."
+    "-r",
+    "--reward",
+    "rewards",
+    multiple=True,
+    metavar="SPEC",
+    help="What to train on: 'hps+clip', '0.7*hps+1.4*clip'. Given again, it is added.",
 )
 @click.option("--method", metavar="NAME", help="A method (`grpo methods`), or a .toml of yours.")
 @click.option("--recipe", metavar="NAME", help="A recipe (`grpo recipes`), or a .toml of yours.")
@@ -52,7 +58,7 @@ if TYPE_CHECKING:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 def train(
     model: str | None,
-    reward: str | None,
+    rewards: tuple[str, ...],
     method: str | None,
     recipe: str | None,
     prompts: str | None,
@@ -69,14 +75,17 @@ def train(
     """Train a generator so that what it makes scores higher.
 
     Settings come from the method, the recipe, the options and --set; later ones win. Without
-    --recipe and --method, the recipe that is made for the model is taken. To go on with a run,
-    --out DIR --resume is enough.
+    --recipe and --method, the recipe that is made for the model is taken. A run uses one device.
+
+    To go on with a run, --out DIR --resume is enough; where optim.decay is constant, --steps N
+    makes it longer. Ctrl-C and SIGTERM end a run after the step it is in, which is saved; a second
+    one ends it at once. The exit code is then 130.
     """
     from rewardkit.media.prompts import read
 
     options = {
         "model": model,
-        "reward": reward,
+        "reward": "+".join(rewards) or None,
         "prompts": prompts,
         "steps": steps,
         "seed": seed,
@@ -95,9 +104,30 @@ def train(
     if dry_run:
         _print(resolved, out, len(lines), as_json)
         return
+    from grpo.train import Stopped
     from grpo.train import train as run
 
-    run(resolved.config, out=out, resume=resume, device=device)
+    try:
+        run(resolved.config, out=out, resume=resume, device=device)
+    except KeyboardInterrupt as interrupt:
+        if not isinstance(interrupt, Stopped):
+            _tell_stopped(resolved.config, out)
+        click.get_current_context().exit(130)
+
+
+def _tell_stopped(config: Config, out: Path) -> None:
+    """What a run leaves that was stopped at once, by a second signal or before its first step."""
+    from grpo import checkpoint
+    from grpo.display import stopped
+    from grpo.run import Run
+
+    run = Run(out)
+    if not run.config_path.exists():
+        click.echo("\nStopped before the run was begun: nothing is written.", err=True)
+        return
+    saved = checkpoint.found(run.checkpoints)
+    done = int(saved[-1].stem.removeprefix("step-")) if saved else 0
+    click.echo(f"\n{stopped(out, done, config.steps)}", err=True)
 
 
 def _settings(options: dict[str, str], sets: Sequence[str]) -> dict[str, object]:

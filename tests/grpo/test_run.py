@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from grpo.run import Run
 from grpo.sample import sample, tuned
 from grpo.train import train
 from grpo.trainer import Trainer
-from rewardkit.errors import InputError, RewardKitError, UsageError
+from rewardkit.errors import InputError, RewardKitError, UsageError, WeightsError
 from rewardkit.models.pipelines import load
 from rewardkit.records.storage import write_json
 
@@ -111,6 +112,32 @@ def test_a_folder_that_a_killed_process_left_before_it_began_is_as_good_as_none(
     assert [line["step"] for line in tiny_runs.lines(run)] == [1]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("parameters", ["lora", "full"])
+def test_sigkill_while_the_model_takes_its_place(folders, tmp_path, parameters):
+    """Neither the folder of before nor a half one is taken for what was trained."""
+    asked = short(folders, policy={"parameters": parameters})
+    run = train(asked, out=tmp_path, device="cpu")
+    whole = tiny_runs.outcome(run)
+    code = """
+import os, signal, sys
+from pathlib import Path
+from grpo.cli import main
+Path.rename = lambda path, target, real=Path.rename: (
+    real(path, target), os.kill(os.getpid(), signal.SIGKILL) if path.name == "model" else None)
+main(sys.argv[1:])
+"""
+    command = [sys.executable, "-c", code, "train", "-o", tmp_path, "--resume", "--device", "cpu"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    with pytest.raises(WeightsError, match="has not been exported completely"):
+        load(folders["sd"], device="cpu", lora=tmp_path)
+    train(asked, out=tmp_path, resume=True, device="cpu")
+    assert tiny_runs.same(tiny_runs.outcome(run), whole)
+    assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} == {".lock"}
+
+
 def short(folders, **changes):
     """One step and no more than that."""
     return tiny_runs.config(folders["sd"], **{"top": {"steps": 1}, **changes})
@@ -139,6 +166,10 @@ def test_a_run_is_neither_overwritten_nor_continued_as_another(folders, tmp_path
 def test_a_run_can_be_made_longer(folders, tmp_path):
     longer = tiny_runs.config(folders["sd"])
     train(short(folders), out=tmp_path / "a", device="cpu")
+    with pytest.raises(UsageError, match=r"has made 1 steps already, and steps is") as refused:
+        checkpointed = Run(tmp_path / "a")
+        checkpointed.restorable(checkpointed.latest(), 0)
+    assert "--steps at least as many" in str(refused.value)
     run = train(longer, out=tmp_path / "a", resume=True, device="cpu")
     straight = train(longer, out=tmp_path / "b", device="cpu")
     assert tiny_runs.lines(run) == tiny_runs.lines(straight)
@@ -191,21 +222,22 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
 
 
 def test_metrics_that_cannot_be_written_are_told(tmp_path):
-    run = Run(tmp_path)
-    run.begin_log(0)
-    run.metrics.mkdir()
-    with pytest.raises(InputError, match=r"cannot write .*metrics\.jsonl.*--resume"):
-        run.log({"step": 1})
+    with Run(tmp_path) as run:
+        run.begin_log(0)
+        run.metrics.mkdir()
+        with pytest.raises(InputError, match=r"cannot write .*metrics\.jsonl.*--resume"):
+            run.log({"step": 1})
 
 
-def test_ctrl_c_ends_after_the_step_and_saves(folders, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_after_the_step_and_save(folders, tmp_path, monkeypatch, number):
     """Asked to stop in the first step: it is finished, saved, and told how to go on."""
     asked, real = tiny_runs.config(folders["sd"]), Trainer.step
     write_json(Run(tmp_path / "asked").config_path, asked.model_dump(mode="json"))
 
     def step(self, index):
         if index == 0:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return real(self, index)
 
     def command(out):
@@ -213,18 +245,49 @@ def test_ctrl_c_ends_after_the_step_and_saves(folders, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", step)
-        before = signal.getsignal(signal.SIGINT)
+        before = signal.getsignal(number)
         stopped = command(tmp_path / "asked")
-        assert signal.getsignal(signal.SIGINT) is before
+        assert signal.getsignal(number) is before
     run = Run(tmp_path / "asked")
     assert stopped.exit_code == 130
-    assert "saved after step 1 of 3" in stopped.stderr
-    assert f"grpo train --out {run.folder} --resume" in stopped.stderr
+    told = f"Stopped: saved after step 1 of 3. Go on with: grpo train --out {run.folder} --resume"
+    assert stopped.stderr.splitlines()[-1] == told
+    assert stopped.stderr.count("Go on with") == stopped.stderr.count("Stopped") == 1
     assert run.latest()["step"] == 1
-    assert command(run.folder).exit_code == 0
+    went_on = command(run.folder)
+    assert went_on.exit_code == 0
+    assert "going on from step 1 of 3\n" in went_on.stderr
     straight = train(asked, out=tmp_path / "straight", device="cpu")
     assert tiny_runs.lines(run) == tiny_runs.lines(straight)
     assert tiny_runs.same(tiny_runs.outcome(run), tiny_runs.outcome(straight))
+
+
+def test_a_run_in_another_thread_stops_where_it_is_asked_to(folders, tmp_path):
+    """No signal can be listened to there; `should_stop` is asked before each step."""
+    asked, errors = tiny_runs.config(folders["sd"]), []
+
+    def work():
+        answers = iter([False, True])
+        try:
+            train(asked, out=tmp_path, device="cpu", should_stop=lambda: next(answers))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert [type(error) for error in errors] == [grpo.train.Stopped]
+    assert Run(tmp_path).latest()["step"] == 1
+
+
+def test_a_run_that_is_stopped_before_its_first_step_saves_nothing_and_says_so(
+    folders, tmp_path, capsys
+):
+    with pytest.raises(grpo.train.Stopped):
+        train(short(folders), out=tmp_path, device="cpu", should_stop=lambda: True)
+    run = Run(tmp_path)
+    assert run.latest() is None and not run.model.exists()
+    assert "Stopped: no step is saved. Start again with" in capsys.readouterr().err
 
 
 def test_a_second_ctrl_c_ends_at_once():
@@ -342,7 +405,8 @@ def test_what_was_trained_is_what_is_sampled(folders, tmp_path, parameters, dtyp
 
 
 def test_a_run_that_has_not_been_saved_is_not_sampled(folders, tmp_path):
-    Run(tmp_path).begin(short(folders), {})
+    with Run(tmp_path) as run:
+        run.begin(short(folders), {})
     with pytest.raises(UsageError, match="holds no trained weights yet"):
         sample(
             tmp_path, prompts="package:rewardkit.shapes/lists/train.jsonl", out=tmp_path / "s.png"
