@@ -11,7 +11,7 @@ from time import perf_counter
 from types import FrameType
 from typing import Any
 
-from grpo import checkpoint, policies
+from grpo import checkpoint, policies, preview
 from grpo.adapters import export
 from grpo.card import run_card
 from grpo.config import Config
@@ -62,6 +62,8 @@ def train(
 def _train(
     run: Run, config: Config, resume: bool, device: str, should_stop: Callable[[], bool]
 ) -> None:
+    # Before gigabytes are downloaded.
+    preview.check(config, preview.look(config.model, config.revision, fetch=True))
     lines = read(config.prompts)
     pipeline = load(config.model, device=device, revision=config.revision)
     policy = policies.of(pipeline, config)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from grpo.config import Config
     from rewardkit.models.pipelines import Pipeline
 
-__all__ = ["Condition", "Policy", "of"]
+__all__ = ["Condition", "Policy", "classes", "of"]
 
 ENTRY_POINT_GROUP = "grpo.policies"
 
@@ -48,6 +48,11 @@ def of(pipeline: Pipeline, config: Config, device: torch.device | None = None) -
             f"{', '.join(sorted(families))}"
         )
     return families[name](pipeline, config, device)
+
+
+def classes() -> frozenset[str]:
+    """The pipeline classes that can be trained, by ours and by plug-ins."""
+    return frozenset(_families())
 
 
 @cache

@@ -94,7 +94,7 @@ def load(
         UsageError: nothing goes by this name, or its pipeline class cannot be sampled here.
         WeightsError: files are missing, cannot be downloaded, or do not fit.
     """
-    alias, place = _resolve(source)
+    alias, place = place_of(source)
     if isinstance(place, Path) and revision is not None:
         raise UsageError(f"a revision belongs to a repository on the hub; {source} is a folder")
     target, number = pick_device(device), pick_dtype(dtype)
@@ -197,8 +197,12 @@ def _pictures(
             yield medium
 
 
-def _resolve(source: str | Path) -> tuple[Alias | None, str | Path]:
-    """The alias that `source` names, or None; and the repository or the folder it stands for."""
+def place_of(source: str | Path) -> tuple[Alias | None, str | Path]:
+    """The alias that `source` names, or None; and the repository or the folder it stands for.
+
+    Raises:
+        UsageError: nothing goes by this name.
+    """
     name, path = str(source), Path(source)
     written_as_path = isinstance(source, Path) or path.name != name
     if written_as_path and path.exists():
