@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from grpo.config import Config
@@ -41,12 +42,12 @@ def _model(model: str) -> str:
     """A folder; a name and what is on the hub stay."""
     written_as_path = Path(model).name != model
     if Path(model).exists() and (written_as_path or model.casefold() not in ALIASES):
-        return str(Path(model).absolute())
+        return _absolute(model)
     return model
 
 
 def _file(prompts: str) -> str:
-    return prompts if prompts.startswith("package:") else str(Path(prompts).absolute())
+    return prompts if prompts.startswith("package:") else _absolute(prompts)
 
 
 def _spec(spec: str) -> str:
@@ -63,4 +64,4 @@ def _reward(name: str) -> str:
 
 
 def _absolute(file: str) -> str:
-    return str(Path(file).absolute())
+    return os.path.abspath(file)  # noqa: PTH100 `..` is taken out, and links are kept

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from grpo.cli.options import Command
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from grpo.layers import Layer
 
 
-@click.command(cls=Command)
+@click.command()
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def methods(name: str | None, as_json: bool) -> None:
@@ -34,13 +32,14 @@ def methods(name: str | None, as_json: bool) -> None:
         click.echo(found[0].text, nl=False)
 
 
-@click.command(cls=Command)
+@click.command()
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def recipes(name: str | None, as_json: bool) -> None:
     """List the recipes, or print one whole: every setting, what it means and who decided it.
 
     What is printed can be saved as mine.toml, changed, and run by `grpo train --recipe mine.toml`.
+    A file with the line extends = "NAME" needs to hold what is different alone.
     """
     from grpo.layers import layer, layers
     from grpo.resolve import merge

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import click
 
-from grpo.cli.options import Command
 
-
-@click.command(cls=Command)
+@click.command()
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
     "-p", "--prompts", metavar="FILE", help="A file of prompts.  [default: the evaluation's]"

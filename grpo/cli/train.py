@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from grpo.cli.options import Command
+from rewardkit.cli.options import reward_option
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from grpo.config import Config
-    from grpo.resolve import Resolved
+    from grpo.resolve import Resolved, Trust
 
 
-@click.command(cls=Command)
+@click.command()
 @click.option(
     "--model", metavar="NAME", help="What to train: a name, owner/name on the hub, or a folder."
 )
+@reward_option(help="What to train on: 'hps+clip', '0.7*hps+1.4*clip'. Given again, it is added.")
 @click.option(
-    "-r",
-    "--reward",
-    "rewards",
-    multiple=True,
-    metavar="SPEC",
-    help="What to train on: 'hps+clip', '0.7*hps+1.4*clip'. Given again, it is added.",
+    "--method", metavar="NAME", help="The algorithm: a name (`grpo methods`), or a .toml of yours."
 )
-@click.option("--method", metavar="NAME", help="A method (`grpo methods`), or a .toml of yours.")
-@click.option("--recipe", metavar="NAME", help="A recipe (`grpo recipes`), or a .toml of yours.")
+@click.option(
+    "--recipe",
+    metavar="NAME",
+    help="A method with its numbers for a model: a name (`grpo recipes`), or a .toml of yours.",
+)
 @click.option(
     "-p",
     "--prompts",
@@ -55,10 +55,15 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be run, and what it amounts to.")
 @click.option("--json", "as_json", is_flag=True, help="Print the dry run as JSON.")
+@click.option(
+    "--trust-code",
+    is_flag=True,
+    help="Run a FILE.py that a recipe or the run in --out names as a reward.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 def train(
     model: str | None,
-    rewards: tuple[str, ...],
+    rewards: str | None,
     method: str | None,
     recipe: str | None,
     prompts: str | None,
@@ -70,6 +75,7 @@ def train(
     resume: bool,
     dry_run: bool,
     as_json: bool,
+    trust_code: bool,
     device: str,
 ) -> None:
     """Train a generator so that what it makes scores higher.
@@ -80,12 +86,17 @@ def train(
     To go on with a run, --out DIR --resume is enough; where optim.decay is constant, --steps N
     makes it longer. Ctrl-C and SIGTERM end a run after the step it is in, which is saved; a second
     one ends it at once. The exit code is then 130.
+
+    A reward FILE.py:NAME is code, and is run where -r names it. Where a recipe or the run in --out
+    names it, which others may have written, you are asked on a terminal; elsewhere it is refused
+    without -r or --trust-code.
     """
+    from grpo import preview
     from rewardkit.media.prompts import read
 
     options = {
         "model": model,
-        "reward": "+".join(rewards) or None,
+        "reward": rewards,
         "prompts": prompts,
         "steps": steps,
         "seed": seed,
@@ -94,7 +105,12 @@ def train(
     settings = _settings({key: text for key, text in options.items() if text is not None}, sets)
     if as_json and not dry_run:
         raise UsageError("--json is the form of a dry run: give --dry-run too")
-    resolved, out = _run(recipe, method, settings, out, resume)
+    if model is not None:  # before a recipe is asked for that there is not
+        preview.look(model, str(settings["revision"]) if "revision" in settings else None)
+    trust = (lambda _: True) if trust_code else _ask
+    resolved, out = _run(recipe, method, settings, out, resume, trust)
+    looked = preview.look(resolved.config.model, resolved.config.revision)
+    preview.check(resolved.config, looked)
     for note in resolved.notes:
         click.echo(f"Note: {note}", err=True)
     # Read here, so that a wrong file is told before the model is loaded.
@@ -102,7 +118,9 @@ def train(
     if resolved.config.evaluation.prompts is not None:
         read(resolved.config.evaluation.prompts)
     if dry_run:
-        _print(resolved, out, len(lines), as_json)
+        from grpo.estimate import summary
+
+        _print(resolved, out, len(lines), summary(resolved.config, looked), as_json)
         return
     from grpo.train import Stopped
     from grpo.train import train as run
@@ -149,17 +167,25 @@ def _run(
     settings: dict[str, object],
     out: Path | None,
     resume: bool,
+    trust: Trust,
 ) -> tuple[Resolved, Path]:
     """What to run and where: the run that is in the folder and goes on, or a new one."""
     from grpo.resolve import continued, resolve
     from grpo.run import Run
 
     if out is None or not (resume and Run(out).config_path.exists()):
-        resolved = resolve(recipe, method, settings)
+        resolved = resolve(recipe, method, settings, trust)
         out = out or Path("runs") / _name(resolved.config)
         if not (resume and Run(out).config_path.exists()):
             return resolved, out
-    return continued(Run(out).read_config(), recipe, method, settings), out
+    return continued(Run(out).read_config(), recipe, method, settings, trust), out
+
+
+def _ask(what: str) -> bool:
+    """Whether to run code that a file names; without a terminal nobody can be asked."""
+    return (
+        sys.stdin is not None and sys.stdin.isatty() and click.confirm(f"{what}. Run it?", err=True)
+    )
 
 
 def _name(config: Config) -> str:
@@ -167,7 +193,9 @@ def _name(config: Config) -> str:
     return re.sub(r"[^\w.-]+", "-", "-".join(parts))
 
 
-def _print(resolved: Resolved, out: Path, prompts: int, as_json: bool) -> None:
+def _print(
+    resolved: Resolved, out: Path, prompts: int, summary: Sequence[str], as_json: bool
+) -> None:
     from grpo.layers import flatten
     from grpo.resolve import derived
     from grpo.settings import as_toml
@@ -179,10 +207,12 @@ def _print(resolved: Resolved, out: Path, prompts: int, as_json: bool) -> None:
             "out": str(out),
             "config": config,
             "origins": dict(resolved.origins),
+            "summary": list(summary),
             "derived": counts,
             "notes": list(resolved.notes),
         }
         click.echo(json.dumps(shown, indent=2))
         return
+    click.echo("\n".join([*(f"# {line}" for line in summary), ""]))
     click.echo(as_toml(dict(flatten(config)), resolved.origins))
     click.echo("\n".join(["", f"# out: {out}", *(f"# {k}: {v}" for k, v in counts.items())]))

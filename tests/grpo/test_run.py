@@ -323,7 +323,7 @@ def score(batch):
     )
     run = Run(tmp_path / "run")
     write_json(run.config_path, asked.model_dump(mode="json"))
-    command = ["train", "--out", str(run.folder), "--resume", "--device", "cpu"]
+    command = ["train", "--out", str(run.folder), "--resume", "--device", "cpu", "--trust-code"]
     broken.touch()
     failed = CliRunner().invoke(main, command)
     assert failed.exit_code == 1
@@ -371,6 +371,39 @@ def test_a_rule_of_another_family_is_refused_and_leaves_no_folder(folders, tmp_p
     with pytest.raises(UsageError, match=r"sampler\.rule 'flow' given"):
         train(asked, out=tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_from_another_folder(folders, tmp_path, monkeypatch):
+    """What it was started with is named relative to where that was."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    (here / "judge.py").write_text("def score(batch):\n    return [float(m[0].float().mean()) for m"
+                                   " in batch.media]\n")  # fmt: skip
+    (here / "p.txt").write_text("a red ring\ntwo boxes")
+    (here / "base").symlink_to(folders["sd"])
+    asked = tiny_runs.config(
+        folders["sd"],
+        top={"model": "base", "reward": "0.5*./judge.py:score", "prompts": "p.txt", "steps": 2},
+        evaluation={"prompts": "p.txt", "rewards": "judge.py:score", "samples": 2, "steps": 1},
+    )
+    monkeypatch.chdir(here)
+    with pytest.raises(grpo.train.Stopped):
+        answers = iter([False, True])
+        train(asked, out=Path("run"), device="cpu", should_stop=lambda: next(answers))
+    monkeypatch.chdir(there)
+    command = ["train", "-o", str(here / "run"), "--resume", "--device", "cpu"]
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 2 and "its code is not run unless you say so" in refused.stderr
+    # The reward again, by another path to the same file.
+    again = CliRunner().invoke(main, [*command, "-r", "0.5*../here/judge.py:score"])
+    assert again.exit_code == 2 and "evaluation.rewards" in again.stderr
+    done = CliRunner().invoke(main, [*command, "--trust-code"])
+    assert done.exit_code == 0, done.output
+    run = Run(here / "run")
+    assert [line["step"] for line in tiny_runs.lines(run) if "loss" in line] == [1, 2]
+    # The model it was made of is the same by any of its paths.
+    assert load("../here/base", device="cpu", lora=run.folder).trained_on is not None
 
 
 # What a run leaves.

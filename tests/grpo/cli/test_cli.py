@@ -6,12 +6,10 @@ import sys
 import tomllib
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 
 from grpo.cli import main
-from grpo.cli.options import Command
 from grpo.config import Config
 from grpo.run import Run
 from rewardkit.records.storage import write_json
@@ -226,12 +224,6 @@ def test_the_interrupt_says_what_is_saved(here, monkeypatch):
 def test_an_option_that_is_given_twice_is_refused(here, arguments, told):
     refused = run(*arguments)
     assert refused.exit_code == 2 and told in refused.stderr
-
-
-def test_every_command_looks_for_options_that_are_given_twice():
-    context = click.Context(main)
-    for name in main.list_commands(context):
-        assert isinstance(main.get_command(context, name), Command)
 
 
 def test_rewards_that_are_given_twice_add_up(here, trained):
