@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import click
 
+from rewardkit.cli.options import refuse_repeats
 from rewardkit.errors import RewardKitError, UsageError, describe, unknown
 
 
@@ -60,7 +61,10 @@ class LazyGroup(click.Group, ABC):
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             raise unknown("command", name, self.list_commands(ctx), f"{self.name} --help")
-        return super().resolve_command(ctx, args)
+        found = super().resolve_command(ctx, args)
+        if found[1] is not None:
+            refuse_repeats(ctx, name, found[1], found[2])
+        return found
 
     def invoke(self, ctx: click.Context) -> Any:
         """As click's, with errors of the library told and turned into exit codes."""

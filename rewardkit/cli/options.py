@@ -1,0 +1,56 @@
+"""What holds for the options of all commands: given twice, they add up or are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from rewardkit.errors import UsageError
+
+
+def reward_option(**settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option -r, --reward, as the parameter `rewards`: `-r a -r b` is `-r a+b`.
+
+    Args:
+        settings: of `click.option`.
+    """
+    return click.option(
+        "-r", "--reward", "rewards", metavar="SPEC", multiple=True, callback=_sum, **settings
+    )
+
+
+def _sum(_: click.Context, __: click.Parameter, specs: tuple[str, ...]) -> str | None:
+    return "+".join(specs) or None
+
+
+def refuse_repeats(
+    parent: click.Context, name: str, command: click.Command, arguments: list[str]
+) -> None:
+    """Refuses options with one value that are given twice: click would take the last in silence.
+
+    Args:
+        parent: the context of the group.
+        name: of the command.
+        command: what is called.
+        arguments: its arguments.
+
+    Raises:
+        UsageError: an option is given twice.
+    """
+    context = command.context_class(
+        command, info_name=name, parent=parent, resilient_parsing=True, **command.context_settings
+    )
+    try:
+        given = command.make_parser(context).parse_args(args=list(arguments))[2]
+    except click.UsageError:
+        return  # told by the real parsing, with the command's own context
+    for option in dict.fromkeys(given):
+        if not isinstance(option, click.Option) or option.multiple or option.count:
+            continue
+        if given.count(option) > 1 and not option.is_flag:
+            raise UsageError(
+                f"{max(option.opts, key=len)} is given {given.count(option)} times, and has one "
+                "value. Give it once"
+            )
