@@ -30,15 +30,10 @@ def summary(config: Config, model: Model) -> list[str]:
     size = size_of(config, model)
     told = [f"model: {model.source}, a {model.pipeline}"]
     told[0] += f"; its {known.part} has {total:,} parameters" if total else ", not on this machine"
-    adapted = config.policy.parameters == "lora"
-    what = f"a LoRA of rank {config.policy.rank}" if adapted else f"all of its {known.part}"
-    count = _lora(shapes, config, known) if adapted else total
-    told.append(f"trained: {what}" + (f", {count:,} parameters in float32" if total else ""))
-    if total:
-        told.append(
-            f"memory: {_memory(config, total, count) / 2**30:,.2f} GiB for the {known.part}, its "
-            "gradients and AdamW; activations, text encoders and the VAE come on top"
-        )
+    if config.policy.init_lora is not None:
+        told.append(f"trained: the LoRA {config.policy.init_lora}, of its own rank and layers")
+    else:
+        told += _trained(config, known, shapes)
     prompts, samples = config.sampler.prompts_per_step, config.sampler.group_size
     told.append(
         f"each step: {prompts} prompts x {samples} samples = {prompts * samples} pictures"
@@ -46,6 +41,21 @@ def summary(config: Config, model: Model) -> list[str]:
         + f"; {config.steps} steps, on one device"
     )
     return told
+
+
+def _trained(config: Config, known: Trainable, shapes: Mapping[str, list[int]]) -> list[str]:
+    """What of the model is trained, and the memory that it takes."""
+    adapted = config.policy.parameters == "lora"
+    what = f"a LoRA of rank {config.policy.rank}" if adapted else f"all of its {known.part}"
+    if not shapes:
+        return [f"trained: {what}"]
+    total = sum(prod(shape) for shape in shapes.values())
+    count = _lora(shapes, config, known) if adapted else total
+    return [
+        f"trained: {what}, {count:,} parameters in float32",
+        f"memory: {_memory(config, total, count) / 2**30:,.2f} GiB for the {known.part}, its "
+        "gradients and AdamW; activations, text encoders and the VAE come on top",
+    ]
 
 
 def _shapes(part: Path) -> dict[str, list[int]]:

@@ -28,6 +28,9 @@ def anchored(config: Config) -> Config:
             "prompts": _file(config.prompts),
             "reward": _spec(config.reward),
             "evaluation": evaluation.model_copy(update=watched),
+            "policy": config.policy.model_copy(
+                update={"init_lora": _maybe(config.policy.init_lora)}
+            ),
         }
     )
 
@@ -44,6 +47,10 @@ def _model(model: str) -> str:
     if Path(model).exists() and (written_as_path or model.casefold() not in ALIASES):
         return _absolute(model)
     return model
+
+
+def _maybe(path: str | None) -> str | None:
+    return None if path is None else _absolute(path)
 
 
 def _file(prompts: str) -> str:

@@ -112,6 +112,9 @@ def check(config: Config, model: Model) -> None:
     Raises:
         UsageError: naming the setting, and what is accepted.
     """
+    lora = config.policy.init_lora
+    if lora is not None and not Path(lora).exists():
+        raise UsageError(f"there is no LoRA to start from at {lora}")
     sampler, known = config.sampler, TRAINABLE.get(model.pipeline or "")
     if known is None:
         return

@@ -23,6 +23,8 @@ from rewardkit.errors import UsageError
 
 # Whether code is to be run, from a sentence that says which.
 Trust: TypeAlias = Callable[[str], bool]
+# What a LoRA to start from decides.
+LORAS_OWN = ("policy.rank", "policy.alpha", "policy.targets")
 _GIVEN, _DEFAULT = "given", "default"
 
 
@@ -180,6 +182,13 @@ def _refuse_code(merged: Merged, trust: Trust | None) -> None:
 
 def _config(merged: Merged, trust: Trust | None) -> Config:
     _refuse_code(merged, trust)
+    if merged.values.get("policy.init_lora") is not None:
+        for key in LORAS_OWN:
+            if merged.origins.get(key) == _GIVEN:
+                raise UsageError(
+                    f"{key} is given, and so is a LoRA to start from, which decides it. Leave out "
+                    "one of the two"
+                )
     nested: dict[str, Any] = {"sampler": {}, "objective": {}, "optim": {}}
     for key, value in merged.values.items():
         section, _, name = key.rpartition(".")

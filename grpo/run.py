@@ -250,7 +250,7 @@ class Run:
         if config.optim.decay == "constant":  # else the rate of every step depends on the last
             free.add("steps")
         before, after = (
-            {k: v for k, v in one.model_dump(mode="json").items() if k not in free}
+            {k: v for k, v in _comparable(one).items() if k not in free}
             for one in (anchored(self.read_config()), config)
         )
         different = first_difference(before, after)
@@ -274,6 +274,15 @@ class Run:
         if config.policy.parameters == "full":
             return f"--model {model}"
         return f"--model {shlex.quote(config.model)} --lora {model}"
+
+
+def _comparable(config: Config) -> dict[str, Any]:
+    """A configuration without what a LoRA to start from decides."""
+    values = config.model_dump(mode="json")
+    if config.policy.init_lora is not None:
+        for key in ("rank", "alpha", "targets"):
+            del values["policy"][key]
+    return values
 
 
 def _step_of(line: bytes) -> float:

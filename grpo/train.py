@@ -20,6 +20,7 @@ from grpo.evaluation import Evaluation, summary, write_sheet
 from grpo.places import anchored
 from grpo.rewards import Rewards
 from grpo.run import Run
+from grpo.start import take
 from grpo.trainer import Trainer
 from rewardkit.media.prompts import read
 from rewardkit.models.pipelines import load
@@ -66,11 +67,17 @@ def _train(
     preview.check(config, preview.look(config.model, config.revision, fetch=True))
     lines = read(config.prompts)
     pipeline = load(config.model, device=device, revision=config.revision)
+    start = None
+    if config.policy.init_lora is not None:
+        start = take(pipeline, policies.part(pipeline), Path(config.policy.init_lora))
+        config = start.adopted(config)
     policy = policies.of(pipeline, config)
+    if start is not None:
+        start.put(policy)
     rewards = Rewards(config.reward, str(policy.device))
     trainer = Trainer(config, policy, rewards, lines)
     evaluation = _evaluation(config, trainer)
-    card = run_card(config, pipeline, rewards, lines)
+    card = run_card(config, pipeline, rewards, lines, start)
 
     state = run.restorable(trainer.state(), config.steps) if resume else None
     done = saved = 0

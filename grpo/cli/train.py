@@ -40,6 +40,11 @@ if TYPE_CHECKING:
     help=".txt, .jsonl, .csv, .parquet, .json; package:NAME/FILE.",
 )
 @click.option("--steps", metavar="N", help="Training steps: a rollout and its updates each.")
+@click.option(
+    "--lora",
+    metavar="PATH",
+    help="A LoRA to start from: the folder of a run, a .safetensors file, or a folder with one.",
+)
 @click.option("--seed", metavar="N", help="Of all randomness.  [default: 0]")
 @click.option("--eval-every", metavar="N", help="Training steps between held-out evaluations.")
 @click.option(
@@ -68,6 +73,7 @@ def train(
     recipe: str | None,
     prompts: str | None,
     steps: str | None,
+    lora: str | None,
     seed: str | None,
     eval_every: str | None,
     sets: tuple[str, ...],
@@ -101,8 +107,11 @@ def train(
         "steps": steps,
         "seed": seed,
         "evaluation.every": eval_every,
+        "policy.init_lora": lora,
     }
     settings = _settings({key: text for key, text in options.items() if text is not None}, sets)
+    if lora is not None:
+        settings.setdefault("policy.parameters", "lora")
     if as_json and not dry_run:
         raise UsageError("--json is the form of a dry run: give --dry-run too")
     if model is not None:  # before a recipe is asked for that there is not
