@@ -19,6 +19,7 @@ from click.testing import CliRunner
 import grpo.train
 from grpo import checkpoint
 from grpo.cli import main
+from grpo.display import Display
 from grpo.run import Run
 from grpo.sample import sample, tuned
 from grpo.train import train
@@ -174,6 +175,38 @@ def test_a_run_can_be_made_longer(folders, tmp_path):
     straight = train(longer, out=tmp_path / "b", device="cpu")
     assert tiny_runs.lines(run) == tiny_runs.lines(straight)
     assert tiny_runs.same(tiny_runs.outcome(run), tiny_runs.outcome(straight))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "start"), [("full", "--model {0}"), ("lora", "--model {1} --lora {0}")]
+)
+def test_a_run_whose_rates_depend_on_its_length_says_how_to_train_on(
+    folders, tmp_path, parameters, start
+):
+    asked = short(folders, policy={"parameters": parameters}, optim={"decay": "cosine"})
+    train(asked, out=tmp_path, device="cpu")
+    command = ["train", "-o", str(tmp_path), "--resume", "--steps", "3", "--device", "cpu"]
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 2
+    assert "whose steps is 1, not 3, and with optim.decay cosine" in refused.stderr
+    options = start.format(tmp_path / "model", folders["sd"])
+    assert f"in a new run: grpo train {options} --out ANOTHER" in refused.stderr
+
+
+def test_a_line_of_a_file_is_one_step(folders, tmp_path, monkeypatch, capsys):
+    """However narrow a terminal would be, and whatever a reward is called."""
+    monkeypatch.setenv("COLUMNS", "20")
+    config = short(folders)
+    with Display(config, Run(tmp_path), 1) as display:
+        display.stepped(1, {"reward/[red]mine.py:f": 0.5, "seconds/rollout": 1.0})
+        display.evaluated({"step": 1, "eval/sharpness": 1.0, "eval_error/sharpness": 0.1})
+        display.finished(1)
+    assert capsys.readouterr().err.splitlines() == [
+        "going on from step 1 of 1",
+        "step 1/1  [red]mine.py:f 0.5  rollout 1.0s",
+        "held out, step 1: sharpness 1 ± 0.1",
+        f"done: {tmp_path}/model",
+    ]
 
 
 # Checkpoints.
