@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +12,10 @@ import torch
 from torch import nn
 
 from grpo.whole import save_whole
-from rewardkit.errors import UsageError
+from rewardkit.errors import InputError, UsageError, describe
 from rewardkit.models.folders import LORA, quiet
 from rewardkit.models.protocol import CARD
-from rewardkit.records.storage import atomic_write, write_json
+from rewardkit.records.storage import write_json
 
 if TYPE_CHECKING:
     from grpo.config import PolicyConfig
@@ -63,18 +65,57 @@ def prepare(network: nn.Module, config: PolicyConfig, targets: Sequence[str], se
 
 
 def export(policy: Policy, folder: Path, run_card: Mapping[str, Any]) -> None:
-    """Saves what was trained as plain diffusers loads it.
+    """Saves what was trained as plain diffusers loads it, whole or not at all.
 
     A LoRA becomes one file, for the base pipeline's `load_lora_weights`; all weights become a
-    pipeline, for `from_pretrained`. `rewardkit.json` beside them, the run card with the protocol
-    of the run, is written last: a folder without it is unfinished.
+    pipeline, for `from_pretrained`. Beside them is `rewardkit.json`, the run card with the protocol
+    of the run. All of it is made in a hidden folder, which then takes the place of `folder`.
+
+    Raises:
+        InputError: the disk does not take it; what was there before is as it was.
     """
+    from safetensors import SafetensorError
+
+    new, old = (folder.with_name(f".{folder.name}.{state}") for state in ("new", "old"))
+    try:
+        for left in (new, old):  # of an export that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        new.mkdir(parents=True)
+        _save(policy, new)
+        write_json(new / CARD, {**run_card, "protocol": policy.protocol.model_dump()})
+        for path in new.rglob("*"):
+            if path.is_file():
+                with path.open("rb+") as file:
+                    os.fsync(file.fileno())
+        _replace(folder, new, old)
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"the trained model cannot be written to {folder}: {describe(error)}. Make room for "
+            "it, and go on with --resume"
+        ) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _replace(folder: Path, new: Path, old: Path) -> None:
+    """Puts `new` in the place of `folder`, which is at `old` for a moment."""
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _save(policy: Policy, folder: Path) -> None:
+    """The files of an export, but for its card."""
     from peft import get_peft_model_state_dict
 
     pipe: Any = policy.pipeline.diffusers
     network: Any = policy.network
-    (folder / CARD).unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
     if policy.adapted:
         settings = network.peft_config["default"]
         # Without it, alpha would be taken for the rank. The rest of the settings would be refused
@@ -84,10 +125,10 @@ def export(policy: Policy, folder: Path, run_card: Mapping[str, Any]) -> None:
             "lora_alpha": settings.lora_alpha,
             "target_modules": sorted(settings.target_modules),
         }
-        with atomic_write(folder / LORA) as temporary, quiet():
+        with quiet():
             pipe.save_lora_weights(
-                temporary.parent,
-                weight_name=temporary.name,
+                folder,
+                weight_name=LORA,
                 **{
                     f"{policy.part}_lora_layers": get_peft_model_state_dict(network),
                     f"{policy.part}_lora_adapter_metadata": metadata,
@@ -95,7 +136,6 @@ def export(policy: Policy, folder: Path, run_card: Mapping[str, Any]) -> None:
             )
     else:
         save_whole(pipe, policy.part, policy.pipeline.folder, folder)
-    write_json(folder / CARD, {**run_card, "protocol": policy.protocol.model_dump()})
 
 
 def _check(targets: Sequence[str], network: nn.Module) -> None:

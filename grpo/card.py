@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from grpo.config import Config
 from grpo.rewards import Rewards
+from grpo.start import Start
+from rewardkit.engine.spec import RewardSpec, parse
+from rewardkit.errors import UsageError
 from rewardkit.media.prompts import PromptLine
 from rewardkit.models.devices import arithmetic
 from rewardkit.models.pipelines import Pipeline
@@ -14,13 +17,25 @@ from rewardkit.records.provenance import now, sha256_text, versions
 
 
 def run_card(
-    config: Config, pipeline: Pipeline, rewards: Rewards, lines: Sequence[PromptLine]
+    config: Config,
+    pipeline: Pipeline,
+    rewards: Rewards,
+    lines: Sequence[PromptLine],
+    start: Start | None = None,
 ) -> dict[str, Any]:
-    """`rewardkit.json` of a run and of its export."""
+    """`rewardkit.json` of a run and of its export.
+
+    What a model was trained on before counts as well: those rewards are added to the run's, and
+    `before` says more of them.
+    """
+    before = start.trained_on if start is not None else pipeline.trained_on
+    lora = {"source": str(start.file), "sha256": start.sha256} if start is not None else None
     return {
         "base": {"source": pipeline.source, "alias": pipeline.alias, "revision": pipeline.revision},
+        "init_lora": lora,
         "trained_on": {
-            "reward": str(rewards.spec),
+            "reward": _with_earlier(rewards.spec, before),
+            "before": before,
             "weights": {
                 name: located.model_dump(mode="json", exclude={"path"})
                 for name, located in rewards.located.items()
@@ -40,3 +55,12 @@ def run_card(
         "versions": versions(),
         "started": now(),
     }
+
+
+def _with_earlier(spec: RewardSpec, before: Mapping[str, Any] | None) -> str:
+    """A spec, and the rewards of an earlier training that are not in it."""
+    try:
+        earlier = parse(str((before or {})["reward"]), str).names
+    except (KeyError, UsageError):
+        earlier = ()
+    return "+".join([str(spec), *(name for name in earlier if name not in spec.names)])

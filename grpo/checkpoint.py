@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from rewardkit.errors import InputError, describe
 from rewardkit.records.storage import atomic_write
 
 _NAME = re.compile(r"step-(\d+)\.pt")
+_REMEDY = "Remove it: --resume goes on from the one before"
 
 
 def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
@@ -35,7 +37,7 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The state in a checkpoint, on the CPU.
+    """The state in a checkpoint, on the CPU; its step is that of the file's name.
 
     Raises:
         InputError: the file is damaged.
@@ -43,11 +45,40 @@ def load(path: Path) -> dict[str, Any]:
     import torch
 
     try:
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
+        if path.stat().st_size == 0:
+            raise InputError("the file is empty")
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler or zip reader meets
+        # After its first sentence, torch recommends to load the file in spite of it.
+        cause = describe(error).split(". ")[0][:200].rstrip(".")
+        raise InputError(f"checkpoint {path} cannot be read: {cause}. {_REMEDY}") from error
+    named = _NAME.fullmatch(path.name)
+    step = state.get("step") if isinstance(state, dict) else None
+    if type(step) is not int or named is None or step != int(named[1]):
         raise InputError(
-            f"checkpoint {path} cannot be read: {error}. Remove it to go on from the one before"
-        ) from error
+            f"checkpoint {path} is damaged or was renamed: its step is {step!r}. {_REMEDY}"
+        )
+    return dict(state)
+
+
+def check(path: Path, state: Mapping[str, Any], like: Mapping[str, Any]) -> None:
+    """Refuses a state that was not saved from a trainer of the same run.
+
+    Every name, shape and type is that of `like`, and every number is finite. An optimizer that has
+    not made an update yet has no moments; a state may have them.
+
+    Args:
+        path: of the checkpoint, for the error.
+        state: what it holds.
+        like: the state of the trainer it is to be restored into.
+
+    Raises:
+        InputError: saying what differs first.
+    """
+    wanted = {**like, "step": 0, "optimizer": _optimizer(like, state.get("optimizer"))}
+    problem = next(_problems(state, wanted, ""), None)
+    if problem is not None:
+        raise InputError(f"checkpoint {path} does not fit this run: {problem}. {_REMEDY}")
 
 
 def found(folder: Path) -> list[Path]:
@@ -56,3 +87,70 @@ def found(folder: Path) -> list[Path]:
         return []
     named = [(_NAME.fullmatch(path.name), path) for path in folder.iterdir()]
     return [path for _, path in sorted((int(name[1]), path) for name, path in named if name)]
+
+
+def _optimizer(like: Mapping[str, Any], given: Any) -> dict[str, Any]:
+    """What AdamW's state is like once it has made an update; before, its moments are missing.
+
+    Its settings are the configuration's, and other releases of torch have others: any are taken.
+    """
+    import torch
+
+    wanted = dict(like["optimizer"])
+    if not isinstance(given, dict):
+        return wanted
+    groups, ours = given.get("param_groups"), wanted["param_groups"]
+    if isinstance(groups, list) and [type(group) for group in groups] == [dict] * len(ours):
+        wanted["param_groups"] = [
+            {**group, "params": one["params"]} for group, one in zip(groups, ours, strict=True)
+        ]
+    if given.get("state"):
+        moments = [torch.zeros_like(value) for value in like["parameters"].values()]
+        wanted["state"] = {
+            number: {"step": torch.zeros(()), "exp_avg": moment, "exp_avg_sq": moment}
+            for number, moment in enumerate(moments)
+        }
+    return wanted
+
+
+def _problems(given: Any, wanted: Any, name: str) -> Iterator[str]:
+    """What of `given` is not like `wanted`, in words."""
+    import torch
+
+    if isinstance(wanted, Mapping):
+        if not isinstance(given, Mapping):
+            yield f"{name or 'it'} is no table of values"
+            return
+        for key in wanted:
+            if key not in given:
+                yield f"{_joined(name, key)} is missing"
+        for key in given:
+            if key not in wanted:
+                yield f"{_joined(name, key)} is not of this run"
+        for key in wanted.keys() & given.keys():
+            yield from _problems(given[key], wanted[key], _joined(name, key))
+    elif isinstance(wanted, list | tuple):
+        if not isinstance(given, list | tuple) or len(given) != len(wanted):
+            yield f"{name} is not a list of {len(wanted)}"
+            return
+        for number, (one, other) in enumerate(zip(given, wanted, strict=True)):
+            yield from _problems(one, other, _joined(name, number))
+    elif isinstance(wanted, torch.Tensor):
+        if not isinstance(given, torch.Tensor):
+            yield f"{name} is no tensor"
+        elif (given.shape, given.dtype) != (wanted.shape, wanted.dtype):
+            yield (f"{name} is {_form(given)}, and {_form(wanted)} is needed")
+        elif given.is_floating_point() and not given.isfinite().all():
+            yield f"{name} holds numbers that are not finite"
+    elif type(given) is not type(wanted):
+        yield f"{name} is {given!r}, of the type {type(given).__name__}"
+    elif isinstance(given, float) and not abs(given) < float("inf"):
+        yield f"{name} is {given}"
+
+
+def _joined(name: str, key: object) -> str:
+    return f"{name}/{key}" if name else str(key)
+
+
+def _form(tensor: Any) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"

@@ -53,6 +53,11 @@ def run(given: Config) -> None:
             f"objective.updates {updates} is given for {trained} samples; an update takes at "
             "least one"
         )
+    if given.policy.init_lora is not None and given.policy.parameters != "lora":
+        raise ValueError(
+            "policy.init_lora is given, and policy.parameters is full; a LoRA to start from is "
+            "trained as a LoRA. Set it to lora, or merge the LoRA with diffusers' fuse_lora"
+        )
     if given.optim.warmup >= given.steps:
         raise ValueError(
             f"optim.warmup {given.optim.warmup} is given for {given.steps} training steps; it is "

@@ -164,6 +164,8 @@ class PolicyConfig(Section):
     # Lists of JSON and TOML become a tuple: the configuration is frozen.
     targets: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     """Layers that get a LoRA, by the end of their names; none is all of attention's."""
+    init_lora: str | None = Field(default=None, min_length=1)
+    """A LoRA to start from, whose rank, alpha and layers hold; kl is from the model without it."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """What networks compute in; trained weights and the VAE are float32."""
     float32_matmul: Literal["highest", "high", "medium"] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import deque
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
@@ -12,6 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from grpo.config import Config
 from grpo.run import Run
+
+
+def stopped(folder: Path, done: int, steps: int) -> str:
+    """What is left of a run that was stopped, and how to go on."""
+    saved = f"saved after step {done} of {steps}" if done else "no step is saved"
+    again = "Go on with" if done else "Start again with"
+    return f"Stopped: {saved}. {again}: grpo train --out {shlex.quote(str(folder))} --resume"
+
 
 # A trend compares the mean of the last steps with that of as many before.
 _TREND = 5
@@ -22,7 +31,7 @@ class Display:
     """Progress on stderr: step, rewards with their trend, seconds per phase, time left."""
 
     def __init__(self, config: Config, run: Run, done: int) -> None:
-        self._config, self._run = config, run
+        self._config, self._run, self._done = config, run, done
         self._console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("step"),
@@ -37,6 +46,8 @@ class Display:
         self._past: dict[str, deque[float]] = {}
 
     def __enter__(self) -> Self:
+        if self._done:
+            self._say(f"going on from step {self._done} of {self._config.steps}")
         self._bar.start()
         return self
 
@@ -65,7 +76,7 @@ class Display:
         text = "  ".join([*parts, *phases, *remark])
         self._bar.update(self._task, completed=done, text=text)
         if self._bar.disable:
-            self._console.print(f"step {done}/{self._config.steps}  {text}", highlight=False)
+            self._say(f"step {done}/{self._config.steps}  {text}")
 
     def evaluated(self, figures: dict[str, Any]) -> None:
         """Held-out prompts were scored."""
@@ -74,23 +85,18 @@ class Display:
             for name, value in figures.items()
             if name.startswith("eval/")
         ]
-        self._console.print(
-            f"held out, step {figures['step']}: {'  '.join(parts)}", highlight=False
-        )
+        self._say(f"held out, step {figures['step']}: {'  '.join(parts)}")
 
     def finished(self, done: int) -> None:
         """The run is over, or was stopped."""
         if done < self._config.steps:
-            folder = shlex.quote(str(self._run.folder))
-            self._console.print(
-                f"saved after step {done} of {self._config.steps}. Go on with: "
-                f"grpo train --out {folder} --resume",
-                highlight=False,
-                soft_wrap=True,  # it will be copied
-            )
+            self._say(stopped(self._run.folder, done, self._config.steps))
         else:
-            model = shlex.quote(str(self._run.model))
-            self._console.print(f"done: {model}", highlight=False, soft_wrap=True)
+            self._say(f"done: {shlex.quote(str(self._run.model))}")
+
+    def _say(self, line: str) -> None:
+        # Not wrapped: in a file a line is one step, and commands will be copied.
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _trend(self, name: str, value: float) -> str:
         past = self._past.setdefault(name, deque(maxlen=2 * _TREND))

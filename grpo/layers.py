@@ -5,6 +5,7 @@
     trained_at = "one line"         of a method: the model and the size its numbers are from
     default_for = ["sd1.4", ...]    of a recipe: models, or classes of pipelines, it is taken for
     with_method_for = [...]         of a recipe: the same, but only where its method is asked for
+    extends = "shapes-flow"         name or path of another, whose settings hold where this has none
     everything else                 settings, as `grpo.config` names them
 
 Those of the package are in `grpo/methods` and `grpo/recipes`; a path that ends in .toml is one's
@@ -38,6 +39,7 @@ class Header(BaseModel):
     trained_at: str = ""
     default_for: list[str] = []
     with_method_for: list[str] = []
+    extends: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,19 +61,19 @@ class Layer:
     text: str
 
 
-def layer(kind: Kind, name: str) -> Layer:
-    """The method or recipe of that name, or at that path.
+def layer(kind: Kind, name: str, above: tuple[str, ...] = ()) -> Layer:
+    """The method or recipe of that name, or at that path; `above` are those that extend it.
 
     Raises:
         UsageError: nothing has that name.
-        InputError: the file cannot be read or is not TOML.
+        InputError: the file cannot be read, is not TOML, or extends itself.
     """
     if name.endswith(".toml"):
-        return _read(kind, name, Path(name))
+        return _read(kind, name, Path(name), above)
     known = {path.stem: path for path in _packaged(kind)}
     if name not in known:
         raise unknown(kind, name, known, f"grpo {kind}s")
-    return _read(kind, name, known[name])
+    return _read(kind, name, known[name], above)
 
 
 def layers(kind: Kind) -> list[Layer]:
@@ -111,7 +113,7 @@ def _packaged(kind: Kind) -> list[Path]:
     return sorted((Path(__file__).parent / f"{kind}s").glob("*.toml"))
 
 
-def _read(kind: Kind, name: str, path: Path) -> Layer:
+def _read(kind: Kind, name: str, path: Path, above: tuple[str, ...] = ()) -> Layer:
     text = read_text(path)
     try:
         table = tomllib.loads(text)
@@ -122,6 +124,10 @@ def _read(kind: Kind, name: str, path: Path) -> Layer:
         wrong = error.errors()[0]
         raise InputError(f"{quoted(path)}: {wrong['loc'][0]}: {wrong['msg']}") from error
     settings = {k: v for k, v in flatten(table) if k not in Header.model_fields}
+    if header.extends:
+        if name in above:
+            raise InputError(f"{quoted(path)} extends itself, by way of {', '.join(above)}")
+        settings = {**layer(kind, header.extends, (*above, name)).settings, **settings}
     return Layer(kind, name, header, settings, text)
 
 

@@ -6,20 +6,25 @@ Each wins over those before it: the defaults of the classes, the method, the rec
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
 from grpo.config import Config
 from grpo.layers import Layer, default_recipe, flatten, layer
+from grpo.places import code
 from grpo.settings import NONE, explain, fields, typed, unknown_setting
 from rewardkit.engine import registry
 from rewardkit.engine.spec import parse
 from rewardkit.errors import UsageError
 
+# Whether code is to be run, from a sentence that says which.
+Trust: TypeAlias = Callable[[str], bool]
+# What a LoRA to start from decides.
+LORAS_OWN = ("policy.rank", "policy.alpha", "policy.targets")
 _GIVEN, _DEFAULT = "given", "default"
 
 
@@ -50,6 +55,7 @@ def resolve(
     recipe: str | None = None,
     method: str | None = None,
     settings: Mapping[str, object] | None = None,
+    trust: Trust | None = None,
 ) -> Resolved:
     """The configuration of a new run.
 
@@ -57,6 +63,7 @@ def resolve(
         recipe: name, or path of a .toml; None takes the default one of the model, if it has one.
         method: name, or path of a .toml; None takes the recipe's.
         settings: by dotted key, over all else; text is read as the setting's type.
+        trust: whether to run code that the recipe or the method names; None never does.
 
     Raises:
         UsageError: a name or a setting is unknown, a value is refused, or one is missing.
@@ -78,7 +85,7 @@ def resolve(
             "shapes-flow` needs nothing else"
         )
     merged = merge(chosen, method, settings)
-    config = _config(merged)
+    config = _config(merged, trust)
     return Resolved(config, merged.origins, tuple(_notes(config, chosen, recipe is not None)))
 
 
@@ -117,11 +124,16 @@ def merge(recipe: Layer | None, method: str | None, settings: Mapping[str, objec
 
 
 def continued(
-    stored: Config, recipe: str | None, method: str | None, settings: Mapping[str, object]
+    stored: Config,
+    recipe: str | None,
+    method: str | None,
+    settings: Mapping[str, object],
+    trust: Trust | None = None,
 ) -> Resolved:
     """The configuration of a run that goes on: its own, and over it what is given now.
 
-    `grpo.run` says which settings may change on the way.
+    `grpo.run` says which settings may change on the way. Code that the run names is run as
+    `trust` says: a folder may be somebody else's.
 
     Raises:
         UsageError: a setting is unknown, or a value is refused.
@@ -130,7 +142,7 @@ def continued(
     merged = Merged({}, {})
     _lay(merged, "the run", dict(flatten(stored.model_dump(mode="json"))))
     _lay(merged, _GIVEN, {**asked, **settings})
-    return Resolved(_config(merged), merged.origins)
+    return Resolved(_config(merged, trust), merged.origins)
 
 
 def _lay(merged: Merged, origin: str, values: Mapping[str, object]) -> None:
@@ -155,7 +167,28 @@ def _with_defaults(merged: Merged) -> Merged:
     return Merged({**defaults, **merged.values}, origins)
 
 
-def _config(merged: Merged) -> Config:
+def _refuse_code(merged: Merged, trust: Trust | None) -> None:
+    """Code is run where it was given on the command line; from a file only if it is trusted."""
+    for key in ("reward", "evaluation.rewards"):
+        value, origin = merged.values.get(key), merged.origins.get(key)
+        files = code(value) if isinstance(value, str) and origin != _GIVEN else []
+        if files and not (trust and trust(f"{origin} runs the code in {', '.join(files)}")):
+            option = f"-r '{value}'" if key == "reward" else f"--set {key}='{value}'"
+            raise UsageError(
+                f"{key} is {value} ({origin}), and its code is not run unless you say so. If you "
+                f"trust the file, give {option} or --trust-code"
+            )
+
+
+def _config(merged: Merged, trust: Trust | None) -> Config:
+    _refuse_code(merged, trust)
+    if merged.values.get("policy.init_lora") is not None:
+        for key in LORAS_OWN:
+            if merged.origins.get(key) == _GIVEN:
+                raise UsageError(
+                    f"{key} is given, and so is a LoRA to start from, which decides it. Leave out "
+                    "one of the two"
+                )
     nested: dict[str, Any] = {"sampler": {}, "objective": {}, "optim": {}}
     for key, value in merged.values.items():
         section, _, name = key.rpartition(".")
@@ -167,8 +200,9 @@ def _config(merged: Merged) -> Config:
     spec = parse(config.reward, registry.resolve)
     if config.advantage.combine == "raw" and len(spec.terms) > 1 and not spec.has_total:
         raise UsageError(
-            f"the raw scores of {config.reward!r} are to be added, whose units differ; give each a "
-            "weight, as in '0.7*hps+1.4*clip', or --set advantage.combine=advantages"
+            f"advantage.combine is raw ({merged.origins['advantage.combine']}), and raw scores of "
+            f"{config.reward!r} have different units; give each a weight, as in "
+            "'0.7*hps+1.4*clip', or --set advantage.combine=advantages"
         )
     rewards = config.evaluation.rewards
     watched = str(parse(rewards, registry.resolve)) if rewards is not None else None
@@ -192,12 +226,18 @@ def _notes(config: Config, recipe: Layer | None, named: bool) -> list[str]:
     elif config.model != recipe.settings.get("model", config.model):
         notes.append(f"the recipe {recipe.name} was chosen for {recipe.settings['model']}")
     reward = recipe.settings.get("reward")
-    if reward is not None and str(parse(str(reward), registry.resolve)) != config.reward:
+    if reward is not None and not _same_rewards(str(reward), config.reward):
         notes.append(
             f"the reward is {config.reward}; the numbers of the recipe {recipe.name} were chosen "
             f"for {reward}"
         )
     return notes
+
+
+def _same_rewards(named: str, resolved: str) -> bool:
+    """Whether both are the same rewards; what a file of code holds is not looked at."""
+    name = str if code(named) else registry.resolve
+    return str(parse(named, name)) == resolved
 
 
 def derived(config: Config) -> dict[str, int]:

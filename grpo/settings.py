@@ -29,6 +29,27 @@ _NEEDED = {
 }
 
 
+# What other trainers call a setting, by its last word.
+_ELSEWHERE = {
+    "learning_rate": "optim.lr",
+    "lr_scheduler": "optim.decay",
+    "warmup_steps": "optim.warmup",
+    "max_steps": "steps",
+    "num_steps": "steps",
+    "num_inference_steps": "sampler.steps",
+    "guidance_scale": "sampler.guidance",
+    "resolution": "sampler.height",
+    "num_generations": "sampler.group_size",
+    "lora_rank": "policy.rank",
+    "lora_alpha": "policy.alpha",
+    "mixed_precision": "policy.dtype",
+    "precision": "policy.dtype",
+    "max_train_steps": "steps",
+    "save_steps": "checkpoint.every",
+    "eval_steps": "evaluation.every",
+}
+
+
 def fields(kind: object) -> dict[str, FieldInfo]:
     """Every setting of a run whose objective is of `kind`, in the order of `Config`."""
     found: dict[str, FieldInfo] = {}
@@ -72,6 +93,7 @@ def unknown_setting(key: str, origin: str, kind: object) -> UsageError:
     known = [*fields(kind)]
     leaf = key.rpartition(".")[2]
     near = [one for one in known if one.rpartition(".")[2] == leaf]
+    near = near or ([_ELSEWHERE[leaf]] if leaf in _ELSEWHERE else [])
     near = near or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     return UsageError(
@@ -89,6 +111,8 @@ def explain(error: ValidationError, origins: Mapping[str, str]) -> UsageError:
         match one["type"]:
             case "missing":
                 told.append(_NEEDED.get(key, f"{key} has no value: no method or recipe gives one"))
+            case "json_invalid":
+                told.append("it is not JSON: it was cut, or changed by hand")
             case "union_tag_not_found":
                 told.append("objective.kind has no value: no method or recipe gives one")
             case "union_tag_invalid":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -12,40 +13,78 @@ from typing import Any
 
 import torch
 
-from grpo import checkpoint, policies
+from grpo import checkpoint, policies, preview
 from grpo.adapters import export
 from grpo.card import run_card
 from grpo.config import Config
 from grpo.display import Display
 from grpo.evaluation import Evaluation, summary, write_sheet
+from grpo.places import anchored
 from grpo.rewards import Rewards
 from grpo.run import Run
+from grpo.start import take
 from grpo.trainer import Trainer
 from rewardkit.media.prompts import read
 from rewardkit.models.devices import pick_device
 
 
-def train(config: Config, *, out: Path, resume: bool = False, device: str = "auto") -> Run:
+class Stopped(KeyboardInterrupt):
+    """The run was asked to stop: the step it was in is finished and saved, and that was told."""
+
+
+def train(
+    config: Config,
+    *,
+    out: Path,
+    resume: bool = False,
+    device: str = "auto",
+    should_stop: Callable[[], bool] | None = None,
+) -> Run:
     """Trains as `config` says into the folder `out`; with `resume` goes on from its newest state.
+
+    Args:
+        config: the run.
+        out: its folder.
+        resume: whether there may be a run in it, to go on with.
+        device: "auto" is a CUDA device, Apple's, or the CPU, the first there is.
+        should_stop: asked before each step, it ends the run as Ctrl-C and SIGTERM do. These are
+            listened to in the main thread of a process alone.
 
     Raises:
         UsageError: the folder, the configuration or the model is not fit for it.
         RewardKitError: a reward failed, or a file could not be written: the last checkpoint stays.
-        KeyboardInterrupt: Ctrl-C; the step it was in is finished, and saved.
+        Stopped: after Ctrl-C, SIGTERM or `should_stop`: the step it was in is finished, and saved.
+            A second signal is a KeyboardInterrupt at once.
     """
-    run = Run.open(out, config, resume)
+    config = anchored(config)
+    with Run.open(out, config, resume) as run:
+        _train(run, config, resume, device, should_stop or (lambda: False))
+    return run
+
+
+def _train(
+    run: Run, config: Config, resume: bool, device: str, should_stop: Callable[[], bool]
+) -> None:
+    # Before gigabytes are downloaded.
+    preview.check(config, preview.look(config.model, config.revision, fetch=True))
     lines = read(config.prompts)
     if config.policy.float32_matmul is not None:
         torch.set_float32_matmul_precision(config.policy.float32_matmul)
     # From the CPU, in the run's dtype: the device never holds more than training needs.
     pipeline = policies.load(config)
+    start = None
+    if config.policy.init_lora is not None:
+        start = take(pipeline, policies.part(pipeline), Path(config.policy.init_lora))
+        config = start.adopted(config)
     policy = policies.of(pipeline, config, pick_device(device))
+    if start is not None:
+        start.put(policy)
     rewards = Rewards(config.reward, str(policy.device))
     trainer = Trainer(config, policy, rewards, lines)
     evaluation = _evaluation(config, trainer)
-    card = run_card(config, pipeline, rewards, lines)
+    card = run_card(config, pipeline, rewards, lines, start)
 
-    state = run.latest() if resume else None
+    state = run.restorable(trainer.state(), config.steps) if resume else None
     done = saved = 0
     if state is not None:
         trainer.restore(state)
@@ -56,7 +95,7 @@ def train(config: Config, *, out: Path, resume: bool = False, device: str = "aut
     with Display(config, run, done) as display, _asked_to_stop() as stopping:
         if done == 0 and evaluation is not None:
             display.evaluated(_evaluate(run, trainer, evaluation, 0))
-        while done < config.steps and not stopping():
+        while done < config.steps and not (stopping() or should_stop()):
             began = perf_counter()
             figures = trainer.step(done)
             done += 1
@@ -74,12 +113,12 @@ def train(config: Config, *, out: Path, resume: bool = False, device: str = "aut
                 saved = done
         if done > saved:
             checkpoint.save(run.checkpoints, done, trainer.state(), config.checkpoint.keep)
-        with trainer.best():
-            export(policy, run.model, card)
+        if done:  # before the first step, nothing is trained
+            with trainer.best():
+                export(policy, run.model, card)
         display.finished(done)
     if done < config.steps:
-        raise KeyboardInterrupt
-    return run
+        raise Stopped
 
 
 def _evaluation(config: Config, trainer: Trainer) -> Evaluation | None:
@@ -125,7 +164,7 @@ def _evaluate(run: Run, trainer: Trainer, evaluation: Evaluation, step: int) -> 
 
 @contextmanager
 def _asked_to_stop() -> Iterator[Any]:
-    """Ctrl-C ends the run after the step it is in; a second one ends it at once."""
+    """Ctrl-C and SIGTERM end the run after the step it is in; a second one ends it at once."""
     asked = False
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -134,8 +173,12 @@ def _asked_to_stop() -> Iterator[Any]:
             raise KeyboardInterrupt
         asked = True
 
-    before = signal.signal(signal.SIGINT, ask)
+    listened: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread():
+        listened = ()  # Python hands signals to the main thread, and sets them there alone
+    before = {number: signal.signal(number, ask) for number in listened}
     try:
         yield lambda: asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -20,7 +20,7 @@ class _Group(LazyGroup):
         "methods": "grpo.cli.catalogue:methods",
         "recipes": "grpo.cli.catalogue:recipes",
     }
-    stopped = "With --resume, the same `grpo train` goes on from its newest checkpoint."
+    stopped = "The same command starts again."
 
 
 @click.group("grpo", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from rewardkit.cli.options import reward_option
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from grpo.config import Config
-    from grpo.resolve import Resolved
+    from grpo.resolve import Resolved, Trust
 
 
 @click.command()
 @click.option(
     "--model", metavar="NAME", help="What to train: a name, owner/name on the hub, or a folder."
 )
+@reward_option(help="What to train on: 'hps+clip', '0.7*hps+1.4*clip'. Given again, it is added.")
 @click.option(
-    "-r", "--reward", metavar="SPEC", help="What to train on: 'hps+clip', '0.7*hps+1.4*clip'."
+    "--method", metavar="NAME", help="The algorithm: a name (`grpo methods`), or a .toml of yours."
 )
-@click.option("--method", metavar="NAME", help="A method (`grpo methods`), or a .toml of yours.")
-@click.option("--recipe", metavar="NAME", help="A recipe (`grpo recipes`), or a .toml of yours.")
+@click.option(
+    "--recipe",
+    metavar="NAME",
+    help="A method with its numbers for a model: a name (`grpo recipes`), or a .toml of yours.",
+)
 @click.option(
     "-p",
     "--prompts",
@@ -34,6 +40,11 @@ if TYPE_CHECKING:
     help=".txt, .jsonl, .csv, .parquet, .json; package:NAME/FILE.",
 )
 @click.option("--steps", metavar="N", help="Training steps: a rollout and its updates each.")
+@click.option(
+    "--lora",
+    metavar="PATH",
+    help="A LoRA to start from: the folder of a run, a .safetensors file, or a folder with one.",
+)
 @click.option("--seed", metavar="N", help="Of all randomness.  [default: 0]")
 @click.option("--eval-every", metavar="N", help="Training steps between held-out evaluations.")
 @click.option(
@@ -49,14 +60,20 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be run, and what it amounts to.")
 @click.option("--json", "as_json", is_flag=True, help="Print the dry run as JSON.")
+@click.option(
+    "--trust-code",
+    is_flag=True,
+    help="Run a FILE.py that a recipe or the run in --out names as a reward.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 def train(
     model: str | None,
-    reward: str | None,
+    rewards: str | None,
     method: str | None,
     recipe: str | None,
     prompts: str | None,
     steps: str | None,
+    lora: str | None,
     seed: str | None,
     eval_every: str | None,
     sets: tuple[str, ...],
@@ -64,28 +81,45 @@ def train(
     resume: bool,
     dry_run: bool,
     as_json: bool,
+    trust_code: bool,
     device: str,
 ) -> None:
     """Train a generator so that what it makes scores higher.
 
     Settings come from the method, the recipe, the options and --set; later ones win. Without
-    --recipe and --method, the recipe that is made for the model is taken. To go on with a run,
-    --out DIR --resume is enough.
+    --recipe and --method, the recipe that is made for the model is taken. A run uses one device.
+
+    To go on with a run, --out DIR --resume is enough; where optim.decay is constant, --steps N
+    makes it longer. Ctrl-C and SIGTERM end a run after the step it is in, which is saved; a second
+    one ends it at once. The exit code is then 130.
+
+    A reward FILE.py:NAME is code, and is run where -r names it. Where a recipe or the run in --out
+    names it, which others may have written, you are asked on a terminal; elsewhere it is refused
+    without -r or --trust-code.
     """
+    from grpo import preview
     from rewardkit.media.prompts import read
 
     options = {
         "model": model,
-        "reward": reward,
+        "reward": rewards,
         "prompts": prompts,
         "steps": steps,
         "seed": seed,
         "evaluation.every": eval_every,
+        "policy.init_lora": lora,
     }
     settings = _settings({key: text for key, text in options.items() if text is not None}, sets)
+    if lora is not None:
+        settings.setdefault("policy.parameters", "lora")
     if as_json and not dry_run:
         raise UsageError("--json is the form of a dry run: give --dry-run too")
-    resolved, out = _run(recipe, method, settings, out, resume)
+    if model is not None:  # before a recipe is asked for that there is not
+        preview.look(model, str(settings["revision"]) if "revision" in settings else None)
+    trust = (lambda _: True) if trust_code else _ask
+    resolved, out = _run(recipe, method, settings, out, resume, trust)
+    looked = preview.look(resolved.config.model, resolved.config.revision)
+    preview.check(resolved.config, looked)
     for note in resolved.notes:
         click.echo(f"Note: {note}", err=True)
     # Read here, so that a wrong file is told before the model is loaded.
@@ -93,11 +127,34 @@ def train(
     if resolved.config.evaluation.prompts is not None:
         read(resolved.config.evaluation.prompts)
     if dry_run:
-        _print(resolved, out, len(lines), as_json)
+        from grpo.estimate import summary
+
+        _print(resolved, out, len(lines), summary(resolved.config, looked), as_json)
         return
+    from grpo.train import Stopped
     from grpo.train import train as run
 
-    run(resolved.config, out=out, resume=resume, device=device)
+    try:
+        run(resolved.config, out=out, resume=resume, device=device)
+    except KeyboardInterrupt as interrupt:
+        if not isinstance(interrupt, Stopped):
+            _tell_stopped(resolved.config, out)
+        click.get_current_context().exit(130)
+
+
+def _tell_stopped(config: Config, out: Path) -> None:
+    """What a run leaves that was stopped at once, by a second signal or before its first step."""
+    from grpo import checkpoint
+    from grpo.display import stopped
+    from grpo.run import Run
+
+    run = Run(out)
+    if not run.config_path.exists():
+        click.echo("\nStopped before the run was begun: nothing is written.", err=True)
+        return
+    saved = checkpoint.found(run.checkpoints)
+    done = int(saved[-1].stem.removeprefix("step-")) if saved else 0
+    click.echo(f"\n{stopped(out, done, config.steps)}", err=True)
 
 
 def _settings(options: dict[str, str], sets: Sequence[str]) -> dict[str, object]:
@@ -119,17 +176,25 @@ def _run(
     settings: dict[str, object],
     out: Path | None,
     resume: bool,
+    trust: Trust,
 ) -> tuple[Resolved, Path]:
     """What to run and where: the run that is in the folder and goes on, or a new one."""
     from grpo.resolve import continued, resolve
     from grpo.run import Run
 
     if out is None or not (resume and Run(out).config_path.exists()):
-        resolved = resolve(recipe, method, settings)
+        resolved = resolve(recipe, method, settings, trust)
         out = out or Path("runs") / _name(resolved.config)
         if not (resume and Run(out).config_path.exists()):
             return resolved, out
-    return continued(Run(out).read_config(), recipe, method, settings), out
+    return continued(Run(out).read_config(), recipe, method, settings, trust), out
+
+
+def _ask(what: str) -> bool:
+    """Whether to run code that a file names; without a terminal nobody can be asked."""
+    return (
+        sys.stdin is not None and sys.stdin.isatty() and click.confirm(f"{what}. Run it?", err=True)
+    )
 
 
 def _name(config: Config) -> str:
@@ -137,7 +202,9 @@ def _name(config: Config) -> str:
     return re.sub(r"[^\w.-]+", "-", "-".join(parts))
 
 
-def _print(resolved: Resolved, out: Path, prompts: int, as_json: bool) -> None:
+def _print(
+    resolved: Resolved, out: Path, prompts: int, summary: Sequence[str], as_json: bool
+) -> None:
     from grpo.layers import flatten
     from grpo.resolve import derived
     from grpo.settings import as_toml
@@ -149,10 +216,12 @@ def _print(resolved: Resolved, out: Path, prompts: int, as_json: bool) -> None:
             "out": str(out),
             "config": config,
             "origins": dict(resolved.origins),
+            "summary": list(summary),
             "derived": counts,
             "notes": list(resolved.notes),
         }
         click.echo(json.dumps(shown, indent=2))
         return
+    click.echo("\n".join([*(f"# {line}" for line in summary), ""]))
     click.echo(as_toml(dict(flatten(config)), resolved.origins))
     click.echo("\n".join(["", f"# out: {out}", *(f"# {k}: {v}" for k, v in counts.items())]))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from grpo.config import Config
     from rewardkit.models.pipelines import Pipeline
 
-__all__ = ["Condition", "Policy", "load", "of"]
+__all__ = ["Condition", "Policy", "classes", "load", "of", "part"]
 
 ENTRY_POINT_GROUP = "grpo.policies"
 
@@ -41,6 +41,24 @@ def of(pipeline: Pipeline, config: Config, device: torch.device | None = None) -
         UsageError: no family trains pipelines of this class, or not as `config` says.
         RewardKitError: a plug-in cannot be loaded.
     """
+    return _family(pipeline)(pipeline, config, device)
+
+
+def part(pipeline: Pipeline) -> str:
+    """What of a pipeline is trained.
+
+    Raises:
+        UsageError: no family trains pipelines of this class.
+    """
+    return _family(pipeline).part
+
+
+def classes() -> frozenset[str]:
+    """The pipeline classes that can be trained, by ours and by plug-ins."""
+    return frozenset(_families())
+
+
+def _family(pipeline: Pipeline) -> type[Policy]:
     name = type(pipeline.diffusers).__name__
     families = _families()
     if name not in families:
@@ -48,7 +66,7 @@ def of(pipeline: Pipeline, config: Config, device: torch.device | None = None) -
             f"{pipeline.source} is a {name}, which cannot be trained here. Accepted: "
             f"{', '.join(sorted(families))}"
         )
-    return families[name](pipeline, config, device)
+    return families[name]
 
 
 def load(config: Config) -> Pipeline:

@@ -30,6 +30,7 @@ class Family:
         latents: the side of the latents, or both sides, that a pipeline was trained for.
         multiple: what the height and width of its pictures must be multiples of.
         unscaled: latents `[B, ...]` as the VAE knows them, given those of the pipeline's call.
+        largest: what they are at most, in pixels; None where nothing bounds them.
         settings: given to `from_pretrained`.
     """
 
@@ -38,6 +39,7 @@ class Family:
     multiple: Callable[[Any], int]
     unscaled: Callable[[Any, Tensor, Protocol], Tensor]
     settings: dict[str, Any] = field(default_factory=dict)
+    largest: Callable[[Any], int | None] = lambda pipe: None
 
 
 def _unet_latents(pipe: Any) -> int | list[int]:
@@ -105,6 +107,10 @@ FAMILIES = {
         latents=lambda pipe: pipe.default_sample_size,
         multiple=lambda pipe: pipe.vae_scale_factor * pipe.patch_size,
         unscaled=_shifted,
+        # Its embedding of positions has so many places a side.
+        largest=lambda pipe: (
+            pipe.transformer.config.pos_embed_max_size * pipe.vae_scale_factor * pipe.patch_size
+        ),
     ),
     "FluxPipeline": Family(
         task="text-to-image",
@@ -163,9 +169,29 @@ def check_protocol(pipe: Any, protocol: Protocol) -> None:
             f"the protocol lacks max_sequence_length, which changes the pictures of a {name}. "
             f"Give it; diffusers' own default is {length.default}"
         )
-    multiple = FAMILIES[name].multiple(pipe)
-    if protocol.height % multiple or protocol.width % multiple:
+    check_size(name, pipe, protocol.height, protocol.width)
+
+
+def check_size(name: str, pipe: Any, height: int, width: int) -> None:
+    """Refuse pictures of a size that a pipeline cannot make.
+
+    Args:
+        name: its class.
+        pipe: the pipeline, or what has those of its attributes that the family reads.
+        height: in pixels.
+        width: in pixels.
+
+    Raises:
+        UsageError: naming the sizes that are accepted.
+    """
+    multiple, largest = FAMILIES[name].multiple(pipe), FAMILIES[name].largest(pipe)
+    given = f"height {height} and width {width} were given"
+    if height % multiple or width % multiple:
         raise UsageError(
             f"this {name} makes pictures whose height and width are multiples of {multiple}; "
-            f"height {protocol.height} and width {protocol.width} were given"
+            f"{given}"
+        )
+    if largest is not None and max(height, width) > largest:
+        raise UsageError(
+            f"this {name} makes pictures whose height and width are at most {largest}; {given}"
         )

@@ -110,7 +110,7 @@ def whole_pipeline(path: Path, source: str) -> Path | None:
         return None
     base = carried_card(path).get("base")
     made_of = base.get("source") if isinstance(base, dict) else None
-    if made_of is not None and made_of != source:
+    if made_of is not None and Path(made_of).resolve() != Path(source).resolve():
         raise UsageError(f"{path} was made of {made_of}, not of {source}: name that model")
     return path
 

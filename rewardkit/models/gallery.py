@@ -12,6 +12,7 @@ from rewardkit.errors import UsageError
 from rewardkit.media.images import write_image
 from rewardkit.media.prompts import PromptLine
 from rewardkit.models.devices import arithmetic
+from rewardkit.models.families import check_protocol
 from rewardkit.models.noise import picture_seed
 from rewardkit.models.pipelines import Pipeline, generate
 from rewardkit.models.protocol import CARD, Protocol
@@ -134,8 +135,10 @@ def claim(
         What was written of them: `made_by` reads it again.
 
     Raises:
-        UsageError: the folder holds something else, or pictures made in another way.
+        UsageError: the folder holds something else, or pictures made in another way; or the
+            pipeline cannot keep the protocol, and the folder is as it was.
     """
+    check_protocol(pipeline.diffusers, protocol)
     card = folder / CARD
     said = {**pipeline.provenance(), "protocol": protocol.model_dump(), **told}
     now: dict[str, Any] = json.loads(json.dumps(said))  # a tuple is read back as a list

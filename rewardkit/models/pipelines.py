@@ -19,6 +19,7 @@ from rewardkit.errors import UsageError, WeightsError, unknown
 from rewardkit.models.aliases import ALIASES, Alias
 from rewardkit.models.decoding import decode
 from rewardkit.models.devices import pick_device, pick_dtype
+from rewardkit.models.exports import refuse_unfinished
 from rewardkit.models.families import check_protocol, default_protocol
 from rewardkit.models.folders import add_lora, download, read, trained, whole_pipeline
 from rewardkit.models.protocol import Protocol, carried_card, carried_protocol
@@ -103,12 +104,15 @@ def load(
         UsageError: nothing goes by this name, or its pipeline class cannot be sampled here.
         WeightsError: files are missing, cannot be downloaded, or do not fit.
     """
-    alias, place = _resolve(source)
+    alias, place = place_of(source)
     if isinstance(place, Path) and revision is not None:
         raise UsageError(f"a revision belongs to a repository on the hub; {source} is a folder")
     dtype = dtype or (alias.dtype if alias else "float32")
     target, number = pick_device(device), pick_dtype(dtype)
     pinned = alias.revision if alias else None
+    for path in (place, None if lora is None else Path(lora)):
+        if isinstance(path, Path):
+            refuse_unfinished(path)
     given = trained(Path(lora)) if lora is not None else None
     named = alias.source if alias else str(place)
     whole = whole_pipeline(given, named) if given is not None else None
@@ -218,8 +222,12 @@ def _pictures(
             yield picture
 
 
-def _resolve(source: str | Path) -> tuple[Alias | None, str | Path]:
-    """The alias that `source` names, or None; and the repository or the folder it stands for."""
+def place_of(source: str | Path) -> tuple[Alias | None, str | Path]:
+    """The alias that `source` names, or None; and the repository or the folder it stands for.
+
+    Raises:
+        UsageError: nothing goes by this name.
+    """
     name, path = str(source), Path(source)
     written_as_path = isinstance(source, Path) or path.name != name
     if written_as_path and path.exists():

@@ -206,6 +206,24 @@ def _lock(file: BinaryIO, path: Path) -> None:
         return
 
 
+def lock(path: Path) -> BinaryIO:
+    """A file, made where it is missing, that no other process can lock until it is closed.
+
+    Raises:
+        InputError: another process holds it, or it cannot be made.
+    """
+    try:
+        file = path.open("ab")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}. Name another folder.") from error
+    try:
+        _lock(file, path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
 def _dump(value: Any, indent: int | None = None) -> bytes:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
     # A file name that is not UTF-8 arrives as lone surrogates; backslashreplace writes \udcXX,

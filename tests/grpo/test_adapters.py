@@ -1,17 +1,20 @@
 """What is trained is what was asked for, and what is saved is that, for plain diffusers."""
 
 import json
+from pathlib import Path
 
 import pytest
+import safetensors
 import tiny_policies
 import torch
 from diffusers import DiffusionPipeline
 from safetensors.torch import load_file
 from tiny_policies import inputs, policy
 
+import grpo.adapters
 from grpo.adapters import export
 from grpo.whole import save_whole
-from rewardkit.errors import UsageError
+from rewardkit.errors import InputError, UsageError, WeightsError
 from rewardkit.models.pipelines import load
 
 ABSENT = {"text_encoder_3": None, "tokenizer_3": None}  # diffusers asks for T5 where there is none
@@ -143,15 +146,87 @@ def test_an_export_says_how_it_was_made_and_is_sampled(folders, parameters, tmp_
     assert again.protocol == made.protocol and again.protocol.guidance == 3.0
 
 
-def test_an_unfinished_export_has_no_card(folders, tmp_path, monkeypatch):
-    made = moved(folders["sd"])
-    export(made, tmp_path, {})
-    monkeypatch.setattr(type(made.pipeline.diffusers), "save_lora_weights", lambda *a, **n: 1 / 0)
-    before = (tmp_path / "pytorch_lora_weights.safetensors").read_bytes()
-    with pytest.raises(ZeroDivisionError):
-        export(made, tmp_path, {})
-    assert [path.name for path in tmp_path.iterdir()] == ["pytorch_lora_weights.safetensors"]
-    assert (tmp_path / "pytorch_lora_weights.safetensors").read_bytes() == before
+class Killed(BaseException):
+    """Ends an export where it is raised, as SIGKILL would."""
+
+
+# Where an export is killed, and whether there is a model then, where there was one before.
+MOMENTS = {
+    "before a file": (DiffusionPipeline, "save_config", 0, True),
+    "after the weights": (grpo.adapters, "write_json", 0, True),
+    "before the first move": (Path, "rename", 0, True),
+    "between the moves": (Path, "rename", 1, False),
+    "before the old one is gone": (grpo.adapters.shutil, "rmtree", 2, True),
+}
+
+
+@pytest.mark.parametrize("parameters", ["lora", "full"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_export_leaves_a_whole_model_or_none(
+    folders, tmp_path, monkeypatch, parameters, moment
+):
+    made, folder = moved(folders["sd"], parameters=parameters), tmp_path / "model"
+    export(made, folder, {"reward": "before"})
+    files = {path.relative_to(folder) for path in folder.rglob("*")}
+    owner, name, calls, there = MOMENTS[moment]
+    if moment == "before a file" and parameters == "lora":
+        owner, name = type(made.pipeline.diffusers), "save_lora_weights"
+    real, left = getattr(owner, name), [None] * calls
+
+    def kill(*given, **named):
+        if not left:
+            raise Killed
+        left.pop()
+        return real(*given, **named)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(owner, name, kill)
+        # What a killed process does not do.
+        for other in {"rmtree"} - {name}:
+            patch.setattr(grpo.adapters.shutil, other, lambda *given, **named: None)
+        export(made, folder, {"reward": "after"})
+    assert folder.exists() is there
+    if there:
+        assert {path.relative_to(folder) for path in folder.rglob("*")} == files
+        card = json.loads((folder / "rewardkit.json").read_text("utf-8"))
+        assert card["reward"] == ("after" if moment == "before the old one is gone" else "before")
+    export(made, folder, {"reward": "again"})
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert {path.relative_to(folder) for path in folder.rglob("*")} == files
+
+
+def test_an_export_that_the_disk_does_not_take_leaves_the_one_before(
+    folders, tmp_path, monkeypatch
+):
+    made, folder = moved(folders["sd"]), tmp_path / "model"
+    export(made, folder, {"reward": "before"})
+    error = safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(type(made.pipeline.diffusers), "save_lora_weights", fail)
+    with pytest.raises(InputError, match=r"cannot be written to .*No space left.*--resume"):
+        export(made, folder, {})
+    assert json.loads((folder / "rewardkit.json").read_text("utf-8"))["reward"] == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_run_that_was_not_exported_completely_is_refused_by_name(folders, tmp_path):
+    """Without its card, whoever samples or ranks it would not know what it was trained on."""
+    made, run = moved(folders["sd"]), tmp_path / "run"
+    export(made, run / "model", {"reward": "ours"})
+    for name in ("config.json", "rewardkit.json"):
+        (run / name).write_text("{}")
+    (run / "model/rewardkit.json").rename(tmp_path / "card")
+    for given in (run, run / "model", run / "model/pytorch_lora_weights.safetensors"):
+        with pytest.raises(WeightsError, match="has not been exported completely") as refused:
+            load(folders["sd"], device="cpu", lora=given)
+        assert f"grpo train -o {run} --resume" in str(refused.value)
+    with pytest.raises(WeightsError, match="has not been exported completely"):
+        load(run / "model", device="cpu")
+    (tmp_path / "card").rename(run / "model/rewardkit.json")
+    assert load(folders["sd"], device="cpu", lora=run).lora is not None
 
 
 def test_a_pipeline_that_wears_a_lora_is_not_trained(folders, tmp_path):

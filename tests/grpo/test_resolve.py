@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+import grpo.settings
 from grpo.layers import flatten
 from grpo.resolve import continued, derived, resolve
-from grpo.settings import as_toml
+from grpo.settings import as_toml, fields
 from rewardkit.errors import InputError, UsageError
 
 SHAPES = {"model": "shapes-flow"}
@@ -343,3 +344,102 @@ def test_a_run_goes_on_with_its_own_configuration():
     more = continued(stored, "shapes-flow", "nft", {"steps": "99"})
     assert more.config == stored.model_copy(update={"steps": 99})
     assert json.loads(more.config.model_dump_json())["steps"] == 99
+
+
+# Code that a file names.
+
+JUDGE = "from pathlib import Path\nPath({!r}).touch()\ndef score(batch):\n    return [1.0]\n"
+
+
+@pytest.fixture
+def judge(tmp_path):
+    """A reward's file, and one that shows whether it was run."""
+    file, ran = tmp_path / "judge.py", tmp_path / "ran"
+    file.write_text(JUDGE.format(str(ran)))
+    return file, ran
+
+
+@pytest.mark.parametrize("key", ["reward", "evaluation.rewards"])
+def test_code_that_a_recipe_names_is_run_only_if_it_is_trusted(mine, judge, key):
+    recipe, _ = mine
+    file, ran = judge
+    name = f"0.5*{file}:score"
+    changed(recipe, '"shapes-graded"', f'"{name}"' if key == "reward" else '"shapes-graded"')
+    if key != "reward":
+        changed(recipe, "[optim]", f'[evaluation]\nrewards = "{name}"\n[optim]')
+    for trust in (None, lambda what: False):
+        with pytest.raises(UsageError, match="its code is not run unless you say so") as refused:
+            resolve(recipe, trust=trust)
+        assert f"{key} is {name} (recipe {recipe})" in str(refused.value)
+        assert not ran.exists()
+    asked = []
+    resolve(recipe, trust=lambda what: not asked.append(what))
+    assert asked == [f"recipe {recipe} runs the code in {file}"] and ran.exists()
+    ran.unlink()
+    # What is given instead is not the recipe's, whose file is not looked at.
+    resolve(recipe, settings={key: "sharpness"})
+    assert not ran.exists()
+
+
+def test_code_that_a_run_names_is_run_only_if_it_is_trusted(judge):
+    file, ran = judge
+    stored = resolve("shapes-flow").config.model_copy(update={"reward": f"{file}:score"})
+    with pytest.raises(UsageError, match=r"\(the run\), and its code is not run"):
+        continued(stored, None, None, {})
+    assert not ran.exists()
+    assert continued(stored, None, None, {"reward": f"{file}:score"}).config == stored
+    assert continued(stored, None, None, {}, trust=lambda what: True).config == stored
+
+
+def test_raw_scores_say_who_asked_for_them():
+    settings = {"model": "sd3.5-medium", "prompts": "p", "reward": "hps+clip"}
+    with pytest.raises(UsageError, match=r"advantage\.combine is raw \(method flow-grpo\)"):
+        resolve(settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("optim.learning_rate", "'optim.lr'"),
+        ("learning_rate", "'optim.lr'"),
+        ("policy.lora_rank", "'policy.rank'"),
+        ("guidance_scale", "'sampler.guidance'"),
+        ("max_train_steps", "'steps'"),
+    ],
+)
+def test_names_of_other_trainers_are_known(key, told):
+    with pytest.raises(UsageError, match=f"Did you mean {told}"):
+        resolve(settings=SHAPES | {key: "1"})
+
+
+def test_the_names_that_are_suggested_there_are():
+    known = {**fields("policy-gradient"), **fields("forward-process")}
+    assert set(grpo.settings._ELSEWHERE.values()) <= set(known)
+    assert not set(grpo.settings._ELSEWHERE) & {key.rpartition(".")[2] for key in known}
+
+
+# A file that extends another.
+
+
+def test_a_recipe_extends_another(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('extends = "shapes-flow"\nsteps = 7\n[optim]\nlr = 5e-5\n')
+    config, base = resolve(str(file)).config, resolve("shapes-flow").config
+    assert (config.steps, config.optim.lr, config.recipe) == (7, 5e-5, str(file))
+    same = {"steps": base.steps, "optim": base.optim, "recipe": base.recipe}
+    assert config.model_copy(update=same) == base
+    again = tmp_path / "again.toml"
+    again.write_text(f'extends = "{file}"\nseed = 3\n')
+    config = resolve(str(again)).config
+    assert (config.seed, config.steps, config.optim.lr) == (3, 7, 5e-5)
+
+
+def test_a_recipe_that_extends_itself_or_nothing_is_refused(tmp_path):
+    one, two = tmp_path / "one.toml", tmp_path / "two.toml"
+    one.write_text(f'extends = "{two}"\n')
+    two.write_text(f'extends = "{one}"\n')
+    with pytest.raises(InputError, match=r"extends itself, by way of .*one\.toml, .*two\.toml"):
+        resolve(str(one))
+    two.write_text('extends = "shape-flow"\n')
+    with pytest.raises(UsageError, match="Did you mean 'shapes-flow'"):
+        resolve(str(one))

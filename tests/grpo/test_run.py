@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,11 +19,12 @@ from click.testing import CliRunner
 import grpo.train
 from grpo import checkpoint
 from grpo.cli import main
+from grpo.display import Display
 from grpo.run import Run
 from grpo.sample import sample, tuned
 from grpo.train import train
 from grpo.trainer import Trainer
-from rewardkit.errors import InputError, RewardKitError, UsageError
+from rewardkit.errors import InputError, RewardKitError, UsageError, WeightsError
 from rewardkit.models.pipelines import load
 from rewardkit.records.storage import write_json
 
@@ -111,6 +113,32 @@ def test_a_folder_that_a_killed_process_left_before_it_began_is_as_good_as_none(
     assert [line["step"] for line in tiny_runs.lines(run)] == [1]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("parameters", ["lora", "full"])
+def test_sigkill_while_the_model_takes_its_place(folders, tmp_path, parameters):
+    """Neither the folder of before nor a half one is taken for what was trained."""
+    asked = short(folders, policy={"parameters": parameters})
+    run = train(asked, out=tmp_path, device="cpu")
+    whole = tiny_runs.outcome(run)
+    code = """
+import os, signal, sys
+from pathlib import Path
+from grpo.cli import main
+Path.rename = lambda path, target, real=Path.rename: (
+    real(path, target), os.kill(os.getpid(), signal.SIGKILL) if path.name == "model" else None)
+main(sys.argv[1:])
+"""
+    command = [sys.executable, "-c", code, "train", "-o", tmp_path, "--resume", "--device", "cpu"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    with pytest.raises(WeightsError, match="has not been exported completely"):
+        load(folders["sd"], device="cpu", lora=tmp_path)
+    train(asked, out=tmp_path, resume=True, device="cpu")
+    assert tiny_runs.same(tiny_runs.outcome(run), whole)
+    assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} == {".lock"}
+
+
 def short(folders, **changes):
     """One step and no more than that."""
     return tiny_runs.config(folders["sd"], **{"top": {"steps": 1}, **changes})
@@ -139,10 +167,46 @@ def test_a_run_is_neither_overwritten_nor_continued_as_another(folders, tmp_path
 def test_a_run_can_be_made_longer(folders, tmp_path):
     longer = tiny_runs.config(folders["sd"])
     train(short(folders), out=tmp_path / "a", device="cpu")
+    with pytest.raises(UsageError, match=r"has made 1 steps already, and steps is") as refused:
+        checkpointed = Run(tmp_path / "a")
+        checkpointed.restorable(checkpointed.latest(), 0)
+    assert "--steps at least as many" in str(refused.value)
     run = train(longer, out=tmp_path / "a", resume=True, device="cpu")
     straight = train(longer, out=tmp_path / "b", device="cpu")
     assert tiny_runs.lines(run) == tiny_runs.lines(straight)
     assert tiny_runs.same(tiny_runs.outcome(run), tiny_runs.outcome(straight))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "start"), [("full", "--model {0}"), ("lora", "--model {1} --lora {0}")]
+)
+def test_a_run_whose_rates_depend_on_its_length_says_how_to_train_on(
+    folders, tmp_path, parameters, start
+):
+    asked = short(folders, policy={"parameters": parameters}, optim={"decay": "cosine"})
+    train(asked, out=tmp_path, device="cpu")
+    command = ["train", "-o", str(tmp_path), "--resume", "--steps", "3", "--device", "cpu"]
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 2
+    assert "whose steps is 1, not 3, and with optim.decay cosine" in refused.stderr
+    options = start.format(tmp_path / "model", folders["sd"])
+    assert f"in a new run: grpo train {options} --out ANOTHER" in refused.stderr
+
+
+def test_a_line_of_a_file_is_one_step(folders, tmp_path, monkeypatch, capsys):
+    """However narrow a terminal would be, and whatever a reward is called."""
+    monkeypatch.setenv("COLUMNS", "20")
+    config = short(folders)
+    with Display(config, Run(tmp_path), 1) as display:
+        display.stepped(1, {"reward/[red]mine.py:f": 0.5, "seconds/rollout": 1.0})
+        display.evaluated({"step": 1, "eval/sharpness": 1.0, "eval_error/sharpness": 0.1})
+        display.finished(1)
+    assert capsys.readouterr().err.splitlines() == [
+        "going on from step 1 of 1",
+        "step 1/1  [red]mine.py:f 0.5  rollout 1.0s",
+        "held out, step 1: sharpness 1 ± 0.1",
+        f"done: {tmp_path}/model",
+    ]
 
 
 # Checkpoints.
@@ -191,21 +255,22 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
 
 
 def test_metrics_that_cannot_be_written_are_told(tmp_path):
-    run = Run(tmp_path)
-    run.begin_log(0)
-    run.metrics.mkdir()
-    with pytest.raises(InputError, match=r"cannot write .*metrics\.jsonl.*--resume"):
-        run.log({"step": 1})
+    with Run(tmp_path) as run:
+        run.begin_log(0)
+        run.metrics.mkdir()
+        with pytest.raises(InputError, match=r"cannot write .*metrics\.jsonl.*--resume"):
+            run.log({"step": 1})
 
 
-def test_ctrl_c_ends_after_the_step_and_saves(folders, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_after_the_step_and_save(folders, tmp_path, monkeypatch, number):
     """Asked to stop in the first step: it is finished, saved, and told how to go on."""
     asked, real = tiny_runs.config(folders["sd"]), Trainer.step
     write_json(Run(tmp_path / "asked").config_path, asked.model_dump(mode="json"))
 
     def step(self, index):
         if index == 0:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return real(self, index)
 
     def command(out):
@@ -213,18 +278,49 @@ def test_ctrl_c_ends_after_the_step_and_saves(folders, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", step)
-        before = signal.getsignal(signal.SIGINT)
+        before = signal.getsignal(number)
         stopped = command(tmp_path / "asked")
-        assert signal.getsignal(signal.SIGINT) is before
+        assert signal.getsignal(number) is before
     run = Run(tmp_path / "asked")
     assert stopped.exit_code == 130
-    assert "saved after step 1 of 3" in stopped.stderr
-    assert f"grpo train --out {run.folder} --resume" in stopped.stderr
+    told = f"Stopped: saved after step 1 of 3. Go on with: grpo train --out {run.folder} --resume"
+    assert stopped.stderr.splitlines()[-1] == told
+    assert stopped.stderr.count("Go on with") == stopped.stderr.count("Stopped") == 1
     assert run.latest()["step"] == 1
-    assert command(run.folder).exit_code == 0
+    went_on = command(run.folder)
+    assert went_on.exit_code == 0
+    assert "going on from step 1 of 3\n" in went_on.stderr
     straight = train(asked, out=tmp_path / "straight", device="cpu")
     assert tiny_runs.lines(run) == tiny_runs.lines(straight)
     assert tiny_runs.same(tiny_runs.outcome(run), tiny_runs.outcome(straight))
+
+
+def test_a_run_in_another_thread_stops_where_it_is_asked_to(folders, tmp_path):
+    """No signal can be listened to there; `should_stop` is asked before each step."""
+    asked, errors = tiny_runs.config(folders["sd"]), []
+
+    def work():
+        answers = iter([False, True])
+        try:
+            train(asked, out=tmp_path, device="cpu", should_stop=lambda: next(answers))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert [type(error) for error in errors] == [grpo.train.Stopped]
+    assert Run(tmp_path).latest()["step"] == 1
+
+
+def test_a_run_that_is_stopped_before_its_first_step_saves_nothing_and_says_so(
+    folders, tmp_path, capsys
+):
+    with pytest.raises(grpo.train.Stopped):
+        train(short(folders), out=tmp_path, device="cpu", should_stop=lambda: True)
+    run = Run(tmp_path)
+    assert run.latest() is None and not run.model.exists()
+    assert "Stopped: no step is saved. Start again with" in capsys.readouterr().err
 
 
 def test_a_second_ctrl_c_ends_at_once():
@@ -260,7 +356,7 @@ def score(batch):
     )
     run = Run(tmp_path / "run")
     write_json(run.config_path, asked.model_dump(mode="json"))
-    command = ["train", "--out", str(run.folder), "--resume", "--device", "cpu"]
+    command = ["train", "--out", str(run.folder), "--resume", "--device", "cpu", "--trust-code"]
     broken.touch()
     failed = CliRunner().invoke(main, command)
     assert failed.exit_code == 1
@@ -308,6 +404,39 @@ def test_a_rule_of_another_family_is_refused_and_leaves_no_folder(folders, tmp_p
     with pytest.raises(UsageError, match=r"sampler\.rule 'flow' given"):
         train(asked, out=tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_from_another_folder(folders, tmp_path, monkeypatch):
+    """What it was started with is named relative to where that was."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    (here / "judge.py").write_text("def score(batch):\n    return [float(m[0].float().mean()) for m"
+                                   " in batch.media]\n")  # fmt: skip
+    (here / "p.txt").write_text("a red ring\ntwo boxes")
+    (here / "base").symlink_to(folders["sd"])
+    asked = tiny_runs.config(
+        folders["sd"],
+        top={"model": "base", "reward": "0.5*./judge.py:score", "prompts": "p.txt", "steps": 2},
+        evaluation={"prompts": "p.txt", "rewards": "judge.py:score", "samples": 2, "steps": 1},
+    )
+    monkeypatch.chdir(here)
+    with pytest.raises(grpo.train.Stopped):
+        answers = iter([False, True])
+        train(asked, out=Path("run"), device="cpu", should_stop=lambda: next(answers))
+    monkeypatch.chdir(there)
+    command = ["train", "-o", str(here / "run"), "--resume", "--device", "cpu"]
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 2 and "its code is not run unless you say so" in refused.stderr
+    # The reward again, by another path to the same file.
+    again = CliRunner().invoke(main, [*command, "-r", "0.5*../here/judge.py:score"])
+    assert again.exit_code == 2 and "evaluation.rewards" in again.stderr
+    done = CliRunner().invoke(main, [*command, "--trust-code"])
+    assert done.exit_code == 0, done.output
+    run = Run(here / "run")
+    assert [line["step"] for line in tiny_runs.lines(run) if "loss" in line] == [1, 2]
+    # The model it was made of is the same by any of its paths.
+    assert load("../here/base", device="cpu", lora=run.folder).trained_on is not None
 
 
 # What a run leaves.
@@ -373,7 +502,8 @@ def test_the_precision_of_matrix_products_is_set_and_recorded(folders, tmp_path)
 
 
 def test_a_run_that_has_not_been_saved_is_not_sampled(folders, tmp_path):
-    Run(tmp_path).begin(short(folders), {})
+    with Run(tmp_path) as run:
+        run.begin(short(folders), {})
     with pytest.raises(UsageError, match="holds no trained weights yet"):
         sample(
             tmp_path, prompts="package:rewardkit.shapes/lists/train.jsonl", out=tmp_path / "s.png"

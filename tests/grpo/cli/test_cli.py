@@ -189,16 +189,46 @@ def test_resuming_without_a_name_needs_one(here):
     assert refused.exit_code == 2 and "Give --model or --recipe" in refused.stderr
 
 
-def test_the_interrupt_says_how_to_go_on(here, monkeypatch):
+def test_the_interrupt_says_what_is_saved(here, monkeypatch):
     import grpo.train
 
-    def interrupted(*_, **__):
+    found = []
+
+    def interrupted(config, **_):
+        found.append(config)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(grpo.train, "train", interrupted)
-    stopped = run("train", "--model", "shapes-flow")
+    stopped = run("train", "--model", "shapes-flow", "--out", "mine")
     assert stopped.exit_code == 130
-    assert "Stopped. With --resume" in stopped.stderr
+    assert "Stopped before the run was begun: nothing is written." in stopped.stderr
+    folder = Run(Path("mine"))
+    write_json(folder.config_path, found[0].model_dump(mode="json"))
+    stopped = run("train", "--out", "mine", "--resume")
+    assert stopped.exit_code == 130
+    assert "no step is saved. Start again with: grpo train --out mine --resume" in stopped.stderr
+    folder.checkpoints.mkdir()
+    (folder.checkpoints / "step-000007.pt").touch()
+    stopped = run("train", "--out", "mine", "--resume")
+    assert "saved after step 7 of" in stopped.stderr and stopped.stderr.count("Stopped") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["train", "--steps", "3", "--steps", "4"], "--steps is given 2 times"),
+        (["train", "-o", "a", "--model", "shapes-sd", "--out", "b"], "--out is given 2 times"),
+        (["sample", ".", "--seed", "3", "--seed", "3", "--seed", "4"], "--seed is given 3 times"),
+    ],
+)
+def test_an_option_that_is_given_twice_is_refused(here, arguments, told):
+    refused = run(*arguments)
+    assert refused.exit_code == 2 and told in refused.stderr
+
+
+def test_rewards_that_are_given_twice_add_up(here, trained):
+    run("train", "--model", "shapes-flow", "-r", "0.5*shapes-graded", "--reward", "2*shapes-clip")
+    assert trained[0]["config"].reward == "0.5*shapes-graded+2.0*shapes-clip"
 
 
 def test_samples_are_drawn_from_a_run(here, monkeypatch):

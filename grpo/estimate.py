@@ -1,0 +1,89 @@
+"""What a run amounts to, from the files of its model: parameters, memory, pictures.
+
+Loads no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grpo.preview import TRAINABLE, Model, Trainable, size_of
+
+if TYPE_CHECKING:
+    from grpo.config import Config
+
+
+def summary(config: Config, model: Model) -> list[str]:
+    """What a run is, in a few lines: the model, what of it is trained, memory, pictures."""
+    known = TRAINABLE.get(model.pipeline or "")
+    if known is None:
+        return [
+            f"model: {model.source} is not on this machine and was not looked at: whether it can "
+            "be trained is seen when its model_index.json is downloaded"
+        ]
+    shapes = _shapes(model.folder / known.part) if model.folder is not None else {}
+    total = sum(prod(shape) for shape in shapes.values())
+    size = size_of(config, model)
+    told = [f"model: {model.source}, a {model.pipeline}"]
+    told[0] += f"; its {known.part} has {total:,} parameters" if total else ", not on this machine"
+    if config.policy.init_lora is not None:
+        told.append(f"trained: the LoRA {config.policy.init_lora}, of its own rank and layers")
+    else:
+        told += _trained(config, known, shapes)
+    prompts, samples = config.sampler.prompts_per_step, config.sampler.group_size
+    told.append(
+        f"each step: {prompts} prompts x {samples} samples = {prompts * samples} pictures"
+        + (f" of {size[1]} x {size[0]}" if size else "")
+        + f"; {config.steps} steps, on one device"
+    )
+    return told
+
+
+def _trained(config: Config, known: Trainable, shapes: Mapping[str, list[int]]) -> list[str]:
+    """What of the model is trained, and the memory that it takes."""
+    adapted = config.policy.parameters == "lora"
+    what = f"a LoRA of rank {config.policy.rank}" if adapted else f"all of its {known.part}"
+    if not shapes:
+        return [f"trained: {what}"]
+    total = sum(prod(shape) for shape in shapes.values())
+    count = _lora(shapes, config, known) if adapted else total
+    return [
+        f"trained: {what}, {count:,} parameters in float32",
+        f"memory: {_memory(config, total, count) / 2**30:,.2f} GiB for the {known.part}, its "
+        "gradients and AdamW; activations, text encoders and the VAE come on top",
+    ]
+
+
+def _shapes(part: Path) -> dict[str, list[int]]:
+    """The shape of each tensor in the files of a network; of what cannot be read, none."""
+    from safetensors import SafetensorError, safe_open
+
+    name = "diffusion_pytorch_model"
+    files = [part / f"{name}.safetensors", *sorted(part.glob(f"{name}-*-of-*.safetensors"))]
+    shapes: dict[str, list[int]] = {}
+    with suppress(OSError, SafetensorError):
+        for file in filter(Path.is_file, files):
+            with safe_open(file, framework="np") as tensors:
+                shapes |= {key: tensors.get_slice(key).get_shape() for key in tensors.keys()}  # noqa: SIM118
+    return shapes
+
+
+def _lora(shapes: Mapping[str, list[int]], config: Config, known: Trainable) -> int:
+    """Parameters of a LoRA on the layers it is asked for: r (inputs + outputs) of each."""
+    ends = tuple(f".{name}.weight" for name in config.policy.targets or known.targets)
+    fitting = (shape for key, shape in shapes.items() if f".{key}".endswith(ends))
+    return config.policy.rank * sum(prod(shape[1:]) + shape[0] for shape in fitting)
+
+
+def _memory(config: Config, total: int, trained: int) -> int:
+    """Bytes of a network's weights, of their gradients and of all that is kept beside them."""
+    adapted = config.policy.parameters == "lora"
+    copies = 4 + (config.policy.ema is not None)  # weight, gradient, two moments, the average
+    copies += config.objective.kind == "forward-process"  # the old policy
+    copies += config.objective.kl > 0 and not adapted  # the model at the start
+    base = total * (4 if config.policy.dtype == "float32" else 2) if adapted else 0
+    return base + 4 * trained * copies

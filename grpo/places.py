@@ -1,0 +1,74 @@
+"""Where what a configuration names is: paths, so that a run goes on from any folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from grpo.config import Config
+from rewardkit.engine.spec import parse
+from rewardkit.errors import UsageError
+from rewardkit.models.aliases import ALIASES
+
+
+def anchored(config: Config) -> Config:
+    """`config` with absolute paths in place of those that depend on the working folder.
+
+    A path that a spec of rewards cannot hold, with a blank or one of its signs in it, stays as it
+    is given.
+    """
+    evaluation = config.evaluation
+    watched = {
+        "prompts": None if evaluation.prompts is None else _file(evaluation.prompts),
+        "rewards": None if evaluation.rewards is None else _spec(evaluation.rewards),
+    }
+    return config.model_copy(
+        update={
+            "model": _model(config.model),
+            "prompts": _file(config.prompts),
+            "reward": _spec(config.reward),
+            "evaluation": evaluation.model_copy(update=watched),
+            "policy": config.policy.model_copy(
+                update={"init_lora": _maybe(config.policy.init_lora)}
+            ),
+        }
+    )
+
+
+def code(spec: str) -> list[str]:
+    """The Python files that a spec of rewards names."""
+    names = parse(spec, str).names
+    return [name.rpartition(":")[0] for name in names if ":" in name]
+
+
+def _model(model: str) -> str:
+    """A folder; a name and what is on the hub stay."""
+    written_as_path = Path(model).name != model
+    if Path(model).exists() and (written_as_path or model.casefold() not in ALIASES):
+        return _absolute(model)
+    return model
+
+
+def _maybe(path: str | None) -> str | None:
+    return None if path is None else _absolute(path)
+
+
+def _file(prompts: str) -> str:
+    return prompts if prompts.startswith("package:") else _absolute(prompts)
+
+
+def _spec(spec: str) -> str:
+    absolute = parse(spec, _reward)
+    try:
+        return str(absolute) if parse(str(absolute), str) == absolute else spec
+    except UsageError:
+        return spec
+
+
+def _reward(name: str) -> str:
+    file, colon, attribute = name.rpartition(":")
+    return f"{_absolute(file)}:{attribute}" if colon else name
+
+
+def _absolute(file: str) -> str:
+    return os.path.abspath(file)  # noqa: PTH100 `..` is taken out, and links are kept

@@ -1,0 +1,227 @@
+"""What a run cannot be, from what is known of its model before that is loaded or downloaded.
+
+Loads no torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from rewardkit.errors import UsageError
+from rewardkit.models.aliases import ALIASES
+from rewardkit.models.families import FAMILIES, check_size
+from rewardkit.models.pipelines import place_of
+from rewardkit.models.protocol import carried_card, carried_protocol
+
+if TYPE_CHECKING:
+    from grpo.config import Config
+
+_INDEX = "model_index.json"
+# Files in which a LoRA is kept, by diffusers and by peft.
+_LORA = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors", "adapter_config.json")
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """What `grpo.policies` says of a class of pipelines; here it costs no import of torch.
+
+    Attributes:
+        part: which of its networks is trained.
+        rules: of the sampler, which fit.
+        targets: the layers that get a LoRA, by the end of their names.
+        padded: whether its texts have a length to choose.
+    """
+
+    part: str
+    rules: tuple[str, ...]
+    targets: tuple[str, ...]
+    padded: bool
+
+
+TRAINABLE = {
+    "StableDiffusionPipeline": Trainable(
+        "unet", ("ddim",), ("to_q", "to_k", "to_v", "to_out.0"), padded=False
+    ),
+    "StableDiffusion3Pipeline": Trainable(
+        "transformer",
+        ("dance", "flow", "cps", "ode"),
+        (
+            *("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0"),
+            *("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out"),
+        ),
+        padded=True,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that was looked at.
+
+    Attributes:
+        source: as it was asked for.
+        pipeline: its class; None where that is not known on this machine.
+        folder: its files; None where they are not on this machine.
+    """
+
+    source: str
+    pipeline: str | None
+    folder: Path | None
+
+
+def look(source: str, revision: str | None = None, *, fetch: bool = False) -> Model:
+    """The class and the place of a model, without loading it.
+
+    Args:
+        source: as for `rewardkit.models.pipelines.load`.
+        revision: on the hub.
+        fetch: whether to ask the hub for the class of what is not on this machine.
+
+    Raises:
+        UsageError: nothing goes by this name, or it cannot be trained; what can is told.
+    """
+    try:
+        alias, place = place_of(source)
+    except UsageError as error:
+        raise UsageError(f"{error}. {_what_can()}") from None
+    if isinstance(place, Path):
+        model = Model(source, _class_in(place), place)
+    else:
+        index = _on_hub(place, revision or (alias.revision if alias else None), fetch and not alias)
+        name = alias.pipeline if alias else None
+        model = Model(
+            source,
+            name or (_class_in(index.parent) if index else None),
+            index.parent if index else None,
+        )
+    if model.pipeline is not None and model.pipeline not in TRAINABLE:
+        _refuse(model.source, model.pipeline)
+    return model
+
+
+def check(config: Config, model: Model) -> None:
+    """Refuses what `model` cannot make or be trained with; what is not known of it passes.
+
+    Raises:
+        UsageError: naming the setting, and what is accepted.
+    """
+    lora = config.policy.init_lora
+    if lora is not None and not Path(lora).exists():
+        raise UsageError(f"there is no LoRA to start from at {lora}")
+    sampler, known = config.sampler, TRAINABLE.get(model.pipeline or "")
+    if known is None:
+        return
+    if sampler.rule not in known.rules:
+        raise UsageError(
+            f"sampler.rule {sampler.rule!r} given for a {model.pipeline}; its rules are "
+            f"{', '.join(known.rules)}"
+        )
+    if sampler.max_sequence_length is not None and not known.padded:
+        raise UsageError(
+            f"a {model.pipeline} has no max_sequence_length, and sampler.max_sequence_length "
+            f"{sampler.max_sequence_length} is given. Leave it out"
+        )
+    size = size_of(config, model)
+    if size is not None and model.folder is not None:
+        with suppress(AttributeError):  # a part's file does not say: the pipeline itself will
+            check_size(str(model.pipeline), _sketch(model.folder), *size)
+
+
+def _refuse(source: str, name: str) -> None:
+    if entry_points(group="grpo.policies"):  # a plug-in may train it
+        from grpo import policies
+
+        if name in policies.classes():
+            return
+    able = "can be sampled and measured, but not trained" if name in FAMILIES else "is not known"
+    raise UsageError(f"{source} is a {name}, which {able} here. {_what_can()}")
+
+
+def _what_can() -> str:
+    names = {
+        pipeline: [alias.name for alias in ALIASES.values() if alias.pipeline == pipeline]
+        for pipeline in TRAINABLE
+    }
+    told = "; ".join(f"{pipeline}: {', '.join(known)}" for pipeline, known in names.items())
+    return f"What can be trained: {told}; or a folder, or owner/name on the hub, of these classes"
+
+
+def _class_in(folder: Path) -> str:
+    """The class of the pipeline in a folder."""
+    if not (folder / _INDEX).is_file():
+        _refuse_other(folder)
+    try:
+        index = json.loads((folder / _INDEX).read_bytes())
+        name = index["_class_name"]
+        if not isinstance(name, str):
+            raise TypeError
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        raise UsageError(
+            f"{folder / _INDEX} does not name the class of a pipeline. Download or save it again"
+        ) from None
+    return name
+
+
+def _refuse_other(folder: Path) -> None:
+    """Refuses a folder that is no pipeline, by what it is instead."""
+    model = folder / "model"
+    if (model / _INDEX).is_file():
+        raise UsageError(f"{folder} is a run; the model it trained is in it: --model {model}")
+    if any((place / name).is_file() for place in (folder, model) for name in _LORA):
+        base = next((carried_card(p).get("base") for p in (folder, model) if carried_card(p)), None)
+        named = base.get("alias") or base.get("source") if isinstance(base, Mapping) else None
+        raise UsageError(
+            f"{folder} holds a LoRA, which is a part of a model: give the model it belongs to, and "
+            f"go on from the LoRA with --lora: --model {named or 'BASE'} --lora {folder}"
+        )
+    what = "is a file" if folder.is_file() else f"has no {_INDEX}"
+    raise UsageError(
+        f"{folder} is not a pipeline in diffusers' layout: it {what}. Give the folder that "
+        f"save_pretrained wrote. {_what_can()}"
+    )
+
+
+def _on_hub(repo: str, revision: str | None, fetch: bool) -> Path | None:
+    """A repository's index in the hub's cache, or None."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    found = try_to_load_from_cache(repo, _INDEX, revision=revision)
+    if not isinstance(found, str) and fetch:
+        with suppress(Exception):  # whoever loads the model meets it again, and tells it
+            found = hf_hub_download(repo, _INDEX, revision=revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def size_of(config: Config, model: Model) -> tuple[int, int] | None:
+    """Height and width of the pictures; None where only the pipeline knows."""
+    alias, _ = place_of(model.source)
+    own = carried_protocol(model.folder) if model.folder is not None else None
+    own = own or (alias.protocol if alias else None)
+    height = config.sampler.height or (own.height if own else None)
+    width = config.sampler.width or (own.width if own else None)
+    return (height, width) if height and width else None
+
+
+def _sketch(folder: Path) -> Any:
+    """What `rewardkit.models.families` reads of a pipeline's sizes, from its parts' files."""
+    vae, network = (SimpleNamespace(**_config_of(folder / p)) for p in ("vae", "transformer"))
+    return SimpleNamespace(
+        vae_scale_factor=2 ** (len(vae.block_out_channels) - 1),
+        transformer=SimpleNamespace(config=network),
+        **({"patch_size": network.patch_size} if hasattr(network, "patch_size") else {}),
+    )
+
+
+def _config_of(part: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads((part / "config.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return settings if isinstance(settings, dict) else {}

@@ -1,0 +1,234 @@
+"""A dry run refuses what the real run would, before anything is downloaded, and says its size."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny_policies
+from click.testing import CliRunner
+
+from grpo import estimate, policies, preview
+from grpo.cli import main
+from grpo.resolve import resolve
+from grpo.train import train
+from rewardkit.cli import main as rewardkit
+from rewardkit.errors import UsageError
+from rewardkit.models.aliases import ALIASES
+from rewardkit.models.pipelines import load
+
+WHOLE = ["--method", "nft", "--steps", "10", "-r", "sharpness", "-p", "p.txt"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "p.txt").write_text("a cat\na dog\n")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return tiny_policies.saved(tmp_path_factory.mktemp("pipelines"))
+
+
+def dry(*arguments):
+    return CliRunner().invoke(main, ["train", *map(str, arguments), "--dry-run"])
+
+
+def index(folder, name):
+    folder.mkdir()
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": name}))
+    return folder
+
+
+def test_what_is_said_of_a_family_without_torch_is_what_its_policy_says():
+    own = {name: policy for name, policy in policies._families().items()}
+    for name, known in preview.TRAINABLE.items():
+        policy = own.pop(name)
+        assert (known.part, known.rules) == (policy.part, policy.rules)
+        assert known.targets == policy.targets
+    assert not own
+
+
+@pytest.mark.parametrize("name", [n for n, a in ALIASES.items() if "XL" in a.pipeline
+                                  or "Flux" in a.pipeline])  # fmt: skip
+@pytest.mark.parametrize("given", [[], WHOLE])
+def test_a_named_model_that_cannot_be_trained_is_refused(here, name, given):
+    refused = dry("--model", name, *given)
+    assert refused.exit_code == 2 and not refused.stdout
+    assert f"{name} is a " in refused.stderr and "but not trained here" in refused.stderr
+    assert "shapes-sd, sd1.4, sd1.5" in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["nonsense-model", "hunyuanvideo", "./nowhere", "wan"])
+def test_a_model_that_there_is_not_is_refused(here, name):
+    refused = dry("--model", name, *WHOLE)
+    assert refused.exit_code == 2 and not refused.stdout
+    assert "What can be trained: StableDiffusionPipeline: shapes-sd" in refused.stderr
+
+
+def test_a_recipe_of_ones_own_is_looked_at_too(here):
+    Path("mine.toml").write_text('extends = "shapes-flow"\nmodel = "flux.1-dev"\n')
+    refused = dry("--recipe", "mine.toml")
+    assert refused.exit_code == 2 and "flux.1-dev is a FluxPipeline" in refused.stderr
+
+
+def test_a_repository_that_is_not_here_is_not_asked_for(here):
+    shown = dry("--model", "Wan-AI/Wan2.1-T2V", *WHOLE)
+    assert shown.exit_code == 0
+    assert "# model: Wan-AI/Wan2.1-T2V is not on this machine and was not looked at" in shown.stdout
+
+
+def test_a_repository_whose_index_is_here_is_looked_at(here, monkeypatch):
+    folder = index(here / "cached", "WanPipeline")
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache",
+        lambda repo, name, revision: str(folder / name) if repo == "Wan-AI/Wan2.1" else None,
+    )
+    refused = dry("--model", "Wan-AI/Wan2.1", *WHOLE)
+    assert refused.exit_code == 2
+    assert "Wan-AI/Wan2.1 is a WanPipeline, which is not known here" in refused.stderr
+
+
+def test_the_real_run_asks_for_the_index_before_gigabytes(here, monkeypatch):
+    folder = index(here / "fetched", "FluxPipeline")
+    monkeypatch.setattr(
+        "huggingface_hub.hf_hub_download", lambda repo, name, revision: str(folder / name)
+    )
+    config = resolve(
+        method="nft",
+        settings={"model": "me/flux", "reward": "sharpness", "prompts": "p.txt", "steps": 1},
+    ).config
+    with pytest.raises(UsageError, match="me/flux is a FluxPipeline, which can be sampled"):
+        train(config, out=here / "run", device="cpu")
+    assert not (here / "run").exists()
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "5", "{}", '{"_class_name": 5}', "[" * 100_000])
+def test_an_index_that_names_no_class_is_refused(here, text):
+    (here / "model").mkdir()
+    (here / "model/model_index.json").write_text(text)
+    refused = dry("--model", "./model", *WHOLE)
+    assert refused.exit_code == 2 and "does not name the class of a pipeline" in refused.stderr
+
+
+def test_what_is_no_pipeline_is_refused_by_what_it_is(here):
+    Path("sd.safetensors").touch()
+    Path("empty").mkdir()
+    index(here / "full", "x").rename(here / "model")
+    Path("full").mkdir()
+    Path("model").rename("full/model")
+    for folder, file in [("lora", "pytorch_lora_weights.safetensors"),
+                         ("peft", "adapter_config.json"),
+                         ("run/model", "pytorch_lora_weights.safetensors")]:  # fmt: skip
+        Path(folder).mkdir(parents=True)
+        (Path(folder) / file).touch()
+    Path("run/rewardkit.json").write_text('{"base": {"source": "a/b", "alias": "sd1.4"}}')
+    for given, told in {
+        "./sd.safetensors": "it is a file",
+        "./empty": "it has no model_index.json",
+        "./full": "--model full/model",
+        "./lora": "holds a LoRA",
+        "./peft": "--model BASE --lora peft",
+        "./run": "--model sd1.4 --lora run",
+    }.items():
+        refused = dry("--model", given, *WHOLE)
+        assert refused.exit_code == 2 and told in refused.stderr, given
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--model", "sd1.4", "--set", "sampler.rule=ode"], "its rules are ddim"),
+        (["--model", "sd1.4", "--set", "sampler.max_sequence_length=8"], "has no max_sequence"),
+        (["--model", "shapes-flow", "--set", "sampler.height=104"], "at most 32; height 104"),
+        (["--model", "shapes-flow", "--set", "sampler.width=36"], "are multiples of 8"),
+        (["--model", "shapes-sd", "--set", "sampler.width=36"], "are multiples of 8"),
+    ],
+)
+def test_a_setting_that_does_not_fit_the_model_is_refused(here, given, told):
+    if "ode" in given[-1]:
+        given = [*given, "--method", "nft", "-r", "sharpness", "--steps", "2"]
+    refused = dry(*given, *(["-p", "p.txt"] if "sd1.4" in given else []))
+    assert refused.exit_code == 2 and told in refused.stderr
+    assert not refused.stdout
+
+
+def test_pictures_larger_than_the_model_can_make_are_refused_in_a_line(here):
+    """In generate, in training and in Python, before there is a folder."""
+    options = ["generate", "shapes-flow", "-p", "p.txt", "-o", "g", "--height", "104"]
+    refused = CliRunner().invoke(rewardkit, [*options, "--device", "cpu"])
+    assert refused.exit_code == 2
+    assert refused.stderr.splitlines()[-1].startswith("Error: this StableDiffusion3Pipeline makes")
+    assert "at most 32; height 104 and width 32 were given" in refused.stderr
+    config = resolve(settings={"model": "shapes-flow", "sampler.width": "1024"}).config
+    with pytest.raises(UsageError, match="at most 32"):
+        train(config, out=here / "run", device="cpu")
+    assert not Path("run").exists() and not Path("g").exists()
+
+
+# What a run amounts to.
+
+
+@pytest.mark.parametrize("name", ["sd", "sd3"])
+@pytest.mark.parametrize("parameters", ["full", "lora"])
+def test_parameters_are_counted_as_they_are_trained(folders, name, parameters):
+    made = tiny_policies.policy(folders[name], policy={"parameters": parameters, "rank": 3})
+    known = preview.TRAINABLE[type(made.pipeline.diffusers).__name__]
+    shapes = estimate._shapes(folders[name] / known.part)
+    config = tiny_policies.config(name, policy={"parameters": parameters, "rank": 3})
+    trained = sum(value.numel() for value in made.parameters().values())
+    total = sum(p.numel() for n, p in made.network.named_parameters() if "lora" not in n)
+    if parameters == "lora":
+        assert estimate._lora(shapes, config, known) == trained
+    counted = sum(estimate.prod(shape) for shape in shapes.values())
+    # Positions are fixed: SD 3 keeps them in its file, and does not train them.
+    assert counted - total in (0, *(estimate.prod(s) for k, s in shapes.items() if "pos" in k))
+
+
+def test_a_dry_run_begins_with_what_it_amounts_to(here, folders):
+    shown = dry("--model", "shapes-flow").stdout.splitlines()
+    assert shown[0].startswith("# model: shapes-flow, a StableDiffusion3Pipeline; its transformer")
+    assert shown[1].startswith("# trained: all of its transformer, 2,2")
+    assert shown[2].startswith("# memory: 0.0") and "GiB for the transformer" in shown[2]
+    assert shown[3].startswith("# each step: 8 prompts x 12 samples = 96 pictures of 32 x 32;")
+    lora = dry("--model", "shapes-flow", "--set", "policy.parameters=lora").stdout
+    assert "# trained: a LoRA of rank 32, " in lora
+    absent = dry("--model", "sd1.4", "-p", "p.txt").stdout
+    assert "# model: sd1.4, a StableDiffusionPipeline, not on this machine" in absent
+    assert "# memory" not in absent
+
+
+def test_memory_is_that_of_what_is_kept(folders):
+    def bytes_of(parameters, **policy):
+        config = tiny_policies.config("sd", policy={"parameters": parameters, **policy})
+        return estimate._memory(config, 1000, 10 if parameters == "lora" else 1000)
+
+    assert bytes_of("full") == 16_000  # weights, gradients and two moments, in float32
+    assert bytes_of("full", ema=0.9) == 20_000
+    assert bytes_of("lora") == 4000 + 160
+    assert bytes_of("lora", dtype="bfloat16") == 2000 + 160
+
+
+def test_a_large_file_in_shards_is_counted_once(folders, tmp_path):
+    part = shutil.copytree(folders["sd"] / "unet", tmp_path / "unet")
+    whole = estimate._shapes(part)
+    assert whole
+    name = "diffusion_pytorch_model"
+    (part / f"{name}.safetensors").rename(part / f"{name}-00001-of-00001.safetensors")
+    shutil.copy(part / f"{name}-00001-of-00001.safetensors", part / f"{name}.fp16.safetensors")
+    assert estimate._shapes(part) == whole
+    (part / f"{name}-00001-of-00001.safetensors").write_bytes(b"cut")
+    assert estimate._shapes(part) == {}
+
+
+def test_what_is_looked_at_is_what_is_loaded(folders):
+    for name in ("sd", "sd3"):
+        pipe = load(folders[name], device="cpu").diffusers
+        looked = preview.look(str(folders[name]))
+        assert looked.pipeline == type(pipe).__name__
+        sketch = preview._sketch(looked.folder)
+        assert sketch.vae_scale_factor == pipe.vae_scale_factor
+        assert getattr(sketch, "patch_size", None) == getattr(pipe, "patch_size", None)
