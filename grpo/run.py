@@ -133,9 +133,11 @@ class Run:
         free = {"evaluation", "checkpoint"}
         if config.optim.decay == "constant":  # else the rate of every step depends on the last
             free.add("steps")
+        # Where and in how large batches rewards are computed changes nothing but rounding.
+        elsewhere: dict[str, Any] = {"scoring": {"device", "batch_size", "offload"}}
         before, after = (
-            {k: v for k, v in one.model_dump(mode="json").items() if k not in free}
-            for one in (self.read_config(), config)
+            stored.model_dump(mode="json", exclude=elsewhere | dict.fromkeys(free, True))
+            for stored in (self.read_config(), config)
         )
         different = first_difference(before, after)
         if different is not None:

@@ -10,7 +10,7 @@ from time import perf_counter
 from types import FrameType
 from typing import Any
 
-from grpo import checkpoint, policies
+from grpo import checkpoint, policies, ready
 from grpo.adapters import export
 from grpo.card import run_card
 from grpo.config import Config
@@ -33,9 +33,11 @@ def train(config: Config, *, out: Path, resume: bool = False, device: str = "aut
     """
     run = Run.open(out, config, resume)
     lines = read(config.prompts)
+    asked = config.evaluation.prompts
+    ready.check(config, lines, None if asked is None else read(asked))
     pipeline = load(config.model, device=device, revision=config.revision)
     policy = policies.of(pipeline, config)
-    rewards = Rewards(config.reward, str(policy.device))
+    rewards = Rewards(config.reward, str(policy.device), config.scoring)
     trainer = Trainer(config, policy, rewards, lines)
     evaluation = _evaluation(config, trainer)
     card = run_card(config, pipeline, rewards, lines)
@@ -87,7 +89,7 @@ def _evaluation(config: Config, trainer: Trainer) -> Evaluation | None:
     rewards = (
         trainer.rewards
         if settings.rewards is None
-        else Rewards(settings.rewards, str(policy.device))
+        else Rewards(settings.rewards, str(policy.device), config.scoring)
     )
     return Evaluation(
         policy,

@@ -12,7 +12,7 @@ import click
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from grpo.config import Config
     from grpo.resolve import Resolved
@@ -41,6 +41,12 @@ if TYPE_CHECKING:
     help="Any setting, such as optim.lr=1e-5; none is the absent value.",
 )  # fmt: skip
 @click.option(
+    "--weights",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="A local file of a reward's weights; names as `rewardkit show` gives them.",
+)
+@click.option(
     "-o", "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="The run's folder.  [default: runs/MODEL-METHOD-SEED]",
 )  # fmt: skip
@@ -60,6 +66,7 @@ def train(
     seed: str | None,
     eval_every: str | None,
     sets: tuple[str, ...],
+    weights: tuple[str, ...],
     out: Path | None,
     resume: bool,
     dry_run: bool,
@@ -72,6 +79,7 @@ def train(
     --recipe and --method, the recipe that is made for the model is taken. To go on with a run,
     --out DIR --resume is enough.
     """
+    from grpo.ready import check
     from rewardkit.media.prompts import read
 
     options = {
@@ -82,7 +90,14 @@ def train(
         "seed": seed,
         "evaluation.every": eval_every,
     }
-    settings = _settings({key: text for key, text in options.items() if text is not None}, sets)
+    given: dict[str, object] = {key: text for key, text in options.items() if text is not None}
+    if weights:
+        from rewardkit.models.hub import parse_overrides
+
+        given["scoring.weights"] = {
+            name: str(path) for name, path in parse_overrides(weights).items()
+        }
+    settings = _settings(given, sets)
     if as_json and not dry_run:
         raise UsageError("--json is the form of a dry run: give --dry-run too")
     resolved, out = _run(recipe, method, settings, out, resume)
@@ -90,8 +105,8 @@ def train(
         click.echo(f"Note: {note}", err=True)
     # Read here, so that a wrong file is told before the model is loaded.
     lines = read(resolved.config.prompts)
-    if resolved.config.evaluation.prompts is not None:
-        read(resolved.config.evaluation.prompts)
+    asked = resolved.config.evaluation.prompts
+    check(resolved.config, lines, None if asked is None else read(asked))
     if dry_run:
         _print(resolved, out, len(lines), as_json)
         return
@@ -100,7 +115,7 @@ def train(
     run(resolved.config, out=out, resume=resume, device=device)
 
 
-def _settings(options: dict[str, str], sets: Sequence[str]) -> dict[str, object]:
+def _settings(options: Mapping[str, object], sets: Sequence[str]) -> dict[str, object]:
     """Options and --set as one, by dotted key."""
     settings: dict[str, object] = {**options}
     for given in sets:

@@ -9,7 +9,8 @@ import torch
 from pictures import picture, pil, twelve
 
 import rewardkit
-from rewardkit.engine.folder import Progress, score_folder
+from rewardkit.engine.folder import score_folder
+from rewardkit.engine.items import Progress
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry
 from rewardkit.errors import InputError, UsageError
@@ -35,7 +36,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(
         Loader, "__init__", lambda self, *args, **more: real(self, *args, **more, tiny=True)
     )
-    monkeypatch.setattr("rewardkit.engine.folder._made_by", lambda *_: {"spec": "tiny"})
+    monkeypatch.setattr("rewardkit.engine.items._made_by", lambda *_: {"spec": "tiny"})
 
 
 def counting(tmp_path):
