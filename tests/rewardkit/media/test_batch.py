@@ -104,7 +104,7 @@ def test_meta_of_a_wrong_type_is_refused(meta):
 
 @pytest.mark.parametrize("address", ["https://host/a.png", "HTTP://host/a.png"])
 def test_an_address_of_the_web_is_said_to_be_one(address):
-    with pytest.raises(InputError, match="address of the web.*Download it"):
+    with pytest.raises(InputError, match=r"address of the web.*Download it"):
         rewardkit.score_folder(address, "contrast")
     with pytest.raises(ScoringError, match="address of the web"):
         rewardkit.create("contrast")(address)
