@@ -87,7 +87,8 @@ class Rewards:
         values: dict[str, list[float]] = {key: [] for key in self._terms}
         index = 0
         with self._on_device():
-            for scored in self.scorer.stream(samples, batch_size=self._settings.batch_size):
+            size, ahead = self._settings.batch_size, self._loader.ahead
+            for scored in self.scorer.stream(samples, batch_size=size, ahead=ahead):
                 for outcome in scored:
                     assert outcome is not None
                     for name, error in outcome.errors.items():

@@ -134,13 +134,13 @@ def score_items(
         kept = len(file.rows)
         done = failed = 0
         on_progress(Progress(0, 0, len(items)))
-        # Networks on the CPU want every core: decoding beside them would slow both down.
-        ahead = 0 if loaded.device.type == "cpu" and loaded.located else 2
         works = [
             None if _is_done(file.rows.get(item.id)) else _Work(reader, item) for item in items
         ]
         samples = [work.sample() if work else None for work in works]
-        for scored in scorer.stream(samples, batch_size=batch_size, workers=workers, ahead=ahead):
+        for scored in scorer.stream(
+            samples, batch_size=batch_size, workers=workers, ahead=loaded.ahead
+        ):
             here = slice(done, done + len(scored))
             file.add(
                 (work.seen, _row(scorer, work.item, outcome))

@@ -53,6 +53,12 @@ class Loader:
         self.overrides = {name.casefold(): Path(path) for name, path in (weights or {}).items()}
         self._shared: dict[Hashable, Any] = {}
 
+    @property
+    def ahead(self) -> int:
+        """Batches to prepare while one is scored, for `Scorer.stream`."""
+        # Networks on the CPU want every core: decoding beside them would slow both down.
+        return 0 if self.device.type == "cpu" and self.located else 2
+
     def encoder(self, spec: EncoderSpec) -> ClipEncoder:
         """The encoder of `spec`; the same object for every reward that asks for an equal one."""
         from rewardkit.engine.encoders import ClipEncoder

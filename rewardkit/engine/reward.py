@@ -73,7 +73,9 @@ class Reward(ABC):
     def load(cls, card: RewardCard, loader: Loader) -> Self:
         """The reward of `card`, with encoders and weights taken from `loader`.
 
-        With a tiny loader the same code gives a small random network, for tests.
+        A network that `loader.module` makes, or that is handed to `loader.keep`, can wait on the
+        CPU while nothing is scored. With a tiny loader the same code gives a small random network,
+        for tests.
         """
 
     @abstractmethod
