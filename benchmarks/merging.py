@@ -91,6 +91,7 @@ def _merge_provenance(shards: Sequence[Path], rows: Path, folder: str) -> None:
         whole = {
             **told[0],
             "oldest_read": min(one["oldest_read"] for one in told),
+            "files": {id: file for one in told for id, file in one.get("files", {}).items()},
             "pictures": folder,
             "n_expected": sum(one["n_expected"] for one in told),
             "n_scored": sum(one["n_scored"] for one in told),

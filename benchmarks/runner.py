@@ -22,7 +22,7 @@ from rewardkit.records.rows import Table
 from rewardkit.records.storage import write_json
 
 if TYPE_CHECKING:
-    from rewardkit.engine.folder import Progress
+    from rewardkit.engine.items import Progress
 
 
 def ready(parts: Sequence[tuple[Benchmark, PromptSet]], weights: Mapping[str, Path]) -> None:
@@ -106,7 +106,8 @@ def score(
         InputError: the pictures are not what they should be, or some could not be scored.
         WeightsError: weights cannot be had.
     """
-    from rewardkit.engine.folder import Reader, check_request, score_items
+    from rewardkit.engine.folder import check_request
+    from rewardkit.engine.items import Reader, score_items
     from rewardkit.engine.loader import Loader
 
     assert benchmark.rewards is not None

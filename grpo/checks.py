@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from grpo.config import Config, ForwardProcess, PolicyGradient, SamplerConfig
+    from grpo.config import Config, ForwardProcess, PolicyGradient, SamplerConfig, ScoringConfig
 
 
 def sampler(given: SamplerConfig) -> None:
@@ -40,6 +40,15 @@ def sampler(given: SamplerConfig) -> None:
             "sample, or a rule with a noise_level above 0"
         )
     _window(given)
+
+
+def scoring(given: ScoringConfig) -> None:
+    """Where the rewards' networks are, and where they wait."""
+    if given.offload and given.device == "cpu":
+        raise ValueError(
+            "scoring.offload moves the rewards' networks to the CPU while they score nothing, and "
+            "scoring.device cpu is given: they are there. Set offload to false"
+        )
 
 
 def run(given: Config) -> None:

@@ -231,6 +231,27 @@ class EvaluationConfig(Section):
 
 
 @final
+class ScoringConfig(Section):
+    """How rewards are computed, in training and in evaluation."""
+
+    device: str | None = Field(default=None, min_length=1)
+    """Device of the rewards' networks: cpu, cuda, cuda:1, mps; none is the model's."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Dtype of the rewards' networks."""
+    batch_size: int = Field(default=32, ge=1, le=10_000)
+    """Samples that go through a reward's network at once; halved where memory does not suffice."""
+    offload: bool = False
+    """Whether the rewards' networks wait on the CPU while they score nothing."""
+    weights: dict[str, str] = Field(default={})
+    """Local files of the rewards' weights, NAME = PATH, by the names `rewardkit show` gives."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        checks.scoring(self)
+        return self
+
+
+@final
 class CheckpointConfig(Section):
     """What a run that was stopped goes on from."""
 
@@ -266,6 +287,7 @@ class Config(Section):
     policy: PolicyConfig = PolicyConfig()
     optim: OptimConfig
     evaluation: EvaluationConfig = EvaluationConfig()
+    scoring: ScoringConfig = ScoringConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
 
     @model_validator(mode="after")

@@ -27,6 +27,8 @@ from rewardkit.errors import InputError, unknown
 from rewardkit.media.files import quoted, read_text
 
 Kind = Literal["method", "recipe"]
+# Settings that are tables themselves: the user chooses their keys.
+_TABLES = {"scoring.weights"}
 
 
 class Header(BaseModel):
@@ -103,7 +105,7 @@ def default_recipe(model: str, method: str | None) -> Layer | None:
 def flatten(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     """A nested table as dotted keys with their values."""
     for key, value in table.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and f"{prefix}{key}" not in _TABLES:
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

@@ -28,6 +28,9 @@ def anchored(config: Config) -> Config:
             "prompts": _file(config.prompts),
             "reward": _spec(config.reward),
             "evaluation": evaluation.model_copy(update=watched),
+            "scoring": config.scoring.model_copy(
+                update={"weights": {k: _absolute(v) for k, v in config.scoring.weights.items()}}
+            ),
             "policy": config.policy.model_copy(
                 update={"init_lora": _maybe(config.policy.init_lora)}
             ),

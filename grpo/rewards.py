@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from grpo.config import ScoringConfig
 from rewardkit.engine.loader import Loader
-from rewardkit.engine.registry import resolve
+from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.scorer import Scorer
 from rewardkit.engine.spec import Term, parse
-from rewardkit.errors import RewardKitError, ScoringError, describe
+from rewardkit.errors import RewardKitError, ScoringError, UsageError, describe
+from rewardkit.media.batch import Medium, Sample
 from rewardkit.media.prompts import PromptLine
 
 
 class Rewards:
     """The rewards of a spec, each by its term without the weight: `hps.v2.1`, `hps.v2.1@0.28`.
+
+    Args:
+        spec: the rewards.
+        device: of their networks, where `settings` name no other.
+        settings: how they are computed.
+
+    Raises:
+        UsageError: there is no such reward or device, or nowhere to offload networks from.
+        WeightsError: weights cannot be had.
 
     Attributes:
         spec: with resolved names.
@@ -26,15 +39,30 @@ class Rewards:
         located: the files of weights they were loaded from.
     """
 
-    def __init__(self, spec: str, device: str, weights: Mapping[str, str] | None = None) -> None:
+    def __init__(self, spec: str, device: str, settings: ScoringConfig | None = None) -> None:
         self.spec = parse(spec, resolve)
-        loader = Loader(device, weights=weights)
-        self.scorer = Scorer.load(self.spec, loader)
-        self.located = loader.located
+        self._settings = settings or ScoringConfig()
+        # Of the files that are named each of a run's scorers takes its own.
+        own = {w.name for name in self.spec.names for w in entry(name).card.all_weights}
+        weights = {
+            name: Path(path)
+            for name, path in self._settings.weights.items()
+            if name.casefold() in own
+        }
+        self._loader = Loader(self._settings.device or device, self._settings.dtype, weights)
+        if self._settings.offload and self._loader.device.type == "cpu":
+            raise UsageError(
+                "scoring.offload moves the rewards' networks from their device to the CPU while "
+                "they score nothing, and their device is the CPU. Set scoring.offload to false"
+            )
+        self.scorer = Scorer.load(self.spec, self._loader)
+        self._leave()
+        self.located = self._loader.located
         bare = {term: replace(term, weight=None) for term in self.spec.terms}
-        self._terms = {str(one): one for one in bare.values()}
+        self._terms = {str(unweighted): unweighted for unweighted in bare.values()}
         self.weights = {
-            str(one): 1.0 if term.weight is None else term.weight for term, one in bare.items()
+            str(unweighted): 1.0 if term.weight is None else term.weight
+            for term, unweighted in bare.items()
         }
 
     def __call__(
@@ -49,24 +77,45 @@ class Rewards:
 
         Raises:
             ScoringError: a sample has no score. It is never replaced by a number.
+            RewardUnavailable: a device or service failed.
         """
         asked = [line for line in lines for _ in range(group)]
-        outcomes = self.scorer.score(
-            [self.scorer.prepare(picture) for picture in media],
-            [line.prompt for line in asked],
-            [line.meta for line in asked],
-            [index // group for index in range(len(asked))],
-        )
-        for index, outcome in enumerate(outcomes):
-            for name, error in outcome.errors.items():
-                told = f"{name} of {asked[index].prompt!r}: {describe(error)}"
-                raise ScoringError(index, RewardKitError(told)) from error
-        return {
-            key: torch.tensor(
-                [_value(term, outcome.scores[term.name]) for outcome in outcomes]
-            ).view(len(lines), group)
-            for key, term in self._terms.items()
-        }
+        samples = [
+            Sample(_given(picture), line.prompt, line.meta, index // group)
+            for index, (picture, line) in enumerate(zip(media, asked, strict=True))
+        ]
+        values: dict[str, list[float]] = {key: [] for key in self._terms}
+        index = 0
+        with self._on_device():
+            size, ahead = self._settings.batch_size, self._loader.ahead
+            for scored in self.scorer.stream(samples, batch_size=size, ahead=ahead):
+                for outcome in scored:
+                    assert outcome is not None
+                    for name, error in outcome.errors.items():
+                        reason = f"{name} of {asked[index].prompt!r}: {describe(error)}"
+                        raise ScoringError(index, RewardKitError(reason)) from error
+                    for key, term in self._terms.items():
+                        values[key].append(_value(term, outcome.scores[term.name]))
+                    index += 1
+        return {key: torch.tensor(raw).view(len(lines), group) for key, raw in values.items()}
+
+    @contextmanager
+    def _on_device(self) -> Iterator[None]:
+        """In force while networks score; with `offload` they leave the device afterwards."""
+        if self._settings.offload:
+            self._loader.move(self._loader.device)
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._settings.offload:
+            self._loader.move("cpu")
+
+
+def _given(medium: Medium) -> Callable[[], Medium]:
+    return lambda: medium
 
 
 def _value(term: Term, raw: float | None) -> float:

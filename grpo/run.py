@@ -250,8 +250,8 @@ class Run:
         if config.optim.decay == "constant":  # else the rate of every step depends on the last
             free.add("steps")
         before, after = (
-            {k: v for k, v in _comparable(one).items() if k not in free}
-            for one in (anchored(self.read_config()), config)
+            {k: v for k, v in _comparable(stored).items() if k not in free}
+            for stored in (anchored(self.read_config()), config)
         )
         different = first_difference(before, after)
         if different is None:
@@ -277,8 +277,13 @@ class Run:
 
 
 def _comparable(config: Config) -> dict[str, Any]:
-    """A configuration without what a LoRA to start from decides."""
-    values = config.model_dump(mode="json")
+    """A configuration without what changes no more than rounding, or a LoRA to start from decides.
+
+    Where rewards are computed, and in how large batches, is of the first kind.
+    """
+    values = config.model_dump(
+        mode="json", exclude={"scoring": {"device", "batch_size", "offload"}}
+    )
     if config.policy.init_lora is not None:
         for key in ("rank", "alpha", "targets"):
             del values["policy"][key]

@@ -67,7 +67,8 @@ def fields(kind: object) -> dict[str, FieldInfo]:
 def typed(info: FieldInfo, value: str) -> object:
     """What a text means for a setting; one that means nothing stays, to be told as it was given.
 
-    `NONE` is the absent value, where a setting may be absent; a list is separated by commas.
+    `NONE` is the absent value, where a setting may be absent; a list, or the pairs KEY=VALUE of a
+    table, are separated by commas.
     """
     assert info.annotation is not None
     adapter: TypeAdapter[Any] = TypeAdapter(info.annotation)
@@ -78,6 +79,10 @@ def typed(info: FieldInfo, value: str) -> object:
         return adapter.validate_python(value)
     with suppress(ValidationError):
         return adapter.validate_python([part.strip() for part in value.split(",")])
+    pairs = [part.partition("=") for part in value.split(",")]
+    with suppress(ValidationError):
+        if all(equals for _, equals, _ in pairs):
+            return adapter.validate_python({key.strip(): text.strip() for key, _, text in pairs})
     return value
 
 
@@ -142,8 +147,14 @@ def _lines(values: Mapping[str, object], origins: Mapping[str, str]) -> Iterator
             yield from ("", f"[{table}]")
         if key in values:
             value = values[key]
-            text = json.dumps(NONE if value is None else value, ensure_ascii=False)
+            text = _toml(NONE if value is None else value)
             line = f"{name} = {text}"
         else:
             line = f"# {name} ="
         yield f"{line:<36} # {origins.get(key, 'yours to give')}: {info.description}"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(v)}" for key, v in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)

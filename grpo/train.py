@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from grpo import checkpoint, policies, preview
+from grpo import checkpoint, policies, preview, ready
 from grpo.adapters import export
 from grpo.card import run_card
 from grpo.config import Config
@@ -68,6 +68,8 @@ def _train(
     # Before gigabytes are downloaded.
     preview.check(config, preview.look(config.model, config.revision, fetch=True))
     lines = read(config.prompts)
+    asked = config.evaluation.prompts
+    ready.check(config, lines, None if asked is None else read(asked))
     if config.policy.float32_matmul is not None:
         torch.set_float32_matmul_precision(config.policy.float32_matmul)
     # From the CPU, in the run's dtype: the device never holds more than training needs.
@@ -79,7 +81,7 @@ def _train(
     policy = policies.of(pipeline, config, pick_device(device))
     if start is not None:
         start.put(policy)
-    rewards = Rewards(config.reward, str(policy.device))
+    rewards = Rewards(config.reward, str(policy.device), config.scoring)
     trainer = Trainer(config, policy, rewards, lines)
     evaluation = _evaluation(config, trainer)
     card = run_card(config, pipeline, rewards, lines, start)
@@ -131,7 +133,7 @@ def _evaluation(config: Config, trainer: Trainer) -> Evaluation | None:
     rewards = (
         trainer.rewards
         if settings.rewards is None
-        else Rewards(settings.rewards, str(policy.device))
+        else Rewards(settings.rewards, str(policy.device), config.scoring)
     )
     return Evaluation(
         policy,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rewardkit.engine.scorer import create as create
     from rewardkit.engine.scorer import scorer as scorer
     from rewardkit.errors import RewardKitError as RewardKitError
+    from rewardkit.errors import RewardUnavailable as RewardUnavailable
     from rewardkit.errors import ScoringError as ScoringError
     from rewardkit.media.batch import Batch as Batch
     from rewardkit.media.batch import Clip as Clip
@@ -40,11 +41,16 @@ _HOME = {
     "create": "engine.scorer",
     "scorer": "engine.scorer",
     "RewardKitError": "errors",
+    "RewardUnavailable": "errors",
     "ScoringError": "errors",
     "Batch": "media.batch",
     "Clip": "media.batch",
 }
 __all__ = sorted(_HOME)
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

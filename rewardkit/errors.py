@@ -30,6 +30,13 @@ class WeightsError(RewardKitError):
     """Weights are missing, are not the expected ones, or do not fit the architecture."""
 
 
+class RewardUnavailable(RewardKitError):
+    """What a reward needs is gone, such as a service or a device: the next sample fails as well.
+
+    A reward or an extractor raises it; the run then stops, and what was scored before stays.
+    """
+
+
 class ScoringError(RewardKitError):
     """One sample of a batch could not be scored.
 
@@ -45,11 +52,13 @@ class ScoringError(RewardKitError):
 
 
 def describe(error: BaseException) -> str:
-    """An error as one line: our own by their text, foreign ones with their type before it."""
+    """An error as one line: our own by their text, foreign ones with their type and their notes."""
     text = " ".join(str(error).split())
     if isinstance(error, RewardKitError):
         return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    notes = dict.fromkeys(getattr(error, "__notes__", ()))
+    return f"{text} ({'; '.join(notes)})" if notes else text
 
 
 def unknown(kind: str, name: str, known: Iterable[str], see: str) -> UsageError:

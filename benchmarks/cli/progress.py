@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from rewardkit.engine.folder import Progress as Scoring
+    from rewardkit.engine.items import Progress as Scoring
 
 # The rate is of so many pictures at least, after the first, which waits for what warms up.
 _FIRST = 4

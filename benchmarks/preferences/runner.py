@@ -21,7 +21,7 @@ from rewardkit.records.provenance import now, versions
 from rewardkit.records.storage import write_json
 
 if TYPE_CHECKING:
-    from rewardkit.engine.folder import Progress, Report
+    from rewardkit.engine.items import Progress, Report
 
 # Of many failures, this many are in the result.
 _TOLD = 10
@@ -61,7 +61,8 @@ def measure(
         InputError: the set is not what it should be, or pictures are missing or cannot be scored.
         WeightsError: weights or annotations cannot be had.
     """
-    from rewardkit.engine.folder import Reader, check_request, score_items
+    from rewardkit.engine.folder import check_request
+    from rewardkit.engine.items import Reader, score_items
     from rewardkit.engine.loader import Loader, check_overrides
     from rewardkit.engine.registry import entry
 

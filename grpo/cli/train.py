@@ -14,7 +14,7 @@ from rewardkit.cli.options import reward_option
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from grpo.config import Config
     from grpo.resolve import Resolved, Trust
@@ -52,6 +52,12 @@ if TYPE_CHECKING:
     help="Any setting, such as optim.lr=1e-5; none is the absent value.",
 )  # fmt: skip
 @click.option(
+    "--weights",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="A local file of a reward's weights; names as `rewardkit show` gives them.",
+)
+@click.option(
     "-o", "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="The run's folder.  [default: runs/MODEL-METHOD-SEED]",
 )  # fmt: skip
@@ -77,6 +83,7 @@ def train(
     seed: str | None,
     eval_every: str | None,
     sets: tuple[str, ...],
+    weights: tuple[str, ...],
     out: Path | None,
     resume: bool,
     dry_run: bool,
@@ -98,6 +105,7 @@ def train(
     without -r or --trust-code.
     """
     from grpo import preview
+    from grpo.ready import check
     from rewardkit.media.prompts import read
 
     options = {
@@ -109,7 +117,14 @@ def train(
         "evaluation.every": eval_every,
         "policy.init_lora": lora,
     }
-    settings = _settings({key: text for key, text in options.items() if text is not None}, sets)
+    given: dict[str, object] = {key: text for key, text in options.items() if text is not None}
+    if weights:
+        from rewardkit.models.hub import parse_overrides
+
+        given["scoring.weights"] = {
+            name: str(path) for name, path in parse_overrides(weights).items()
+        }
+    settings = _settings(given, sets)
     if lora is not None:
         settings.setdefault("policy.parameters", "lora")
     if as_json and not dry_run:
@@ -124,8 +139,8 @@ def train(
         click.echo(f"Note: {note}", err=True)
     # Read here, so that a wrong file is told before the model is loaded.
     lines = read(resolved.config.prompts)
-    if resolved.config.evaluation.prompts is not None:
-        read(resolved.config.evaluation.prompts)
+    asked = resolved.config.evaluation.prompts
+    check(resolved.config, lines, None if asked is None else read(asked))
     if dry_run:
         from grpo.estimate import summary
 
@@ -157,7 +172,7 @@ def _tell_stopped(config: Config, out: Path) -> None:
     click.echo(f"\n{stopped(out, done, config.steps)}", err=True)
 
 
-def _settings(options: dict[str, str], sets: Sequence[str]) -> dict[str, object]:
+def _settings(options: Mapping[str, object], sets: Sequence[str]) -> dict[str, object]:
     """Options and --set as one, by dotted key."""
     settings: dict[str, object] = {**options}
     for given in sets:

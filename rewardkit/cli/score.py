@@ -16,7 +16,7 @@ from rewardkit.cli.tables import console
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from rewardkit.engine.folder import Progress, Report
+    from rewardkit.engine.items import Progress, Report
     from rewardkit.media.batch import Kind
 
 

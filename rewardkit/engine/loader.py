@@ -33,6 +33,8 @@ class Loader:
 
     Attributes:
         located: every file of weights loaded so far, by name.
+        networks: every network loaded so far: those of `module`, and those that were told to
+            `keep`. `move` moves them; a reward that loads a network otherwise keeps it where it is.
     """
 
     def __init__(
@@ -47,8 +49,15 @@ class Loader:
         self.dtype = pick_dtype(dtype)
         self.tiny = tiny
         self.located: dict[str, Located] = {}
+        self.networks: list[torch.nn.Module] = []
         self.overrides = {name.casefold(): Path(path) for name, path in (weights or {}).items()}
         self._shared: dict[Hashable, Any] = {}
+
+    @property
+    def ahead(self) -> int:
+        """Batches to prepare while one is scored, for `Scorer.stream`."""
+        # Networks on the CPU want every core: decoding beside them would slow both down.
+        return 0 if self.device.type == "cpu" and self.located else 2
 
     def encoder(self, spec: EncoderSpec) -> ClipEncoder:
         """The encoder of `spec`; the same object for every reward that asks for an equal one."""
@@ -88,7 +97,25 @@ class Loader:
                 load_strict(module, convert(state) if convert else state)
             except WeightsError as error:
                 raise WeightsError(f"{path} cannot be loaded: {error}") from error
-        return module.eval().requires_grad_(False)
+        return self.keep(module.eval().requires_grad_(False))
+
+    def keep(self, network: _M) -> _M:
+        """The network itself, which from now on `move` moves with the others."""
+        self.networks.append(network)
+        return network
+
+    def move(self, device: torch.device | str) -> None:
+        """Moves all networks, and frees the memory of a GPU that they leave.
+
+        They score on `device` of this loader alone; between phases of scoring they can wait on the
+        CPU.
+        """
+        import torch
+
+        for network in self.networks:
+            network.to(device)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def file(self, weights: Weights) -> Path:
         """The path of a file; one that is no network, such as a vocabulary, is read by its user.

@@ -8,22 +8,26 @@ does an `Entry` that a family's factory makes.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import logging
 import pkgutil
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rewardkit.engine.card import RewardCard
-from rewardkit.engine.reward import FunctionReward, Reward
+from rewardkit.engine.reward import FunctionReward, Reward, note_place
 from rewardkit.errors import RewardKitError, UsageError, describe, unknown
 
+_log = logging.getLogger("rewardkit")
 ENTRY_POINT_GROUP = "rewardkit.rewards"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9][a-z0-9.-]*)?")
 _R = TypeVar("_R", bound=type[Reward])
@@ -81,25 +85,34 @@ def register(*cards: RewardCard, default: str | None = None) -> Callable[[_R], _
 
 
 @functools.cache
-def _discover() -> None:
-    """Import every family of ours, then every plug-in; a plug-in that fails names itself."""
+def _discover() -> tuple[str, ...]:
+    """Import every family of ours, then every plug-in; the errors of plug-ins that fail."""
     package = importlib.import_module("rewardkit.rewards")
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
+    broken = []
     for entry in sorted(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)):
         try:
-            entry.load()
-        except Exception as error:
+            with contextlib.redirect_stdout(sys.stderr):
+                entry.load()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # sys.exit too must cost this plug-in alone
             distribution = entry.dist.name if entry.dist else "an unnamed distribution"
-            raise RewardKitError(
+            broken.append(
                 f"the reward plug-in {entry.value!r} of {distribution} cannot be loaded: "
                 f"{describe(error)}. Mend it, or uninstall {distribution}"
-            ) from error
+            )
+    return tuple(broken)
 
 
 def list_rewards(kind: str | None = None) -> list[RewardCard]:
-    """The cards of all registered rewards, by name; of one kind of input ("image", "video")."""
-    _discover()
+    """The cards of all registered rewards, by name; of one kind of input ("image", "video").
+
+    A plug-in that cannot be loaded is left out, with a warning.
+    """
+    for reason in _discover():
+        _log.warning(reason)
     cards = sorted((entry.card for entry in _entries.values()), key=lambda card: card.name)
     return [card for card in cards if kind is None or kind in card.inputs]
 
@@ -110,14 +123,15 @@ def resolve(name: str) -> str:
     FILE.py:NAME stays as it is, once the file and the name in it are there.
 
     Raises:
-        UsageError: nothing has that name; the nearest names are told.
+        UsageError: nothing has that name; the nearest names are given, and plug-ins that cannot be
+            loaded, one of which may have it.
     """
     if ":" in name:
         load_attribute(name)
         return name
     if name.endswith(".py"):
         raise UsageError(f"a function as a reward is written FILE.py:NAME, such as {name}:score")
-    _discover()
+    broken = _discover()
     folded = name.casefold()
     folded = _defaults.get(folded, folded)
     if folded in _entries:
@@ -127,7 +141,8 @@ def resolve(name: str) -> str:
         return tags[0]
     if tags:
         raise UsageError(f"the family {name!r} has no default; choose one of {', '.join(tags)}")
-    raise unknown("reward", name, [*_entries, *_defaults], "rewardkit list")
+    error = unknown("reward", name, [*_entries, *_defaults], "rewardkit list")
+    raise UsageError("\n".join([str(error), *broken])) if broken else error
 
 
 def entry(name: str) -> Entry:
@@ -166,8 +181,12 @@ def _run_file(path: Path, _modified: int) -> dict[str, Any]:
         raise UsageError(f"{path} is not a Python file: its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for scores
+            spec.loader.exec_module(module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit too, which would end the run with no word
+        note_place(error, path)
         raise UsageError(f"{path} cannot be run: {describe(error)}") from error
     return vars(module)
 

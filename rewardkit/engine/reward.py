@@ -8,13 +8,17 @@ extractor is a shared encoder, the reward itself (`MeasuredReward`), or nothing 
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rewardkit.engine.card import RewardCard
 from rewardkit.errors import InputError, RewardKitError, ScoringError
-from rewardkit.media.batch import Batch, Medium, kind_of
+from rewardkit.media.batch import Batch, Kind, Medium
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +73,9 @@ class Reward(ABC):
     def load(cls, card: RewardCard, loader: Loader) -> Self:
         """The reward of `card`, with encoders and weights taken from `loader`.
 
-        With a tiny loader the same code gives a small random network, for tests.
+        A network that `loader.module` makes, or that is handed to `loader.keep`, can wait on the
+        CPU while nothing is scored. With a tiny loader the same code gives a small random network,
+        for tests.
         """
 
     @abstractmethod
@@ -79,15 +85,28 @@ class Reward(ABC):
         A sample's score must not depend on the rest of the batch.
         """
 
-    def __call__(
-        self,
-        media: Sequence[Any],
-        prompts: str | Sequence[str | None] | None = None,
-        meta: Sequence[Mapping[str, Any]] | None = None,
-    ) -> torch.Tensor:
-        """Scores, float32 `[B]` on the CPU, of anything `rewardkit.media.batch.to_medium` takes.
+    @classmethod
+    def check_line(cls, prompt: str, meta: Mapping[str, Any]) -> None:
+        """Refuse a prompt that no sample could be scored with, before anything is made for it.
+
+        Most rewards take any text. One that reads a grammar, or the values of the line's other
+        keys, overrides this.
 
         Raises:
+            InputError: the prompt, or the other keys of its line, are not of its kind.
+        """
+        return None
+
+    def __call__(
+        self,
+        media: Any,
+        prompts: str | Sequence[str | None] | None = None,
+        meta: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    ) -> torch.Tensor:
+        """Scores, float32 `[B]` on the CPU, of anything `rewardkit.media.batch.Batch.of` takes.
+
+        Raises:
+            UsageError: the media or prompts are not what is accepted.
             ScoringError: naming the first sample that cannot be scored.
         """
         from rewardkit.engine.scorer import Scorer
@@ -96,12 +115,16 @@ class Reward(ABC):
         name = self.card.name
         return Scorer(RewardSpec((Term(name),)), {name: self})(media, prompts, meta)[name]
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.card.name}>"
+
 
 class GroupReward(Reward):
     """A reward that compares the samples of one group, such as the win rate inside it.
 
-    `score` sees exactly one whole group. It serves training; a folder has no groups, so
-    `rewardkit score` refuses it by name.
+    `score` sees exactly one whole group, or none of it: where one of its samples cannot be scored,
+    all of them get that error. It serves training; a folder has no groups, so `rewardkit score`
+    refuses it by name.
     """
 
 
@@ -168,20 +191,41 @@ class FunctionReward(Reward):
         return cls(card, function)
 
     def score(self, batch: Batch, features: Sequence[Medium]) -> torch.Tensor:
-        """What the function returns, as a tensor."""
+        """What the function returns, as a tensor. What it prints goes to stderr.
+
+        Its errors get a note with the last line of the function's own file.
+        """
         import torch
 
-        returned = self._function(Batch(features, batch.prompts, batch.meta))
+        try:
+            # stdout is for the scores, which a printing function would mix with its own text.
+            with contextlib.redirect_stdout(sys.stderr):
+                returned = self._function(Batch(features, batch.prompts, batch.meta))
+        except BaseException as error:
+            note_place(error, self.card.name.rpartition(":")[0])
+            raise
         return torch.as_tensor(returned, dtype=torch.float32)
 
 
-def check_kind(card: RewardCard, medium: Medium) -> None:
-    """Refuse a clip where a picture is needed, and the other way round."""
-    kind = kind_of(medium)
-    if kind not in card.inputs:
-        takes = " and ".join({"image": "pictures", "video": "clips"}[k] for k in card.inputs)
-        given = {"image": "a picture", "video": "a clip"}[kind]
-        raise InputError(f"{card.name} takes {takes}; {given} was given")
+def note_place(error: BaseException, file: str | Path) -> None:
+    """Note on `error` the last line of `file` that it came through."""
+    places = traceback.extract_tb(error.__traceback__)
+    line = next((p.lineno for p in reversed(places) if _same(p.filename, file)), None)
+    if line is not None:
+        error.add_note(f"{file}, line {line}")
+
+
+def _same(name: str, file: str | Path) -> bool:
+    return Path(name).resolve() == Path(file).resolve()
+
+
+def wrong_kind(card: RewardCard, kind: Kind) -> InputError | None:
+    """The error of a clip where a picture is needed, or the other way round; None if it fits."""
+    if kind in card.inputs:
+        return None
+    takes = " and ".join({"image": "pictures", "video": "clips"}[k] for k in card.inputs)
+    given = {"image": "a picture", "video": "a clip"}[kind]
+    return InputError(f"{card.name} takes {takes}; {given} was given")
 
 
 def missing(card: RewardCard, prompt: str | None, meta: Mapping[str, Any]) -> InputError | None:

@@ -93,7 +93,7 @@ class Detector(Extractor):
         path = loader.file(weights)
         if weights == CONVERTED:
             check_converted(path)
-        detector = cls(network.read(path, network.config()), loader.device)
+        detector = cls(loader.keep(network.read(path, network.config())), loader.device)
         detector.check_sight()
         return detector
 

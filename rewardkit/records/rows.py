@@ -89,7 +89,7 @@ def write_rows(
     """
     path = Path(path)
     form = check_format(path)
-    columns = _to_arrow(rows, rewards, with_total)
+    columns = to_arrow(rows, rewards, with_total)
     with atomic_write(path) as temporary:
         form.write(columns, temporary)
 
@@ -147,7 +147,8 @@ def _escape(surrogate: re.Match[str]) -> str:
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
-def _to_arrow(rows: Iterable[Row], rewards: Sequence[str], with_total: bool) -> pa.Table:
+def to_arrow(rows: Iterable[Row], rewards: Sequence[str], with_total: bool) -> pa.Table:
+    """A score table in memory, as `write_rows` writes it; arguments and errors as there."""
     import pyarrow as pa
 
     schema = _schema(rewards, with_total)

@@ -10,8 +10,9 @@ Whatever moment a run is killed at, opening the same output again continues it.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,25 @@ _START_AFRESH = "Choose another output, or --overwrite to score everything anew"
 def meta_path(table: str | PathLike[str]) -> Path:
     """Where the provenance of a score table stands."""
     return Path(f"{table}.meta.json")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The file behind a row, as it was when it was read.
+
+    Attributes:
+        at: when it was opened, in seconds since the epoch, by our clock.
+        file: size, times of change in nanoseconds and inode, "SIZE MTIME CTIME INODE"; None where
+            there was no file, or the row is of a version that did not write it down.
+    """
+
+    at: float
+    file: str | None
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """The file at `path` now."""
+        return cls(time.time(), _identity(path))
 
 
 @final
@@ -49,8 +69,7 @@ class ScoreFile:
         self.rows: dict[str, Row] = {}
         self._path, self._made_by = path, made_by
         self._rewards, self._with_total = rewards, with_total
-        # When the file behind each row was opened, in seconds since the epoch.
-        self._read_at: dict[str, float] = {}
+        self._seen: dict[str, Seen] = {}
         self._journal: Journal | None = None
 
     @classmethod
@@ -89,14 +108,15 @@ class ScoreFile:
             except InputError as error:
                 raise InputError(f"{error} {_START_AFRESH}") from error
             for line in file._journal.rows:
-                read_at = line.pop("read_at")
-                file._take(Row(**line), read_at)
+                seen = Seen(line.pop("read_at"), line.pop("file", None))
+                file._take(Row(**line), seen)
         return file
 
     def _take_table(self, path: Path) -> None:
         try:
             meta = json.loads(meta_path(path).read_text("utf-8"))
             read_at = float(meta["oldest_read"])
+            files = dict(meta.get("files", {}))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{path} exists, and {meta_path(path)}, which would say what made it, cannot be "
@@ -111,16 +131,18 @@ class ScoreFile:
                 f"{difference.after}. {_START_AFRESH}"
             )
         for row in read_rows(path).rows:
-            self._take(row, read_at)
+            self._take(row, Seen(read_at, files.get(row.id)))
 
-    def _take(self, row: Row, read_at: float) -> None:
+    def _take(self, row: Row, seen: Seen) -> None:
         self.rows[row.id] = row
-        self._read_at[row.id] = read_at
+        self._seen[row.id] = seen
 
     def reconcile(self, prompts: Mapping[str, str | None], paths: Mapping[str, str]) -> None:
         """Compare earlier rows with what is asked now: prompts and files by id.
 
-        A row whose file was changed after it was read is forgotten, so that it is scored again.
+        A row whose file is no longer the one that was read is forgotten, so that it is scored
+        again. A row of a version that wrote down no identity of files is kept where its file is
+        older than its reading.
 
         Raises:
             InputError: an earlier row is not among what is asked, or had another prompt.
@@ -136,15 +158,22 @@ class ScoreFile:
                     f"{self._path} was made with the prompt {row.prompt!r} for {row.id!r}, and now "
                     f"it is {prompts[row.id]!r}. {_START_AFRESH}"
                 )
-            if _changed_at(paths[row.id]) > self._read_at[row.id] - _CLOCK_SLACK:
-                del self.rows[row.id], self._read_at[row.id]
+            seen, path = self._seen[row.id], Path(paths[row.id])
+            now = _identity(path)
+            # Our clock is not asked where an identity is known: it may have been ahead, or that of
+            # the file system behind, and then a file that was changed since would look older.
+            known = seen.file is not None
+            if now is not None and (now == seen.file if known else _is_older(path, seen.at)):
+                self._seen[row.id] = Seen(seen.at, now)
+            else:
+                del self.rows[row.id], self._seen[row.id]
 
-    def add(self, rows: Iterable[tuple[float, Row]]) -> None:
-        """Commit rows, each with the time its file was opened at; killed later, they are kept."""
+    def add(self, rows: Iterable[tuple[Seen, Row]]) -> None:
+        """Commit rows, each with the file it was read from; killed later, they are kept."""
         lines = []
-        for read_at, row in rows:
-            self._take(row, read_at)
-            lines.append({**asdict(row), "read_at": read_at})
+        for seen, row in rows:
+            self._take(row, seen)
+            lines.append({**asdict(row), "read_at": seen.at, "file": seen.file})
         if self._journal is not None and lines:
             self._journal.append(lines)
 
@@ -152,10 +181,12 @@ class ScoreFile:
         """Write the table, rows in the order of their ids given, and its provenance."""
         if self._path is None or self._journal is None:
             return
-        oldest = min((self._read_at[i] for i in order), default=0.0)
+        oldest = min((self._seen[i].at for i in order), default=0.0)
+        files = {i: self._seen[i].file for i in order if self._seen[i].file is not None}
         # In this order a kill between any two lines leaves what `open` continues from: a table
         # always has its provenance, and the journal goes when both are whole.
-        write_json(meta_path(self._path), {**self._made_by, "oldest_read": oldest, **about})
+        provenance = {**self._made_by, "oldest_read": oldest, **about, "files": files}
+        write_json(meta_path(self._path), provenance)
         write_rows(
             self._path, [self.rows[i] for i in order], self._rewards, with_total=self._with_total
         )
@@ -177,11 +208,20 @@ class ScoreFile:
             self._journal.close()
 
 
-def _changed_at(path: str) -> float:
-    """When a file's content or identity last changed; infinitely late for one that is not there."""
+def _identity(path: Path) -> str | None:
+    """What changes whenever a file is changed or replaced; None where there is none."""
     try:
-        status = Path(path).stat()
-    except OSError:
-        return float("inf")
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
     # The change time cannot be set back, so a file copied over with its old date is seen too.
-    return max(status.st_mtime, status.st_ctime)
+    parts = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    return " ".join(map(str, parts))
+
+
+def _is_older(path: Path, read_at: float) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return max(status.st_mtime, status.st_ctime) <= read_at - _CLOCK_SLACK

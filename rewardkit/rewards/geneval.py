@@ -6,8 +6,8 @@ CLIP tells their colours, and `rewardkit.geneval.rules` judge them by the prompt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rewardkit.engine.card import RewardCard
 from rewardkit.engine.registry import register
@@ -100,6 +100,17 @@ class GenEval(Reward):
             loader.shared(weights, lambda: Detector.load(weights, loader)),
             loader.shared(ColourClassifier, lambda: ColourClassifier(loader.encoder(ENCODER))),
         )
+
+    @classmethod
+    def check_line(cls, prompt: str, meta: Mapping[str, Any]) -> None:
+        """Refuse a line that is not one of GenEval's.
+
+        Raises:
+            InputError: it is not.
+        """
+        from rewardkit.geneval.metadata import parse_metadata
+
+        parse_metadata(meta)
 
     def score(self, batch: Batch, features: Sequence[Found]) -> torch.Tensor:
         """The verdict on each picture by the line of its prompt, float32 `[B]`.

@@ -6,8 +6,8 @@ cross". The tasks are GenEval's (Ghosh et al. 2023, https://arxiv.org/abs/2310.1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 from rewardkit.engine.card import EncoderSpec, RewardCard
 from rewardkit.engine.preprocess import Normalize, Resize, ToFloat
@@ -97,6 +97,17 @@ class Judged(Reward):
     def load(cls, card: RewardCard, loader: Loader) -> Self:
         """Nothing is loaded."""
         return cls(card)
+
+    @classmethod
+    def check_line(cls, prompt: str, meta: Mapping[str, Any]) -> None:
+        """Refuse a prompt outside the grammar of the embedded world.
+
+        Raises:
+            InputError: it is.
+        """
+        from rewardkit.shapes.prompts import parse
+
+        parse(prompt)
 
     def score(self, batch: Batch, features: Sequence[list[Found]]) -> torch.Tensor:
         """The verdict on each picture by its prompt, float32 `[B]`.

@@ -228,7 +228,7 @@ def test_a_task_without_a_picture_has_no_score(folder, tmp_path):
 @pytest.fixture
 def failing(monkeypatch):
     """A picture of prompt 3 cannot be scored."""
-    from rewardkit.engine.folder import Reader
+    from rewardkit.engine.items import Reader
 
     read = Reader.read
 

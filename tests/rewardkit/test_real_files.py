@@ -26,7 +26,7 @@ ASKED = {
 def folder(monkeypatch):
     real = Loader.__init__
     monkeypatch.setattr(Loader, "__init__", lambda self, *a, **k: real(self, *a, **k, tiny=True))
-    monkeypatch.setattr("rewardkit.engine.folder._made_by", lambda *_: {})
+    monkeypatch.setattr("rewardkit.engine.items._made_by", lambda *_: {})
     return Path(os.environ["REWARDKIT_TEST_DATA"])
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from benchmarks.preferences.results import PreferenceResult
 from benchmarks.preferences.runner import measure
 from rewardkit.cli import main
-from rewardkit.engine import folder as scoring
+from rewardkit.engine import items as scoring
 from rewardkit.records.rows import read_rows
 
 

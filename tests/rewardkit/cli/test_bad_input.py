@@ -83,7 +83,7 @@ PROMPTS = {
 def test_odd_prompts_are_scored_or_told(tmp_path, monkeypatch):
     real = Loader.__init__
     monkeypatch.setattr(Loader, "__init__", lambda self, *a, **k: real(self, *a, **k, tiny=True))
-    monkeypatch.setattr("rewardkit.engine.folder._made_by", lambda *_: {})
+    monkeypatch.setattr("rewardkit.engine.items._made_by", lambda *_: {})
     lines = []
     for name, prompt in PROMPTS.items():
         pil(picture(1, 30, 40)).save(tmp_path / f"{name}.png")

@@ -9,10 +9,11 @@ import torch
 from pictures import picture, pil, twelve
 
 import rewardkit
-from rewardkit.engine.folder import Progress, score_folder
+from rewardkit.engine.folder import score_folder
+from rewardkit.engine.items import Progress
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry
-from rewardkit.errors import InputError, UsageError
+from rewardkit.errors import InputError, RewardUnavailable, UsageError
 from rewardkit.records.rows import read_rows
 
 CHEAP = "contrast+sharpness"
@@ -35,7 +36,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(
         Loader, "__init__", lambda self, *args, **more: real(self, *args, **more, tiny=True)
     )
-    monkeypatch.setattr("rewardkit.engine.folder._made_by", lambda *_: {"spec": "tiny"})
+    monkeypatch.setattr("rewardkit.engine.items._made_by", lambda *_: {"spec": "tiny"})
 
 
 def counting(tmp_path):
@@ -219,3 +220,112 @@ def test_some_missing_prompts_cost_only_their_files(photos, tiny, caplog):
     assert report.rows[0].error is None
     assert "needs a prompt" in report.rows[1].error
     assert "11 of 12 files" in caplog.text
+
+
+def test_a_clock_that_was_ahead_hides_no_changed_file(photos, tmp_path, monkeypatch):
+    spec, asked = counting(tmp_path)
+    out = tmp_path / "scores.parquet"
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 2 * 86400)
+    before = score_folder(photos, spec, output=out).rows
+    monkeypatch.setattr(time, "time", real)
+    pil(picture(99, 30, 30)).save(photos / "00.png")
+    after = score_folder(photos, spec, output=out).rows
+    assert asked() == 13
+    assert after[0].scores != before[0].scores and after[1:] == before[1:]
+
+
+def test_a_clock_that_was_behind_scores_nothing_twice(photos, tmp_path, monkeypatch):
+    spec, asked = counting(tmp_path)
+    out = tmp_path / "scores.parquet"
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 2 * 86400)
+    score_folder(photos, spec, output=out)
+    assert score_folder(photos, spec, output=out).reused == 12
+    assert asked() == 12
+
+
+@pytest.mark.parametrize("change", ["same size and date", "replaced"])
+def test_a_file_is_known_by_more_than_its_date(photos, tmp_path, change):
+    spec, asked = counting(tmp_path)
+    out = tmp_path / "scores.parquet"
+    score_folder(photos, spec, output=out)
+    file = photos / "00.png"
+    date, data = file.stat().st_mtime_ns, file.read_bytes()
+    if change == "replaced":
+        file.unlink()
+    time.sleep(0.02)  # a file system's clock ticks every few ms
+    file.write_bytes(data)
+    os.utime(file, ns=(date, date))
+    score_folder(photos, spec, output=out)
+    assert asked() == 13
+
+
+def test_an_older_table_is_trusted_where_its_files_are_older(photos, tmp_path):
+    spec, asked = counting(tmp_path)
+    out, meta = tmp_path / "scores.parquet", tmp_path / "scores.parquet.meta.json"
+    score_folder(photos, spec, output=out)
+    written = json.loads(meta.read_text())
+    assert len(written.pop("files")) == 12
+    meta.write_text(json.dumps(written))
+    pil(picture(99, 30, 30)).save(photos / "00.png")
+    assert score_folder(photos, spec, output=out).reused == 11
+    assert asked() == 13
+    assert len(json.loads(meta.read_text())["files"]) == 12, "the new table knows its files"
+
+
+def test_a_dead_service_stops_the_run_and_keeps_what_was_scored(photos, tmp_path):
+    code = (
+        "from pathlib import Path\n"
+        "from rewardkit import RewardUnavailable\n"
+        f"asked, alive = Path({str(tmp_path / 'asked')!r}), Path({str(tmp_path / 'alive')!r})\n"
+        "def judge(batch):\n"
+        "    if asked.exists() and not alive.exists():\n"
+        "        raise RewardUnavailable('no answer from the server')\n"
+        "    with asked.open('a') as log:\n"
+        "        log.write('x' * len(batch))\n"
+        "    return [1.0] * len(batch)\n"
+    )
+    (tmp_path / "my.py").write_text(code)
+    spec, out = f"{tmp_path / 'my.py'}:judge", tmp_path / "scores.parquet"
+    with pytest.raises(RewardUnavailable, match="cannot go on: no answer from the server"):
+        score_folder(photos, spec, output=out, batch_size=5)
+    assert not out.exists()
+    (tmp_path / "alive").touch()
+    report = score_folder(photos, spec, output=out, batch_size=5)
+    assert (report.reused, report.failed) == (5, 0)
+    assert (tmp_path / "asked").read_text() == "x" * 12
+
+
+def test_an_error_in_a_function_names_its_file_and_line(photos, tmp_path):
+    (tmp_path / "my.py").write_text(
+        "import json\ndef parse(text):\n    return json.loads(text)\n"
+        "def boom(batch):\n    return parse('no json')\n"
+        "def leave(batch):\n    raise SystemExit(0)\n"
+    )
+    report = score_folder(photos / "00.png", f"{tmp_path / 'my.py'}:boom+contrast")
+    assert f"({tmp_path / 'my.py'}, line 3)" in report.rows[0].error
+    assert report.rows[0].scores["contrast"] is not None
+    report = score_folder(photos / "00.png", f"{tmp_path / 'my.py'}:leave+contrast")
+    assert "SystemExit: 0" in report.rows[0].error and "line 7" in report.rows[0].error
+    assert report.rows[0].scores["contrast"] is not None
+
+
+def test_what_a_function_prints_is_not_among_the_scores(photos, tmp_path, capsys):
+    (tmp_path / "my.py").write_text(
+        "print('loaded')\ndef chatty(batch):\n    print('scoring')\n    return [1.0] * len(batch)\n"
+    )
+    score_folder(photos, f"{tmp_path / 'my.py'}:chatty")
+    shown = capsys.readouterr()
+    assert shown.out == "" and "loaded\n" in shown.err and "scoring\n" in shown.err
+
+
+def test_a_report_is_short_to_read_and_a_table(photos):
+    (photos / "bad.png").write_bytes(b"")
+    report = score_folder(photos, "2*contrast")
+    assert len(report) == 13
+    assert repr(report).startswith("<Report of 13 rows, 1 failed: contrast mean ")
+    assert len(repr(report)) < 80
+    frame = report.table().to_pandas()
+    assert list(frame.columns) == ["id", "path", "prompt", "contrast", "total", "error"]
+    assert frame["contrast"].isna().sum() == 1

@@ -107,12 +107,22 @@ def test_another_distribution_adds_a_reward(names, tmp_path, monkeypatch):
     assert "far_away.py" in registry.entry("from-afar").origin
 
 
-def test_a_plug_in_that_fails_names_itself(names, tmp_path, monkeypatch):
-    distribution(tmp_path, "rewardkit.rewards", "broken_far_away", "import nothing_of_that_name")
+@pytest.mark.parametrize(
+    "code", ["import nothing_of_that_name", "import sys; sys.exit(0)", "raise BaseException('no')"]
+)
+def test_a_plug_in_that_fails_costs_its_own_rewards_alone(
+    names, tmp_path, monkeypatch, caplog, code
+):
+    distribution(tmp_path, "rewardkit.rewards", "broken_far_away", code)
     monkeypatch.syspath_prepend(tmp_path)
     registry._discover.cache_clear()
-    with pytest.raises(RewardKitError, match="'broken_far_away' of far-away cannot be loaded"):
-        registry.resolve("sharpness")
+    reason = "'broken_far_away' of far-away cannot be loaded"
+    assert registry.resolve("sharpness") == "sharpness"
+    assert not caplog.text
+    with pytest.raises(UsageError, match=rf"(?s)unknown reward 'from-afar'.*{reason}"):
+        registry.resolve("from-afar")
+    assert "sharpness" in {card.name for card in registry.list_rewards()}
+    assert reason in caplog.text
     registry._discover.cache_clear()
 
 
@@ -129,6 +139,8 @@ def test_a_plain_function_is_a_reward(tmp_path):
         ("def score(batch): ...", "scor", "unknown function 'scor'. Did you mean 'score'"),
         ("1/0", "score", "cannot be run: ZeroDivisionError"),
         (None, "score", "there is no file"),
+        ("\nimport sys\nsys.exit(0)", "score", r"cannot be run: SystemExit: 0 \(.*my\.py, line 3"),
+        ("raise BaseException", "score", r"cannot be run: BaseException \(.*my\.py, line 1"),
     ],
 )
 def test_a_function_that_cannot_be_had_says_why(tmp_path, code, name, what):

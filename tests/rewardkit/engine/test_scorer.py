@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from pictures import picture, twelve
+from streamed import outcomes
 
 from rewardkit.engine.card import RewardCard
 from rewardkit.engine.loader import Loader
@@ -13,7 +14,7 @@ from rewardkit.engine.reward import FunctionReward, GroupReward, MeasuredReward,
 from rewardkit.engine.scorer import Scorer
 from rewardkit.engine.spec import RewardSpec, Term
 from rewardkit.errors import InputError, RewardKitError, ScoringError, UsageError
-from rewardkit.media.batch import Batch, Clip
+from rewardkit.media.batch import Clip
 from rewardkit.shapes.world import Thing, render
 
 
@@ -144,11 +145,6 @@ def test_the_first_sample_that_fails_is_named():
     ) as caught:
         scorer(picky)(MEDIA["image"])
     assert caught.value.index == 2 and isinstance(caught.value.cause, ZeroDivisionError)
-
-
-def outcomes(scorer, media, prompts=None):
-    batch = Batch.of(media, prompts)
-    return scorer.score([scorer.prepare(m) for m in batch.media], batch.prompts, batch.meta)
 
 
 def test_a_sample_that_fails_costs_only_itself():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from pictures import picture
+from streamed import outcomes
 
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry
@@ -107,8 +108,7 @@ def test_a_wrong_line_costs_its_sample_alone_and_says_what_is_wrong(tiny):
         line("single_object", DOG, prompt="a photo of a dog"),
     ]
     judge = scorer(tiny, "geneval")
-    prepared = [judge.prepare(PICTURE) for _ in lines]
-    got = judge.score(prepared, [None] * 4, lines)
+    got = outcomes(judge, [PICTURE] * 4, meta=lines)
     assert [one.scores["geneval"] is None for one in got] == [False, True, True, False]
     assert "Did you mean 'dog'" in str(got[1].errors["geneval"])
     assert "needs the keys tag of the prompt's line" in str(got[2].errors["geneval"])

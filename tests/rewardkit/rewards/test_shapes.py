@@ -5,6 +5,7 @@ import pytest
 import torch
 from clip_folders import TEXTS, saved, tokens
 from pictures import picture
+from streamed import outcomes
 from transformers import CLIPModel
 
 import rewardkit
@@ -70,7 +71,7 @@ def test_what_is_not_of_this_world_is_an_error_of_its_sample_alone():
     scorer = rewardkit.scorer(BOTH)
     media = [PICTURE, PICTURE, picture(0, 32, 48), PICTURE]
     prompts = ["a ring", "a photo of a ring", "a ring", None]
-    got = scorer.score([scorer.prepare(m) for m in media], prompts, [{}] * 4)
+    got = outcomes(scorer, media, prompts)
     assert [one.scores["shapes-graded"] for one in got] == [0.5, None, None, None]
     told = [str(one.errors.get("shapes-correct", "")) for one in got]
     assert told[0] == ""

@@ -1,0 +1,46 @@
+"""Can a run's rewards score what it will sample? Asked before the model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from grpo.config import Config
+from rewardkit.engine.loader import check_overrides
+from rewardkit.engine.needs import check_lines
+from rewardkit.engine.registry import entry, resolve
+from rewardkit.engine.reward import GroupReward
+from rewardkit.engine.spec import parse
+from rewardkit.errors import UsageError
+from rewardkit.media.prompts import PromptLine
+from rewardkit.models.hub import parse_overrides
+
+
+def check(
+    config: Config, lines: Sequence[PromptLine], held_out: Sequence[PromptLine] | None
+) -> None:
+    """Refuse rewards that would fail on the run's first samples.
+
+    Args:
+        config: the run.
+        lines: its prompts.
+        held_out: those of its evaluation; None where there is none.
+
+    Raises:
+        UsageError: a reward takes no pictures, a prompt is not of a reward's kind, or a local file
+            of weights is not there or of no reward.
+    """
+    reward = parse(config.reward, resolve)
+    check_lines(reward, lines, "image")
+    names = list(reward.names)
+    if held_out is not None:
+        watched = parse(config.evaluation.rewards or config.reward, resolve)
+        for name in watched.names:
+            if issubclass(entry(name).cls, GroupReward):
+                raise UsageError(
+                    f"{name} compares the samples of a group, and the pictures of an evaluation "
+                    "form none. Name other evaluation.rewards"
+                )
+        check_lines(watched, held_out, "image")
+        names += watched.names
+    files = parse_overrides([f"{name}={path}" for name, path in config.scoring.weights.items()])
+    check_overrides(files, [entry(name).card for name in names])
