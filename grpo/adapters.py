@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from rewardkit.errors import UsageError
-from rewardkit.models.folders import LORA, quiet
+from rewardkit.models.lora import LORA
 from rewardkit.models.protocol import CARD
+from rewardkit.models.quiet import quiet
 from rewardkit.records.storage import atomic_write, write_json
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def export(policy: Policy, folder: Path, run_card: Mapping[str, Any]) -> None:
             "lora_alpha": settings.lora_alpha,
             "target_modules": sorted(settings.target_modules),
         }
+        # Saving warns of no tensor: it is quiet for the bars.
         with atomic_write(folder / LORA) as temporary, quiet():
             pipe.save_lora_weights(
                 temporary.parent,
@@ -93,7 +95,7 @@ def export(policy: Policy, folder: Path, run_card: Mapping[str, Any]) -> None:
                 },
             )
     else:
-        with quiet():
+        with quiet():  # as above
             pipe.save_pretrained(folder)
     write_json(folder / CARD, {**run_card, "protocol": policy.protocol.model_dump()})
 

@@ -20,7 +20,9 @@ from rewardkit.media.batch import to_medium
 from rewardkit.models.aliases import ALIASES, Alias
 from rewardkit.models.devices import pick_device, pick_dtype
 from rewardkit.models.families import check_protocol, default_protocol
-from rewardkit.models.folders import add_lora, download, read, trained, whole_pipeline
+from rewardkit.models.folders import download, read, trained, whole_pipeline
+from rewardkit.models.lora import add_lora
+from rewardkit.models.lora_hub import lora_path
 from rewardkit.models.protocol import Protocol, carried_card, carried_protocol
 
 if TYPE_CHECKING:
@@ -86,8 +88,9 @@ def load(
         dtype: of the networks, whatever the files hold.
         revision: commit, tag or branch on the hub. Without it, an alias means its pinned commit,
             owner/name the newest.
-        lora: what a run trained of it: the run's folder, a safetensors file in diffusers' format,
-            or a folder that holds one.
+        lora: what was trained of it: a run's folder, a LoRA's file, a folder in which a trainer
+            left one (`rewardkit.models.lora.find_lora`), or owner/name on the hub, with `@REVISION`
+            and `:FILE` where they matter.
 
     Raises:
         UsageError: nothing goes by this name, or its pipeline class cannot be sampled here.
@@ -98,7 +101,7 @@ def load(
         raise UsageError(f"a revision belongs to a repository on the hub; {source} is a folder")
     target, number = pick_device(device), pick_dtype(dtype)
     pinned = alias.revision if alias else None
-    given = trained(Path(lora)) if lora is not None else None
+    given = trained(lora_path(lora)) if lora is not None else None
     named = alias.source if alias else str(place)
     whole = whole_pipeline(given, named) if given is not None else None
     base = whole or place
@@ -196,6 +199,11 @@ def _pictures(
 def _resolve(source: str | Path) -> tuple[Alias | None, str | Path]:
     """The alias that `source` names, or None; and the repository or the folder it stands for."""
     name, path = str(source), Path(source)
+    if re.match(r"[a-z]+:/", name):  # pathlib leaves one slash of two
+        raise UsageError(
+            f"{source} is an address: give owner/name of a repository on the hub, or download it "
+            "and give its folder"
+        )
     written_as_path = isinstance(source, Path) or path.name != name
     if written_as_path and path.exists():
         return None, path
