@@ -12,10 +12,11 @@ from rewardkit.errors import WeightsError
 if TYPE_CHECKING:
     import torch
 
-# With these words torch advises to load a file in the way that runs the code in it.
+# With these words torch advises to load a file in the way that runs the code in it, and diffusers
+# to fill with noise what does not fit.
 _ADVICE = re.compile(
     r"\.? *(\(1\) )?(In PyTorch 2\.6, we changed|Re-running `torch\.load`|Please file an issue|"
-    r"Check the documentation of torch\.load|you can do so)|weights_only|arbitrary code",
+    r"Check the documentation of torch\.load|If you want to instead|you can do so)|weights_only|arbitrary code",
     re.IGNORECASE,
 )
 

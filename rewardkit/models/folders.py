@@ -188,14 +188,22 @@ def _networks(folder: Path, dtype: torch.dtype, settings: dict[str, Any]) -> dic
             kind, diffusers.ModelMixin | transformers.PreTrainedModel
         ):
             continue
-        options = {"trust_remote_code": False} if library is transformers else {}
-        networks[part], report = kind.from_pretrained(
-            folder / part,
-            dtype=dtype,
-            variant=_variant(folder / part),
-            output_loading_info=True,
-            **options,
-        )
+        # With the first transformers names a misshapen tensor in its report instead of its log.
+        options = {"ignore_mismatched_sizes": True, "trust_remote_code": False}
+        try:
+            networks[part], report = kind.from_pretrained(
+                folder / part,
+                dtype=dtype,
+                variant=_variant(folder / part),
+                output_loading_info=True,
+                **(options if library is transformers else {}),
+            )
+        except RewardKitError:
+            raise
+        except Exception as error:  # a damaged file fails in as many ways as it has readers
+            raise WeightsError(
+                f"{folder / part} cannot be loaded: {cause(error)}. Download or save it again"
+            ) from error
         _check_report(folder / part, report)
     return networks
 
@@ -228,8 +236,13 @@ def _refuse_code(folder: Path) -> None:
 
 
 def _check_report(folder: Path, report: dict[str, Any]) -> None:
-    """Refuses a network by what its library reports of missing and left over tensors."""
+    """Refuses a network by what its library reports of missing, left over, misshapen tensors."""
     _refuse_gaps(folder, sorted(report["missing_keys"]))
+    for name, given, wanted in sorted(report["mismatched_keys"]):
+        raise WeightsError(
+            f"{folder} does not fit its config.json: {name} is {list(given)} instead of "
+            f"{list(wanted)}. Download or save it again"
+        )
     # A buffer of 2022 that holds 0, 1, 2, …, and that no network has today.
     left = [k for k in sorted(report["unexpected_keys"]) if not k.endswith("position_ids")]
     if left:
