@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 # to fill with noise what does not fit.
 _ADVICE = re.compile(
     r"\.? *(\(1\) )?(In PyTorch 2\.6, we changed|Re-running `torch\.load`|Please file an issue|"
-    r"Check the documentation of torch\.load|If you want to instead|you can do so)|weights_only|arbitrary code",
+    r"Check the documentation of torch\.load|If you want to instead|you can do so)"
+    r"|weights_only|arbitrary code",
     re.IGNORECASE,
 )
 

@@ -13,7 +13,7 @@ from rewardkit.models.checkpoint import cause, check_finite
 from rewardkit.models.families import family
 from rewardkit.models.lora import LORA, PEFT_LORA
 from rewardkit.models.protocol import CARD, carried_card
-from rewardkit.models.quiet import quiet
+from rewardkit.models.quiet import quiet, without_retries
 
 if TYPE_CHECKING:
     import torch
@@ -39,16 +39,17 @@ def download(repo: str, revision: str | None) -> Path:
     from huggingface_hub.errors import EntryNotFoundError
 
     try:
-        # The index comes first: of what cannot be sampled, no gigabytes are fetched.
-        folder = Path(hf_hub_download(repo, INDEX, revision=revision)).parent
-        DiffusionPipeline.download(
-            repo,
-            revision=folder.name,
-            local_files_only=constants.HF_HUB_OFFLINE,
-            **_settings(folder, repo),
-        )
-        with suppress(EntryNotFoundError):
-            hf_hub_download(repo, CARD, revision=folder.name)
+        with without_retries():
+            # The index comes first: of what cannot be sampled, no gigabytes are fetched.
+            folder = Path(hf_hub_download(repo, INDEX, revision=revision)).parent
+            DiffusionPipeline.download(
+                repo,
+                revision=folder.name,
+                local_files_only=constants.HF_HUB_OFFLINE,
+                **_settings(folder, repo),
+            )
+            with suppress(EntryNotFoundError):
+                hf_hub_download(repo, CARD, revision=folder.name)
     except RewardKitError:
         raise
     except Exception as error:  # the hub's client, its HTTP library and the disk have their own
@@ -156,9 +157,9 @@ def _instead(path: Path) -> str:
     if path.suffix in (".safetensors", ".ckpt") and path.is_file():
         return (
             "it is one file. Convert it once, where the hub can be reached for the model's other "
-            "files: python -c \"from diffusers import StableDiffusionPipeline as P; "
-            f"P.from_single_file('{path}').save_pretrained('FOLDER')\" with the class that fits the "
-            "model, then give FOLDER"
+            'files: python -c "from diffusers import StableDiffusionPipeline as P; '
+            f"P.from_single_file('{path}').save_pretrained('FOLDER')\" with the class that fits "
+            "the model, then give FOLDER"
         )
     inside = path / "model" if (path / "model").is_dir() else path
     base = carried_card(inside).get("base")
@@ -220,7 +221,7 @@ def _variant(folder: Path) -> str | None:
 
 
 def _refuse_code(folder: Path) -> None:
-    """Refuses a part whose settings name code of the folder's own, which transformers offers to run.
+    """Refuses a part whose settings name code of its folder, which transformers offers to run.
 
     Raises:
         WeightsError: naming the file.

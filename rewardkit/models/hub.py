@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from rewardkit.errors import InputError, UsageError, WeightsError, describe
 from rewardkit.models.fetch import fetch
 from rewardkit.models.memory import checksum, home, record, records
+from rewardkit.models.quiet import without_retries
 from rewardkit.records.provenance import sha256_file
 
 _GITHUB = "https://raw.githubusercontent.com/{repo}/{revision}/{file}"
@@ -191,7 +192,8 @@ def _download(
     for file in files:
         try:
             kind = "dataset" if weights.kind == "data" else None
-            path = hf_hub_download(weights.repo, file, revision=revision, repo_type=kind)
+            with without_retries():
+                path = hf_hub_download(weights.repo, file, revision=revision, repo_type=kind)
             return Path(path), file
         except LocalEntryNotFoundError as error:  # offline, or unreachable, and not in the cache
             failure = error

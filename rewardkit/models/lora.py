@@ -109,9 +109,7 @@ def add_lora(pipe: Any, path: Path) -> Path:
     return file
 
 
-def _load(
-    pipe: Any, file: Path, tensors: Mapping[str, torch.Tensor]
-) -> Mapping[str, torch.Tensor]:
+def _load(pipe: Any, file: Path, tensors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
     """Loads a LoRA's file; what it holds for the pipeline, as its networks name it."""
     known = own_settings(file, tensors)
     bare = {_ADAPTER.sub(r"\1.\2", _WRAPPED.sub("", name)): t for name, t in tensors.items()}
@@ -225,7 +223,7 @@ def _only(folder: Path, files: Iterable[Path]) -> Path | None:
     if len(files) > 1 and len(usual) != 1:
         listed = ", ".join(str(file.relative_to(folder)) for file in files[:5])
         raise WeightsError(f"{folder} holds {len(files)} LoRAs: {listed}. Give one of them")
-    return (usual or files or [None])[0]
+    return next(iter(usual or files), None)
 
 
 def _pickled(path: Path) -> str:

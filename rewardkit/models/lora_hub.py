@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from rewardkit.errors import WeightsError, describe
 from rewardkit.models.hub import Weights, download
 from rewardkit.models.lora import LORA, PEFT_LORA
 from rewardkit.models.lora_settings import DANCE_GRPO, PEFT
@@ -27,10 +28,10 @@ def lora_path(given: str | Path) -> Path:
     Raises:
         WeightsError: it is not on this machine and cannot be downloaded, or has changed.
     """
-    path, named = Path(given), _NAMED.fullmatch(str(given))
-    if isinstance(given, Path) or path.exists() or named is None or path.suffix == ".safetensors":
-        if not (named and named["file"]) or path.exists() or isinstance(given, Path):
-            return path
+    path = Path(given)
+    named = None if isinstance(given, Path) else _NAMED.fullmatch(given)
+    if path.exists() or named is None or (path.suffix == ".safetensors" and not named["file"]):
+        return path
     repo, revision, file = named["repo"], named["revision"], named["file"]
     weights = Weights(
         name=f"lora {given}",
@@ -39,7 +40,16 @@ def lora_path(given: str | Path) -> Path:
         revision=revision,
         licence="of its page on the hub",
     )
-    located = download(weights)
+    try:
+        located = download(weights)
+    except WeightsError as error:
+        if error.__cause__ is None:  # it is here, and has changed
+            raise
+        raise WeightsError(
+            f"the LoRA {given} is no path on this machine, and the hub does not give it: "
+            f"{describe(error.__cause__)[:300].rstrip('.')}. Give a path, owner/name of a "
+            f"repository that has {' or '.join(weights.files)}, or owner/name:FILE.safetensors"
+        ) from error
     _settings(repo, located.path, file or located.path.name, located.revision)
     return located.path
 

@@ -22,7 +22,7 @@ def own_settings(file: Path, names: Iterable[str]) -> bool:
 
 
 def stated(file: Path) -> bool:
-    """Whether a LoRA's file holds the settings that it was trained with, as diffusers writes them."""
+    """Whether a LoRA's file holds the settings it was trained with, as diffusers writes them."""
     from safetensors import safe_open
 
     with safe_open(file, "pt") as opened:
@@ -79,7 +79,9 @@ def _peft(path: Path) -> dict[str, Any]:
         )
     settings = {name: value for name, value in asked.items() if name in known}
     if "r" not in settings or "lora_alpha" not in settings:
-        raise WeightsError(f"{path} lacks r or lora_alpha: expected what peft's save_pretrained wrote")
+        raise WeightsError(
+            f"{path} lacks r or lora_alpha: expected what peft's save_pretrained wrote"
+        )
     return settings
 
 

@@ -35,3 +35,17 @@ def quiet() -> Iterator[None]:
             library.set_verbosity(level)
         for library in loud:
             library.enable_progress_bar()
+
+
+@contextmanager
+def without_retries() -> Iterator[None]:
+    """Turns off the lines in which the hub's client tells of each retry; the last is an error."""
+    from huggingface_hub.utils import logging as hub_logging
+
+    hub: Any = hub_logging  # comes without types
+    level = hub.get_verbosity()
+    hub.set_verbosity_error()
+    try:
+        yield
+    finally:
+        hub.set_verbosity(level)

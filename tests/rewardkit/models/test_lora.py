@@ -4,6 +4,10 @@ import copy
 import functools
 import json
 import logging
+import re
+import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -88,10 +92,7 @@ def saved(name, tmp_path_factory):
 
 
 def copied(folder, to):
-    to.mkdir(parents=True)
-    for file in folder.iterdir():
-        (to / file.name).write_bytes(file.read_bytes())
-    return to
+    return shutil.copytree(folder, to)
 
 
 def test_a_folder_of_peft_is_the_network_that_was_trained(name, saved, caplog):
@@ -167,7 +168,9 @@ def test_what_settings_ask_for_and_is_not_done_is_refused(name, saved, tmp_path,
     folder = copied(saved[0], tmp_path / "lora")
     file = folder / "adapter_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
-    with pytest.raises(WeightsError, match="size mismatch" if key == "r" else "LOHA|cannot be done"):
+    with pytest.raises(
+        WeightsError, match="size mismatch" if key == "r" else "LOHA|cannot be done"
+    ):
         added(name, folder)
 
 
@@ -193,19 +196,26 @@ def test_a_lora_of_kohya_may_have_any_file_name(tmp_path):
         added("shapes-sd", folder)
 
 
-def layout(style, folder, name):
-    """A LoRA in peft's layout, in diffusers' own, or in that without settings."""
-    if style == "peft":
-        return folder / PEFT_LORA
+STYLES = ["peft", "diffusers", "diffusers without settings"]
+
+
+@pytest.fixture(scope="module")
+def layouts(name, saved, tmp_path_factory):
+    """One LoRA in peft's layout, in diffusers' own, and in that without settings; each loads."""
+    home = tmp_path_factory.mktemp(f"{name}-layouts")
+    shutil.copytree(saved[0], home / "peft")
     pipe, part = pipeline(name), PARTS[name]
-    add_lora(pipe, folder)
+    add_lora(pipe, saved[0])
     network = getattr(pipe, part)
     layers = get_peft_model_state_dict(network, adapter_name=next(iter(network.peft_config)))
     told = {"r": 4, "lora_alpha": 8, "target_modules": TARGETS}
-    metadata = {f"{part}_lora_adapter_metadata": told} if style == "diffusers" else {}
-    home = folder.parent / style
-    pipe.save_lora_weights(home, **{f"{part}_lora_layers": layers}, **metadata)
-    return home / LORA
+    for style, metadata in zip(
+        STYLES[1:], ({f"{part}_lora_adapter_metadata": told}, {}), strict=True
+    ):
+        pipe.save_lora_weights(home / style, **{f"{part}_lora_layers": layers}, **metadata)
+    for style in STYLES:
+        add_lora(pipeline(name), home / style)
+    return home
 
 
 def header(file):
@@ -253,14 +263,48 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("style", ["peft", "diffusers", "diffusers without settings"])
-def test_a_damaged_lora_is_refused(name, saved, tmp_path, style, damage):
+@pytest.mark.parametrize("style", STYLES)
+def test_a_damaged_lora_is_refused(name, layouts, tmp_path, style, damage):
     if (style, damage) == ("diffusers without settings", "module removed"):
         return  # nothing says that it was there
-    file = layout(style, copied(saved[0], tmp_path / "lora"), name)
-    add_lora(pipeline(name), file)
+    folder = shutil.copytree(layouts / style, tmp_path / "lora")
+    file = find_lora(folder)
     state = load_file(file)
     key = min(key for key in state if ".to_q." in key and "lora_A" in key)
     save_file(DAMAGES[damage](state, key), file, metadata=header(file))
-    with pytest.raises(WeightsError, match=str(file)):
+    with pytest.raises(WeightsError, match=str(file)) as caught:
         add_lora(pipeline(name), file)
+    if damage == "other model":
+        before, after = (
+            {key.split(".lora_")[0] for key in tensors} for tensors in (state, load_file(file))
+        )
+        said = f"{len(after - before)} of {len(before)} modules of the LoRA"
+        assert said in str(caught.value)
+
+
+def test_a_lora_that_is_all_zero_is_told_of(tmp_path, caplog):
+    peft_trained("shapes-sd", tmp_path / "lora")
+    file = find_lora(tmp_path / "lora")
+    save_file({key: 0 * tensor for key, tensor in load_file(file).items()}, file)
+    add_lora(pipeline("shapes-sd"), file)
+    assert "is all zero: it changes nothing" in caplog.text
+
+
+def test_a_folder_of_several_loras_names_them(saved, tmp_path):
+    copied(saved[0], tmp_path / "a" / "one")
+    copied(saved[0], tmp_path / "a" / "two")
+    with pytest.raises(WeightsError, match=r"holds 2 LoRAs: one/adapter_model\.safetensors, two/"):
+        find_lora(tmp_path / "a")
+    copied(saved[0], tmp_path / "a" / "default")
+    assert find_lora(tmp_path / "a") == tmp_path / "a" / "default" / PEFT_LORA
+
+
+@pytest.mark.parametrize("name", ["pytorch_lora_weights.bin", "adapter_model.bin"])
+def test_a_pickle_is_answered_with_what_converts_it(tmp_path, name):
+    torch.save({"unet.to_q.lora_A.weight": torch.ones(2, 2)}, tmp_path / name)
+    for path in (tmp_path, tmp_path / name):
+        with pytest.raises(WeightsError, match=r"could run code.* Convert it: python -c") as caught:
+            find_lora(path)
+    code = re.search(r'python -c "(.+)"$', str(caught.value))[1]
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert find_lora(tmp_path).suffix == ".safetensors"
