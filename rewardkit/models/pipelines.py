@@ -188,8 +188,7 @@ def _pictures(
             if not picture.isfinite().all():
                 raise WeightsError(
                     f"the picture of {prompt!r}, seed {seed}, is not a number (NaN). In float16 "
-                    "many models overflow: load with float32 or bfloat16. Else the weights are "
-                    "damaged"
+                    "many models overflow: load with float32 or bfloat16"
                 )
             medium = to_medium(picture.cpu())
             assert isinstance(medium, torch.Tensor)  # one frame is a picture
