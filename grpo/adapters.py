@@ -13,8 +13,9 @@ from torch import nn
 
 from grpo.whole import save_whole
 from rewardkit.errors import InputError, UsageError, describe
-from rewardkit.models.folders import LORA, quiet
+from rewardkit.models.lora import LORA
 from rewardkit.models.protocol import CARD
+from rewardkit.models.quiet import quiet
 from rewardkit.records.storage import write_json
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _save(policy: Policy, folder: Path) -> None:
             "lora_alpha": settings.lora_alpha,
             "target_modules": sorted(settings.target_modules),
         }
-        with quiet():
+        with quiet():  # for the bars: saving warns of no tensor
             pipe.save_lora_weights(
                 folder,
                 weight_name=LORA,

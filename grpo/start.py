@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from grpo.policies.policy import Policy
 from rewardkit.errors import UsageError, WeightsError
 from rewardkit.models.exports import refuse_unfinished
-from rewardkit.models.folders import add_lora, trained
+from rewardkit.models.folders import trained
+from rewardkit.models.lora import add_lora
 from rewardkit.models.pipelines import Pipeline
 from rewardkit.models.protocol import carried_card
 from rewardkit.records.provenance import sha256_file

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from rewardkit.models.folders import quiet
+from rewardkit.models.quiet import quiet
 from rewardkit.records.storage import atomic_write
 
 # The files that are read where no variant, such as fp16, is asked for.
@@ -30,7 +30,7 @@ def save_whole(pipe: Any, part: str, source: Path | None, folder: Path) -> None:
             is None, is saved from memory too, in the dtype it has there.
         folder: where it goes.
     """
-    with quiet():
+    with quiet():  # for the bars: saving warns of no tensor
         for name, component in pipe.components.items():
             if component is None:
                 continue

@@ -30,7 +30,11 @@ MODEL = (
         "--model", required=True, metavar="NAME",
         help="A name (`rewardkit pipelines`), owner/name on the hub, or a folder.",
     ),
-    click.option("--lora", metavar="PATH", help="What a run trained: its folder, or a LoRA file."),
+    click.option(
+        "--lora",
+        metavar="PATH",
+        help="A run's folder, or a LoRA: its file, folder or owner/name.",
+    ),
     click.option("--revision", help="Commit, tag or branch of a repository on the hub."),
     click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
     click.option("--steps", type=int, help="Of the sampler.  [default: the model's]"),

@@ -26,7 +26,9 @@ import click
 @click.option("--width", type=int, help="Pixels.  [default: the model's]")
 @click.option("--height", type=int, help="Pixels.  [default: the model's]")
 @click.option("--max-sequence-length", type=int, help="Text tokens.  [default: the model's]")
-@click.option("--lora", metavar="PATH", help="What a run trained: its folder, or a LoRA file.")
+@click.option(
+    "--lora", metavar="PATH", help="A run's folder, or a LoRA: its file, folder or owner/name."
+)
 @click.option("--revision", help="Commit, tag or branch of a repository on the hub.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.option("--dtype", help="float32, bfloat16, float16.  [default: the model's]")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from rewardkit.engine.card import EncoderSpec, RewardCard
 from rewardkit.errors import WeightsError, unknown
-from rewardkit.models.checkpoint import load_strict, read_state_dict
+from rewardkit.models.checkpoint import check_fit, load_strict, read_state_dict
 from rewardkit.models.devices import pick_device, pick_dtype
 from rewardkit.models.hub import Located, Weights, locate
 
@@ -91,10 +91,14 @@ class Loader:
                 module = build()
         else:
             path = self.file(weights)
-            module = build()
+            # The file goes first: a wrong one is refused before gigabytes are filled with noise.
             state = read_state_dict(path)
             try:
-                load_strict(module, convert(state) if convert else state)
+                state = convert(state) if convert else state
+                if (outline := _outline(build)) is not None:
+                    check_fit(outline, state)
+                module = build()
+                load_strict(module, state)
             except WeightsError as error:
                 raise WeightsError(f"{path} cannot be loaded: {error}") from error
         return self.keep(module.eval().requires_grad_(False))
@@ -126,6 +130,17 @@ class Loader:
         located = locate(weights, self.overrides)
         self.located[weights.name] = located
         return located.path
+
+
+def _outline(build: Callable[[], _M]) -> _M | None:
+    """The network without memory for its tensors; None where its code asks for their values."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return build()
+    except (RuntimeError, NotImplementedError, ValueError, TypeError):
+        return None  # then the whole network is compared, later
 
 
 def check_overrides(names: Iterable[str], cards: Sequence[RewardCard]) -> None:

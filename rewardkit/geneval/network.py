@@ -6,8 +6,6 @@ compiled attention that could be built wrongly, as mmcv's can.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,8 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation,
 
 from rewardkit.errors import WeightsError, describe
 from rewardkit.geneval.names import CLASSES
-from rewardkit.models.checkpoint import read_state_dict
+from rewardkit.models.checkpoint import check_finite, read_state_dict
+from rewardkit.models.quiet import quiet
 
 # What no detection depends on: the weights of the training loss, a norm that the backbone does not
 # apply, and indices that newer versions of transformers compute themselves.
@@ -89,11 +88,13 @@ def from_hub(
     """The network with the tensors of `state`, named as in the hub's files.
 
     Raises:
-        WeightsError: some are missing, left over, or of another shape.
+        WeightsError: some are missing, left over, of another shape, or hold NaN.
     """
+    check_finite("it", state)
     loader: Any = Mask2FormerForUniversalSegmentation  # its types do not tell of two results
     try:
-        with _quiet():
+        # The report of keys that this silences is judged below.
+        with quiet():
             # It knows the names of the hub's files, which are not those of its own modules.
             network, told = loader.from_pretrained(
                 None, config=given, state_dict=state, dtype=torch.float32, output_loading_info=True
@@ -113,20 +114,3 @@ def from_hub(
         raise WeightsError(f"it does not fit Mask2Former: {listed}")
     whole: Mask2FormerForUniversalSegmentation = network
     return whole
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Turns off transformers' bars and its report of keys, which `from_hub` judges itself."""
-    import transformers.utils.logging
-
-    logging: Any = transformers.utils.logging  # comes without types
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

@@ -2,13 +2,56 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rewardkit.errors import WeightsError, describe
+from rewardkit.errors import WeightsError
 
 if TYPE_CHECKING:
     import torch
+
+# With these words torch advises to load a file in the way that runs the code in it, and diffusers
+# to fill with noise what does not fit.
+_ADVICE = re.compile(
+    r"\.? *(\(1\) )?(In PyTorch 2\.6, we changed|Re-running `torch\.load`|Please file an issue|"
+    r"Check the documentation of torch\.load|If you want to instead|you can do so)"
+    r"|weights_only|arbitrary code",
+    re.IGNORECASE,
+)
+
+
+def cause(error: BaseException) -> str:
+    """What a library says of weights that it cannot load, in one line and without unsafe advice."""
+    told = " ".join(str(error).split())
+    if advice := _ADVICE.search(told):
+        told = told[: advice.start()].rpartition(". ")[0] or told[: advice.start()]
+    return f"{type(error).__name__}: {told}"[:300].rstrip(".: ") if told else type(error).__name__
+
+
+def check_finite(what: str, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Refuses tensors that hold a NaN or an infinity.
+
+    Raises:
+        WeightsError: `what` begins it.
+    """
+    import torch
+
+    damaged = [
+        name
+        for name, tensor in tensors.items()
+        # The sum makes no copy of billions of numbers; only where it overflows are all looked at.
+        if tensor.is_floating_point()
+        and not tensor.is_meta
+        and not tensor.sum(dtype=torch.float32).isfinite()
+        and not tensor.isfinite().all()
+    ]
+    if damaged:
+        raise WeightsError(
+            f"{what} holds NaN or infinity in {len(damaged)} of {len(tensors)} tensors, such as "
+            f"{damaged[0]}. It is damaged: save or download it again"
+        )
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
@@ -36,7 +79,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         raise WeightsError(
             f"{path} cannot be read as weights (it is truncated, of another format, or holds more "
             f"than plain tensors, which is refused because loading it could run code): "
-            f"{describe(error).split('. ')[0][:200]}"  # torch goes on to recommend loading it
+            f"{cause(error)}"
         ) from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
@@ -48,7 +91,18 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load_strict(module: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Load `state` into `module`, every key and shape matching.
+    """Load `state` into `module`, every key and shape matching, every number finite.
+
+    Raises:
+        WeightsError: listing the missing, unexpected and misshapen keys, or those that hold NaN.
+    """
+    check_fit(module, state)
+    check_finite("it", state)
+    module.load_state_dict(state, strict=True)
+
+
+def check_fit(module: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Refuses tensors that are not those of `module`, which may be one without memory (`meta`).
 
     Raises:
         WeightsError: listing the missing, unexpected and misshapen keys.
@@ -70,4 +124,3 @@ def load_strict(module: torch.nn.Module, state: dict[str, torch.Tensor]) -> None
             if keys
         )
         raise WeightsError(f"it does not fit {type(module).__name__}: {told}")
-    module.load_state_dict(state, strict=True)

@@ -1,22 +1,31 @@
-"""Pipelines in diffusers' layout: downloaded, read with no tensor missing, given a LoRA."""
+"""Pipelines in diffusers' layout: downloaded, and read with no tensor missing or left over."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+import re
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rewardkit.errors import RewardKitError, UsageError, WeightsError, describe
+from rewardkit.models.checkpoint import cause, check_finite
 from rewardkit.models.families import family
+from rewardkit.models.lora import LORA, PEFT_LORA
 from rewardkit.models.protocol import CARD, carried_card
+from rewardkit.models.quiet import quiet, without_retries
 
 if TYPE_CHECKING:
     import torch
 
 INDEX = "model_index.json"
-LORA = "pytorch_lora_weights.safetensors"
+# The names diffusers and transformers give to weights; a variant stands before the last dot, or
+# before the number of a file of several.
+_WEIGHTS = re.compile(
+    r"(?:diffusion_pytorch_model|model|pytorch_model)(?:\.([\w-]+?))?"
+    r"(?:-\d+-of-\d+)?\.(?:safetensors|bin)"
+)
 
 
 def download(repo: str, revision: str | None) -> Path:
@@ -31,22 +40,23 @@ def download(repo: str, revision: str | None) -> Path:
     from huggingface_hub.errors import EntryNotFoundError
 
     try:
-        # The index comes first: of what cannot be sampled, no gigabytes are fetched.
-        folder = Path(hf_hub_download(repo, INDEX, revision=revision)).parent
-        DiffusionPipeline.download(
-            repo,
-            revision=folder.name,
-            local_files_only=constants.HF_HUB_OFFLINE,
-            **_settings(folder, repo),
-        )
-        with suppress(EntryNotFoundError):
-            hf_hub_download(repo, CARD, revision=folder.name)
+        with without_retries():
+            # The index comes first: of what cannot be sampled, no gigabytes are fetched.
+            folder = Path(hf_hub_download(repo, INDEX, revision=revision)).parent
+            DiffusionPipeline.download(
+                repo,
+                revision=folder.name,
+                local_files_only=constants.HF_HUB_OFFLINE,
+                **_settings(folder, repo),
+            )
+            with suppress(EntryNotFoundError):
+                hf_hub_download(repo, CARD, revision=folder.name)
     except RewardKitError:
         raise
     except Exception as error:  # the hub's client, its HTTP library and the disk have their own
         raise WeightsError(
             f"the pipeline {repo} is not on this machine and could not be downloaded: "
-            f"{_cause(error)}. Where its licence must be accepted, do so on its page, then "
+            f"{cause(error)}. Where its licence must be accepted, do so on its page, then "
             "run: hf auth login. Without a network, give a folder instead"
         ) from error
     return folder
@@ -75,22 +85,26 @@ def read(folder: Path, dtype: torch.dtype, exact: Collection[str] = ("vae",)) ->
             raise WeightsError(
                 f"the pipeline in {folder} lacks its folder {part}. Download or save it again"
             )
+        if wanted:
+            _refuse_code(folder / part)
     try:
+        # What this silences on tensors is judged by `_check_report`, part by part.
         with quiet():
-            encoders = _text_encoders(folder, dtype)
+            parts = _networks(folder, dtypes, settings)
             loader: Any = DiffusionPipeline  # its from_pretrained comes without types
-            pipe = loader.from_pretrained(folder, dtype=dtypes, **settings, **encoders)
+            pipe = loader.from_pretrained(folder, dtype=dtypes, **settings, **parts)
     except RewardKitError:
         raise
     except Exception as error:  # a damaged file fails in as many ways as it has readers
         raise WeightsError(
-            f"the pipeline in {folder} cannot be loaded: {_cause(error)}. Download or save it again"
+            f"the pipeline in {folder} cannot be loaded: {cause(error)}. Download or save it again"
         ) from error
     for part, module in pipe.components.items():
         if isinstance(module, torch.nn.Module):
             # diffusers leaves a tensor that no file holds without memory, and only warns.
             missing = [name for name, tensor in module.named_parameters() if tensor.is_meta]
             _refuse_gaps(folder / part, missing)
+            check_finite(str(folder / part), dict(module.named_parameters()))
     return pipe
 
 
@@ -115,37 +129,6 @@ def whole_pipeline(path: Path, source: str) -> Path | None:
     return path
 
 
-def add_lora(pipe: Any, path: Path) -> Path:
-    """Adds the LoRA at `path`, a safetensors file or a folder that holds one, to a pipeline.
-
-    Returns:
-        The file.
-
-    Raises:
-        WeightsError: there is none, or nothing of it fits the pipeline.
-    """
-    file = path / LORA if path.is_dir() else path
-    if file.suffix != ".safetensors" or not file.is_file():
-        raise WeightsError(
-            f"{path} holds no LoRA: expected a .safetensors file, a folder with {LORA}, or that of "
-            "a run which has been saved"
-        )
-    try:
-        with quiet():
-            pipe.load_lora_weights(file.parent, weight_name=file.name)
-    except Exception as error:  # diffusers, peft and safetensors each have their own
-        raise WeightsError(
-            f"the LoRA {file} does not fit a {type(pipe).__name__}: {_cause(error)}"
-        ) from error
-    # Where names match no module, diffusers warns and goes on.
-    if not pipe.get_list_adapters():
-        raise WeightsError(
-            f"the LoRA {file} is for another model: none of its tensors is for a part of a "
-            f"{type(pipe).__name__}"
-        )
-    return file
-
-
 def _settings(folder: Path, source: str) -> dict[str, Any]:
     """What `from_pretrained` needs to be told: the family's settings, and which parts are absent.
 
@@ -160,33 +143,123 @@ def _settings(folder: Path, source: str) -> dict[str, Any]:
 def _index(folder: Path) -> dict[str, Any]:
     path = folder / INDEX
     if not path.is_file():
-        raise WeightsError(
-            f"{folder} is not a pipeline in diffusers' layout: it has no {INDEX}. Give the folder "
-            "that save_pretrained wrote"
-        )
+        raise WeightsError(f"{folder} is not a pipeline in diffusers' layout: {_instead(folder)}")
     try:
-        return dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError) as error:
+        index = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path} cannot be read: {describe(error)}. Save it again") from error
+    parts = index.items() if isinstance(index, dict) else [("", index)]
+    for part, entry in parts:
+        if not part or (isinstance(entry, list) and len(entry) != 2 and not part.startswith("_")):
+            raise WeightsError(
+                f"{path} is no index of a pipeline: expected an object that gives a library and a "
+                f"class for each part; {part + ' is ' if part else 'it holds '}"
+                f"{json.dumps(entry)[:60]}. Save it again"
+            )
+    return dict(index)
 
 
-def _text_encoders(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
-    """The text encoders by part; transformers would fill what no file holds with random numbers."""
+def _instead(path: Path) -> str:
+    """What was given in place of a pipeline's folder, and what to do."""
+    if path.suffix in (".safetensors", ".ckpt") and path.is_file():
+        return (
+            "it is one file. Convert it once, where the hub can be reached for the model's other "
+            'files: python -c "from diffusers import StableDiffusionPipeline as P; '
+            f"P.from_single_file('{path}').save_pretrained('FOLDER')\" with the class that fits "
+            "the model, then give FOLDER"
+        )
+    inside = path / "model" if (path / "model").is_dir() else path
+    base = carried_card(inside).get("base")
+    source = base.get("source") if isinstance(base, dict) else None
+    model = source if isinstance(source, str) else "MODEL"
+    if inside != path and (inside / CARD).is_file():
+        made = f"what a run of grpo train made of {model}"
+    elif any((inside / file).is_file() for file in (LORA, PEFT_LORA)):
+        made = f"a LoRA of {model}"
+    else:
+        return f"it has no {INDEX}. Give the folder that save_pretrained wrote"
+    return f"it is {made}. Give {model} as the model, and --lora {path}"
+
+
+def _networks(
+    folder: Path, dtypes: dict[str, torch.dtype], settings: dict[str, Any]
+) -> dict[str, Any]:
+    """The networks by part, of which every tensor is from a file and every tensor is used."""
+    import diffusers
     import transformers
 
-    encoders = {}
+    networks = {}
     for part, entry in _index(folder).items():
-        if part.startswith("text_encoder") and entry[0] == "transformers":
-            network = getattr(transformers, entry[1])
-            encoders[part], told = network.from_pretrained(
-                folder / part, dtype=dtype, output_loading_info=True
+        if not isinstance(entry, list) or part in settings:
+            continue
+        library: Any = {"diffusers": diffusers, "transformers": transformers}.get(entry[0])
+        kind = getattr(library, str(entry[1]), None)
+        if kind is None or not issubclass(
+            kind, diffusers.ModelMixin | transformers.PreTrainedModel
+        ):
+            continue
+        # With the first transformers names a misshapen tensor in its report instead of its log.
+        options = {"ignore_mismatched_sizes": True, "trust_remote_code": False}
+        try:
+            networks[part], report = kind.from_pretrained(
+                folder / part,
+                dtype=dtypes.get(part, dtypes["default"]),
+                variant=_variant(folder / part),
+                output_loading_info=True,
+                **(options if library is transformers else {}),
             )
-            _refuse_gaps(folder / part, sorted(told["missing_keys"]))
-    return encoders
+        except RewardKitError:
+            raise
+        except Exception as error:  # a damaged file fails in as many ways as it has readers
+            raise WeightsError(
+                f"{folder / part} cannot be loaded: {cause(error)}. Download or save it again"
+            ) from error
+        _check_report(folder / part, report)
+    return networks
 
 
-def _cause(error: Exception) -> str:
-    return describe(error)[:300].rstrip(".")
+def _variant(folder: Path) -> str | None:
+    """The variant, such as fp16, of a folder that holds no other weights."""
+    found = {m[1] for path in folder.iterdir() if (m := _WEIGHTS.fullmatch(path.name))}
+    if len(found) > 1 and None not in found:
+        raise WeightsError(
+            f"{folder} holds the variants {', '.join(sorted(v for v in found if v))}, and no other "
+            "weights. Leave one of them there"
+        )
+    return None if None in found or not found else found.pop()
+
+
+def _refuse_code(folder: Path) -> None:
+    """Refuses a part whose settings name code of its folder, which transformers offers to run.
+
+    Raises:
+        WeightsError: naming the file.
+    """
+    for path in sorted(folder.glob("*config.json")):
+        with suppress(OSError, ValueError, RecursionError):  # damaged ones are told on loading
+            told = json.loads(path.read_text("utf-8"))
+            if isinstance(told, dict) and told.get("auto_map"):
+                raise WeightsError(
+                    f"{path} asks to run code of its own folder (auto_map), and none is run here. "
+                    "Save the part with a class of transformers"
+                )
+
+
+def _check_report(folder: Path, report: dict[str, Any]) -> None:
+    """Refuses a network by what its library reports of missing, left over, misshapen tensors."""
+    _refuse_gaps(folder, sorted(report["missing_keys"]))
+    for name, given, wanted in sorted(report["mismatched_keys"]):
+        raise WeightsError(
+            f"{folder} does not fit its config.json: {name} is {list(given)} instead of "
+            f"{list(wanted)}. Download or save it again"
+        )
+    # A buffer of 2022 that holds 0, 1, 2, …, and that no network has today.
+    left = [k for k in sorted(report["unexpected_keys"]) if not k.endswith("position_ids")]
+    if left:
+        raise WeightsError(
+            f"{folder} holds {len(left)} tensors that its network does not have, such as "
+            f"{left[0]}: its config.json is of another network. Download or save it again"
+        )
 
 
 def _refuse_gaps(folder: Path, missing: list[str]) -> None:
@@ -196,30 +269,3 @@ def _refuse_gaps(folder: Path, missing: list[str]) -> None:
             f"{folder} lacks {len(missing)} tensors: {', '.join(missing[:5])}{more}. Download or "
             "save it again"
         )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Turns off bars that would be drawn over the caller's own, and remarks of diffusers.
-
-    It remarks on what is meant so: on a part that a pipeline is without, on encoders that a LoRA
-    does not touch.
-    """
-    import diffusers.utils.logging
-    import transformers.utils.logging
-
-    verbosity = diffusers.utils.logging.get_verbosity()
-    diffusers.utils.logging.set_verbosity_error()
-    loud = [
-        library
-        for library in (diffusers.utils.logging, transformers.utils.logging)
-        if library.is_progress_bar_enabled()
-    ]
-    for library in loud:
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        diffusers.utils.logging.set_verbosity(verbosity)
-        for library in loud:
-            library.enable_progress_bar()

@@ -9,7 +9,6 @@ change a score in silence. `HF_HUB_OFFLINE` is honoured by the hub's own client.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from importlib import resources
@@ -21,8 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rewardkit.errors import InputError, UsageError, WeightsError, describe
 from rewardkit.models.fetch import fetch
+from rewardkit.models.memory import checksum, home, record, records
+from rewardkit.models.quiet import without_retries
 from rewardkit.records.provenance import sha256_file
-from rewardkit.records.storage import write_json
 
 _GITHUB = "https://raw.githubusercontent.com/{repo}/{revision}/{file}"
 
@@ -104,7 +104,7 @@ def locate(weights: Weights, overrides: Mapping[str, Path]) -> Located:
         if not local.is_file():
             raise WeightsError(f"{weights.label}: {local} is not a file")
         # A file the user chose is not compared with the pin: its checksum goes into the result.
-        return Located(path=local, source=str(local), revision=None, sha256=_checksum(local))
+        return Located(path=local, source=str(local), revision=None, sha256=checksum(local))
     return download(weights)
 
 
@@ -129,12 +129,12 @@ def download(weights: Weights) -> Located:
 
 def made_path(weights: Weights) -> Path:
     """Where a file that is made on this machine is looked for."""
-    return _lock_path().with_name("made") / weights.files[0]
+    return home() / "made" / weights.files[0]
 
 
 def recorded(weights: Weights) -> dict[str, Any] | None:
     """What the first download of `weights` recorded: repo, file, revision, sha256; None before."""
-    entry = _read_lock().get(weights.name)
+    entry = records().get(weights.name)
     return entry if entry is not None and entry["repo"] == weights.repo else None
 
 
@@ -167,7 +167,7 @@ def _from_hub(weights: Weights) -> Located:
     path, file = _download(weights, [lock["file"]] if lock else weights.files, revision)
     # The hub's client keeps every file as snapshots/<commit>/<file>, which may lie in folders.
     commit = path.parents[len(PurePosixPath(file).parts) - 1].name
-    sha256 = _checksum(path)
+    sha256 = checksum(path)
     expected = weights.sha256 or (lock["sha256"] if lock else None)
     if expected is not None and sha256 != expected:
         raise WeightsError(
@@ -176,7 +176,7 @@ def _from_hub(weights: Weights) -> Located:
         )
     if lock is None:
         entry = {"repo": weights.repo, "file": file, "revision": commit, "sha256": sha256}
-        write_json(_lock_path(), {**_read_lock(), weights.name: entry})
+        record(weights.name, entry)
     source = f"{weights.repo}/{file}"
     return Located(path=path, source=source, revision=commit, sha256=sha256)
 
@@ -192,7 +192,8 @@ def _download(
     for file in files:
         try:
             kind = "dataset" if weights.kind == "data" else None
-            path = hf_hub_download(weights.repo, file, revision=revision, repo_type=kind)
+            with without_retries():
+                path = hf_hub_download(weights.repo, file, revision=revision, repo_type=kind)
             return Path(path), file
         except LocalEntryNotFoundError as error:  # offline, or unreachable, and not in the cache
             failure = error
@@ -244,7 +245,7 @@ def _made(weights: Weights) -> Located:
         raise WeightsError(
             f"{weights.label} are made on this machine, and {path} is not there: {weights.made_by}"
         )
-    return Located(path=path, source=weights.place, revision=None, sha256=_checksum(path))
+    return Located(path=path, source=weights.place, revision=None, sha256=checksum(path))
 
 
 def _unavailable(weights: Weights, files: tuple[str, ...] | list[str], reason: str) -> WeightsError:
@@ -255,31 +256,3 @@ def _unavailable(weights: Weights, files: tuple[str, ...] | list[str], reason: s
         f"{local if weights.kind == 'weights' else 'Or put'} "
         f"{weights.name}{Path(files[0]).suffix} into the folder that REWARDKIT_WEIGHTS names"
     )
-
-
-def _lock_path() -> Path:
-    from huggingface_hub.constants import HF_HOME
-
-    return Path(HF_HOME, "rewardkit", "weights.json")
-
-
-def _read_lock() -> dict[str, Any]:
-    try:
-        return dict(json.loads(_lock_path().read_text("utf-8")))
-    except FileNotFoundError:
-        return {}
-
-
-def _checksum(path: Path) -> str:
-    """The sha256 of a file; remembered by size and modification time, for weights are large."""
-    stat = path.stat()
-    key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
-    memory = _lock_path().with_name("checksums.json")
-    try:
-        known = json.loads(memory.read_text("utf-8"))
-    except FileNotFoundError:
-        known = {}
-    if key not in known:
-        known[key] = sha256_file(path)
-        write_json(memory, known)
-    return str(known[key])

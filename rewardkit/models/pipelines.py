@@ -21,7 +21,9 @@ from rewardkit.models.decoding import decode
 from rewardkit.models.devices import pick_device, pick_dtype
 from rewardkit.models.exports import refuse_unfinished
 from rewardkit.models.families import check_protocol, default_protocol
-from rewardkit.models.folders import add_lora, download, read, trained, whole_pipeline
+from rewardkit.models.folders import download, read, trained, whole_pipeline
+from rewardkit.models.lora import add_lora
+from rewardkit.models.lora_hub import lora_path
 from rewardkit.models.protocol import Protocol, carried_card, carried_protocol
 
 if TYPE_CHECKING:
@@ -96,8 +98,9 @@ def load(
             is in float32 always, and so are layers that their authors keep in it.
         revision: commit, tag or branch on the hub. Without it, an alias means its pinned commit,
             owner/name the newest.
-        lora: what a run trained of it: the run's folder, a safetensors file in diffusers' format,
-            or a folder that holds one.
+        lora: what was trained of it: a run's folder, a LoRA's file, a folder in which a trainer
+            left one (`rewardkit.models.lora.find_lora`), or owner/name on the hub, with `@REVISION`
+            and `:FILE` where they matter.
         exact: further parts to be in float32, by their names in the pipeline.
 
     Raises:
@@ -110,10 +113,11 @@ def load(
     dtype = dtype or (alias.dtype if alias else "float32")
     target, number = pick_device(device), pick_dtype(dtype)
     pinned = alias.revision if alias else None
-    for path in (place, None if lora is None else Path(lora)):
+    given = None if lora is None else lora_path(lora)
+    for path in (place, given):
         if isinstance(path, Path):
             refuse_unfinished(path)
-    given = trained(Path(lora)) if lora is not None else None
+    given = None if given is None else trained(given)
     named = alias.source if alias else str(place)
     whole = whole_pipeline(given, named) if given is not None else None
     base = whole or place
@@ -216,8 +220,7 @@ def _pictures(
             if picture is None:
                 raise WeightsError(
                     f"the picture of {prompt!r}, seed {seed}, is not a number (NaN). In float16 "
-                    "many models overflow: load with float32 or bfloat16. Else the weights are "
-                    "damaged"
+                    "many models overflow: load with float32 or bfloat16"
                 )
             yield picture
 
@@ -229,6 +232,11 @@ def place_of(source: str | Path) -> tuple[Alias | None, str | Path]:
         UsageError: nothing goes by this name.
     """
     name, path = str(source), Path(source)
+    if re.match(r"[a-z]+:/", name):  # pathlib leaves one slash of two
+        raise UsageError(
+            f"{source} is an address: give owner/name of a repository on the hub, or download it "
+            "and give its folder"
+        )
     written_as_path = isinstance(source, Path) or path.name != name
     if written_as_path and path.exists():
         return None, path

@@ -97,7 +97,7 @@ def _config(folder: Path) -> CLIPConfig:
 
     _find(folder, "config.json")
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # what is wrong with a file has as many types as it has fields
         raise WeightsError(
             f"{folder / 'config.json'} is no config of transformers: {describe(error)[:300]}"

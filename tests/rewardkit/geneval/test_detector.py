@@ -184,3 +184,21 @@ def test_without_weights_it_is_told_what_to_do(home):
     assert f"download {convert.URL} and run: rewardkit bench convert-geneval-detector" in str(
         caught.value
     )
+
+
+DAMAGES = {
+    "removed": lambda state, key: {k: t for k, t in state.items() if k != key},
+    "added": lambda state, key: {**state, f"another.{key}": state[key].clone()},
+    "renamed": lambda state, key: {(f"x{k}" if k == key else k): t for k, t in state.items()},
+    "NaN": lambda state, key: {**state, key: torch.full_like(state[key], torch.nan)},
+    "reshaped": lambda state, key: {**state, key: state[key][:-1].clone()},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_weights_of_the_detector_are_refused(files, damage):
+    path = files[META.name]
+    state = load_file(path)
+    save_file(DAMAGES[damage](state, "class_predictor.weight"), path, {"format": "pt"})
+    with pytest.raises(WeightsError, match=r"meta\.safetensors cannot be loaded"):
+        Detector.load(META, Loader("cpu", weights=files))

@@ -6,8 +6,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from rewardkit.engine.loader import Loader
 from rewardkit.errors import WeightsError
-from rewardkit.models.checkpoint import load_strict, read_state_dict
+from rewardkit.models.checkpoint import check_finite, load_strict, read_state_dict
+from rewardkit.models.hub import Weights
 
 STATE = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.zeros(2)}
 
@@ -74,3 +76,56 @@ def test_loading_is_strict(change, what):
     state = {key: value for key, value in (STATE | change).items() if value is not None}
     with pytest.raises(WeightsError, match=what):
         load_strict(torch.nn.Linear(3, 2), state)
+
+
+DAMAGES = {
+    "removed": lambda state: {"bias": state["bias"]},
+    "added": lambda state: {**state, "more": torch.zeros(1)},
+    "renamed": lambda state: {"weights": state["weight"], "bias": state["bias"]},
+    "NaN": lambda state: {**state, "bias": torch.full((2,), torch.nan)},
+    "infinity": lambda state: {**state, "bias": torch.tensor([0.0, -torch.inf])},
+    "NaN in half": lambda state: {**state, "bias": torch.full((2,), torch.nan).half()},
+    "reshaped": lambda state: {**state, "bias": torch.zeros(1)},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_weights_are_refused_and_change_nothing(damage):
+    module = torch.nn.Linear(3, 2)
+    before = {key: tensor.clone() for key, tensor in module.state_dict().items()}
+    with pytest.raises(WeightsError, match=r"missing|unexpected|another shape|NaN or infinity"):
+        load_strict(module, DAMAGES[damage](STATE))
+    assert all(torch.equal(before[key], tensor) for key, tensor in module.state_dict().items())
+
+
+def test_large_numbers_whose_sum_overflows_are_not_called_damaged():
+    largest = torch.finfo(torch.float32).max
+    check_finite("it", {"weight": torch.full((4,), largest), "ids": torch.arange(3)})
+
+
+@pytest.mark.parametrize("wrong", ["damaged", "other"])
+def test_a_wrong_file_is_refused_before_the_network_is_built(tmp_path, wrong):
+    path = saved(tmp_path / "w.pt", STATE)
+    if wrong == "damaged":
+        path.write_bytes(b"no weights")
+    built = []
+
+    def build():
+        built.append(torch.get_default_device().type)
+        return torch.nn.Linear(5, 5)
+
+    weights = Weights(name="x", repo="us/x", files=("w.pt",), licence="MIT")
+    with pytest.raises(WeightsError):
+        Loader("cpu", weights={"x": path}).module(build, weights)
+    assert built == ([] if wrong == "damaged" else ["meta"]), "no memory was filled"
+
+
+def test_a_network_that_cannot_be_outlined_loads_as_ever(tmp_path):
+    def build():
+        assert torch.zeros(1).item() == 0  # has no value without memory
+        return torch.nn.Linear(3, 2)
+
+    weights = Weights(name="x", repo="us/x", files=("w.pt",), licence="MIT")
+    path = saved(tmp_path / "w.pt", STATE)
+    module = Loader("cpu", weights={"x": path}).module(build, weights)
+    assert torch.equal(module.weight, STATE["weight"])

@@ -160,7 +160,7 @@ def test_a_lora_that_adds_nothing_is_an_error(folders, lora, tmp_path):
     with pytest.raises(WeightsError, match="is for another model"):
         load(folders["sd3"], device="cpu", lora=lora)
     with pytest.raises(WeightsError, match=r"holds no LoRA: expected a \.safetensors file"):
-        load(folders["sd"], device="cpu", lora=tmp_path)
+        load(folders["sd"], device="cpu", lora=folders["sd"] / "scheduler")
     with pytest.raises(WeightsError, match="does not fit a StableDiffusionPipeline"):
         unet = folders["sd"] / "unet" / "diffusion_pytorch_model.safetensors"
         load(folders["sd"], device="cpu", lora=unet)
