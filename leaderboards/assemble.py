@@ -53,11 +53,12 @@ def leaderboard(
         if name not in known:
             raise unknown("benchmark", name, known, "rewardkit bench list")
     asked = set(benchmarks) or known
-    return assemble(
+    shown = assemble(
         [one for one in loaded if one.result.benchmark.name in asked],
         [row for row in rows if row.benchmark in asked],
         notes,
     )
+    return replace(shown, folders=tuple(one if one.is_dir() else one.parent for one in paths))
 
 
 def assemble(
