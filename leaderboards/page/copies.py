@@ -111,9 +111,11 @@ class Copies:
             self._parents[folder] = Path(os.path.realpath(folder))
         return self._parents[folder]
 
-    def _leave_out(self, path: str, reason: str) -> None:
+    def _leave_out(self, path: str, reason: str) -> Path | None:
+        """Remembers what is left out; there is no place to copy from."""
         name = path if len(path) <= _LONGEST else f"{path[:_LONGEST]}..."
         self._left_out.setdefault(reason, {})[name] = None
+        return None
 
 
 def _file_name(name: str, suffix: str) -> str:

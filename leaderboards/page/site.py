@@ -111,7 +111,8 @@ def _sheets(run: Run, number: int, copies: Copies) -> tuple[tuple[int, str], ...
     def copy(sheet: Sheet) -> tuple[int, str] | None:
         path = sheet.path.relative_to(run.folder)
         place = copies.allowed(run.folder, str(path), [Path(os.path.realpath(run.root))])
-        address = place and copies.copy(place, f"run-{number}.{sheet.path.stem}")
+        name = f"run-{number}.{sheet.path.stem}"
+        address = None if place is None else copies.copy(place, name)
         return None if address is None else (sheet.step, address)
 
     found = [copy(sheet) for sheet in (run.first, run.last) if sheet is not None]
