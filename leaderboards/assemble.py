@@ -181,6 +181,8 @@ def _unranked(one: Loaded) -> str | None:
         return f"shard {result.shard}, to be merged"
     if not result.complete:
         return f"incomplete: {result.n_scored} of {result.n_expected} pictures"
+    if one.doubt is not None:
+        return one.doubt
     if one.scores is None:
         return f"its rows are not there: {result.rows}"
     if len(_scores(one, result.benchmark.metric)) != result.n_expected:

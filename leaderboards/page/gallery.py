@@ -79,7 +79,7 @@ def gallery(board: Board, per_task: int, copies: Copies, folders: Sequence[Path]
             `rewardkit bench` made them in.
 
     Raises:
-        InputError: rows cannot be read, or a copy not written.
+        InputError: a copy cannot be written.
     """
     if not per_task:
         return Gallery((), 0)
@@ -126,11 +126,17 @@ def _rows(entry: Entry, copies: Copies, named: Sequence[Path]) -> dict[str, tupl
     base = entry.path.parent
     if not (base / entry.result.rows).is_file():
         return {}
+    try:
+        rows = read_table(entry.result, entry.path).rows
+        for row in rows:
+            place(row.id)
+    except InputError:
+        return {}  # the board says so of the entry
     folders = [*named, Path(os.path.realpath(base)), *_made_here(entry, base)]
     return {
-        row.id: (row, place)
-        for row in read_table(entry.result, entry.path).rows
-        if (place := copies.allowed(base, row.path, folders)) is not None
+        row.id: (row, found)
+        for row in rows
+        if (found := copies.allowed(base, row.path, folders)) is not None
     }
 
 
