@@ -8,6 +8,7 @@ It imports `rewardkit` and none of the other packages.
     runner     scored: resumable, in shards that `merging` makes one of
     summary    from rows to means with intervals
     results    the result file, which says all that is needed to be believed
+    trust      whether a result says what its rows say
     comparing  two results of one benchmark, pair by pair
     preferences  rewards, measured on what people chose
 

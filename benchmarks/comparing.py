@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from benchmarks.results import Result, place, read_result, read_table
+from benchmarks.trust import contradiction
 from rewardkit.engine.spec import parse
 from rewardkit.errors import InputError, UsageError
 from rewardkit.records.alike import differences
@@ -68,6 +69,10 @@ def compare_results(base: Path, other: Path) -> Comparison:
         {row.id: row.scores for row in read_table(result, path).rows}
         for result, path in ((first, base), (second, other))
     ]
+    for result, path, scores in zip((first, second), (base, other), rows, strict=True):
+        doubt = contradiction(result, scores)
+        if doubt is not None:
+            raise InputError(f"{path} is not to be believed: {doubt}. Score its pictures again")
     both = [id for id in rows[0] if id in rows[1]]
     if not both:
         raise InputError(f"{base} and {other} share no picture: there is nothing to compare")

@@ -6,8 +6,10 @@ A shard is a result of its own, marked as such.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from os.path import relpath
 from pathlib import Path
 
@@ -20,6 +22,9 @@ from rewardkit.records.provenance import now
 from rewardkit.records.rows import Table, write_rows
 from rewardkit.records.scorefile import meta_path
 from rewardkit.records.storage import first_difference, write_json
+
+# Of shards that are missing, this many are named.
+_NAMED = 10
 
 
 def merge(paths: Sequence[Path], benchmark: Benchmark, prompts: PromptSet, out: Path) -> Path:
@@ -88,19 +93,20 @@ def _merge_provenance(shards: Sequence[Path], rows: Path, folder: str) -> None:
     """
     try:
         told = [json.loads(meta_path(table).read_text("utf-8")) for table in shards]
+        read = [float(one["oldest_read"]) for one in told]
         whole = {
             **told[0],
-            "oldest_read": min(one["oldest_read"] for one in told),
+            "oldest_read": min(read) if all(map(math.isfinite, read)) else math.nan,
             "files": {id: file for one in told for id, file in one.get("files", {}).items()},
             "pictures": folder,
-            "n_expected": sum(one["n_expected"] for one in told),
-            "n_scored": sum(one["n_scored"] for one in told),
+            "n_expected": sum(int(one["n_expected"]) for one in told),
+            "n_scored": sum(int(one["n_scored"]) for one in told),
             "finished": now(),
         }
-    except (OSError, ValueError, KeyError):
+        write_json(meta_path(rows), whole)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        # Also where it is damaged: what is then written anew by scoring is right in any case.
         meta_path(rows).unlink(missing_ok=True)
-        return
-    write_json(meta_path(rows), whole)
 
 
 def _check_shards(parts: Sequence[Result], paths: Sequence[Path]) -> None:
@@ -129,7 +135,14 @@ def _check_shards(parts: Sequence[Result], paths: Sequence[Path]) -> None:
             f"shards {', '.join(map(str, shards))} are given; accepted are shards of one number, "
             "each once"
         )
-    absent = sorted(set(range(1, total + 1)) - set(numbers))
-    if absent:
+    lacking = total - len(numbers)
+    if lacking:
+        # Never a list of all: `total` is a number in a file, which anyone may have written.
+        given = set(numbers)
+        absent = list(islice((n for n in range(1, total + 1) if n not in given), _NAMED))
         names = ", ".join(f"{number}/{total}" for number in absent)
-        raise InputError(f"shard {names} is missing: score it, and merge again")
+        more = f" and {lacking - len(absent)} more" if lacking > len(absent) else ""
+        raise InputError(
+            f"shard {names}{more} {'are' if lacking > 1 else 'is'} missing: score what is missing, "
+            "and merge again"
+        )

@@ -106,8 +106,9 @@ def make(
 
     Raises:
         UsageError: the folder holds pictures made in another way.
+        InputError: pictures were removed while others were made.
     """
-    from rewardkit.models.gallery import Planned, claim, make_pictures
+    from rewardkit.models.gallery import Planned, check_kept, claim, make_pictures
     from rewardkit.models.noise import picture_seed
 
     protocol = protocol or pipeline.protocol
@@ -137,6 +138,7 @@ def make(
     if not all(there):
         on_picture(sum(there), len(there))
     make_pictures(pipeline, batches, protocol, on_picture)
+    check_kept(folder, [one.path for group in batches for one in group])
 
 
 def check(

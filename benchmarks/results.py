@@ -12,18 +12,53 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal, final
+from pathlib import Path, PureWindowsPath
+from typing import Annotated, Any, Literal, Self, final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from benchmarks.benchmark import Scored
+from benchmarks.shard import Shard
 from rewardkit.errors import InputError, UsageError, describe
 from rewardkit.records.rows import Table, read_rows
 from rewardkit.records.totals import Headline
 
 SCHEMA: Literal[1] = 1
-_ID = re.compile(r"(?P<task>[\w.-]+)/(?P<index>\d+)-(?P<sample>\d+)")
+_ID = re.compile(r"(?P<task>[\w.-]+)/(?P<index>[0-9]{1,9})-(?P<sample>[0-9]{1,9})")
+# Of a value that is refused, this much is told.
+_LONGEST = 80
+
+
+def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"its ends {ends[0]:.4g} and {ends[1]:.4g} are not in order")
+    return ends
+
+
+def _bare(name: str) -> str:
+    # Of Windows, whose separators and drives are the more.
+    if PureWindowsPath(name).name != name or name in ("", ".", "..") or len(name) > 255:
+        raise ValueError(f"{name[:_LONGEST]!r} is not the bare name of a file beside it")
+    return name
+
+
+def _shard(text: str) -> str:
+    try:
+        return str(Shard.parse(text))
+    except UsageError:
+        raise ValueError(f"a shard is written 3/8; this is {text[:_LONGEST]!r}") from None
+
+
+Interval = Annotated[tuple[float, float], AfterValidator(_ordered)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
 
 
 class Part(BaseModel):
@@ -40,12 +75,18 @@ class Score(Part):
 
     score: float | None
     """The mean, times the benchmark's scale; null where no picture has a score."""
-    interval: tuple[float, float] | None
+    interval: Interval | None
     """95 %, by a bootstrap of prompts within tasks; null where one prompt alone tells nothing."""
-    n: int = Field(ge=0)
+    n: Count
     """Pictures that have a score."""
-    expected: int = Field(ge=0)
+    expected: Count
     """Pictures that the benchmark has."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.n > self.expected:
+            raise ValueError(f"n is {self.n}, of {self.expected} expected")
+        return self
 
 
 @final
@@ -54,6 +95,17 @@ class Metric(Part):
 
     headline: Score
     tasks: dict[str, Score]
+
+    @model_validator(mode="after")
+    def _sums(self) -> Self:
+        for name in ("n", "expected"):
+            parts = sum(getattr(task, name) for task in self.tasks.values())
+            if parts != getattr(self.headline, name):
+                raise ValueError(
+                    f"{name} of the headline is {getattr(self.headline, name)}, and that of its "
+                    f"tasks {parts} in all"
+                )
+        return self
 
 
 @final
@@ -68,7 +120,7 @@ class BenchmarkInfo(Part):
     headline: Headline
     """"tasks": the mean of the means of tasks; "items": of all pictures."""
     unit: str
-    scale: float
+    scale: float = Field(gt=0)
 
 
 @final
@@ -92,15 +144,15 @@ class PromptInfo(Part):
     """Which prompts."""
 
     source: str
-    sha256: str
-    number: int
+    sha256: Sha256
+    number: int = Field(ge=1)
 
 
 @final
 class ProtocolInfo(Part):
     """How pictures were made; null is unknown, of pictures made elsewhere."""
 
-    samples: int
+    samples: int = Field(ge=1)
     """Of each prompt."""
     seed: int | None = None
     sampling: dict[str, Any] | None = None
@@ -118,7 +170,7 @@ class PictureInfo(Part):
     folder: str
     """From the folder of the result."""
     made_here: bool
-    sha256: str
+    sha256: Sha256
     """The sum, modulo 2^256, of the checksums of ids and files: those of shards add up."""
 
 
@@ -129,12 +181,12 @@ class Result(Part):
     schema_version: Literal[1] = SCHEMA
     score: float | None
     """The headline of the benchmark's metric."""
-    interval: tuple[float, float] | None
+    interval: Interval | None
     complete: bool
     """Whether every picture has every score; a result that is not complete is not ranked."""
-    n_expected: int
-    n_scored: int
-    shard: str | None = None
+    n_expected: Count
+    n_scored: Count
+    shard: Annotated[str, AfterValidator(_shard)] | None = None
     """"3/8" where this is one of eight shards, to be merged; null of the whole."""
     benchmark: BenchmarkInfo
     model: ModelInfo
@@ -149,11 +201,40 @@ class Result(Part):
     weights: dict[str, Any]
     """By name: source, revision, checksum."""
     pictures: PictureInfo
-    rows: str
-    """File of the rows, from the folder of the result."""
+    rows: Annotated[str, AfterValidator(_bare)]
+    """File of the rows, in the folder of the result."""
     versions: dict[str, str]
     device: str
     created: str
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        """Refuses a file that contradicts itself; what its rows say, `benchmarks.trust` asks."""
+        metric, of = self.benchmark.metric, self.metrics.get(self.benchmark.metric)
+        if of is None:
+            raise ValueError(f"benchmark.metric is {metric[:_LONGEST]!r}, which is none of metrics")
+        if (self.score, self.interval) != (of.headline.score, of.headline.interval):
+            raise ValueError(
+                f"score is {self.score} with the interval {self.interval}, and metrics.{metric} "
+                f"says {of.headline.score} with {of.headline.interval}"
+            )
+        pictures = self.prompts.number * self.protocol.samples
+        counts = [self.n_expected, *(one.headline.expected for one in self.metrics.values())]
+        wrong = next((count for count in counts if count != pictures), None)
+        if wrong is not None:
+            raise ValueError(
+                f"{wrong} pictures are expected; {self.prompts.number} prompts with "
+                f"{self.protocol.samples} pictures each are {pictures}"
+            )
+        if self.n_scored > min(one.headline.n for one in self.metrics.values()):
+            raise ValueError(f"n_scored is {self.n_scored}, and a reward has fewer scores")
+        if self.complete != (self.n_scored == self.n_expected):
+            raise ValueError(
+                f"complete is {self.complete}, with {self.n_scored} of {self.n_expected} pictures"
+            )
+        if self.shard is not None and Shard.parse(self.shard).total > self.prompts.number:
+            raise ValueError(f"shard {self.shard} of {self.prompts.number} prompts is none")
+        return self
 
     @property
     def tasks(self) -> dict[str, Score]:
@@ -169,7 +250,7 @@ def read_result(path: Path) -> Result:
     """
     try:
         told = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as a result: {describe(error)}") from error
     version = told.get("schema_version") if isinstance(told, dict) else None
     if not isinstance(version, int):
@@ -180,11 +261,17 @@ def read_result(path: Path) -> Result:
             "update it"
         )
     try:
-        return Result.model_validate(told)
+        result = Result.model_validate(told)
+        # What a model or a protocol says of itself is anything, but for what is no JSON.
+        json.dumps(told, allow_nan=False)
     except ValidationError as error:
         wrong = error.errors()[0]
-        place = ".".join(map(str, wrong["loc"]))
-        raise InputError(f"{path} is damaged: {place}: {wrong['msg']}") from error
+        place = "".join(f"{part}: " for part in [".".join(map(str, wrong["loc"]))] if part)
+        why = wrong["msg"].removeprefix("Value error, ")
+        raise InputError(f"{path} is damaged: {place}{why}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged: {describe(error)}") from error
+    return result
 
 
 def read_table(result: Result, path: Path) -> Table:

@@ -26,7 +26,7 @@ class Shard:
         Raises:
             UsageError: it is not one.
         """
-        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             raise UsageError(f"a shard is written 3/8, the third of eight; {text!r} was given")
         return cls(int(match[1]), int(match[2]))

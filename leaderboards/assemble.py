@@ -60,11 +60,12 @@ def leaderboard(
         if name not in known:
             raise unknown("benchmark", name, known, "rewardkit bench list")
     asked = set(benchmarks) or known
-    return assemble(
+    shown = assemble(
         [one for one in loaded if one.result.benchmark.name in asked],
         [row for row in rows if row.benchmark in asked],
         notes,
     )
+    return replace(shown, folders=tuple(one if one.is_dir() else one.parent for one in paths))
 
 
 def assemble(
@@ -188,6 +189,8 @@ def _unranked(one: Loaded) -> str | None:
         return f"shard {result.shard}, to be merged"
     if not result.complete:
         return f"incomplete: {result.n_scored} of {result.n_expected} pictures"
+    if one.doubt is not None:
+        return one.doubt
     if one.scores is None:
         return f"its rows are not there: {result.rows}"
     if len(_scores(one, result.benchmark.metric)) != result.n_expected:

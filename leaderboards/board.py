@@ -195,8 +195,10 @@ class Leaderboard:
         boards: one for each benchmark, version, metric and variant.
         standings: one for each modality that has two boards to stand on.
         notes: what of the files was left out, and why, each one sentence.
+        folders: those that were named, or that hold a file that was; pictures may lie there.
     """
 
     boards: tuple[Board, ...]
     standings: tuple[Standings, ...] = ()
     notes: tuple[str, ...] = ()
+    folders: tuple[Path, ...] = ()

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import final
 
 from benchmarks.results import Result, read_result, read_table
+from benchmarks.trust import contradiction
 from leaderboards.comparable import identity
-from rewardkit.errors import InputError
+from rewardkit.errors import InputError, describe
 
 # What lies beside results and pictures, and is known to be no result.
 _BESIDE = ("rewardkit.json", "*.meta.json")
@@ -29,37 +30,56 @@ class Loaded:
         path: the file.
         result: what it says.
         scores: by the id of a picture, its score by reward, not scaled; None where the file of
-            rows is not there.
+            rows is not there, or cannot be read.
+        doubt: why its numbers are not to be believed, in a few words; None where its rows give
+            them, or are not there.
     """
 
     path: Path
     result: Result
     scores: Mapping[str, Mapping[str, float | None]] | None
+    doubt: str | None = None
 
 
 def load(paths: Sequence[Path]) -> tuple[list[Loaded], list[str]]:
     """The results at and below `paths`, and what was left out, a sentence each.
 
+    A file that was found in a folder and is damaged is left out: one of many must not take the
+    others with it. One that was named is an error.
+
     Args:
         paths: folders, searched whole, or result files.
 
     Raises:
-        InputError: there is none, or one is damaged, or a newer rewardkit wrote it.
+        InputError: a folder or file is not there, or a file that was named is no result.
     """
     notes: list[str] = []
     found: dict[Path, tuple[Path, Result]] = {}
-    strange = []
+    strange, damaged = [], []
     for path in dict.fromkeys(file for one in paths for file in _files(one)):
-        if _is_result(path):
-            found.setdefault(path.resolve(), (path, read_result(path)))
-        else:
-            strange.append(path)
+        try:
+            if _is_result(path):
+                found.setdefault(path.resolve(), (path, read_result(path)))
+            else:
+                strange.append(str(path))
+        except InputError as error:
+            if path in paths:
+                raise
+            damaged.append(describe(error))
     if strange:
-        names = ", ".join(map(str, strange[:3])) + (", ..." if len(strange) > 3 else "")
-        plural = "files are" if len(strange) > 1 else "file is"
-        notes.append(f"{len(strange)} JSON {plural} no result of a model: {names}")
+        notes.append(f"{_files_are(strange)} no result of a model: {_listed(strange, ', ')}")
+    if damaged:
+        notes.append(f"{_files_are(damaged)} left out: {_listed(damaged, '; ')}")
     kept = _one_of_each(list(found.values()), notes)
-    return [Loaded(path, result, _scores(path, result)) for path, result in kept], notes
+    return [_loaded(path, result) for path, result in kept], notes
+
+
+def _files_are(texts: Sequence[str]) -> str:
+    return "1 JSON file is" if len(texts) == 1 else f"{len(texts)} JSON files are"
+
+
+def _listed(texts: Sequence[str], mark: str) -> str:
+    return mark.join(texts[:3]) + (f"{mark}..." if len(texts) > 3 else "")
 
 
 def _files(path: Path) -> list[Path]:
@@ -75,11 +95,16 @@ def _is_result(path: Path) -> bool:
     """Whether a file says that it is one; if it lies, reading it fails.
 
     What measures rewards, of `rewardkit bench preferences`, says its kind, and is none of a model.
+
+    Raises:
+        InputError: it is cut short, or cannot be read.
     """
     try:
         told = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
+    except RecursionError:
+        raise InputError(f"{path} is damaged: nested too deep") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged, or no JSON: {describe(error)}") from error
     return isinstance(told, dict) and "schema_version" in told and "kind" not in told
 
 
@@ -121,7 +146,12 @@ def _why(counts: Result, result: Result, path: Path) -> str:
     return f"{path}, of the same model and protocol, {what}"
 
 
-def _scores(path: Path, result: Result) -> dict[str, Mapping[str, float | None]] | None:
+def _loaded(path: Path, result: Result) -> Loaded:
+    """A result with its rows; where they cannot be read, that is the doubt."""
     if not (path.parent / result.rows).is_file():
-        return None
-    return {row.id: row.scores for row in read_table(result, path).rows}
+        return Loaded(path, result, None)
+    try:
+        scores = {row.id: row.scores for row in read_table(result, path).rows}
+        return Loaded(path, result, scores, contradiction(result, scores))
+    except InputError as error:
+        return Loaded(path, result, None, f"its rows cannot be read ({describe(error)})")

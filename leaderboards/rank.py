@@ -22,6 +22,8 @@ from leaderboards.board import Ranks, Standing
 from rewardkit.records.totals import Headline
 
 LEVEL = 0.05
+# Pairs that are tested together; more would take memory without being faster.
+_AT_ONCE = 2000
 
 
 @final
@@ -61,25 +63,43 @@ def compare(
         second: the other model's.
         headline: how scores become one number.
     """
-    from rewardkit.records.clusters import sign_flip
-    from rewardkit.records.stats import win_rate
-    from rewardkit.records.totals import Totals
+    (found,) = _verdicts([(first, second)], headline)
+    return found
 
-    both = [id for id in first if id in second]
-    if not both:
-        return None
-    places = [place(id) for id in both]
-    differences = Totals.of(
-        [first[id] - second[id] for id in both],
-        [index for _, index, _ in places],
-        [task for task, _, _ in places],
-    )
-    return Verdict(
-        difference=differences.mean(headline),
-        p_value=sign_flip(differences, headline),
-        win_rate=win_rate([(total > 0) * 1.0 - (total < 0) for total in differences.sums]),
-        pictures=len(both),
-    )
+
+def _verdicts(
+    pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]], headline: Headline
+) -> list[Verdict | None]:
+    """The verdicts on pairs of models, as `compare` has them; many at once are cheaper."""
+    from rewardkit.records.clusters import sign_flips
+    from rewardkit.records.stats import win_rate
+    from rewardkit.records.totals import Grouping, Totals
+
+    groupings: dict[tuple[str, ...], Grouping] = {}
+    differences: dict[int, Totals] = {}
+    pictures: dict[int, int] = {}
+    for number, (first, second) in enumerate(pairs):
+        both = tuple(id for id in first if id in second)
+        if not both:
+            continue
+        if both not in groupings:
+            places = [place(id) for id in both]
+            groupings[both] = Grouping.of(
+                [index for _, index, _ in places], [task for task, _, _ in places]
+            )
+        values = [first[id] - second[id] for id in both]
+        differences[number] = groupings[both].totals(values)
+        pictures[number] = len(both)
+    p_values = dict(zip(differences, sign_flips(list(differences.values()), headline), strict=True))
+    found: list[Verdict | None] = [None] * len(pairs)
+    for number, of in differences.items():
+        found[number] = Verdict(
+            difference=of.mean(headline),
+            p_value=p_values[number],
+            win_rate=win_rate([(total > 0) * 1.0 - (total < 0) for total in of.sums]),
+            pictures=pictures[number],
+        )
+    return found
 
 
 @final
@@ -94,11 +114,14 @@ class Verdicts:
             headline: how scores become one number.
         """
         self._found: dict[tuple[str, str], Verdict] = {}
-        for first, second in combinations(scores, 2):
-            verdict = compare(scores[first], scores[second], headline)
-            if verdict is not None:
-                self._found[first, second] = verdict
-                self._found[second, first] = verdict.mirrored()
+        pairs = list(combinations(scores, 2))
+        for start in range(0, len(pairs), _AT_ONCE):
+            part = pairs[start : start + _AT_ONCE]
+            verdicts = _verdicts([(scores[one], scores[two]) for one, two in part], headline)
+            for (first, second), verdict in zip(part, verdicts, strict=True):
+                if verdict is not None:
+                    self._found[first, second] = verdict
+                    self._found[second, first] = verdict.mirrored()
 
     def of(self, first: str, second: str) -> Verdict | None:
         """That on two models; None where they share no picture."""

@@ -12,6 +12,9 @@ from typing import Any
 from leaderboards.latex import latex
 from leaderboards.tables import Cell, Table, Value
 
+# A spreadsheet takes a cell that begins so for a formula; it looks behind white space too.
+_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # and their full-width forms
+
 
 def markdown(tables: Sequence[Table]) -> str:
     """A paragraph, a table and its footnotes each; the highest values bold."""
@@ -21,13 +24,14 @@ def markdown(tables: Sequence[Table]) -> str:
 def comma_separated(tables: Sequence[Table]) -> str:
     """One table of the rows of all, a row per model and board, in full precision.
 
-    A column that a board does not have is empty in its rows. What is unknown is empty.
+    A column that a board does not have is empty in its rows. What is unknown is empty. A text that
+    a spreadsheet would take for a formula gets a `'` before it: names come from other people.
     """
     rows = [row for table in tables for row in _data(table)]
     names = dict.fromkeys(name for row in rows for name in row)
     file = io.StringIO()
     writer = csv.DictWriter(file, list(names), lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({name: _csv(name) for name in names})
     for row in rows:
         writer.writerow({name: _csv(value) for name, value in row.items()})
     return file.getvalue()
@@ -111,4 +115,17 @@ def _row(cells: Sequence[Cell]) -> dict[str, Value]:
 def _csv(value: Value) -> str:
     if value is None:
         return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    # A lone carriage return is not quoted by `csv`, and begins a row for many programs.
+    text = re.sub(r"\r\n?", "\n", str(value))
+    formula = text.lstrip().startswith(_FORMULA) or text.startswith(("\t", "\n"))
+    return f"'{text}" if isinstance(value, str) and formula and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

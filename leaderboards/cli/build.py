@@ -25,6 +25,7 @@ import click
     "--pictures", "per_task", type=click.IntRange(0), default=4, show_default=True,
     help="Prompts of each task whose pictures are shown.",
 )  # fmt: skip
+@click.option("--title", metavar="TEXT", help="Title of the page.  [default: Leaderboard]")
 def build(
     results: tuple[Path, ...],
     out: Path,
@@ -32,20 +33,35 @@ def build(
     published: bool,
     runs: Path | None,
     per_task: int,
+    title: str | None,
 ) -> None:
     """Write a page about RESULTS: folders of `rewardkit bench`, searched whole, or files.
 
     It opens from the file system, asks the network nothing, and can be served or sent as it is.
+    Copied are only pictures that lie below RESULTS, or where `rewardkit bench` made them; name the
+    folder of other pictures beside the results. --runs alone makes a page of curves.
     """
     from leaderboards.assemble import leaderboard
+    from leaderboards.board import Leaderboard
     from leaderboards.page.runs import read_runs
+    from leaderboards.page.site import TITLE
     from leaderboards.page.site import build as build_page
     from rewardkit.errors import UsageError
 
-    if not results and not published:
-        raise UsageError("nothing is asked for: name folders of results, or give --published")
-    shown = leaderboard(results, benchmarks=benchmarks, with_published=published)
-    for note in shown.notes:
-        click.echo(f"Note: {note}", err=True)
+    def note(text: str) -> None:
+        click.echo(f"Note: {text}", err=True)
+
+    if not results and not published and runs is None:
+        raise UsageError(
+            "nothing is asked for: name folders of results, or give --runs DIR or --published"
+        )
+    shown = Leaderboard(())
+    if results or published:
+        shown = leaderboard(results, benchmarks=benchmarks, with_published=published)
+    elif benchmarks:
+        raise UsageError("--benchmark chooses among results: name folders of them")
+    for text in shown.notes:
+        note(text)
     found = read_runs(runs) if runs is not None else []
-    click.echo(str(build_page(shown, out, runs=found, per_task=per_task)))
+    page = build_page(shown, out, runs=found, per_task=per_task, title=title or TITLE, on_note=note)
+    click.echo(str(page))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import shutil
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,12 @@ from typing import NamedTuple, final
 
 from benchmarks.results import place, read_table
 from leaderboards.board import Board, Entry
+from leaderboards.page.copies import Copies
 from rewardkit.errors import InputError
-from rewardkit.records.provenance import sha256_text
 from rewardkit.records.rows import Row
 
-MEDIA = "media"
 # Of more models, a reader no longer sees what differs.
 MODELS = 12
-_LONGEST = 120
-_SHOWN_BY_BROWSERS = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
 
 
 class Picture(NamedTuple):
@@ -72,27 +68,32 @@ class Gallery:
         return tuple(dict.fromkeys(one.task for one in self.comparisons))
 
 
-def gallery(board: Board, per_task: int, media: Path) -> Gallery:
-    """Copies the pictures of a board into a folder, and says how they stand side by side.
+def gallery(board: Board, per_task: int, copies: Copies, folders: Sequence[Path] = ()) -> Gallery:
+    """Copies the pictures of a board, and says how they stand side by side.
 
     Args:
         board: whose entries' pictures are shown, where they are on this machine.
         per_task: prompts of each task; those that most models have, then the first ones.
-        media: the folder; it is media/ beside index.html in the end.
+        copies: where to, and of what.
+        folders: where pictures may lie, beside the folder of their result and the one that
+            `rewardkit bench` made them in.
 
     Raises:
-        InputError: rows cannot be read, or a picture not copied.
+        InputError: a copy cannot be written.
     """
-    found = [(entry, rows) for entry in board.entries if (rows := _rows(entry))]
+    if not per_task:
+        return Gallery((), 0)
+    named = [Path(os.path.realpath(folder)) for folder in folders]
+    found = [(entry, rows) for entry in board.entries if (rows := _rows(entry, copies, named))]
     shown = found[:MODELS]
+    comparisons = (
+        _comparison(
+            board, key, [(entry, *rows[key]) for entry, rows in shown if key in rows], copies
+        )
+        for key in chosen([rows for _, rows in shown], per_task)
+    )
     return Gallery(
-        tuple(
-            _comparison(
-                board, key, [(entry, rows[key]) for entry, rows in shown if key in rows], media
-            )
-            for key in chosen([rows for _, rows in shown], per_task)
-        ),
-        left_out=len(found) - len(shown),
+        tuple(one for one in comparisons if one.pictures), left_out=len(found) - len(shown)
     )
 
 
@@ -118,69 +119,64 @@ def chosen(known: Sequence[Iterable[str]], per_task: int) -> list[str]:
     return sorted(kept, key=lambda one: (firsts[place(one)[0]], *place(one)))
 
 
-def copied(source: Path, name: str, media: Path) -> str:
-    """Copies a picture to `media`, as it is, under a name; its address from index.html.
-
-    Raises:
-        InputError: it cannot be copied.
-    """
-    target = media / _file_name(name, source.suffix.lower())
-    try:
-        media.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-    except OSError as error:
-        raise InputError(f"cannot copy {source} to {target}: {error.strerror}") from error
-    return f"{MEDIA}/{target.name}"
-
-
-def _file_name(name: str, suffix: str) -> str:
-    """A name that any file system and any address takes; other names give other ones."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
-    if plain != name or len(plain) > _LONGEST:
-        plain = f"{plain[:_LONGEST]}-{sha256_text(name)[:12]}"
-    return f"{plain}{suffix}"
-
-
-def _rows(entry: Entry) -> dict[str, Row]:
-    """The rows whose pictures are on this machine, by id."""
+def _rows(entry: Entry, copies: Copies, named: Sequence[Path]) -> dict[str, tuple[Row, Path]]:
+    """The rows whose pictures are here and may be shown, with their places, by id."""
     if entry.result is None or entry.path is None:
         return {}
-    if not (entry.path.parent / entry.result.rows).is_file():
+    base = entry.path.parent
+    if not (base / entry.result.rows).is_file():
         return {}
+    try:
+        rows = read_table(entry.result, entry.path).rows
+        for row in rows:
+            place(row.id)
+    except InputError:
+        return {}  # the board says so of the entry
+    folders = [*named, Path(os.path.realpath(base)), *_made_here(entry, base)]
     return {
-        row.id: row
-        for row in read_table(entry.result, entry.path).rows
-        if Path(row.path).suffix.lower() in _SHOWN_BY_BROWSERS
-        and (entry.path.parent / row.path).is_file()
+        row.id: (row, found)
+        for row in rows
+        if (found := copies.allowed(base, row.path, folders)) is not None
     }
 
 
+def _made_here(entry: Entry, base: Path) -> list[Path]:
+    """The folder that the pictures of a result were made in, if its card says so too."""
+    from benchmarks.pictures import making
+
+    if entry.result is None or not entry.result.pictures.made_here:
+        return []
+    folder = base / entry.result.pictures.folder
+    try:
+        made = making(folder)
+    except (OSError, ValueError, InputError):
+        return []
+    same = made is not None and made.seed == entry.result.protocol.seed
+    return [Path(os.path.realpath(folder))] if same else []
+
+
 def _comparison(
-    board: Board, id: str, found: Sequence[tuple[Entry, Row]], media: Path
+    board: Board, id: str, found: Sequence[tuple[Entry, Row, Path]], copies: Copies
 ) -> Comparison:
-    seeds = {entry.protocol.get("seed") for entry, _ in found}
     task, _, sample = place(id)
+    pictures = tuple(
+        Picture(
+            label=entry.label,
+            address=address,
+            score=_score(board, row.scores),
+            seed=entry.protocol.get("seed"),
+        )
+        for entry, row, source in found
+        if (address := copies.copy(source, f"{entry.id}.{row.id.replace('/', '.')}")) is not None
+    )
+    seeds = {picture.seed for picture in pictures}
     return Comparison(
         task=task,
-        prompt=next((row.prompt for _, row in found if row.prompt is not None), ""),
+        prompt=next((row.prompt for _, row, _ in found if row.prompt is not None), ""),
         sample=sample,
         seed=seeds.pop() if len(seeds) == 1 else None,
-        pictures=tuple(
-            Picture(
-                label=entry.label,
-                address=_copy(entry, row, media),
-                score=_score(board, row.scores),
-                seed=entry.protocol.get("seed"),
-            )
-            for entry, row in found
-        ),
+        pictures=pictures,
     )
-
-
-def _copy(entry: Entry, row: Row, media: Path) -> str:
-    assert entry.path is not None, "its rows were read"
-    source = entry.path.parent / row.path
-    return copied(source, f"{entry.id}.{row.id.replace('/', '.')}", media)
 
 
 def _score(board: Board, scores: Mapping[str, float | None]) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, final
 from pydantic import TypeAdapter, ValidationError
 
 from rewardkit.errors import InputError, describe
+from rewardkit.media.files import read_text
 
 _LINE: TypeAdapter[dict[str, float]] = TypeAdapter(dict[str, float])
 _TRAINED, _HELD_OUT, _ERROR = "reward/", "eval/", "eval_error/"
@@ -40,6 +41,8 @@ class Run:
     """A run.
 
     Attributes:
+        folder: where it is.
+        root: the folder that was asked for, at or above it.
         name: its folder, from the one that was asked for.
         facts: what was trained and how, as text by term.
         trained: by reward, the means of each step's own samples.
@@ -48,6 +51,8 @@ class Run:
         last: the last one.
     """
 
+    folder: Path
+    root: Path
     name: str
     facts: dict[str, str]
     trained: dict[str, tuple[Point, ...]]
@@ -63,7 +68,9 @@ def read_runs(folder: Path) -> list[Run]:
         InputError: there is none, or what one logged cannot be read.
     """
     logs = sorted(
-        path for path in folder.rglob("metrics.jsonl") if (path.parent / "config.json").is_file()
+        path
+        for path in folder.rglob("metrics.jsonl")
+        if path.is_file() and (path.parent / "config.json").is_file()
     )
     if not logs:
         raise InputError(
@@ -81,6 +88,8 @@ def _read(run: Path, folder: Path) -> Run:
     )
     several = len(sheets) > 1
     return Run(
+        folder=run,
+        root=folder,
         name=folder.resolve().name if run == folder else run.relative_to(folder).as_posix(),
         facts=_facts(run),
         trained=_curves(lines, _TRAINED, None),
@@ -124,11 +133,11 @@ def _curves(
 def _facts(run: Path) -> dict[str, str]:
     """What the card of a run says, of what people ask first; nothing where there is no card."""
     path = run / "rewardkit.json"
-    try:
-        card = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except (OSError, ValueError) as error:
+    try:
+        card = json.loads(read_text(path))
+    except (InputError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON: {describe(error)}") from error
     told = {
         "model": _at(card, "base", "alias") or _at(card, "base", "source"),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from leaderboards.board import Leaderboard
 from leaderboards.page import libraries, plots
-from leaderboards.page.gallery import MEDIA, copied, gallery
+from leaderboards.page.copies import MEDIA, Copies
+from leaderboards.page.gallery import gallery
 from leaderboards.page.runs import Run, Sheet
 from leaderboards.page.view import groups
 from rewardkit.errors import UsageError
@@ -18,6 +20,7 @@ from rewardkit.records.storage import atomic_write
 
 _HERE = Path(__file__).parent
 _INDEX = "index.html"
+TITLE = "Leaderboard"
 _SOURCES = ("page.css", "page.js", "tables.js", "plots.js")
 # By it a page is known as one that may be written anew.
 GENERATOR = '<meta name="generator" content="rewardkit leaderboard">'
@@ -30,7 +33,15 @@ class _Training(NamedTuple):
     sheets: tuple[tuple[int, str], ...]
 
 
-def build(shown: Leaderboard, out: Path, *, runs: Sequence[Run] = (), per_task: int = 4) -> Path:
+def build(
+    shown: Leaderboard,
+    out: Path,
+    *,
+    runs: Sequence[Run] = (),
+    per_task: int = 4,
+    title: str = TITLE,
+    on_note: Callable[[str], None] = lambda note: None,
+) -> Path:
     """Writes the page of some boards and runs.
 
     Args:
@@ -38,6 +49,8 @@ def build(shown: Leaderboard, out: Path, *, runs: Sequence[Run] = (), per_task: 
         out: its folder; a page that is there already is replaced.
         runs: of `grpo train`.
         per_task: prompts of each task whose pictures are shown.
+        title: of the page.
+        on_note: told what was left out and why, a sentence for each reason.
 
     Returns:
         The file to open.
@@ -51,8 +64,9 @@ def build(shown: Leaderboard, out: Path, *, runs: Sequence[Run] = (), per_task: 
     # Hidden, so that what an interrupted build leaves is in the way of nobody.
     staged = out / f".{MEDIA}"
     shutil.rmtree(staged, ignore_errors=True)
+    copies = Copies(staged)
     try:
-        text = _rendered(shown, runs, per_task, staged)
+        text = _rendered(shown, runs, per_task, title, copies)
         with atomic_write(index) as temporary:
             # The name of a file can have lone surrogates, which no page can hold.
             temporary.write_text(text, "utf-8", "replace")
@@ -61,6 +75,9 @@ def build(shown: Leaderboard, out: Path, *, runs: Sequence[Run] = (), per_task: 
             staged.rename(out / MEDIA)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+    # Not on the page: they name files of this machine.
+    for note in copies.notes:
+        on_note(note)
     return index
 
 
@@ -90,15 +107,23 @@ def _plots(shown: Leaderboard, runs: Sequence[Run]) -> dict[str, Any]:
     return {name: data for name, data in found.items() if data is not None}
 
 
-def _sheets(run: Run, number: int, media: Path) -> tuple[tuple[int, str], ...]:
-    def copy(sheet: Sheet) -> tuple[int, str]:
-        return sheet.step, copied(sheet.path, f"run-{number}.{sheet.path.stem}", media)
+def _sheets(run: Run, number: int, copies: Copies) -> tuple[tuple[int, str], ...]:
+    def copy(sheet: Sheet) -> tuple[int, str] | None:
+        path = sheet.path.relative_to(run.folder)
+        place = copies.allowed(run.folder, str(path), [Path(os.path.realpath(run.root))])
+        name = f"run-{number}.{sheet.path.stem}"
+        address = None if place is None else copies.copy(place, name)
+        return None if address is None else (sheet.step, address)
 
-    return tuple(copy(sheet) for sheet in (run.first, run.last) if sheet is not None)
+    found = [copy(sheet) for sheet in (run.first, run.last) if sheet is not None]
+    whole = tuple(one for one in found if one is not None)
+    return whole if len(whole) == len(found) else ()  # one alone shows no change
 
 
-def _rendered(shown: Leaderboard, runs: Sequence[Run], per_task: int, media: Path) -> str:
-    """The text of the page; the pictures that it shows are copied to `media`."""
+def _rendered(
+    shown: Leaderboard, runs: Sequence[Run], per_task: int, title: str, copies: Copies
+) -> str:
+    """The text of the page; the pictures that it shows are copied."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     parts = groups(shown)
@@ -110,13 +135,14 @@ def _rendered(shown: Leaderboard, runs: Sequence[Run], per_task: int, media: Pat
         lstrip_blocks=True,
     )
     return environment.get_template("page.html.jinja").render(
+        title=title,
         groups=parts,
         galleries={
-            view.board.id: gallery(view.board, per_task, media)
+            view.board.id: gallery(view.board, per_task, copies, shown.folders)
             for group in parts
             for view in group.boards
         },
-        runs=[_Training(run, _sheets(run, number, media)) for number, run in enumerate(runs)],
+        runs=[_Training(run, _sheets(run, number, copies)) for number, run in enumerate(runs)],
         notes=shown.notes,
         plots=_plots(shown, runs),
         created=now(),

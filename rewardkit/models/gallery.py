@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rewardkit.errors import UsageError
+from rewardkit.errors import InputError, UsageError
 from rewardkit.media.images import write_image
 from rewardkit.media.prompts import PromptLine
 from rewardkit.models.devices import arithmetic
@@ -59,6 +59,7 @@ def make_gallery(
 
     Raises:
         UsageError: the folder holds pictures made in another way.
+        InputError: pictures were removed while others were made.
     """
     protocol = protocol or pipeline.protocol
     told = {
@@ -74,6 +75,7 @@ def make_gallery(
     ]
     batches = [planned[i : i + batch_size] for i in range(0, len(planned), batch_size)]
     make_pictures(pipeline, batches, protocol, on_picture)
+    check_kept(folder, [one.path for one in planned])
     manifest = folder / MANIFEST
     with atomic_write(manifest) as temporary, temporary.open("w", encoding="utf-8") as file:
         for (i, _), one in zip(asked, planned, strict=True):
@@ -118,6 +120,25 @@ def make_pictures(
                     write_image(picture, temporary)
                 done += 1
                 on_picture(done, total)
+
+
+def check_kept(folder: Path, paths: Iterable[Path]) -> None:
+    """Refuses a folder from which something was removed while it was made.
+
+    Raises:
+        InputError: its card, or one of `paths`, is no longer there.
+    """
+    if not (folder / CARD).is_file():
+        raise InputError(
+            f"{folder} was removed while its pictures were made: {CARD} is gone. Remove what is "
+            "left of it; the same command then makes all of them"
+        )
+    gone = [path for path in paths if not path.is_file()]
+    if gone:
+        raise InputError(
+            f"{len(gone)} pictures were removed while others were made, such as {gone[0]}. The "
+            "same command makes them again"
+        )
 
 
 def claim(

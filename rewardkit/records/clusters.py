@@ -7,12 +7,13 @@ resampled, or given another sign, is a cluster with all its items, within its st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from itertools import pairwise
+from typing import Generic, TypeVar, final
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from rewardkit.records.power import detectable_difference
 from rewardkit.records.stats import AT_ONCE, RESAMPLES, Interval, finite, win_rate
@@ -222,42 +223,116 @@ def sign_flip(
     bootstrap: Cameron, Gelbach and Miller 2008, https://doi.org/10.1162/rest.90.3.414; with 1
     added: Phipson and Smyth 2010, https://doi.org/10.2202/1544-6115.1585.
     """
-    over_strata, strata = over_tasks(headline), len(differences.names)
-    by_stratum, m, n = differences.by_stratum, differences.sizes, differences.counts
-    y = differences.sums / (np.abs(differences.sums).max() or 1.0)  # squares neither end
-    items, y_squares, n_squares = by_stratum(n), by_stratum(y**2), by_stratum(n**2)
+    (found,) = sign_flips([differences], headline, resamples=resamples, seed=seed)
+    return found
 
-    def strength(flipped: Floats) -> Floats:
-        """t^2 / (1 + t^2), which v = 0 leaves finite: of sums of y and y n, [..., 2 S] -> [...]."""
-        sums, products = flipped[..., :strata], flipped[..., strata:]
-        if over_strata:
-            mean, size = sums / items, items * strata
-            d = mean.mean(-1)
+
+def sign_flips(
+    differences: Sequence[Totals], headline: Headline, *, resamples: int = RESAMPLES, seed: int = 0
+) -> list[float]:
+    """The p-value of `sign_flip` of each of many differences, which share what they can.
+
+    Args:
+        differences: of pairs of models.
+        headline: "tasks" or "items".
+        resamples: how many flips of each.
+        seed: of the flips.
+
+    Raises:
+        ValueError: an unknown headline.
+    """
+    # The flips are decided by how many clusters move; alike in memory are those of one place too.
+    alike: dict[int, dict[tuple[int, bytes], list[int]]] = {}
+    for index, one in enumerate(differences):
+        moving = one.stratum[np.flatnonzero(one.sums)]
+        group = alike.setdefault(moving.size, {})
+        group.setdefault((len(one.names), moving.tobytes()), []).append(index)
+    extreme = np.zeros(len(differences), np.int64)
+    every = {size: 2**size <= resamples for size in alike}
+    for size, groups in alike.items():
+        flips = [
+            _Flips([differences[index] for index in part], headline, part)
+            for (strata, _), group in groups.items()
+            for part in _parts(group, max(1, AT_ONCE // (resamples * strata)))
+        ]
+        rng = np.random.default_rng(seed)
+        for block in _blocks(2**size if every[size] else resamples, size):
+            if every[size]:
+                signs = (np.arange(block.start, block.stop)[:, None] >> np.arange(size)) % 2
+            else:
+                signs = rng.integers(2, size=(block.stop - block.start, size), dtype=np.int8)
+            flipped = signs * np.float64(2) - 1
+            for of in flips:
+                extreme[of.places] += of.extreme(flipped)
+    found = []
+    for one, count in zip(differences, extreme.tolist(), strict=True):
+        size = int(np.count_nonzero(one.sums))
+        found.append(count / 2**size if every[size] else (1 + count) / (1 + resamples))
+    return found
+
+
+@final
+class _Flips:
+    """Differences, P of them, whose clusters that differ, k, are of the same strata.
+
+    Attributes:
+        places: of the differences in a list of more, [P].
+    """
+
+    def __init__(self, group: Sequence[Totals], headline: Headline, places: list[int]) -> None:
+        self.places = places
+        self._over_strata = over_tasks(headline)
+        moving = [np.flatnonzero(one.sums) for one in group]
+        # Scaled, so that squares neither overflow nor vanish.
+        scaled = [one.sums / (np.abs(one.sums).max() or 1.0) for one in group]
+
+        def by_stratum(numbers: Sequence[Floats]) -> Floats:
+            found = [one.by_stratum(of) for one, of in zip(group, numbers, strict=True)]
+            return np.stack(found, -1)
+
+        counts = [one.counts for one in group]
+        self._items = by_stratum(counts)
+        self._clusters = np.stack([one.sizes for one in group], -1)
+        self._y_squares = by_stratum([y**2 for y in scaled])
+        self._n_squares = by_stratum([n**2 for n in counts])
+        self._y = np.stack([y[of] for y, of in zip(scaled, moving, strict=True)], -1)
+        self._yn = np.stack(
+            [(y * n)[of] for y, n, of in zip(scaled, counts, moving, strict=True)], -1
+        )
+        # Clusters are in the order of their strata.
+        ends = np.searchsorted(group[0].stratum[moving[0]], np.arange(len(group[0].names) + 1))
+        self._rows = [slice(a, b) for a, b in pairwise(ends)]
+        # Flips as extreme as the observed one are as strong, whatever rounding makes of them.
+        self._observed = self._strengths(np.ones((1, len(self._y)))) - 1e-9
+
+    def extreme(self, signs: Floats) -> NDArray[np.intp]:
+        """How many flips, [B, k] of 1 and -1, are as strong as the observed one, [P]."""
+        return (self._strengths(signs) >= self._observed).sum(0)
+
+    def _strengths(self, signs: Floats) -> Floats:
+        """t^2 / (1 + t^2), which v = 0 leaves finite: [B, k] -> [B, P]."""
+        sums, products = (
+            np.stack([signs[:, rows] @ of[rows] for rows in self._rows], 1)  # [B, S, P]
+            for of in (self._y, self._yn)
+        )
+        items, m = self._items, self._clusters
+        if self._over_strata:
+            mean, size = sums / items, items * len(items)
+            d = mean.mean(1)
         else:
-            d, size = sums.sum(-1) / items.sum(), np.full(strata, items.sum())
-            mean = d[..., None]
+            total = items.sum(0)
+            d, size = sums.sum(1) / total, total[None]
+            mean = d[:, None]
         # The sum of (z - mean z)^2, multiplied out: only what a flip changes is computed anew.
-        spread = y_squares - 2 * mean * products + mean**2 * n_squares
+        spread = self._y_squares - 2 * mean * products + mean**2 * self._n_squares
         spread -= (sums - mean * items) ** 2 / m
-        v = (spread.clip(0) * m / np.maximum(m - 1, 1) / size**2).sum(-1)
+        v = (spread.clip(0) * (m / np.maximum(m - 1, 1) / size**2)).sum(1)
         return np.divide(d**2, d**2 + v, out=np.zeros_like(d), where=d != 0)
 
-    moving = np.flatnonzero(y)
-    columns = np.zeros((moving.size, 2 * strata))
-    row, column = np.arange(moving.size), differences.stratum[moving]
-    columns[row, column], columns[row, strata + column] = y[moving], (y * n)[moving]
-    # Flips as extreme as the observed one are as strong, whatever rounding makes of them.
-    observed = strength(columns.sum(0, keepdims=True)) - 1e-9
-    every = 2**moving.size <= resamples
-    extreme = 0
-    rng = np.random.default_rng(seed)
-    for block in _blocks(2**moving.size if every else resamples, moving.size):
-        if every:
-            signs = (np.arange(block.start, block.stop)[:, None] >> row) % 2
-        else:
-            signs = rng.integers(2, size=(block.stop - block.start, moving.size), dtype=np.int8)
-        extreme += int((strength((2.0 * signs - 1) @ columns) >= observed).sum())
-    return extreme / 2**moving.size if every else (1 + extreme) / (1 + resamples)
+
+def _parts(places: list[int], length: int) -> Iterator[list[int]]:
+    for start in range(0, len(places), length):
+        yield places[start : start + length]
 
 
 def _estimates(

@@ -27,6 +27,46 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Grouping:
+    """Which cluster and stratum items are of: found once for many values of the same items.
+
+    Attributes:
+        names: of the strata, [S].
+        cluster: of each item, in the order of stratum and name, [n].
+        stratum: of each cluster, an index of names, [C].
+    """
+
+    names: list[str]
+    cluster: NDArray[np.intp]
+    stratum: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, clusters: ArrayLike, strata: ArrayLike) -> Grouping:
+        """That of items, from the names of their clusters (str or int) and strata (str), [n]."""
+        names, stratum = np.unique(np.asarray(strata), return_inverse=True)
+        labels, label = np.unique(np.asarray(clusters), return_inverse=True)
+        found, cluster = np.unique(stratum * labels.size + label, return_inverse=True)
+        return cls([str(name) for name in names], cluster, found // labels.size)
+
+    def totals(self, values: ArrayLike) -> Totals:
+        """The sums of values, [n], finite."""
+        sample = finite(values)
+        # The order of summation decides the last bit: it is that of the values, not of the rows.
+        sample = sample[np.lexsort((sample, self.cluster))]
+        counts = np.bincount(self.cluster)
+        starts = np.cumsum(counts) - counts
+        edges = starts[np.flatnonzero(np.diff(self.stratum, prepend=-1))]
+        return Totals(
+            names=self.names,
+            stratum=self.stratum,
+            sums=np.add.reduceat(sample, starts),
+            counts=counts.astype(np.float64),
+            least=np.minimum.reduceat(sample, edges),
+            greatest=np.maximum.reduceat(sample, edges),
+        )
+
+
+@dataclass(frozen=True)
 class Totals:
     """Sums over the items of each cluster, in the order of stratum and name.
 
@@ -72,21 +112,7 @@ class Totals:
                 f"clusters of type {labels.dtype} and strata of type {tasks.dtype} given; clusters "
                 "are str or int, strata are str"
             )
-        names, stratum = np.unique(tasks, return_inverse=True)
-        # The order of summation decides the last bit: it is that of the values, not of the rows.
-        order = np.lexsort((sample, labels, stratum))
-        sample, labels, stratum = sample[order], labels[order], stratum[order]
-        new = (stratum[1:] != stratum[:-1]) | (labels[1:] != labels[:-1])
-        starts = np.concatenate(([0], np.flatnonzero(new) + 1))
-        edges = np.flatnonzero(np.diff(stratum, prepend=-1))
-        return cls(
-            names=[str(name) for name in names],
-            stratum=stratum[starts],
-            sums=np.add.reduceat(sample, starts),
-            counts=np.diff(starts, append=sample.size).astype(np.float64),
-            least=np.minimum.reduceat(sample, edges),
-            greatest=np.maximum.reduceat(sample, edges),
-        )
+        return Grouping.of(labels, tasks).totals(sample)
 
     def split(self) -> Iterator[Totals]:
         """Each stratum by itself."""

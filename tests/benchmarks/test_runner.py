@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from tiny_benchmarks import CASES, PROMPTS, TINY, changed, fill, result_of, said, save
 
 import rewardkit.records.scorefile as scorefile
@@ -158,6 +159,38 @@ def test_a_missing_shard_is_named(folder, tmp_path):
     parts = shards(folder, tmp_path / "s")
     with pytest.raises(InputError, match="shard 2/3 is missing"):
         merge([parts[0], parts[2]], TINY, PROMPTS, tmp_path / "s")
+
+
+def test_a_number_in_a_file_does_not_decide_how_long_merging_takes(folder, tmp_path, monkeypatch):
+    parts = shards(folder, tmp_path / "s", 2)
+    with pytest.raises(ValidationError, match="1/999999999 of 7 prompts is none"):
+        changed(parts[0], shard="1/999999999")
+    # What the schema cannot see: as many prompts.
+    monkeypatch.setattr(
+        "benchmarks.merging.read_result",
+        lambda path: read_result(path).model_copy(
+            update={"shard": f"{parts.index(path) + 1}/999999999"}
+        ),
+    )
+    with pytest.raises(InputError) as told:
+        merge(parts, TINY, PROMPTS, tmp_path / "s")
+    assert "shard 3/999999999, 4/999999999, " in str(told.value)
+    assert "12/999999999 and 999999987 more are missing" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "5", "null", "{", "[" * 100_000, '{"oldest_read": "x", "n_expected": 1, "n_scored": 1}',
+     '{"oldest_read": [], "n_expected": 1, "n_scored": 1}',
+     '{"oldest_read": NaN, "n_expected": 1, "n_scored": 1}',
+     '{"oldest_read": 1, "n_expected": 1e999, "n_scored": 1}'],
+    ids=lambda text: text[:40],
+)  # fmt: skip
+def test_shards_whose_provenance_is_damaged_are_merged_without(text, folder, tmp_path):
+    parts = shards(folder, tmp_path / "s", 2)
+    Path(f"{parts[1].with_suffix('.parquet')}.meta.json").write_text(text)
+    assert read_result(merge(parts, TINY, PROMPTS, tmp_path / "s")).complete
+    assert not (tmp_path / "s" / "mine.tiny.parquet.meta.json").exists()
 
 
 def test_a_shard_given_twice_and_a_whole_are_refused(whole, folder, tmp_path):

@@ -58,21 +58,66 @@ def test_other_files_are_left_out_and_told(tmp_path):
     measured = {"schema_version": 1, "kind": "preferences"}
     (tmp_path / "rewards.json").write_text(json.dumps(measured))
     (tmp_path / "alpha.parquet.meta.json").write_text("{}")
-    found, (note,) = load([tmp_path])
+    found, notes = load([tmp_path])
     assert models(found) == ["alpha"]
-    assert note.startswith("3 JSON files are no result of a model")
-    assert "broken.json" in note and "list.json" in note and "rewards.json" in note
+    assert notes[0] == (
+        "2 JSON files are no result of a model: "
+        f"{tmp_path / 'list.json'}, {tmp_path / 'rewards.json'}"
+    )
+    assert notes[1].startswith(f"1 JSON file is left out: {tmp_path / 'broken.json'} is damaged")
+
+
+def broken(whole, change):
+    return json.dumps(json.loads(whole) | change)
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
-    [({"schema_version": 2}, "has the form 2"), ({"score": "high"}, "is damaged: score")],
+    ("text", "told"),
+    [
+        (lambda whole: broken(whole, {"schema_version": 2}), "has the form 2"),
+        (lambda whole: broken(whole, {"score": "high"}), "is damaged: score"),
+        (lambda whole: broken(whole, {"n_scored": -1}), "is damaged: n_scored"),
+        (lambda whole: whole[: len(whole) // 2], "is damaged, or no JSON"),
+        (lambda whole: "[" * 100_000, "is damaged: nested too deep"),
+        (lambda whole: "\udcff", "is damaged, or no JSON"),
+    ],
 )
-def test_a_result_that_cannot_be_read_is_a_failure(tmp_path, change, told):
-    path = write(made("alpha"), tmp_path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+def test_a_damaged_file_is_left_out_and_told_and_the_others_stay(tmp_path, text, told):
+    bad = write(made("alpha"), tmp_path / "bad")
+    bad.write_bytes(text(bad.read_text()).encode("utf-8", "surrogateescape"))
+    write(made("beta"), tmp_path)
+    found, (note,) = load([tmp_path])
+    assert models(found) == ["beta"]
+    assert note.startswith(f"1 JSON file is left out: {bad} ") and told in note
     with pytest.raises(InputError, match=told):
-        load([tmp_path])
+        load([bad])  # one that was named
+    with pytest.raises(InputError, match=told):
+        leaderboard([tmp_path / "bad"])  # nothing is left
+
+
+def test_rows_that_cannot_be_read_leave_a_result_unranked(tmp_path):
+    path = write(made("alpha", 0.9), tmp_path)
+    write(made("beta", 0.5), tmp_path)
+    (tmp_path / "alpha.quiz.csv").write_text("no table")
+    (board,) = leaderboard([tmp_path]).boards
+    assert [(one.model, one.ranks is None) for one in board.entries] == [
+        ("beta", False), ("alpha", True),
+    ]  # fmt: skip
+    assert "its rows cannot be read" in board.entries[1].unranked
+    assert path.is_file()
+
+
+def test_a_headline_that_its_rows_contradict_is_not_ranked(tmp_path):
+    path = write(made("alpha", 0.5), tmp_path)
+    write(made("beta", 0.6), tmp_path)
+    told = json.loads(path.read_text())
+    for of in (told, told["metrics"]["judge"]["headline"]):
+        of.update(score=0.99, interval=[0.98, 0.995])
+    path.write_text(json.dumps(told))
+    (board,) = leaderboard([tmp_path]).boards
+    first, last = board.entries
+    assert (first.model, first.ranks, last.ranks) == ("beta", (1, 1), None)
+    assert last.unranked == "its rows give 0.51 for judge, and it says 0.99"
 
 
 def test_a_folder_that_is_not_there_is_a_failure(tmp_path):
@@ -97,10 +142,8 @@ def two(tmp_path, first, second):
 
 
 def test_of_two_results_of_one_model_and_protocol_the_newest_counts(tmp_path):
-    old, new = (made("alpha", 0.5, created=f"2026-01-0{day}T00:00:00+00:00") for day in (1, 2))
-    new = type(new)(
-        new.path, new.result.model_copy(update={"score": 0.7, "device": "cuda"}), new.scores
-    )
+    old = made("alpha", 0.5, created="2026-01-01T00:00:00+00:00")
+    new = made("alpha", 0.7, created="2026-01-02T00:00:00+00:00", device="cuda")
     kept, (note,) = two(tmp_path, old, new)
     assert kept == ["b"]
     assert note == (

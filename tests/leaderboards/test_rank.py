@@ -1,6 +1,7 @@
 """Who is better: verdicts of pairs, ranges of ranks, standings across boards."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from leaderboards.board import Ranks
 from leaderboards.rank import LEVEL, Verdicts, compare, standings
 from rewardkit.records.clusters import compare as compare_items
+from rewardkit.records.clusters import sign_flips
+from rewardkit.records.totals import Totals
 
 TASKS = ("colors", "counting")
 
@@ -63,7 +66,7 @@ def test_a_difference_that_few_prompts_cannot_show_makes_no_rank():
 
 @pytest.mark.parametrize("p_value", [LEVEL, LEVEL - 1e-9])
 def test_the_level_is_five_in_a_hundred(p_value, monkeypatch):
-    monkeypatch.setattr("rewardkit.records.clusters.sign_flip", lambda *_: p_value)
+    monkeypatch.setattr("rewardkit.records.clusters.sign_flips", lambda *_: [p_value])
     found = scores({"high": 1.0, "low": 0.0})
     better = compare(found["high"], found["low"], "items").better
     assert better == (p_value < LEVEL)
@@ -173,3 +176,94 @@ def test_a_mean_rank_is_of_the_middles_of_ranges():
     boards = {id: (list(found), Verdicts(found, "tasks")) for id in ("one", "two")}
     rows, _ = standings(boards)
     assert {row.model: row.mean_rank for row in rows} == {"a": 1.5, "b": 1.5, "c": 3.0}
+
+
+def alone(differences, headline, resamples=5000):
+    """The p-value of flips, as its formula reads: one pair, one flip of all its clusters each."""
+    moving = np.flatnonzero(differences.sums)
+    every = 2**moving.size <= resamples
+    rng = np.random.default_rng(0)
+    if every:
+        signs = (np.arange(2**moving.size)[:, None] >> np.arange(moving.size)) % 2
+    else:
+        signs = rng.integers(2, size=(resamples, moving.size), dtype=np.int8)
+
+    def strength(sums):
+        flipped = replace(differences, sums=sums, least=sums * 0 - 1e9, greatest=sums * 0 + 1e9)
+        m, counts = flipped.sizes, flipped.by_stratum(flipped.counts)
+        means = flipped.by_stratum(sums) / counts
+        over = headline == "tasks"
+        d = means.mean() if over else sums.sum() / counts.sum()
+        of = means if over else np.full(m.size, d)
+        z = sums - of[flipped.stratum] * flipped.counts
+        z = z - (flipped.by_stratum(z) / m)[flipped.stratum]
+        size = counts * m.size if over else np.full(m.size, counts.sum())
+        v = (flipped.by_stratum(z**2) * m / np.maximum(m - 1, 1) / size**2).sum()
+        return d**2 / (d**2 + v) if d else 0.0
+
+    observed = strength(differences.sums) - 1e-9
+    extreme = 0
+    for row in 2 * signs.astype(float) - 1:
+        sums = differences.sums.copy()
+        sums[moving] *= row
+        extreme += strength(sums) >= observed
+    return extreme / len(signs) if every else (1 + extreme) / (1 + resamples)
+
+
+@given(
+    st.integers(0, 10_000), st.integers(2, 5), st.sampled_from(["tasks", "items"]), st.booleans()
+)
+@settings(max_examples=15, deadline=None)
+def test_pairs_that_are_tested_together_have_the_p_values_they_have_alone(
+    seed, models, headline, binary
+):
+    rng = np.random.default_rng(seed)
+    prompts = int(rng.integers(2, 15))
+    tasks = rng.choice(["a", "b", "c"], prompts)
+    ids = [
+        f"{task}/{index:05d}-{sample:02d}"
+        for index, task in enumerate(tasks)
+        for sample in range(rng.integers(1, 3))
+    ]
+    found = {
+        str(model): {
+            id: float(rng.random() < 0.3 + 0.1 * model) if binary else rng.normal(0.2 * model)
+            for id in ids
+            if model or rng.random() < 0.9
+        }
+        for model in range(models)
+    }
+    verdicts = Verdicts(found, headline)
+    for first in found:
+        for second in found:
+            verdict = verdicts.of(first, second)
+            if first >= second or verdict is None:
+                continue
+            assert verdict == compare(found[first], found[second], headline)
+            both = [id for id in found[first] if id in found[second]]
+            totals = Totals.of(
+                [found[first][id] - found[second][id] for id in both],
+                [int(id[-8:-3]) for id in both],
+                [id[0] for id in both],
+            )
+            resamples = 300  # the naive way is slow
+            (told,) = sign_flips([totals], headline, resamples=resamples)
+            assert told == pytest.approx(alone(totals, headline, resamples), abs=1e-12)
+
+
+def test_pairs_of_a_board_share_their_flips():
+    found = scores({str(model): 0.02 * model for model in range(40)}, prompts=24)
+    made = []
+
+    class Counted(np.random.Generator):
+        def integers(self, *args, **rest):
+            made.append(args)
+            return super().integers(*args, **rest)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            "rewardkit.records.clusters.np.random.default_rng",
+            lambda seed: Counted(np.random.PCG64(seed)),
+        )
+        Verdicts(found, "tasks")
+    assert len(made) == 1  # the flips of 780 pairs of as many prompts are drawn once

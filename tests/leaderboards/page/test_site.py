@@ -8,10 +8,12 @@ import pytest
 from click.testing import CliRunner
 from leaderboard_pages import many, with_pictures
 from made_results import made
+from PIL import Image
 
 from leaderboards.assemble import assemble
 from leaderboards.cli import leaderboard as command
-from leaderboards.page.gallery import chosen, copied
+from leaderboards.page.copies import Copies
+from leaderboards.page.gallery import chosen
 from leaderboards.page.plots import against, by_task
 from leaderboards.page.site import build
 from leaderboards.page.view import groups
@@ -90,9 +92,10 @@ def test_a_name_that_is_not_unicode_does_not_end_the_build(page_of, three):
 
 def test_no_two_names_share_a_file(tmp_path):
     source = tmp_path / "picture.PNG"
-    source.touch()
+    Image.new("RGB", (4, 4)).save(source)
+    copies = Copies(tmp_path / "media")
     names = ["plain", "w" * 500, "w" * 499 + "v", "日本", "中文", "a b", "a-b", "../a"]
-    addresses = [copied(source, name, tmp_path / "media") for name in names]
+    addresses = [copies.copy(source, name) for name in names]
     assert addresses[0] == "media/plain.png"
     assert len(set(addresses)) == len(names)
     files = {path.name for path in (tmp_path / "media").iterdir()}
@@ -159,6 +162,17 @@ def test_the_command_writes_a_page_and_prints_where(tmp_path, runs):
     assert "first" in (tmp_path / "page" / "index.html").read_text("utf-8")
     refused = CliRunner().invoke(command, ["build", "--out", str(tmp_path / "page")])
     assert refused.exit_code == 2 and "--published" in refused.stderr
+
+
+def test_runs_alone_make_a_page_of_curves(tmp_path, runs):
+    asked = ["build", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]
+    done = CliRunner().invoke(command, [*asked, "--title", "A sweep & more"])
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "page" / "index.html").read_text("utf-8")
+    assert "<h1>A sweep &amp; more</h1>" in text and "<title>A sweep &amp; more</title>" in text
+    assert 'data-plot="training"' in text and "There is no result yet" not in text
+    refused = CliRunner().invoke(command, [*asked, "--benchmark", "quiz"])
+    assert refused.exit_code == 2 and "--benchmark" in refused.stderr
 
 
 def test_papers_alone_make_a_page_too(tmp_path):

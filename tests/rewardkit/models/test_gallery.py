@@ -1,11 +1,12 @@
 """A folder of generated pictures: deterministic, resumable, never mixed."""
 
 import json
+import shutil
 
 import pytest
 import torch
 
-from rewardkit.errors import UsageError
+from rewardkit.errors import InputError, UsageError
 from rewardkit.media.images import read_image
 from rewardkit.media.prompts import PromptLine
 from rewardkit.models.gallery import claim, make_gallery
@@ -69,3 +70,30 @@ def test_a_claim_that_no_picture_followed_binds_nobody(loaded, tmp_path):
     (out / "00000-00.png").touch()
     with pytest.raises(UsageError, match="batch was 1, now 4"):
         claim(out, pipe, pipe.protocol, {"batch": 4})
+
+
+def test_a_folder_that_is_removed_while_it_is_made_is_a_failure(loaded, tmp_path):
+    out = tmp_path / "out"
+
+    def remove(done, total):
+        if done == 1:
+            shutil.rmtree(out)
+
+    with pytest.raises(InputError, match=r"was removed while .* rewardkit\.json is gone"):
+        make_gallery(loaded["sd"], LINES, out, batch_size=1, on_picture=remove)
+    assert not (out / "manifest.jsonl").exists()
+
+
+def test_a_picture_that_is_removed_while_others_are_made_is_a_failure(loaded, tmp_path):
+    out = tmp_path / "out"
+    first = out / "00000-00.png"
+    with pytest.raises(InputError, match="1 pictures were removed"):
+        make_gallery(
+            loaded["sd"],
+            LINES,
+            out,
+            batch_size=1,
+            on_picture=lambda *_: first.unlink(missing_ok=True),
+        )
+    assert not (out / "manifest.jsonl").exists()
+    assert make_gallery(loaded["sd"], LINES, out, batch_size=1).is_file()

@@ -1,0 +1,126 @@
+"""Which pictures a page may hold, and their copies.
+
+A page is made to be served and sent, and a result may have come from somebody else. A path in it is
+therefore not trusted: what is copied lies in a folder that the user named, is reached through no
+link, and opens as a picture. Everything else is left out, counted and named.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import final
+
+from rewardkit.errors import InputError, describe
+from rewardkit.media.files import open_file, quoted
+from rewardkit.media.images import open_picture
+from rewardkit.records.provenance import sha256_text
+
+MEDIA = "media"
+_LONGEST = 120
+_SHOWN_BY_BROWSERS = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
+# As Pillow calls them; MPO is what some cameras write as .jpg.
+_FORMATS = {"AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "WEBP"}
+_MAX_BYTES = 64 * 2**20
+# Of pictures that are left out for one reason, this many are named.
+_NAMED = 3
+
+
+@final
+class Copies:
+    """The folder of copies of a page, and what was left out of it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Copies into `folder`, which is made when it is needed; it is media/ in the end."""
+        self._folder = folder
+        self._parents: dict[Path, Path] = {}
+        self._left_out: dict[str, dict[str, None]] = {}
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out and why, a sentence for each reason."""
+        found = []
+        for reason, paths in self._left_out.items():
+            names = ", ".join(quoted(path) for path in list(paths)[:_NAMED])
+            more = ", ..." if len(paths) > _NAMED else ""
+            subject = "1 picture is" if len(paths) == 1 else f"{len(paths)} pictures are"
+            found.append(f"{subject} not shown: {reason}: {names}{more}")
+        return found
+
+    def allowed(self, base: Path, path: str, folders: Sequence[Path]) -> Path | None:
+        """Where a picture really lies, if it may be shown; else None, and it is left out.
+
+        Args:
+            base: the folder that its path is from; links that lead there are the user's own.
+            path: as a result has it.
+            folders: where pictures may lie, resolved.
+        """
+        # `..` is taken back as text: where links are refused, both readings are the same.
+        place = Path(os.path.normpath(self._resolved(base) / path))
+        try:
+            linked = (
+                stat.S_ISLNK(place.lstat().st_mode) or self._resolved(place.parent) != place.parent
+            )
+        except (FileNotFoundError, NotADirectoryError):
+            return None  # pictures need not be where their results are
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            return self._leave_out(path, f"no such file can be had ({why})")
+        if linked:
+            return self._leave_out(path, "reached through a link")
+        if not any(place.is_relative_to(folder) for folder in folders):
+            why = "outside of the folders of results that are named; name their folder too"
+            return self._leave_out(path, why)
+        if place.suffix.lower() not in _SHOWN_BY_BROWSERS:
+            return self._leave_out(path, "of a format that browsers do not show")
+        return place
+
+    def copy(self, source: Path, name: str) -> str | None:
+        """Copies an allowed picture, as it is, under a name; None where it is left out.
+
+        Returns:
+            Its address from index.html.
+
+        Raises:
+            InputError: the copy cannot be written.
+        """
+        target = self._folder / _file_name(name, source.suffix.lower())
+        try:
+            with open_file(source) as stream:
+                if (size := os.fstat(stream.fileno()).st_size) > _MAX_BYTES:
+                    raise InputError(f"it has {size:,} bytes; up to {_MAX_BYTES:,} are copied")
+                if (form := open_picture(stream, "it").format) not in _FORMATS:
+                    raise InputError(f"it is a {form} file, which browsers do not show")
+                self._folder.mkdir(parents=True, exist_ok=True)
+                stream.seek(0)
+                with target.open("wb") as file:
+                    shutil.copyfileobj(stream, file)
+        except InputError as error:
+            self._leave_out(str(source), describe(error).removeprefix(quoted(source)).strip())
+            return None
+        except OSError as error:
+            raise InputError(f"cannot copy {source} to {target}: {error.strerror}") from error
+        return f"{MEDIA}/{target.name}"
+
+    def _resolved(self, folder: Path) -> Path:
+        if folder not in self._parents:
+            self._parents[folder] = Path(os.path.realpath(folder))
+        return self._parents[folder]
+
+    def _leave_out(self, path: str, reason: str) -> Path | None:
+        """Remembers what is left out; there is no place to copy from."""
+        name = path if len(path) <= _LONGEST else f"{path[:_LONGEST]}..."
+        self._left_out.setdefault(reason, {})[name] = None
+        return None
+
+
+def _file_name(name: str, suffix: str) -> str:
+    """A name that any file system and any address takes; other names give other ones."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+    if plain != name or len(plain) > _LONGEST:
+        plain = f"{plain[:_LONGEST]}-{sha256_text(name)[:12]}"
+    return f"{plain}{suffix}"

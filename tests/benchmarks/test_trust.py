@@ -1,0 +1,145 @@
+"""A result says what its rows say, and nothing that cannot be."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from made_results import made, write
+
+from benchmarks.comparing import compare_results
+from benchmarks.results import read_result, read_table
+from benchmarks.trust import contradiction
+from rewardkit.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+
+
+def doubt(path):
+    result = read_result(path)
+    return contradiction(result, {row.id: row.scores for row in read_table(result, path).rows})
+
+
+@pytest.mark.parametrize(
+    "path", [*sorted((ROOT / "docs" / "results").glob("*.json")),
+             *sorted((ROOT / "tests").glob("*/data/*.tiny.json")),
+             *sorted((ROOT / "tests").glob("*/results/*.quiz.json"))],
+    ids=lambda path: path.name,
+)  # fmt: skip
+def test_results_that_were_committed_say_what_their_rows_say(path):
+    assert doubt(path) is None
+
+
+def gap(task, index, sample):
+    return None if index in (3, 14) and sample else 0.1 * index
+
+
+def test_so_do_incomplete_ones(tmp_path):
+    assert doubt(write(made("alpha", gap), tmp_path)) is None
+    few = write(made("beta", lambda task, index, sample: 0.5 if index == 3 else None), tmp_path)
+    assert doubt(few) is None
+
+
+def edited(path, *keys, **changes):
+    told = json.loads(path.read_text("utf-8"))
+    part = told
+    for key in keys:
+        part = part[key]
+    part.update(changes)
+    path.write_text(json.dumps(told), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("keys", "changes", "told"),
+    [
+        (("metrics", "second", "headline"), {"score": 0.7}, "for second, and it says 0.7"),
+        (("metrics", "judge", "tasks", "colors"), {"score": 0.1}, "for judge of colors"),
+        (("metrics", "second", "headline"), {"interval": [0.2549, 0.2551]}, "the interval 0.253"),
+        (("metrics", "second", "headline"), {"interval": None}, "and it says no interval"),
+        (("metrics", "second", "tasks", "colors"), {"score": None}, "and it says nothing"),
+        (("benchmark",), {"scale": 2.0}, "its rows give 1.02 for judge"),
+        (("benchmark",), {"headline": "items"}, None),  # as many pictures of each task
+    ],
+)
+def test_what_rows_contradict_is_told_and_not_compared(keys, changes, told, tmp_path):
+    path = edited(write(made("alpha", 0.5), tmp_path), *keys, **changes)
+    found = doubt(path)
+    assert (found is None) if told is None else (told in found)
+    other = edited(write(made("beta", 0.4), tmp_path), *keys, **changes)
+    if told is not None:
+        with pytest.raises(InputError, match=r"is not to be believed"):
+            compare_results(path, other)
+
+
+@pytest.mark.parametrize(
+    ("keys", "changes", "told"),
+    [
+        ((), {"score": 0.99}, "score is 0.99"),
+        ((), {"interval": [0.1, 0.2]}, "with the interval"),
+        ((), {"interval": [0.2, 0.1]}, "interval: its ends 0.2 and 0.1 are not in order"),
+        ((), {"interval": [1e308, -1e308]}, "not in order"),
+        ((), {"score": float("inf")}, "score"),
+        ((), {"n_expected": -1}, "n_expected"),
+        ((), {"n_expected": 3}, "24 prompts with 2 pictures each are 48"),
+        ((), {"n_scored": 10**9}, "n_scored is 1000000000"),
+        ((), {"n_scored": 47}, "complete is True, with 47 of 48"),
+        ((), {"complete": False}, "complete is False, with 48 of 48"),
+        ((), {"shard": "9/3"}, "shard: a shard is written 3/8"),
+        ((), {"shard": "1/999999999"}, "of 24 prompts is none"),
+        ((), {"shard": "1/" + "9" * 5000}, "a shard is written 3/8"),
+        ((), {"rows": "../other.csv"}, "rows: '../other.csv' is not the bare name"),
+        ((), {"rows": "/etc/passwd"}, "rows"),
+        ((), {"rows": "..\\other.csv"}, "rows"),
+        ((), {"rows": ".."}, "rows"),
+        ((), {"rows": "x" * 5000}, "rows"),
+        ((), {"metrics": {}}, "which is none of metrics"),
+        (("benchmark",), {"metric": "x" * 5000}, "which is none of metrics"),
+        (("benchmark",), {"scale": 0}, "benchmark.scale"),
+        (("benchmark",), {"scale": -1}, "benchmark.scale"),
+        (("pictures",), {"sha256": "no hex"}, "pictures.sha256"),
+        (("prompts",), {"number": 0}, "prompts.number"),
+        (("protocol",), {"samples": 0}, "protocol.samples"),
+        (("protocol", "sampling"), {"steps": float("nan")}, "damaged"),
+        (("metrics", "judge", "headline"), {"n": 10**9}, "n is 1000000000, of 48"),
+        (("metrics", "judge", "tasks", "colors"), {"n": 3}, "that of its tasks 27"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(keys, changes, told, tmp_path):
+    path = edited(write(made("alpha", 0.5), tmp_path), *keys, **changes)
+    with pytest.raises(InputError) as error:
+        read_result(path)
+    text = str(error.value)
+    assert text.startswith(f"{path} is damaged: ") and told in text
+    assert "\n" not in text and len(text) < len(str(path)) + 300
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)  # fmt: skip
+
+
+@given(data=st.data())
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_a_result_with_any_value_in_any_place_is_read_or_refused(data, tmp_path):
+    path = write(made("alpha", 0.5), tmp_path)
+    part = told = json.loads(path.read_text("utf-8"))
+    while True:
+        key = data.draw(st.sampled_from(sorted(part)))
+        if isinstance(part[key], dict) and part[key] and data.draw(st.booleans()):
+            part = part[key]
+            continue
+        part[key] = data.draw(VALUES)
+        break
+    path.write_text(json.dumps(told), "utf-8")
+    try:
+        doubt(path)
+    except InputError as error:
+        assert "\n" not in str(error)
