@@ -6,7 +6,6 @@ complete one before an incomplete, then the newest. Each that does not count is 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import final
 from benchmarks.results import Result, read_result, read_table
 from leaderboards.comparable import identity
 from rewardkit.errors import InputError
+from rewardkit.records.documents import read_json
 
 # What lies beside results and pictures, and is known to be no result.
 _BESIDE = ("rewardkit.json", "*.meta.json")
@@ -77,7 +77,7 @@ def _is_result(path: Path) -> bool:
     What measures rewards, of `rewardkit bench preferences`, says its kind, and is none of a model.
     """
     try:
-        told = json.loads(path.read_text("utf-8"))
+        told = read_json(path)
     except (OSError, ValueError):
         return False
     return isinstance(told, dict) and "schema_version" in told and "kind" not in told

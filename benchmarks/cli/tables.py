@@ -21,7 +21,9 @@ def print_results(paths: Sequence[Path], as_json: bool) -> None:
     from benchmarks.results import read_result
 
     if as_json:
-        told = [json.loads(path.read_text("utf-8")) for path in paths]
+        from rewardkit.records.documents import read_json
+
+        told = [read_json(path) for path in paths]
         click.echo(json.dumps(told[0] if len(told) == 1 else told, indent=2, ensure_ascii=False))
         return
     for path in paths:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple, final
 from pydantic import TypeAdapter, ValidationError
 
 from rewardkit.errors import InputError, describe
+from rewardkit.records.documents import read_json
 
 _LINE: TypeAdapter[dict[str, float]] = TypeAdapter(dict[str, float])
 _TRAINED, _HELD_OUT, _ERROR = "reward/", "eval/", "eval_error/"
@@ -125,10 +125,10 @@ def _facts(run: Path) -> dict[str, str]:
     """What the card of a run says, of what people ask first; nothing where there is no card."""
     path = run / "rewardkit.json"
     try:
-        card = json.loads(path.read_text("utf-8"))
+        card = read_json(path)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise InputError(f"{path} cannot be read as JSON: {describe(error)}") from error
     told = {
         "model": _at(card, "base", "alias") or _at(card, "base", "source"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from rewardkit.media.files import quoted, read_text
 from rewardkit.media.places import absolute, without_suffix
 from rewardkit.media.sources import Item
 from rewardkit.media.tables import TABLE_SUFFIXES, read_table
+from rewardkit.records.documents import parse_json
 
 
 def attach(
@@ -183,10 +183,7 @@ def _read_txt(file: Path) -> list[PromptLine]:
 
 
 def _read_json(file: Path) -> list[PromptLine]:
-    try:
-        value = json.loads(read_text(file))
-    except ValueError as error:
-        raise InputError(f"{quoted(file)} is not JSON: {error}") from error
+    value = parse_json(read_text(file), quoted(file))
     if not isinstance(value, dict | list):
         raise InputError(
             f'{quoted(file)} holds a {type(value).__name__}; accepted are ["prompt", ...], in the '
@@ -208,7 +205,7 @@ def _in_package(source: str | Path) -> Path:
     name, _, inside = str(source).removeprefix(_PACKAGE).partition("/")
     try:
         return Path(str(files(name).joinpath(inside)))
-    except (ImportError, ValueError) as error:
+    except (ImportError, ValueError, TypeError) as error:  # the last: a module that is no package
         raise UsageError(
             f"{source} names no package that is installed here: package:NAME/FILE is meant, such "
             "as package:rewardkit.shapes/lists/held-out.jsonl"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 from rewardkit.errors import RewardKitError, UsageError, WeightsError, describe
 from rewardkit.models.families import family
 from rewardkit.models.protocol import CARD, carried_card
+from rewardkit.records.documents import read_json
 
 if TYPE_CHECKING:
     import torch
 
 INDEX = "model_index.json"
 LORA = "pytorch_lora_weights.safetensors"
+
+# What an index says of a part; of one that is absent, null twice.
+_PART = ([str, str], [type(None), type(None)])
 
 
 def download(repo: str, revision: str | None) -> Path:
@@ -159,9 +162,16 @@ def _index(folder: Path) -> dict[str, Any]:
             "that save_pretrained wrote"
         )
     try:
-        return dict(json.loads(path.read_text("utf-8")))
+        index = read_json(path)
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read: {describe(error)}. Save it again") from error
+    if not isinstance(index, dict):
+        raise WeightsError(f"{path} is not an object of parts by name. Save it again")
+    for part, entry in index.items():
+        # Settings stand beside parts; a list is a part: its library and its class.
+        if isinstance(entry, list) and [type(name) for name in entry] not in _PART:
+            raise WeightsError(f"{path}: {part} is [library, class], not {entry!r}. Save it again")
+    return index
 
 
 def _text_encoders(folder: Path, dtype: torch.dtype) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from rewardkit.media.prompts import PromptLine
 from rewardkit.models.noise import picture_seed
 from rewardkit.models.pipelines import Pipeline, generate
 from rewardkit.models.protocol import CARD, Protocol
+from rewardkit.records.documents import read_json
 from rewardkit.records.provenance import sha256_text, versions
 from rewardkit.records.storage import atomic_write, first_difference, write_json
 
@@ -157,7 +158,7 @@ def claim(
 def made_by(folder: Path) -> dict[str, Any] | None:
     """What a folder's card says of its pictures; None where it says nothing of any."""
     try:
-        told = json.loads((folder / CARD).read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
+        told = read_json(folder / CARD)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None  # the second: `claim` tells that no folder can be made there
     return told.get("made_by") if isinstance(told, dict) else None

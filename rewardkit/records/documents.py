@@ -16,7 +16,15 @@ from rewardkit.errors import InputError
 
 
 class DamagedDocument(InputError, ValueError):
-    """A text is not what its format asks; also a `ValueError`, as the standard parsers raise."""
+    """A text is not what its format asks; also a `ValueError`, as the standard parsers raise.
+
+    Attributes:
+        reason: what it is instead, such as "not JSON: nested too deep".
+    """
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where} is {reason}")
+        self.reason = reason
 
 
 def read_json(path: str | PathLike[str]) -> Any:
@@ -34,7 +42,7 @@ def parse_json(text: str | bytes, where: str) -> Any:
 
     Args:
         text: with or without a byte order mark; bytes are UTF-8.
-        where: file, and line where there is one, as the error begins.
+        where: file, and line where there is one: the error begins so.
 
     Raises:
         DamagedDocument: the text is not UTF-8, no JSON, or nested too deep.
@@ -44,9 +52,9 @@ def parse_json(text: str | bytes, where: str) -> Any:
             text = text.decode("utf-8-sig")
         return json.loads(text)
     except RecursionError:
-        raise DamagedDocument(f"{where}: not JSON (nested too deep)") from None
+        raise DamagedDocument(where, "not JSON: nested too deep") from None
     except ValueError as error:  # a number of more than 4,300 digits too
-        raise DamagedDocument(f"{where}: not JSON ({error})") from error
+        raise DamagedDocument(where, f"not JSON: {error}") from error
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:
@@ -54,7 +62,7 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
 
     Args:
         text: the whole file.
-        where: the file, as the error begins.
+        where: the file: the error begins so.
 
     Raises:
         DamagedDocument: the text is no TOML, or nested too deep.
@@ -62,6 +70,6 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise DamagedDocument(f"{where} is not TOML: nested too deep") from None
+        raise DamagedDocument(where, "not TOML: nested too deep") from None
     except ValueError as error:
-        raise DamagedDocument(f"{where} is not TOML: {error}") from error
+        raise DamagedDocument(where, f"not TOML: {error}") from error
