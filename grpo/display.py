@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections import deque
 from types import TracebackType
 from typing import Any, Self, final
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from grpo.config import Config
 from grpo.run import Run
+from rewardkit.cli.tables import console
 
 # A trend compares the mean of the last steps with that of as many before.
 _TREND = 5
@@ -23,7 +24,7 @@ class Display:
 
     def __init__(self, config: Config, run: Run, done: int) -> None:
         self._config, self._run = config, run
-        self._console = Console(stderr=True)
+        self._console = console(sys.stderr)
         self._bar = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -65,7 +66,7 @@ class Display:
         text = "  ".join([*parts, *phases, *remark])
         self._bar.update(self._task, completed=done, text=text)
         if self._bar.disable:
-            self._console.print(f"step {done}/{self._config.steps}  {text}", highlight=False)
+            self._console.print(f"step {done}/{self._config.steps}  {text}", markup=False)
 
     def evaluated(self, figures: dict[str, Any]) -> None:
         """Held-out prompts were scored."""
@@ -74,9 +75,7 @@ class Display:
             for name, value in figures.items()
             if name.startswith("eval/")
         ]
-        self._console.print(
-            f"held out, step {figures['step']}: {'  '.join(parts)}", highlight=False
-        )
+        self._console.print(f"held out, step {figures['step']}: {'  '.join(parts)}", markup=False)
 
     def finished(self, done: int) -> None:
         """The run is over, or was stopped."""
@@ -85,12 +84,12 @@ class Display:
             self._console.print(
                 f"saved after step {done} of {self._config.steps}. Go on with: "
                 f"grpo train --out {folder} --resume",
-                highlight=False,
+                markup=False,
                 soft_wrap=True,  # it will be copied
             )
         else:
             model = shlex.quote(str(self._run.model))
-            self._console.print(f"done: {model}", highlight=False, soft_wrap=True)
+            self._console.print(f"done: {model}", markup=False, soft_wrap=True)
 
     def _trend(self, name: str, value: float) -> str:
         past = self._past.setdefault(name, deque(maxlen=2 * _TREND))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rewardkit.cli.terminal import echo
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def train(
         raise UsageError("--json is the form of a dry run: give --dry-run too")
     resolved, out = _run(recipe, method, settings, out, resume)
     for note in resolved.notes:
-        click.echo(f"Note: {note}", err=True)
+        echo(f"Note: {note}", err=True)
     # Read here, so that a wrong file is told before the model is loaded.
     lines = read(resolved.config.prompts)
     if resolved.config.evaluation.prompts is not None:
@@ -152,7 +153,7 @@ def _print(resolved: Resolved, out: Path, prompts: int, as_json: bool) -> None:
             "derived": counts,
             "notes": list(resolved.notes),
         }
-        click.echo(json.dumps(shown, indent=2))
+        echo(json.dumps(shown, indent=2))
         return
-    click.echo(as_toml(dict(flatten(config)), resolved.origins))
-    click.echo("\n".join(["", f"# out: {out}", *(f"# {k}: {v}" for k, v in counts.items())]))
+    echo(as_toml(dict(flatten(config)), resolved.origins))
+    echo("\n".join(["", f"# out: {out}", *(f"# {k}: {v}" for k, v in counts.items())]))

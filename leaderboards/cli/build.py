@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from rewardkit.cli.terminal import echo
+
 
 @click.command()
 @click.argument("results", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULTS]...")
@@ -46,6 +48,6 @@ def build(
         raise UsageError("nothing is asked for: name folders of results, or give --published")
     shown = leaderboard(results, benchmarks=benchmarks, with_published=published)
     for note in shown.notes:
-        click.echo(f"Note: {note}", err=True)
+        echo(f"Note: {note}", err=True)
     found = read_runs(runs) if runs is not None else []
-    click.echo(str(build_page(shown, out, runs=found, per_task=per_task)))
+    echo(str(build_page(shown, out, runs=found, per_task=per_task)))

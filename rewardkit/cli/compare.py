@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rewardkit.cli.terminal import echo, shown
 from rewardkit.errors import InputError, describe
 from rewardkit.records.rows import Row, Table, read_rows, storable
 from rewardkit.records.scorefile import meta_path
@@ -182,20 +183,20 @@ def compare(base: Path, other: Path, on: str, as_json: bool) -> None:
     """
     found = compare_tables(read_rows(base), read_rows(other), on)
     for warning in _warnings(base, other, found.columns):
-        click.echo(f"Warning: {warning}", err=True)
+        echo(f"Warning: {warning}", err=True)
     if as_json:
         about = {"base": storable(str(base)), "other": storable(str(other)), "on": on}
-        click.echo(json.dumps({**about, **asdict(found)}, indent=2, allow_nan=False))
+        echo(json.dumps({**about, **asdict(found)}, indent=2, allow_nan=False))
     else:
         _print(found)
-    click.echo(
+    echo(
         f"{found.pairs} rows paired on {on}; {found.rows_only_before} only in {base}, "
         f"{found.rows_only_after} only in {other}",
         err=True,
     )
     for names, path in ((found.rewards_only_before, base), (found.rewards_only_after, other)):
         if names:
-            click.echo(f"not compared, for only {path} has it: {', '.join(names)}", err=True)
+            echo(f"not compared, for only {path} has it: {', '.join(names)}", err=True)
 
 
 def _print(found: Comparison) -> None:
@@ -210,7 +211,7 @@ def _print(found: Comparison) -> None:
     for heading in headings:
         grid.add_column(heading, justify="right", no_wrap=True)
     for name, column in found.columns.items():
-        grid.add_row(Text(name), *_cells(column.paired, found.pairs))
+        grid.add_row(Text(shown(name)), *_cells(column.paired, found.pairs))
     console().print(grid)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Self
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from rewardkit.cli.tables import console
+from rewardkit.cli.terminal import echo, shown
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -105,7 +105,6 @@ def score(
     from rewardkit.media.images import MAX_PIXELS
     from rewardkit.models.hub import parse_overrides
 
-    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
     with _Progress() as progress:
         report = score_folder(
             inputs,
@@ -129,13 +128,13 @@ def score(
         )
     if as_json:
         for row in report.rows:
-            click.echo(json.dumps(asdict(row), allow_nan=False))
+            echo(json.dumps(asdict(row), allow_nan=False))
     elif output is None:
         _print_rows(report)
     _print_summary(report, output)
     if report.failed:
         first = next(row for row in report.rows if row.error is not None)
-        click.echo(
+        echo(
             f"Error: {report.failed} of {len(report.rows)} files could not be scored whole; "
             f"first {first.path}: {first.error}",
             err=True,
@@ -147,7 +146,6 @@ class _Progress:
     """A bar on stderr with rate and time left; silent where stderr is not a terminal."""
 
     def __enter__(self) -> Self:
-        from rich.console import Console
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -163,7 +161,7 @@ class _Progress:
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             TextColumn("[red]{task.fields[failed]}"),
-            console=Console(stderr=True),
+            console=console(sys.stderr),
             disable=not sys.stderr.isatty(),
         )
         self._task = self._bar.add_task("", total=None, rate="loading", failed="")
@@ -231,4 +229,4 @@ def _text(value: str) -> Text:
     """Text as it is, whatever brackets it has; a line break in a name stays on its line."""
     from rich.text import Text
 
-    return Text(value.replace("\n", "\\n"))
+    return Text(shown(value.replace("\n", "\\n")))

@@ -26,7 +26,7 @@ from rewardkit.engine.scorer import Prepared, Scored, Scorer
 from rewardkit.engine.spec import RewardSpec, parse
 from rewardkit.errors import RewardKitError, UsageError, describe
 from rewardkit.media.batch import Kind, Medium
-from rewardkit.media.clips import MAX_CLIP_BYTES, read_clip
+from rewardkit.media.clips import MAX_CLIP_BYTES, check_choice, read_clip
 from rewardkit.media.images import MAX_PIXELS, read_image
 from rewardkit.media.prompts import attach
 from rewardkit.media.sources import Item, find
@@ -130,6 +130,7 @@ def score_folder(
     spec = check_request(rewards, output, batch_size, workers)
     many = [inputs] if isinstance(inputs, str | PathLike) else inputs
     kind = _kind(_cards(spec), kind)
+    check_choice(fps, frames)
     found = find([str(path) for path in many], kind, stdin=stdin)
     if found.skipped:
         first, n = storable(found.skipped[0]), len(found.skipped)

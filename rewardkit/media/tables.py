@@ -70,7 +70,7 @@ def _read_jsonl(path: Path) -> list[Row]:
         try:
             value = parse_json(line, where)
         except DamagedDocument as error:
-            raise InputError(f"{error}: {line[:60]!r}") from error
+            raise InputError(f"{where}: {error.reason}: {line[:60]!r}") from error
         if not isinstance(value, dict):
             raise InputError(
                 f"{where}: a line is one JSON object, such as "

@@ -20,6 +20,26 @@ _ADVICE = {
     errno.EIO: "the disk reports an input/output error. Check it; the same command continues",
 }
 
+# What depends on files and not on code: EPIPE, EBADF and EINVAL are not among them.
+_OF_FILES = {
+    *_ADVICE,
+    errno.EACCES,
+    errno.EBUSY,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.EMFILE,
+    errno.ENAMETOOLONG,
+    errno.ENFILE,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ENOTEMPTY,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ESTALE,
+    errno.ETXTBSY,
+}
+
 
 def unwritable(path: str | PathLike[str], error: Exception) -> InputError:
     """The error for a file that cannot be written.
@@ -60,6 +80,16 @@ def writing(
         if _number(error) is None:
             raise
         raise unwritable(path, error) from error
+
+
+def refusal(error: OSError) -> str | None:
+    """What the system refused, in one sentence; None where it was no file."""
+    if error.errno not in _OF_FILES:
+        return None
+    advice = _ADVICE.get(error.errno) or f"{os.strerror(error.errno)}. Name another file"
+    if error.filename is None:  # as when stdout lies on the full disk
+        return f"cannot write the output: {advice}."
+    return f"cannot read or write {os.fsdecode(error.filename)}: {advice}."
 
 
 def _number(error: Exception) -> int | None:
