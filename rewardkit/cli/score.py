@@ -100,6 +100,9 @@ def score(
     A manifest is a .jsonl, .csv or .parquet file with the columns path, prompt and, if you like,
     id; its other columns are handed to rewards that need them. Without -o the rows are printed.
     Files that cannot be scored become rows with an error, and the exit code is then 1.
+
+    Tables hold the exact text of names, prompts and errors: a spreadsheet program that opens a .csv
+    from others may take a cell that begins with = + - or @ for a formula.
     """
     from rewardkit.engine.folder import score_folder
     from rewardkit.media.images import MAX_PIXELS

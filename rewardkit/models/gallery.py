@@ -20,6 +20,9 @@ from rewardkit.records.storage import atomic_write, first_difference, write_json
 
 MANIFEST = "manifest.jsonl"
 
+#: The most pictures of one folder: their list is held in memory.
+MAX_PICTURES = 1_000_000
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -57,9 +60,11 @@ def make_gallery(
         on_picture: told after each picture: how many there are, of how many.
 
     Raises:
-        UsageError: the folder holds pictures made in another way.
+        UsageError: the folder holds pictures made in another way, or more are asked for than
+            `MAX_PICTURES`.
     """
     protocol = protocol or pipeline.protocol
+    check_number(len(lines), samples)
     told = {
         "seed": seed,
         "samples": samples,
@@ -79,6 +84,19 @@ def make_gallery(
             row = {"path": one.path.name, "prompt": one.prompt, "seed": one.seed}
             file.write(json.dumps({**lines[i].meta, **row}) + "\n")
     return manifest
+
+
+def check_number(prompts: int, samples: int) -> None:
+    """Refuses more pictures than one folder takes, before their list is made.
+
+    Raises:
+        UsageError: there are more than `MAX_PICTURES`.
+    """
+    if prompts * samples > MAX_PICTURES:
+        raise UsageError(
+            f"{prompts:,} prompts x {samples:,} samples are {prompts * samples:,} pictures; one "
+            f"folder takes up to {MAX_PICTURES:,}. Ask for fewer samples or prompts"
+        )
 
 
 def make_pictures(
