@@ -145,7 +145,9 @@ def save_picture(picture: Image.Image, path: str | Path, form: str | None = None
     Image.init()
     form = form or Image.registered_extensions().get(Path(path).suffix.lower())
     if form not in Image.SAVE:
-        raise UsageError(f"{Path(path).name!r} names no format to write: end it in .png or .jpg")
+        raise UsageError(
+            f"{Path(path).suffix!r} is no extension of a picture: end its name in .png or .jpg"
+        )
     # Not straight into the file: Pillow's encoders pass over what a full disk did not take.
     data = io.BytesIO()
     picture.save(data, format=form)
