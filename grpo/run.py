@@ -73,7 +73,7 @@ class Run:
             InputError: its file is damaged.
         """
         try:
-            return Config.model_validate_json(self.config_path.read_text("utf-8"))
+            return Config.model_validate_json(self.config_path.read_bytes())
         except FileNotFoundError:
             raise UsageError(f"{self.folder} holds no run: config.json is missing") from None
         except ValidationError as error:

@@ -24,9 +24,7 @@ EVIL = "\x1b[2J\x1b]0;owned\x07\u202egnp\x9b31m\x7f\r"
 def steers(text: str) -> bool:
     """Whether a terminal would do anything but show it."""
     return any(
-        (ord(sign) < 32 and sign not in "\n\t")
-        or 0x7F <= ord(sign) < 0xA0
-        or sign in "\u202e\u2066"
+        (ord(sign) < 32 and sign not in "\n\t") or 0x7F <= ord(sign) < 0xA0 or sign == "\u202e"
         for sign in text
     )
 
