@@ -26,7 +26,7 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
             torch.save({"step": step, **state}, temporary)
     except (InputError, RuntimeError) as error:  # torch's zip writer raises the latter, disk full
         raise InputError(
-            f"checkpoint {path} cannot be written: {describe(error.__cause__ or error)}. Make room "
+            f"checkpoint {path} cannot be written: {describe(error).rstrip('.')}. Make room "
             "for it, and go on with --resume from the one before"
         ) from error
     for old in found(folder)[:-keep]:

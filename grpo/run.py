@@ -20,6 +20,7 @@ from grpo import checkpoint
 from grpo.config import Config
 from grpo.settings import explain
 from rewardkit.errors import InputError, UsageError
+from rewardkit.records.disk import writing
 from rewardkit.records.storage import atomic_write, first_difference, write_json
 
 if TYPE_CHECKING:
@@ -123,10 +124,11 @@ class Run:
                 f"cannot write {self.metrics}: {error.strerror}. Make room for it, and go on with "
                 "--resume"
             ) from error
-        for name, value in figures.items():
-            if name != "step":
-                self._events.add_scalar(name, value, figures["step"])
-        self._events.flush()
+        with writing(self.tensorboard):
+            for name, value in figures.items():
+                if name != "step":
+                    self._events.add_scalar(name, value, figures["step"])
+            self._events.flush()
 
     def _must_be(self, config: Config) -> None:
         """Refuses another configuration than the run's, but for what may change on the way."""

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import click
 
 from rewardkit.cli.plugins import load_plugin, plugins
-from rewardkit.cli.streams import open_standard_streams, told_by_the_machine
+from rewardkit.cli.streams import open_standard_streams, threads_told, told_by_the_machine
 from rewardkit.cli.terminal import LogHandler, echo
 from rewardkit.errors import RewardKitError, UsageError, unknown
 
@@ -61,7 +61,8 @@ class LazyGroup(click.Group, ABC):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """As click's, with the standard streams open, whatever the shell closed."""
         open_standard_streams()
-        return super().main(*args, **kwargs)
+        with threads_told():
+            return super().main(*args, **kwargs)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from rewardkit.cli.terminal import echo
 from rewardkit.errors import describe
 from rewardkit.records.disk import refusal
 
@@ -23,6 +27,29 @@ def open_standard_streams() -> None:
                 os.close(null)
             stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
+
+
+@contextmanager
+def threads_told() -> Iterator[None]:
+    """Errors of the disk in threads of libraries, such as TensorBoard's writer, are one line too.
+
+    Whoever waits for the thread meets the error itself.
+    """
+    before = threading.excepthook
+
+    def tell(args: threading.ExceptHookArgs) -> None:
+        error = args.exc_value
+        reason = refusal(error) if isinstance(error, OSError) else None
+        if reason is None:
+            before(args)
+        else:
+            echo(f"Warning: {reason}", err=True)
+
+    threading.excepthook = tell
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def told_by_the_machine(error: OSError | MemoryError | RuntimeError) -> str | None:

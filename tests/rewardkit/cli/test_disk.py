@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,16 @@ def test_a_journal_removed_on_the_way_is_no_loss(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(Journal, "append", append)
     assert run("score", photos / "photos", "-r", "sharpness", "-o", table).exit_code == 0
     assert len(read_rows(table).rows) == 6
+
+
+def test_a_full_disk_in_the_thread_of_a_library_is_one_line(monkeypatch):
+    def score(*_, **__):
+        thread = threading.Thread(target=lambda: Path("/dev/full").write_bytes(b"x"))
+        thread.start()
+        thread.join()
+
+    monkeypatch.setattr("rewardkit.engine.folder.score_folder", score)
+    before = threading.excepthook
+    done = CliRunner().invoke(main, ["score", "x", "-r", "sharpness"])
+    assert done.stderr.startswith("Warning: cannot write the output: no space left")
+    assert "Traceback" not in done.stderr and threading.excepthook is before

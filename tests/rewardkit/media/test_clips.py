@@ -260,7 +260,7 @@ def animation(tmp_path):
 @pytest.mark.parametrize("choice", [{"fps": math.nan}, {"fps": math.inf}, {"frames": 0}], ids=str)
 def test_a_choice_that_is_none_is_refused_before_any_clip_is_opened(tmp_path, choice):
     (tmp_path / "a.mp4").touch()
-    with pytest.raises(UsageError, match="is given|was given"):
+    with pytest.raises(UsageError, match="was given"):
         score_folder(tmp_path, "temporal-stability", **choice)
 
 

@@ -6,7 +6,7 @@ import pyarrow.parquet
 import pytest
 
 from rewardkit.errors import InputError, UsageError
-from rewardkit.media.prompts import attach
+from rewardkit.media.prompts import attach, read
 from rewardkit.media.sources import Item, find
 
 
@@ -185,3 +185,9 @@ def test_a_text_beside_a_picture_that_is_not_text_is_refused_by_name(items):
 def test_a_prompt_is_kept_as_it_is(items, prompt):
     file = write("p.jsonl", {"id": "c", "prompt": prompt})
     assert prompts(attach(items, file=file))[0] == prompt
+
+
+@pytest.mark.parametrize("name", ["json.decoder/x.txt", "os/x.txt", "no.such/x.txt", "/x.txt", ""])
+def test_what_is_no_package_is_told(name):
+    with pytest.raises(UsageError, match="package:NAME/FILE is meant"):
+        read(f"package:{name}")

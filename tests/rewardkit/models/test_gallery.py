@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from rewardkit.errors import UsageError
+from rewardkit.errors import InputError, UsageError
 from rewardkit.media.images import read_image
 from rewardkit.media.prompts import PromptLine
 from rewardkit.models.gallery import claim, make_gallery
@@ -67,3 +67,15 @@ def test_a_claim_that_no_picture_followed_binds_nobody(loaded, tmp_path):
     (out / "00000-00.png").touch()
     with pytest.raises(UsageError, match="batch was 1, now 4"):
         claim(out, pipe, pipe.protocol, {"batch": 4})
+
+
+def test_more_pictures_than_a_folder_takes_are_refused_before_their_list_is_made(loaded, tmp_path):
+    with pytest.raises(UsageError, match=r"2 prompts x 99,999,999,999 samples are 199,999,999,998"):
+        make_gallery(loaded["sd"], LINES, tmp_path / "out", samples=99_999_999_999)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_below_a_file_is_told(loaded, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write"):
+        make_gallery(loaded["sd"], LINES, tmp_path / "file" / "out")
