@@ -224,4 +224,4 @@ def test_a_reader_gives_a_value_or_an_error_of_ours(name, made, tmp_path):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", READERS)
 def test_a_reader_gives_a_value_or_an_error_of_ours_for_long(name, made, tmp_path):
-    check(name, made, tmp_path, 2000)
+    check(name, made, tmp_path, 1000)
