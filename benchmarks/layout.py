@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, final
 
+from rewardkit.errors import describe
 from rewardkit.media.images import image_suffixes
 from rewardkit.media.places import walk
+from rewardkit.records.documents import DamagedDocument, read_json
 
 if TYPE_CHECKING:
     from benchmarks.benchmark import Case
@@ -144,11 +146,12 @@ def _wrong_beside(folder: Path, beside: Mapping[str, Any]) -> list[str]:
     problems = []
     for name, expected in beside.items():
         try:
-            told = json.loads((folder / name).read_text("utf-8"))
+            told = read_json(folder / name)
         except FileNotFoundError:
             continue
-        except (OSError, ValueError) as error:
-            problems.append(f"{name}: not readable as JSON ({error})")
+        except (OSError, DamagedDocument) as error:
+            reason = error.reason if isinstance(error, DamagedDocument) else describe(error)
+            problems.append(f"{name}: not readable as JSON ({reason})")
             continue
         if told != expected:
             problems.append(

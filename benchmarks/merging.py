@@ -5,7 +5,6 @@ A shard is a result of its own, marked as such.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from benchmarks.results import Result, checksum, file_name, read_result, read_ta
 from benchmarks.shard import Shard
 from benchmarks.summary import sum_up
 from rewardkit.errors import InputError, UsageError
+from rewardkit.records.documents import read_json
 from rewardkit.records.provenance import now
 from rewardkit.records.rows import Table, write_rows
 from rewardkit.records.scorefile import meta_path
@@ -92,7 +92,7 @@ def _merge_provenance(shards: Sequence[Path], rows: Path, folder: str) -> None:
     A shard may have come without: then there is none, and scoring the whole begins afresh.
     """
     try:
-        told = [json.loads(meta_path(table).read_text("utf-8")) for table in shards]
+        told = [read_json(meta_path(table)) for table in shards]
         read = [float(one["oldest_read"]) for one in told]
         whole = {
             **told[0],

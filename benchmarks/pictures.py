@@ -105,14 +105,15 @@ def make(
         on_picture: told before the first picture and after each: how many there are, of how many.
 
     Raises:
-        UsageError: the folder holds pictures made in another way.
+        UsageError: the folder holds pictures made in another way, or they are too many.
         InputError: pictures were removed while others were made.
     """
-    from rewardkit.models.gallery import Planned, check_kept, claim, make_pictures
+    from rewardkit.models.gallery import Planned, check_kept, check_number, claim, make_pictures
     from rewardkit.models.noise import picture_seed
 
     protocol = protocol or pipeline.protocol
     samples = benchmark.samples
+    check_number(len(shard.of(prompts.cases)), samples)
     batch = min(batch_size or samples, samples)
     told = {
         "pictures": benchmark.pictures,

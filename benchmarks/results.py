@@ -27,6 +27,7 @@ from pydantic import (
 from benchmarks.benchmark import Scored
 from benchmarks.shard import Shard
 from rewardkit.errors import InputError, UsageError, describe
+from rewardkit.records.documents import DamagedDocument, read_json
 from rewardkit.records.rows import Table, read_rows
 from rewardkit.records.totals import Headline
 
@@ -249,9 +250,10 @@ def read_result(path: Path) -> Result:
         InputError: there is none, it is no result, or a newer rewardkit wrote it.
     """
     try:
-        told = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as a result: {describe(error)}") from error
+        told = read_json(path)
+    except (OSError, DamagedDocument) as error:
+        reason = f"it is {error.reason}" if isinstance(error, DamagedDocument) else describe(error)
+        raise InputError(f"{path} cannot be read as a result: {reason}") from error
     version = told.get("schema_version") if isinstance(told, dict) else None
     if not isinstance(version, int):
         raise InputError(f"{path} is no result of `rewardkit bench`: it has no schema_version")

@@ -26,10 +26,10 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
     try:
         with atomic_write(path) as temporary:
             torch.save({"step": step, **state}, temporary)
-    except (OSError, RuntimeError) as error:  # torch's zip writer raises the latter on a full disk
+    except (InputError, RuntimeError) as error:  # torch's zip writer raises the latter, disk full
         raise InputError(
-            f"checkpoint {path} cannot be written: {describe(error)}. Make room for it, and go on "
-            "with --resume from the one before"
+            f"checkpoint {path} cannot be written: {describe(error).rstrip('.')}. Make room "
+            "for it, and go on with --resume from the one before"
         ) from error
     for old in found(folder)[:-keep]:
         old.unlink()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from grpo.config import Config
 from grpo.run import Run
+from rewardkit.cli.tables import console
 
 
 def stopped(folder: Path, done: int, steps: int) -> str:
@@ -32,7 +33,7 @@ class Display:
 
     def __init__(self, config: Config, run: Run, done: int) -> None:
         self._config, self._run, self._done = config, run, done
-        self._console = Console(stderr=True)
+        self._console = console(sys.stderr)
         self._bar = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),

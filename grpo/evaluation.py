@@ -9,6 +9,7 @@ from torch import Tensor
 
 from grpo.policies.policy import Policy
 from grpo.rewards import Rewards
+from rewardkit.media.images import save_picture
 from rewardkit.media.prompts import PromptLine
 from rewardkit.media.sheets import contact_sheet
 from rewardkit.models.noise import picture_seed
@@ -67,7 +68,7 @@ def write_sheet(
     """A contact sheet of `pictures`, for people."""
     sheet = contact_sheet(pictures, captions, columns=columns)
     with atomic_write(path) as temporary:
-        sheet.save(temporary)
+        save_picture(sheet, temporary)
 
 
 def summary(scores: dict[str, Tensor]) -> dict[str, float]:

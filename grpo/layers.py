@@ -14,8 +14,6 @@ own.
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rewardkit.errors import InputError, unknown
 from rewardkit.media.files import quoted, read_text
+from rewardkit.records.documents import parse_toml, read_json
 
 Kind = Literal["method", "recipe"]
 # Settings that are tables themselves: the user chooses their keys.
@@ -118,10 +117,8 @@ def _packaged(kind: Kind) -> list[Path]:
 def _read(kind: Kind, name: str, path: Path, above: tuple[str, ...] = ()) -> Layer:
     text = read_text(path)
     try:
-        table = tomllib.loads(text)
+        table = parse_toml(text, quoted(path))
         header = Header.model_validate(table)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{quoted(path)} is not TOML: {error}") from error
     except ValidationError as error:
         wrong = error.errors()[0]
         raise InputError(f"{quoted(path)}: {wrong['loc'][0]}: {wrong['msg']}") from error
@@ -152,7 +149,7 @@ def _families(model: str) -> list[str]:
 def _json(path: Path) -> dict[str, Any]:
     """An object in a file; empty where there is none, which whoever loads the model will tell."""
     try:
-        value = json.loads(path.read_text("utf-8"))
+        value = read_json(path)
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -5,7 +5,6 @@ Loads no torch.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from rewardkit.models.aliases import ALIASES
 from rewardkit.models.families import FAMILIES, check_size
 from rewardkit.models.pipelines import place_of
 from rewardkit.models.protocol import carried_card, carried_protocol
+from rewardkit.records.documents import read_json
 
 if TYPE_CHECKING:
     from grpo.config import Config
@@ -158,11 +158,11 @@ def _class_in(folder: Path) -> str:
     if not (folder / _INDEX).is_file():
         _refuse_other(folder)
     try:
-        index = json.loads((folder / _INDEX).read_bytes())
+        index = read_json(folder / _INDEX)
         name = index["_class_name"]
         if not isinstance(name, str):
             raise TypeError
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError):
         raise UsageError(
             f"{folder / _INDEX} does not name the class of a pipeline. Download or save it again"
         ) from None
@@ -221,7 +221,7 @@ def _sketch(folder: Path) -> Any:
 
 def _config_of(part: Path) -> dict[str, Any]:
     try:
-        settings = json.loads((part / "config.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
+        settings = read_json(part / "config.json")
+    except (OSError, ValueError):
         return {}
     return settings if isinstance(settings, dict) else {}

@@ -26,6 +26,8 @@ from grpo.config import Config
 from grpo.places import anchored
 from grpo.settings import explain
 from rewardkit.errors import InputError, UsageError, describe
+from rewardkit.records.disk import writing
+from rewardkit.records.documents import parse_json, read_json
 from rewardkit.records.storage import atomic_write, first_difference, lock, write_json
 
 if TYPE_CHECKING:
@@ -130,7 +132,7 @@ class Run:
             InputError: its file is damaged.
         """
         try:
-            values = json.loads(self.config_path.read_bytes())
+            values = read_json(self.config_path)
             if not isinstance(values, dict):
                 raise TypeError("it is not a JSON object")
             return Config.model_validate_json(json.dumps(values))
@@ -214,10 +216,11 @@ class Run:
                 f"cannot write {self.metrics}: {error.strerror}. Make room for it, and go on with "
                 "--resume"
             ) from error
-        for name, value in figures.items():
-            if name != "step":
-                self._events.add_scalar(name, value, figures["step"])
-        self._events.flush()
+        with writing(self.tensorboard):
+            for name, value in figures.items():
+                if name != "step":
+                    self._events.add_scalar(name, value, figures["step"])
+            self._events.flush()
 
     def _take(self) -> None:
         """Keeps other processes from training in the folder."""
@@ -293,7 +296,7 @@ def _comparable(config: Config) -> dict[str, Any]:
 def _step_of(line: bytes) -> float:
     """The step of a line of metrics.jsonl; infinite of what the log did not write whole."""
     try:
-        step = json.loads(line)["step"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        step = parse_json(line, "metrics.jsonl")["step"]
+    except (ValueError, TypeError, KeyError):
         return math.inf
     return step if isinstance(step, int) else math.inf

@@ -6,7 +6,6 @@ complete one before an incomplete, then the newest. Each that does not count is 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from benchmarks.results import Result, read_result, read_table
 from benchmarks.trust import contradiction
 from leaderboards.comparable import identity
 from rewardkit.errors import InputError, describe
+from rewardkit.records.documents import DamagedDocument, read_json
 
 # What lies beside results and pictures, and is known to be no result.
 _BESIDE = ("rewardkit.json", "*.meta.json")
@@ -100,11 +100,11 @@ def _is_result(path: Path) -> bool:
         InputError: it is cut short, or cannot be read.
     """
     try:
-        told = json.loads(path.read_text("utf-8"))
-    except RecursionError:
-        raise InputError(f"{path} is damaged: nested too deep") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged, or no JSON: {describe(error)}") from error
+        told = read_json(path)
+    except DamagedDocument as error:
+        raise InputError(f"{path} is damaged: it is {error.reason}") from error
+    except OSError as error:
+        raise InputError(f"{path} is damaged: {describe(error)}") from error
     return isinstance(told, dict) and "schema_version" in told and "kind" not in told
 
 

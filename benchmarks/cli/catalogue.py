@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rewardkit.cli.terminal import echo
+
 if TYPE_CHECKING:
     from benchmarks.benchmark import Benchmark, Suite
 
@@ -19,7 +21,7 @@ def list_command(as_json: bool) -> None:
 
     found = list(catalogue().values())
     if as_json:
-        click.echo(json.dumps([_told(one) for one in found], indent=2))
+        echo(json.dumps([_told(one) for one in found], indent=2))
         return
     from rich.table import Table
 
@@ -43,13 +45,13 @@ def show(name: str, as_json: bool) -> None:
 
     told = _told(get(name))
     if as_json:
-        click.echo(json.dumps(told, indent=2))
+        echo(json.dumps(told, indent=2))
         return
     notes = told.pop("notes")
     for key, value in told.items():
-        click.echo(f"{key.replace('_', ' '):<20} {value}")
+        echo(f"{key.replace('_', ' '):<20} {value}")
     for note in notes:
-        click.echo(f"- {note}")
+        echo(f"- {note}")
 
 
 def _told(one: Benchmark | Suite) -> dict[str, Any]:

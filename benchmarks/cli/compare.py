@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rewardkit.cli.terminal import echo
+
 if TYPE_CHECKING:
     from benchmarks.comparing import Comparison
     from rewardkit.records.clusters import Difference
@@ -39,7 +41,7 @@ def compare(base: Path, other: Path, as_json: bool) -> None:
             "metrics": {name: asdict(one) for name, one in found.metrics.items()},
             "warnings": list(found.warnings),
         }
-        click.echo(json.dumps(told, indent=2, allow_nan=False))
+        echo(json.dumps(told, indent=2, allow_nan=False))
         return
     print_comparison(found)
 
@@ -51,7 +53,7 @@ def print_comparison(found: Comparison) -> None:
     from rewardkit.cli.tables import console
 
     for warning in found.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        echo(f"Warning: {warning}", err=True)
     table = Table(box=None, pad_edge=False)
     table.add_column(found.base.benchmark.name, no_wrap=True)
     headings = (
@@ -69,10 +71,10 @@ def print_comparison(found: Comparison) -> None:
                     table.add_row(*_row(f"  {task}", one.strata[task], scale))
     console().print(table, markup=False)
     if found.left_out:
-        click.echo(f"{found.left_out} pictures are in one result alone, or lack a score", err=True)
+        echo(f"{found.left_out} pictures are in one result alone, or lack a score", err=True)
     main = found.metrics.get(found.base.benchmark.metric)
     if main is not None and main.headline.p_value >= 0.05:
-        click.echo(_not_separable(main.headline, scale))
+        echo(_not_separable(main.headline, scale))
 
 
 def _row(name: str, one: Difference, scale: float) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from rewardkit.cli.terminal import echo
+
 
 @click.command("convert-geneval-detector")
 @click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -16,4 +18,4 @@ def convert(checkpoint: Path) -> None:
     """
     from rewardkit.geneval.convert import convert as convert_file
 
-    click.echo(str(convert_file(checkpoint)))
+    echo(str(convert_file(checkpoint)))

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from benchmarks.cli.options import PROMPTS, options
+from rewardkit.cli.terminal import echo
 from rewardkit.errors import InputError, UsageError
 
 
@@ -52,5 +53,5 @@ def merge(shards: tuple[Path, ...], prompts: str | None, out: Path | None, as_js
     path = merge_shards(
         shards, replace(one, name=first.benchmark.name), read, out or shards[0].parent
     )
-    click.echo(f"result: {path}", err=True)
+    echo(f"result: {path}", err=True)
     print_results([path], as_json)

@@ -9,6 +9,7 @@ import click
 
 from benchmarks.cli.options import DEVICE, options
 from rewardkit.cli.options import reward_option
+from rewardkit.cli.terminal import echo
 
 if TYPE_CHECKING:
     from benchmarks.preferences.results import Change, PreferenceResult, Share
@@ -86,7 +87,7 @@ def preferences(
         )
         display.say(f"result: {path}")
     if as_json:
-        click.echo(path.read_text("utf-8"), nl=False)
+        echo(path.read_text("utf-8"), nl=False)
     else:
         _print(result)
 
@@ -112,9 +113,9 @@ def _print(result: PreferenceResult) -> None:
         _print_changes(next(iter(result.agreement)), result.changes)
     if not result.complete:
         lines = f", {result.set.missing} lines missing" if result.set.missing else ""
-        click.echo(f"incomplete: {result.n_scored} of {result.n_expected} pictures{lines}")
+        echo(f"incomplete: {result.n_scored} of {result.n_expected} pictures{lines}")
         for id, error in result.failures.items():
-            click.echo(f"{id}: {error}", err=True)
+            echo(f"{id}: {error}", err=True)
 
 
 def _print_changes(first: str, changes: dict[str, Change]) -> None:

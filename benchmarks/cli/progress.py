@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rewardkit.cli.tables import console
 
 if TYPE_CHECKING:
     from rewardkit.engine.items import Progress as Scoring
@@ -21,7 +23,7 @@ class Display:
     """Progress on stderr: a bar on a terminal, else a line with the estimate."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = console(sys.stderr)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from benchmarks.cli.options import DEVICE, MODEL, PICTURES, PROMPTS, RESULTS, REWARDS, options
+from rewardkit.cli.terminal import echo
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def run(
     print_results([path for paths in results for path in paths], as_json)
     if with_base and not as_json and shard is None:
         for base, tuned in zip(*results, strict=True):
-            click.echo()
+            echo()
             print_comparison(compare_results(base, tuned))
 
 
@@ -119,7 +120,7 @@ def generate(
         for part in parts:
             folder = out if len(parts) == 1 else out / part.benchmark.pictures
             _make(display, part, pipeline, folder, part_of, rest)
-            click.echo(str(folder))
+            echo(str(folder))
 
 
 @click.command()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
+from rewardkit.cli.terminal import echo
 
 if TYPE_CHECKING:
     from benchmarks.results import Result, Score
@@ -21,8 +21,10 @@ def print_results(paths: Sequence[Path], as_json: bool) -> None:
     from benchmarks.results import read_result
 
     if as_json:
-        told = [json.loads(path.read_text("utf-8")) for path in paths]
-        click.echo(json.dumps(told[0] if len(told) == 1 else told, indent=2, ensure_ascii=False))
+        from rewardkit.records.documents import read_json
+
+        told = [read_json(path) for path in paths]
+        echo(json.dumps(told[0] if len(told) == 1 else told, indent=2, ensure_ascii=False))
         return
     for path in paths:
         _print(read_result(path))
@@ -53,7 +55,7 @@ def _print(result: Result) -> None:
     console().print(table, markup=False)
     if not result.complete:
         what = f"shard {result.shard}" if result.shard else "incomplete"
-        click.echo(f"{what}: {result.n_scored} of {result.n_expected} pictures")
+        echo(f"{what}: {result.n_scored} of {result.n_expected} pictures")
 
 
 def _row(name: str, score: Score, scale: float) -> tuple[str, str, str, str]:

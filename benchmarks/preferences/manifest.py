@@ -17,6 +17,9 @@ from benchmarks.preferences.question import UNTAGGED, PreferenceSet, Question
 from rewardkit.errors import InputError
 from rewardkit.media.files import quoted, read_text
 
+# Ranks are compared as floats: larger whole numbers would become ties.
+_LARGEST = 2**53
+
 # Of a long list of wrong lines, this many are told.
 _TOLD = 10
 
@@ -36,6 +39,8 @@ class _Line(BaseModel):
             raise ValueError(f"{len(self.images)} images and {len(self.ranking)} ranks")
         if min(self.ranking) < 1:
             raise ValueError(f"ranks count from 1; given: {min(self.ranking)}")
+        if max(self.ranking) > _LARGEST:
+            raise ValueError(f"a rank is larger than {_LARGEST:,}")
         if len(set(self.images)) < len(self.images):
             raise ValueError("one image is named twice")
         return self

@@ -7,7 +7,6 @@ recorded revision. Pick-a-Pic has both in one table, so its pictures are unpacke
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from benchmarks.preferences.question import PreferenceSet, Question
 from rewardkit.errors import InputError, UsageError, unknown
 from rewardkit.media.files import open_file, quoted, read_text
 from rewardkit.models.hub import Weights, locate
+from rewardkit.records.documents import parse_json
 from rewardkit.records.storage import atomic_write
 
 # Rows of a table whose pictures are in memory at once.
@@ -135,10 +135,7 @@ def read_list(
     own = local.annotations
     located = locate(annotations, {} if own is None else {annotations.name: own})
     where = quoted(located.path)
-    try:
-        listed = json.loads(read_text(located.path))
-    except ValueError as error:
-        raise InputError(f"{where} is not JSON: {error}") from error
+    listed = parse_json(read_text(located.path), where)
     if not isinstance(listed, list) or not 0 < len(listed) <= (number or len(listed)):
         told = f"{number} entries" if number else "entries"
         raise InputError(f"{where} is not the list of {told} that {name} is")

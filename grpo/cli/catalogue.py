@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rewardkit.cli.terminal import echo
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -23,13 +25,13 @@ def methods(name: str | None, as_json: bool) -> None:
     found = layers("method") if name is None else [layer("method", name)]
     if as_json:
         shown = [_shown(one) for one in found]
-        click.echo(json.dumps(shown if name is None else shown[0], indent=2))
+        echo(json.dumps(shown if name is None else shown[0], indent=2))
     elif name is None:
         keys = ("objective.kind", "sampler.rule")
         rows = [(*_cells(one, keys), one.header.source, one.header.about) for one in found]
         _print(("method", "objective", "sampler", "source", "what it is"), rows)
     else:
-        click.echo(found[0].text, nl=False)
+        echo(found[0].text, nl=False)
 
 
 @click.command()
@@ -48,13 +50,13 @@ def recipes(name: str | None, as_json: bool) -> None:
     if name is not None:
         merged = merge(layer("recipe", name), None, {})
         if as_json:
-            click.echo(json.dumps({"settings": merged.values, "origins": merged.origins}, indent=2))
+            echo(json.dumps({"settings": merged.values, "origins": merged.origins}, indent=2))
         else:
-            click.echo(as_toml(merged.values, merged.origins))
+            echo(as_toml(merged.values, merged.origins))
         return
     found = layers("recipe")
     if as_json:
-        click.echo(json.dumps([_shown(one) for one in found], indent=2))
+        echo(json.dumps([_shown(one) for one in found], indent=2))
         return
     rows = [(*_cells(one, ("model", "method", "reward")), one.header.about) for one in found]
     _print(("recipe", "model", "method", "reward", "what it is"), rows)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from rewardkit.cli.terminal import echo
+
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
@@ -37,4 +39,4 @@ def sample(
         seed=seed,
         device=device,
     )
-    click.echo(str(sheet))
+    echo(str(sheet))

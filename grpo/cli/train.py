@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rewardkit.cli.options import reward_option
+from rewardkit.cli.terminal import echo
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def train(
     looked = preview.look(resolved.config.model, resolved.config.revision)
     preview.check(resolved.config, looked)
     for note in resolved.notes:
-        click.echo(f"Note: {note}", err=True)
+        echo(f"Note: {note}", err=True)
     # Read here, so that a wrong file is told before the model is loaded.
     lines = read(resolved.config.prompts)
     asked = resolved.config.evaluation.prompts
@@ -165,11 +166,11 @@ def _tell_stopped(config: Config, out: Path) -> None:
 
     run = Run(out)
     if not run.config_path.exists():
-        click.echo("\nStopped before the run was begun: nothing is written.", err=True)
+        echo("\nStopped before the run was begun: nothing is written.", err=True)
         return
     saved = checkpoint.found(run.checkpoints)
     done = int(saved[-1].stem.removeprefix("step-")) if saved else 0
-    click.echo(f"\n{stopped(out, done, config.steps)}", err=True)
+    echo(f"\n{stopped(out, done, config.steps)}", err=True)
 
 
 def _settings(options: Mapping[str, object], sets: Sequence[str]) -> dict[str, object]:
@@ -235,8 +236,8 @@ def _print(
             "derived": counts,
             "notes": list(resolved.notes),
         }
-        click.echo(json.dumps(shown, indent=2))
+        echo(json.dumps(shown, indent=2))
         return
-    click.echo("\n".join([*(f"# {line}" for line in summary), ""]))
-    click.echo(as_toml(dict(flatten(config)), resolved.origins))
-    click.echo("\n".join(["", f"# out: {out}", *(f"# {k}: {v}" for k, v in counts.items())]))
+    echo("\n".join([*(f"# {line}" for line in summary), ""]))
+    echo(as_toml(dict(flatten(config)), resolved.origins))
+    echo("\n".join(["", f"# out: {out}", *(f"# {k}: {v}" for k, v in counts.items())]))

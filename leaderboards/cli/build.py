@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from rewardkit.cli.terminal import echo
+
 
 @click.command()
 @click.argument("results", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULTS]...")
@@ -49,7 +51,7 @@ def build(
     from rewardkit.errors import UsageError
 
     def note(text: str) -> None:
-        click.echo(f"Note: {text}", err=True)
+        echo(f"Note: {text}", err=True)
 
     if not results and not published and runs is None:
         raise UsageError(
@@ -64,4 +66,4 @@ def build(
         note(text)
     found = read_runs(runs) if runs is not None else []
     page = build_page(shown, out, runs=found, per_task=per_task, title=title or TITLE, on_note=note)
-    click.echo(str(page))
+    echo(str(page))

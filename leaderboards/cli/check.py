@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rewardkit.cli.terminal import echo
 from rewardkit.errors import InputError, RewardKitError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def check(files: tuple[Path, ...], write: bool) -> None:
         texts = {one: text for one in parts if (text := _text(one)) != one.text}
         stale += len(texts)
         for one in texts:
-            click.echo(f"{one}: {'written' if write else 'is not what the results say'}")
+            echo(f"{one}: {'written' if write else 'is not what the results say'}")
         if write and texts:
             told = rewritten(path, texts)
             with atomic_write(path) as temporary:
@@ -57,7 +58,7 @@ def check(files: tuple[Path, ...], write: bool) -> None:
     total = sum(map(len, found.values()))
     if stale and not write:
         raise InputError(f"{stale} of {total} tables are stale: see them, then check --write")
-    click.echo(f"{total} tables are what the results say", err=True)
+    echo(f"{total} tables are what the results say", err=True)
 
 
 def _text(block: Block) -> str:

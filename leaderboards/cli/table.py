@@ -8,6 +8,7 @@ import click
 
 from benchmarks.cli.options import options
 from leaderboards.cli.request import OPTIONS, made
+from rewardkit.cli.terminal import echo
 
 
 @click.command()
@@ -28,5 +29,5 @@ def table(form: str, **asked: Any) -> None:
 
     shown, tables = made(**asked)
     for note in shown.notes:
-        click.echo(f"Note: {note}", err=True)
-    click.echo(FORMATS[form](tables), nl=False)
+        echo(f"Note: {note}", err=True)
+    echo(FORMATS[form](tables), nl=False)

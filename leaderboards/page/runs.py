@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple, final
 from pydantic import TypeAdapter, ValidationError
 
 from rewardkit.errors import InputError, describe
-from rewardkit.media.files import read_text
+from rewardkit.records.documents import read_json
 
 _LINE: TypeAdapter[dict[str, float]] = TypeAdapter(dict[str, float])
 _TRAINED, _HELD_OUT, _ERROR = "reward/", "eval/", "eval_error/"
@@ -133,11 +132,11 @@ def _curves(
 def _facts(run: Path) -> dict[str, str]:
     """What the card of a run says, of what people ask first; nothing where there is no card."""
     path = run / "rewardkit.json"
-    if not path.exists():
-        return {}
     try:
-        card = json.loads(read_text(path))
-    except (InputError, ValueError, RecursionError) as error:
+        card = read_json(path)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
         raise InputError(f"{path} cannot be read as JSON: {describe(error)}") from error
     told = {
         "model": _at(card, "base", "alias") or _at(card, "base", "source"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rewardkit.cli.terminal import echo, shown
 from rewardkit.records.alike import differently_scored
 from rewardkit.records.comparing import Comparison, compare_tables
 from rewardkit.records.rows import read_rows, storable
@@ -42,21 +43,21 @@ def compare(base: Path, other: Path, on: str, as_json: bool) -> None:
     """
     found = compare_tables(read_rows(base), read_rows(other), on)
     for warning in (*differently_scored(base, other, found.columns), *_of_prompts(found)):
-        click.echo(f"Warning: {warning}", err=True)
+        echo(f"Warning: {warning}", err=True)
     if as_json:
         about = {"base": storable(str(base)), "other": storable(str(other)), "on": on}
-        click.echo(json.dumps({**about, **asdict(found)}, indent=2, allow_nan=False))
+        echo(json.dumps({**about, **asdict(found)}, indent=2, allow_nan=False))
     else:
         _print(found, _headings(base, other))
     of = f" of {_count(found.prompts, 'prompt')}" if found.prompts and on != "prompt" else ""
-    click.echo(
+    echo(
         f"{_count(found.pairs, 'pair')}{of}, paired on {on}; {found.rows_only_before} only in "
         f"{base}, {found.rows_only_after} only in {other}",
         err=True,
     )
     for names, path in ((found.rewards_only_before, base), (found.rewards_only_after, other)):
         if names:
-            click.echo(f"not compared, for only {path} has it: {', '.join(names)}", err=True)
+            echo(f"not compared, for only {path} has it: {', '.join(names)}", err=True)
 
 
 def _of_prompts(found: Comparison) -> Iterator[str]:
@@ -92,7 +93,7 @@ def _print(found: Comparison, names: tuple[str, str]) -> None:
     for heading in headings:
         grid.add_column(Text(heading), justify="right", no_wrap=True)
     for name, column in found.columns.items():
-        grid.add_row(Text(name), *_cells(column.paired, found.pairs))
+        grid.add_row(Text(shown(name)), *_cells(column.paired, found.pairs))
     console().print(grid)
 
 

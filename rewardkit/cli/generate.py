@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
+
+from rewardkit.cli.tables import console
+from rewardkit.cli.terminal import echo
 
 
 @click.command()
@@ -56,7 +60,6 @@ def generate(
 
     The manifest in DIR is what `rewardkit score` takes.
     """
-    from rich.console import Console
     from rich.progress import Progress
 
     from rewardkit.media.prompts import read
@@ -73,8 +76,8 @@ def generate(
         "max_sequence_length": max_sequence_length,
     }
     given = {name: value for name, value in asked.items() if value is not None}
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as progress:
+    stderr = console(sys.stderr)
+    with Progress(console=stderr, disable=not stderr.is_terminal) as progress:
         task = progress.add_task("pictures", total=len(lines) * samples)
         manifest = make_gallery(
             pipeline,
@@ -86,4 +89,4 @@ def generate(
             batch_size=batch_size,
             on_picture=lambda done, total: progress.update(task, completed=done),
         )
-    click.echo(str(manifest))
+    echo(str(manifest))

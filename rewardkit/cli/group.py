@@ -1,23 +1,28 @@
 """A command group: commands loaded when they are called, errors told in one line.
 
-Errors of the library become one line on stderr here, and nowhere else: exit 2 for wrong usage, 1
-for a failure, 130 for Ctrl-C. stdout is data, stderr everything else.
+Errors of the library, and what a disk or too little memory answers, become one line on stderr here,
+and nowhere else: exit 2 for wrong usage, 1 for a failure, 130 for Ctrl-C. stdout is data, stderr
+everything else.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
+import logging
 import sys
 from abc import ABC
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import click
 
 from rewardkit.cli.options import refuse_repeats
-from rewardkit.errors import RewardKitError, UsageError, describe, unknown
+from rewardkit.cli.plugins import load_plugin, plugins
+from rewardkit.cli.streams import open_standard_streams, threads_told, told_by_the_machine
+from rewardkit.cli.terminal import LogHandler, echo
+from rewardkit.errors import RewardKitError, UsageError, unknown
 
 
 class LazyGroup(click.Group, ABC):
@@ -49,10 +54,16 @@ class LazyGroup(click.Group, ABC):
         for entry in self._plugged():
             if entry.name == cmd_name:
                 try:
-                    return _command(_loaded(entry))
+                    return _command(load_plugin(entry, "command"))
                 except RewardKitError as error:
                     return _unloadable(cmd_name, error)
         return None
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """As click's, with the standard streams open, whatever the shell closed."""
+        open_standard_streams()
+        with threads_told():
+            return super().main(*args, **kwargs)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -72,36 +83,29 @@ class LazyGroup(click.Group, ABC):
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
+        logging.basicConfig(handlers=[LogHandler()])
         try:
             return super().invoke(ctx)
         except RewardKitError as error:
-            click.echo(f"Error: {error}", err=True)
+            _tell(f"Error: {error}")
             ctx.exit(2 if isinstance(error, UsageError) else 1)
         except KeyboardInterrupt:
-            click.echo(f"\nStopped. {self.stopped}", err=True)
+            _tell(f"\nStopped. {self.stopped}")
             ctx.exit(130)
+        except (OSError, MemoryError, RuntimeError) as error:
+            reason = told_by_the_machine(error)
+            if reason is None:
+                raise
+            _tell(f"Error: {reason}")
+            ctx.exit(1)
 
     def _plugged(self) -> list[importlib.metadata.EntryPoint]:
-        if self.plugins is None:
-            return []
-        return list(importlib.metadata.entry_points(group=self.plugins))
+        return [] if self.plugins is None else plugins(self.plugins)
 
 
-def _loaded(entry: importlib.metadata.EntryPoint) -> Any:
-    """What an entry point names; where another module of that name is in the way, it is told."""
-    try:
-        return entry.load()
-    except (ImportError, AttributeError) as error:
-        top = entry.module.partition(".")[0]
-        found = importlib.util.find_spec(top)
-        where = (
-            "nowhere" if found is None else found.origin or str(found.submodule_search_locations)
-        )
-        owner = entry.dist.name if entry.dist else "an unnamed distribution"
-        raise RewardKitError(
-            f"the command {entry.name} of {owner} cannot be loaded: {describe(error)}. The module "
-            f"{top} was found at {where}; if that is another one, run from another folder"
-        ) from error
+def _tell(message: str) -> None:
+    with suppress(OSError):  # stderr may lie on the full disk too
+        echo(message, err=True)
 
 
 def _unloadable(name: str, error: RewardKitError) -> click.Command:
@@ -127,7 +131,7 @@ def _command(found: Any) -> click.Command:
 
 def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
-        click.echo(f"{ctx.command.name} {importlib.metadata.version('visual-rewardkit')}")
+        echo(f"{ctx.command.name} {importlib.metadata.version('visual-rewardkit')}")
         ctx.exit()
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rewardkit.cli.terminal import echo
+
 if TYPE_CHECKING:
     from rewardkit.models.protocol import Protocol
 
@@ -33,7 +35,7 @@ def pipelines(as_json: bool) -> None:
             alias.model_dump() | {"task": task, "protocol": protocol and protocol.model_dump()}
             for alias, task, protocol in listed
         ]
-        click.echo(json.dumps(shown, indent=2))
+        echo(json.dumps(shown, indent=2))
         return
     from rich.table import Table
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from rewardkit.cli.terminal import echo
 from rewardkit.errors import WeightsError
 
 
@@ -40,7 +41,7 @@ def pull(names: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
             failures.append(str(error))
     if as_json:
         files = [asdict(file) | {"path": str(file.path)} for file in pulled]
-        click.echo(json.dumps(files, indent=2))
+        echo(json.dumps(files, indent=2))
     elif pulled:
         from rich.table import Table
 
@@ -53,8 +54,8 @@ def pull(names: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
         console().print(table, markup=False)
     for card in cards:
         if not card.all_weights:
-            click.echo(f"{card.name} needs no weights", err=True)
+            echo(f"{card.name} needs no weights", err=True)
     for failure in failures:
-        click.echo(f"Error: {failure}", err=True)
+        echo(f"Error: {failure}", err=True)
     if failures:
         click.get_current_context().exit(1)

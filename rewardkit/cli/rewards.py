@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rewardkit.cli.terminal import echo
+
 if TYPE_CHECKING:
     from rewardkit.engine.card import EncoderSpec
     from rewardkit.models.hub import Weights
@@ -23,7 +25,7 @@ def list_command(kind: str | None, as_json: bool) -> None:
 
     cards = list_rewards(kind)
     if as_json:
-        click.echo(json.dumps([card.model_dump(mode="json") for card in cards], indent=2))
+        echo(json.dumps([card.model_dump(mode="json") for card in cards], indent=2))
         return
     from rich.table import Table
 
@@ -55,7 +57,7 @@ def show(name: str, as_json: bool) -> None:
     downloads = {weights.name: recorded(weights) for weights in card.all_weights}
     if as_json:
         shown = {**card.model_dump(mode="json"), "recorded": downloads, "origin": found.origin}
-        click.echo(json.dumps(shown, indent=2))
+        echo(json.dumps(shown, indent=2))
         return
 
     rows = [

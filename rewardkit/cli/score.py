@@ -12,6 +12,7 @@ import click
 
 from rewardkit.cli.options import reward_option
 from rewardkit.cli.tables import console
+from rewardkit.cli.terminal import echo, shown
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -112,12 +113,14 @@ def score(
     if you like, id; path may be called file_name, image and the like, and prompt text or caption.
     Other columns are handed to rewards that need them. Without -o the rows are printed.
     Files that cannot be scored become rows with an error, and the exit code is then 1.
+
+    Tables hold the exact text of names, prompts and errors: a spreadsheet program that opens a .csv
+    from others may take a cell that begins with = + - or @ for a formula.
     """
     from rewardkit.engine.folder import score_folder
     from rewardkit.media.images import MAX_PIXELS
     from rewardkit.models.hub import parse_overrides
 
-    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
     logging.getLogger("rewardkit").setLevel(logging.INFO)
     with _Progress() as progress:
         report = score_folder(
@@ -145,13 +148,13 @@ def score(
         )
     if as_json:
         for row in report.rows:
-            click.echo(json.dumps(asdict(row), allow_nan=False))
+            echo(json.dumps(asdict(row), allow_nan=False))
     elif output is None:
         _print_rows(report)
     _print_summary(report, output)
     if report.failed:
         first = next(row for row in report.rows if row.error is not None)
-        click.echo(
+        echo(
             f"Error: {report.failed} of {len(report.rows)} files could not be scored whole; "
             f"first {first.path}: {first.error}",
             err=True,
@@ -163,7 +166,6 @@ class _Progress:
     """A bar on stderr with rate and time left; silent where stderr is not a terminal."""
 
     def __enter__(self) -> Self:
-        from rich.console import Console
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -179,7 +181,7 @@ class _Progress:
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             TextColumn("[red]{task.fields[failed]}"),
-            console=Console(stderr=True),
+            console=console(sys.stderr),
             disable=not sys.stderr.isatty(),
         )
         self._task = self._bar.add_task("", total=None, rate="loading", failed="")
@@ -247,4 +249,4 @@ def _text(value: str) -> Text:
     """Text as it is, whatever brackets it has; a line break in a name stays on its line."""
     from rich.text import Text
 
-    return Text(value.replace("\n", "\\n"))
+    return Text(shown(value.replace("\n", "\\n")))

@@ -17,7 +17,7 @@ from rewardkit.errors import InputError, UsageError, unknown
 @click.option("-n", "number", type=click.IntRange(1), default=30, show_default=True)
 def sheet(scores: Path, output: str, by: str | None, lowest: bool, number: int) -> None:
     """Write a contact sheet of SCORES, a table that `rewardkit score -o` wrote."""
-    from rewardkit.media.images import read_image
+    from rewardkit.media.images import read_image, save_picture
     from rewardkit.media.sheets import contact_sheet
     from rewardkit.records.rows import read_rows
     from rewardkit.records.storage import atomic_write
@@ -45,7 +45,7 @@ def sheet(scores: Path, output: str, by: str | None, lowest: bool, number: int) 
     ]
     picture = contact_sheet([read_image(row.path) for row in rows], captions)
     with atomic_write(output) as temporary:
-        picture.save(temporary)
+        save_picture(picture, temporary)
 
 
 def _cell(value: float | None) -> str:

@@ -14,7 +14,8 @@ _UNBOUNDED = 10_000
 
 def console(stream: TextIO | None = None) -> Console:
     """A rich console on `stream` (stdout), as wide as a terminal, or unbounded in a pipe."""
-    from rich.console import Console
+    from rewardkit.cli.console import SafeConsole
 
     stream = stream or sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else _UNBOUNDED, highlight=False)
+    width = None if stream.isatty() else _UNBOUNDED
+    return SafeConsole(file=stream, width=width, highlight=False)

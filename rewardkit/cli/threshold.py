@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from rewardkit.cli.terminal import echo
 from rewardkit.errors import InputError, unknown
 
 
@@ -57,7 +58,7 @@ def threshold(table: Path, reward: str, percentile: float, as_json: bool) -> Non
     if as_json:
         about = {"term": term, "reward": name, "threshold": bound, "percentile": percentile}
         counts = {"scores": len(known), "null": len(scores) - len(known), "above": passing}
-        click.echo(json.dumps({**about, **counts}, indent=2))
+        echo(json.dumps({**about, **counts}, indent=2))
     else:
-        click.echo(term)
-    click.echo(f"{passing} of {len(known)} scores are above it", err=True)
+        echo(term)
+    echo(f"{passing} of {len(known)} scores are above it", err=True)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rewardkit.cli.terminal import echo
+
 if TYPE_CHECKING:
     from rewardkit.engine.verify import Check, Verification
 
@@ -42,15 +44,15 @@ def verify(name: str | None, device: str, weights: tuple[str, ...], as_json: boo
         test_data=Path(folder) if folder else None,
     )
     if as_json:
-        click.echo(json.dumps(_document(found), indent=2, allow_nan=False))
+        echo(json.dumps(_document(found), indent=2, allow_nan=False))
     elif found.checks:
         _print(found)
     if not found.checks:
-        click.echo(f"{name or 'no reward'} has no published values to compare with", err=True)
+        echo(f"{name or 'no reward'} has no published values to compare with", err=True)
     for told in dict.fromkeys(f"{c.reward}: {c.error}" for c in found.checks if c.error):
-        click.echo(f"Error: {told}", err=True)
+        echo(f"Error: {told}", err=True)
     if found.failed:
-        click.echo(
+        echo(
             f"Error: {len(found.failed)} of {len(found.checks)} published values were not met",
             err=True,
         )

@@ -16,6 +16,7 @@ from rewardkit.engine.reward import GroupReward
 from rewardkit.engine.spec import RewardSpec, parse
 from rewardkit.errors import UsageError
 from rewardkit.media.batch import Kind, refuse_address
+from rewardkit.media.clips import check_choice
 from rewardkit.media.images import MAX_PIXELS
 from rewardkit.media.leftovers import told_of
 from rewardkit.media.prompts import attach
@@ -89,6 +90,7 @@ def score_folder(
     for path in many:
         refuse_address(path)
     kind = _kind(_cards(spec), kind)
+    check_choice(fps, frames)
     columns = {"path_column": path_column, "prompt_column": prompt_column}
     of_inputs = columns if prompts is None else {}
     found = find([str(path) for path in many], kind, stdin=stdin, **of_inputs)

@@ -49,12 +49,14 @@ def read_clip(
     """
     import torch
 
-    _check_choice(fps, frames)
+    check_choice(fps, frames)
     with open_file(path) as stream:
         animated = is_animation(stream.read(12))
     if animated:
         rgb, times = read_animation(path, max_bytes=max_bytes)
         rate = (len(times) - 1) / times[-1]
+        _, height, width, _ = rgb.shape
+        _check_size(path, sample_count(times, fps, frames), width, height, max_bytes)
         chosen = sample_indices(times, fps, frames)
         rgb = rgb[chosen]
     else:
@@ -76,15 +78,27 @@ def sample_indices(
     ends included, half to even (`numpy.linspace(0, n - 1, count).round()`). Both repeat frames
     where they ask for more than there are. By neither: all of them.
     """
-    _check_choice(fps, count)
-    last = len(times) - 1
+    number, last = sample_count(times, fps, count), len(times) - 1
     if count is not None:
         return [round(i * last / (count - 1)) for i in range(count)] if count > 1 else [0]
     if fps is None:
-        return list(range(len(times)))
+        return list(range(number))
+    return [_nearest(times, times[0] + k / fps) for k in range(number)]
+
+
+def sample_count(times: Sequence[float], fps: float | None = None, count: int | None = None) -> int:
+    """How many frames `sample_indices` takes, told without making their list.
+
+    A time stamp or a rate that is far off asks for billions: ask here first.
+    """
+    check_choice(fps, count)
+    if count is not None:
+        return count
+    if fps is None:
+        return len(times)
     # The last of a whole number of steps must not be lost to rounding: 1 / 49 * 49 = 0.999...
-    steps = math.floor((times[last] - times[0]) * fps + 1e-6)
-    return [_nearest(times, times[0] + k / fps) for k in range(steps + 1)]
+    # Bounded, since an infinite product has no whole number.
+    return math.floor(min((times[-1] - times[0]) * fps + 1e-6, 2.0**63)) + 1
 
 
 def write_clip(clip: Clip, path: str | Path) -> None:
@@ -116,20 +130,29 @@ def _read_video(
     """The chosen frames `[F, H, W, 3]`, the times of all frames, and the stream's stated rate."""
     from rewardkit.media import libav
 
+    contents = libav.scan(path)
+
+    def check(times: Sequence[float]) -> None:
+        count = sample_count(times, fps, frames)
+        _check_size(path, count, contents.width, contents.height, max_bytes)
+
     def choose(times: Sequence[float]) -> list[int]:
+        check(times)  # again: the decoder may find other times than the packets say
         return sample_indices(times, fps, frames)
 
-    contents = libav.scan(path)
-    count = len(choose(contents.times))
-    size = count * contents.height * contents.width * 3
-    if size > max_bytes:
-        raise InputError(
-            f"{quoted(path)}: {count} frames of {contents.width} x {contents.height} take "
-            f"{size:,} bytes; accepted are {max_bytes:,}. Take fewer frames: a number of them "
-            "(--frames) or a lower rate (--fps)"
-        )
+    check(contents.times)
     rgb, times = libav.decode(path, contents, choose)
     return rgb, times, contents.rate
+
+
+def _check_size(path: str | Path, count: int, width: int, height: int, max_bytes: int) -> None:
+    size = count * height * width * 3
+    if size > max_bytes:
+        raise InputError(
+            f"{quoted(path)}: {count:,} frames of {width} x {height} take {size:,} bytes; accepted "
+            f"are {max_bytes:,}. Take fewer frames: a number of them (--frames) or a lower rate "
+            "(--fps)"
+        )
 
 
 def _nearest(times: Sequence[float], target: float) -> int:
@@ -141,7 +164,12 @@ def _nearest(times: Sequence[float], target: float) -> int:
     return right
 
 
-def _check_choice(fps: float | None, count: int | None) -> None:
+def check_choice(fps: float | None, count: int | None) -> None:
+    """Refuses a choice of frames that is none, before any clip is opened.
+
+    Raises:
+        UsageError: both are given, or one is not a positive, finite number.
+    """
     if fps is not None and count is not None:
         raise UsageError("frames are chosen by rate (fps) or by number (frames); both were given")
     if fps is not None and not 0 < fps < math.inf:

@@ -98,7 +98,11 @@ def looks_like(head: bytes) -> str:
             return name
     text = head.decode("utf-8", errors="ignore")  # the cut may fall inside a character
     if text and len(text.encode()) >= len(head) - 3 and "\0" not in text:
-        return f"text beginning with {text[:40]!r}"
+        # Not its words: the reason goes into tables, and these may be sent to others.
+        start = text.lstrip("\ufeff \t\r\n").casefold()
+        if start.startswith(("<!doctype html", "<html")):
+            return "a page in HTML, such as a server sends in place of a file"
+        return "text"
     return f"unknown data beginning with bytes {head[:8].hex(' ')}"
 
 

@@ -15,7 +15,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from rewardkit.errors import InputError, describe
+from rewardkit.errors import InputError, UsageError, describe
 from rewardkit.media.files import looks_like, open_file, quoted
 
 if TYPE_CHECKING:
@@ -130,7 +130,28 @@ def to_pil(picture: torch.Tensor) -> Image.Image:
 
 def write_image(picture: torch.Tensor, path: str | Path) -> None:
     """Writes a uint8 tensor `[3, H, W]` as PNG, which loses nothing."""
-    to_pil(picture).save(path, format="PNG")
+    save_picture(to_pil(picture), path, "PNG")
+
+
+def save_picture(picture: Image.Image, path: str | Path, form: str | None = None) -> None:
+    """Writes a picture in a format of Pillow's, by default that of the path's extension.
+
+    Raises:
+        UsageError: Pillow writes no format of that extension.
+        OSError: the disk does not take it.
+    """
+    from PIL import Image
+
+    Image.init()
+    form = form or Image.registered_extensions().get(Path(path).suffix.lower())
+    if form not in Image.SAVE:
+        raise UsageError(
+            f"{Path(path).suffix!r} is no extension of a picture: end its name in .png or .jpg"
+        )
+    # Not straight into the file: Pillow's encoders pass over what a full disk did not take.
+    data = io.BytesIO()
+    picture.save(data, format=form)
+    Path(path).write_bytes(data.getbuffer())
 
 
 @functools.cache

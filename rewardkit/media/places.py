@@ -19,31 +19,42 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def walk(
-    folder: Path, unreadable: list[str], above: frozenset[tuple[int, int]] = frozenset()
-) -> Iterator[Path]:
+def walk(folder: Path, unreadable: list[str]) -> Iterator[Path]:
     """Every file below a folder, in no order; links are followed, hidden names left out.
 
     Args:
         folder: where to start.
         unreadable: folders that cannot be listed are added here, with the reason.
-        above: (device, inode) of the folders this one is reached through: a link back to one of
-            them is a loop and ends there, as in `find -L`.
     """
+    # Not by recursion: folders may lie deeper than Python calls. Each place of the stack is what is
+    # left of one folder, and (device, inode) of it: a link back to one of those above is a loop and
+    # ends there, as in `find -L`.
+    stack = [_listed(folder, unreadable)]
+    above = {stack[0][0]}
+    while stack:
+        here, children = stack[-1]
+        child = next(children, None)
+        if child is None:
+            above.discard(here)
+            stack.pop()
+        elif not is_folder(child):
+            yield child
+        else:
+            below, inside = _listed(child, unreadable)
+            if below is not None and below not in above:
+                above.add(below)
+                stack.append((below, inside))
+
+
+def _listed(folder: Path, unreadable: list[str]) -> tuple[tuple[int, int] | None, Iterator[Path]]:
+    """(device, inode) of a folder, and what it holds; None and nothing if it cannot be listed."""
     try:
         status = folder.stat()
         children = [child for child in folder.iterdir() if not child.name.startswith(".")]
     except OSError as error:
         unreadable.append(f"{quoted(folder)}: {error.strerror}")
-        return
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        return
-    for child in children:
-        if is_folder(child):
-            yield from walk(child, unreadable, above | {here})
-        else:
-            yield child
+        return None, iter(())
+    return (status.st_dev, status.st_ino), iter(children)
 
 
 def match(pattern: str, unreadable: list[str]) -> set[Path]:

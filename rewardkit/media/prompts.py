@@ -214,7 +214,7 @@ def _in_package(source: str | Path) -> Path:
     name, _, inside = str(source).removeprefix(_PACKAGE).partition("/")
     try:
         return Path(str(files(name).joinpath(inside)))
-    except (ImportError, ValueError) as error:
+    except (ImportError, ValueError, TypeError) as error:  # the last: a module that is no package
         raise UsageError(
             f"{source} names no package that is installed here: package:NAME/FILE is meant, such "
             "as package:rewardkit.shapes/lists/held-out.jsonl"

@@ -11,6 +11,8 @@ from typing import Any
 from rewardkit.errors import InputError
 from rewardkit.media.delimited import read_cells
 from rewardkit.media.files import open_file, quoted, read_text
+from rewardkit.records.documents import DamagedDocument, parse_json
+from rewardkit.records.parquet import read_batches
 
 TABLE_SUFFIXES = frozenset({".jsonl", ".csv", ".tsv", ".parquet", ".json"})
 
@@ -108,9 +110,9 @@ def _read_jsonl(path: Path) -> list[Row]:
             continue
         where = f"{quoted(path)}, line {number}"
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: not JSON ({error}): {line[:60]!r}") from error
+            value = parse_json(line, where)
+        except DamagedDocument as error:
+            raise InputError(f"{where}: {error.reason}: {line[:60]!r}") from error
         if not isinstance(value, dict):
             raise InputError(
                 f"{where}: a line is one JSON object, such as "
@@ -177,14 +179,19 @@ def _read_csv(path: Path) -> list[Row]:
 
 def _read_parquet(path: Path) -> list[Row]:
     import pyarrow
-    import pyarrow.parquet
 
     with open_file(path) as stream:
         try:
-            values = pyarrow.parquet.read_table(stream).to_pylist()
-        except (pyarrow.ArrowException, OSError) as error:
+            _, batches = read_batches(stream)
+            values = (row for batch in batches for row in batch.to_pylist())
+            return [_row(f"{quoted(path)}, row {i}", row) for i, row in enumerate(values, start=1)]
+        except MemoryError:
+            raise InputError(f"{quoted(path)} does not fit into memory. Split it") from None
+        # ValueError: a date or a text that Python has no value for.
+        except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
             raise InputError(f"{quoted(path)} is not a parquet table: {error}") from error
-    return [_row(f"{quoted(path)}, row {i}", row) for i, row in enumerate(values, start=1)]
+        except InputError as error:
+            raise InputError(f"{quoted(path)}: {error}") from error
 
 
 def _row(where: str, values: Mapping[str, Any]) -> Row:

@@ -40,7 +40,7 @@ def pick_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.empty(1, device=device).tolist()  # "meta" has sizes and no values
     except (RuntimeError, AssertionError) as error:
         raise UsageError(
             f"device {name!r} cannot be used here: {str(error).splitlines()[0]} "

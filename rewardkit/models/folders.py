@@ -15,6 +15,7 @@ from rewardkit.models.families import family
 from rewardkit.models.lora import LORA, PEFT_LORA
 from rewardkit.models.protocol import CARD, carried_card
 from rewardkit.models.quiet import quiet, without_retries
+from rewardkit.records.documents import read_json
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +27,9 @@ _WEIGHTS = re.compile(
     r"(?:diffusion_pytorch_model|model|pytorch_model)(?:\.([\w-]+?))?"
     r"(?:-\d+-of-\d+)?\.(?:safetensors|bin)"
 )
+
+# What an index says of a part; of one that is absent, null twice.
+_PART = ([str, str], [type(None), type(None)])
 
 
 def download(repo: str, revision: str | None) -> Path:
@@ -145,8 +149,8 @@ def _index(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise WeightsError(f"{folder} is not a pipeline in diffusers' layout: {_instead(folder)}")
     try:
-        index = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        index = read_json(path)
+    except (OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read: {describe(error)}. Save it again") from error
     parts = index.items() if isinstance(index, dict) else [("", index)]
     for part, entry in parts:
@@ -236,8 +240,8 @@ def _refuse_code(folder: Path) -> None:
         WeightsError: naming the file.
     """
     for path in sorted(folder.glob("*config.json")):
-        with suppress(OSError, ValueError, RecursionError):  # damaged ones are told on loading
-            told = json.loads(path.read_text("utf-8"))
+        with suppress(OSError, ValueError):  # damaged ones are told on loading
+            told = read_json(path)
             if isinstance(told, dict) and told.get("auto_map"):
                 raise WeightsError(
                     f"{path} asks to run code of its own folder (auto_map), and none is run here. "

@@ -16,10 +16,14 @@ from rewardkit.models.families import check_protocol
 from rewardkit.models.noise import picture_seed
 from rewardkit.models.pipelines import Pipeline, generate
 from rewardkit.models.protocol import CARD, Protocol
+from rewardkit.records.documents import read_json
 from rewardkit.records.provenance import sha256_text, versions
 from rewardkit.records.storage import atomic_write, first_difference, write_json
 
 MANIFEST = "manifest.jsonl"
+
+#: The most pictures of one folder: their list is held in memory.
+MAX_PICTURES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,12 @@ def make_gallery(
         on_picture: told after each picture: how many there are, of how many.
 
     Raises:
-        UsageError: the folder holds pictures made in another way.
+        UsageError: the folder holds pictures made in another way, or more are asked for than
+            `MAX_PICTURES`.
         InputError: pictures were removed while others were made.
     """
     protocol = protocol or pipeline.protocol
+    check_number(len(lines), samples)
     told = {
         "seed": seed,
         "samples": samples,
@@ -82,6 +88,19 @@ def make_gallery(
             row = {"path": one.path.name, "prompt": one.prompt, "seed": one.seed}
             file.write(json.dumps({**lines[i].meta, **row}) + "\n")
     return manifest
+
+
+def check_number(prompts: int, samples: int) -> None:
+    """Refuses more pictures than one folder takes, before their list is made.
+
+    Raises:
+        UsageError: there are more than `MAX_PICTURES`.
+    """
+    if prompts * samples > MAX_PICTURES:
+        raise UsageError(
+            f"{prompts:,} prompts x {samples:,} samples are {prompts * samples:,} pictures; one "
+            f"folder takes up to {MAX_PICTURES:,}. Ask for fewer samples or prompts"
+        )
 
 
 def make_pictures(
@@ -182,7 +201,7 @@ def claim(
 def made_by(folder: Path) -> dict[str, Any] | None:
     """What a folder's card says of its pictures; None where it says nothing of any."""
     try:
-        told = json.loads((folder / CARD).read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
+        told = read_json(folder / CARD)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None  # the second: `claim` tells that no folder can be made there
     return told.get("made_by") if isinstance(told, dict) else None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rewardkit.errors import WeightsError, describe
+from rewardkit.records.documents import read_json
 
 PEFT = "adapter_config.json"
 DANCE_GRPO = "lora_config.json"
@@ -87,8 +88,8 @@ def _peft(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        told = read_json(path)
+    except (OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read: {describe(error)}. Save it again") from error
     if not isinstance(told, dict):
         raise WeightsError(f"{path} is no object of settings. Save it again")

@@ -7,7 +7,6 @@ Neither needs to be writable.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rewardkit.errors import InputError, WeightsError, describe
+from rewardkit.records.documents import read_json
 from rewardkit.records.provenance import sha256_file
 from rewardkit.records.storage import write_json
 
@@ -38,10 +38,10 @@ def records() -> dict[str, dict[str, Any]]:
     """
     path = home() / "weights.json"
     try:
-        told = json.loads(path.read_text("utf-8"))
+        told = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise _damaged(path, describe(error)) from error
     if not isinstance(told, dict):
         raise _damaged(path, "it holds no object")
@@ -94,8 +94,8 @@ def checksum(path: Path) -> str:
 
 def _checksums(memory: Path) -> dict[str, str]:
     try:
-        told = json.loads(memory.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        told = read_json(memory)
+    except (OSError, ValueError):
         return {}
     items = told.items() if isinstance(told, dict) else ()
     return {key: value for key, value in items if isinstance(value, str) and len(value) == 64}

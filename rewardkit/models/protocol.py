@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +9,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rewardkit.errors import InputError, UsageError
+from rewardkit.records.documents import DamagedDocument, read_json
 
 # What a folder says of itself; diffusers leaves the file alone.
 CARD = "rewardkit.json"
@@ -58,10 +58,14 @@ def carried_card(folder: Path) -> dict[str, Any]:
     """
     path = folder / CARD
     try:
-        card = json.loads(path.read_text("utf-8"))
+        card = read_json(path)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except DamagedDocument as error:
+        raise InputError(
+            f"{path} cannot be read as JSON: it is {error.reason}. Repair or remove it"
+        ) from error
+    except OSError as error:
         raise InputError(f"{path} cannot be read as JSON: {error}. Repair or remove it") from error
     return card if isinstance(card, dict) else {}
 

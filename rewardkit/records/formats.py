@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rewardkit.errors import InputError
+from rewardkit.records.documents import parse_json
+from rewardkit.records.parquet import read_batches
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,11 +27,12 @@ class Format(NamedTuple):
 
 
 def _read_parquet(path: Path, texts: Sequence[str]) -> pa.Table:
-    import pyarrow.parquet as pq
+    import pyarrow as pa
 
     # Not pq.read_table: in a folder named key=value it makes that a column.
     with path.open("rb") as file:
-        return pq.ParquetFile(file).read()
+        schema, batches = read_batches(file)
+        return pa.Table.from_batches(batches, schema)
 
 
 def _write_parquet(table: pa.Table, path: Path) -> None:
@@ -77,10 +80,7 @@ def _read_jsonl(path: Path, texts: Sequence[str]) -> pa.Table:
 
 
 def _load(line: str, number: int) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise InputError(f"line {number} is not JSON") from error
+    record = parse_json(line, f"line {number}")
     if not isinstance(record, dict):
         raise InputError(f"line {number} is not a JSON object")
     return record

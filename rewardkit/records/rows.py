@@ -7,11 +7,11 @@ Columns, in order: `id`, `path`, `prompt`, one float32 column per reward under i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from rewardkit.errors import InputError, RewardKitError, UsageError, describe
 from rewardkit.records.formats import FORMATS, Format
@@ -47,6 +47,30 @@ class Row:
     scores: dict[str, float | None]
     total: float | None = None
     error: str | None = None
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Self:
+        """The row that a record of its attributes, read from a file, describes.
+
+        Raises:
+            InputError: it lacks one, has others, or one is of another type.
+        """
+        names = {field.name for field in fields(cls)}
+        if not {"id", "path", "prompt", "scores"} <= record.keys() <= names:
+            raise InputError(f"a row has {', '.join(sorted(names))}; given: {sorted(record)}")
+        for name in TEXTS:
+            text = record.get(name)
+            if not isinstance(text, str) and (text is not None or name in ("id", "path")):
+                raise InputError(f"{name} of a row is text; {text!r} was given")
+        scores = record["scores"]
+        if not isinstance(scores, dict):
+            raise InputError(f"scores of a row are numbers by name; {scores!r} was given")
+        for value in (*scores.values(), record.get("total")):
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, int | float)
+            ):
+                raise InputError(f"a score is a number or null; {value!r} was given")
+        return cls(**record)
 
     def __post_init__(self) -> None:
         """Refuses what is not a score, here, so that no way into a table lets it through."""
@@ -110,7 +134,7 @@ def read_rows(path: str | PathLike[str]) -> Table:
 
     try:
         return _from_arrow(form.read(path, TEXTS))
-    except (OSError, ValueError, pa.ArrowException, RewardKitError) as error:
+    except (OSError, ValueError, OverflowError, pa.ArrowException, RewardKitError) as error:
         raise InputError(
             f"cannot read {path} as a score table: {describe(error).rstrip('.')}. "
             "`rewardkit score` writes one."

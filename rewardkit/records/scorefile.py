@@ -19,8 +19,15 @@ from types import TracebackType
 from typing import Any, Self, final
 
 from rewardkit.errors import InputError
+from rewardkit.records.documents import read_json
 from rewardkit.records.rows import Row, check_format, read_rows, write_rows
-from rewardkit.records.storage import Journal, first_difference, write_json
+from rewardkit.records.storage import (
+    Journal,
+    check_place,
+    first_difference,
+    remove_leftovers,
+    write_json,
+)
 
 # File systems stamp files by a clock that can lag the one `time.time()` reads by a few ms.
 _CLOCK_SLACK = 0.05
@@ -99,6 +106,9 @@ class ScoreFile:
         if file._path is not None:
             check_format(file._path)
             journal = Path(f"{path}.journal")
+            # Now, and not after hours of scoring.
+            for place in (file._path, meta_path(file._path), journal):
+                check_place(place)
             if overwrite:
                 journal.unlink(missing_ok=True)
             elif file._path.exists():
@@ -107,17 +117,24 @@ class ScoreFile:
                 file._journal = Journal.open(journal, made_by)
             except InputError as error:
                 raise InputError(f"{error} {_START_AFRESH}") from error
-            for line in file._journal.rows:
-                seen = Seen(line.pop("read_at"), line.pop("file", None))
-                file._take(Row(**line), seen)
+            for place in (file._path, meta_path(file._path)):
+                remove_leftovers(place)
+            try:
+                for line in file._journal.rows:
+                    file._take(*_restored(line))
+            except InputError as error:
+                file._journal.close()
+                raise InputError(
+                    f"{journal} is no journal of rewardkit: {error}. Remove it, or --overwrite"
+                ) from error
         return file
 
     def _take_table(self, path: Path) -> None:
         try:
-            meta = json.loads(meta_path(path).read_text("utf-8"))
-            read_at = float(meta["oldest_read"])
-            files = dict(meta.get("files", {}))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            meta = read_json(meta_path(path))
+            read_at = _time(meta["oldest_read"])
+            files = {key: _file(value) for key, value in meta.get("files", {}).items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as error:
             raise InputError(
                 f"{path} exists, and {meta_path(path)}, which would say what made it, cannot be "
                 f"read. {_START_AFRESH}"
@@ -147,10 +164,11 @@ class ScoreFile:
         Raises:
             InputError: an earlier row is not among what is asked, or had another prompt.
         """
-        for row in list(self.rows.values()):
+        before = list(self.rows.values())
+        for row in before:
             if row.id not in prompts:
                 raise InputError(
-                    f"{self._path} holds {len(self.rows)} rows, and {row.id!r} is not among the "
+                    f"{self._path} holds {len(before)} rows, and {row.id!r} is not among the "
                     f"{len(prompts)} files given now. {_START_AFRESH}"
                 )
             if (row.prompt or "") != (prompts[row.id] or ""):
@@ -190,8 +208,7 @@ class ScoreFile:
         write_rows(
             self._path, [self.rows[i] for i in order], self._rewards, with_total=self._with_total
         )
-        self._journal.close()
-        Path(f"{self._path}.journal").unlink()
+        self._journal.remove()
 
     def __enter__(self) -> Self:
         """The file itself; leaving the block closes the journal and keeps it."""
@@ -205,7 +222,29 @@ class ScoreFile:
     ) -> None:
         """Close the journal."""
         if self._journal is not None:
-            self._journal.close()
+            self._journal.__exit__(kind, error, trace)
+
+
+def _restored(line: dict[str, Any]) -> tuple[Row, Seen]:
+    """A row of a journal, and its file as it was read."""
+    record = dict(line)
+    seen = Seen(_time(record.pop("read_at", None)), _file(record.pop("file", None)))
+    return Row.of(record), seen
+
+
+def _time(value: Any) -> float:
+    """Seconds since the epoch."""
+    # Written so that NaN, which is neither more nor less than anything, is refused.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 2**53:
+        raise InputError(f"a time is a number of seconds; {value!r} was given")
+    return float(value)
+
+
+def _file(value: Any) -> str | None:
+    """What `_identity` wrote."""
+    if not isinstance(value, str | None):
+        raise InputError(f"the identity of a file is text; {value!r} was given")
+    return value
 
 
 def _identity(path: Path) -> str | None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import secrets
+import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple, Self, final
+from typing import IO, Any, BinaryIO, NamedTuple, Self, final
 
 from rewardkit.errors import InputError
+from rewardkit.records.disk import unwritable, writing
+from rewardkit.records.documents import DamagedDocument, parse_json
 
 # A sync costs milliseconds, a batch can cost fewer. Only a power cut can take what was not synced.
 SYNC_SECONDS = 1.0
@@ -27,27 +32,70 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[Path]:
     link is followed; the temporary keeps the suffix, since many writers choose the format by it.
 
     Raises:
-        InputError: there can be no regular file at `path`.
+        InputError: there can be no regular file at `path`, or the disk does not take it.
     """
+    check_place(path)
     # Replacing the link itself would leave the file it names unchanged, and /dev/stdout is a link.
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        raise InputError(f"cannot write {path}: it is not a regular file. Name a file.")
-    temporary = target.with_name(f".{target.stem[:32]}.{secrets.token_hex(4)}{target.suffix}")
+    temporary = target.with_name(f"{_hidden(target)}{secrets.token_hex(4)}{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # Not tempfile: its files are 0600, and os.replace would hand that on to the target.
         temporary.open("xb").close()
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}. Name another file.") from error
+        raise unwritable(path, error) from error
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        with writing(path, temporary):
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(target)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise
+
+
+def check_place(path: str | PathLike[str]) -> None:
+    """Refuses a path where no regular file can be.
+
+    Raises:
+        InputError: a folder or a device is there, or its name is too long.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 any path-like
+    except (FileNotFoundError, NotADirectoryError):
+        return  # the latter is told by whoever makes the folder
+    except OSError as error:
+        raise unwritable(path, error) from error
+    except ValueError as error:  # a NUL in the name
+        raise InputError(f"cannot write {path!r}: {error}. Name another file.") from error
+    if not stat.S_ISREG(mode):
+        raise InputError(f"cannot write {path}: it is not a regular file. Name a file.")
+
+
+def remove_leftovers(path: str | PathLike[str]) -> None:
+    """Removes the temporaries that killed writers of `path` left beside it.
+
+    To be called by who alone may write `path` now: a temporary of a living writer would go too.
+    """
+    target = Path(os.path.realpath(path))
+    ours = re.compile(
+        f"{re.escape(_hidden(target))}[0-9a-f]{{8}}{re.escape(target.suffix)}", re.DOTALL
+    )
+    with suppress(OSError):  # what cannot be listed or removed is in nobody's way
+        for file in list(target.parent.iterdir()):
+            if ours.fullmatch(file.name):
+                file.unlink(missing_ok=True)
+
+
+def _hidden(target: Path) -> str:
+    """How temporaries of a file begin: short enough for any name, and of this file alone."""
+    stem = target.stem
+    if len(stem) > 32:
+        digest = hashlib.sha256(os.fsencode(stem)).hexdigest()
+        stem = f"{stem[:23]}-{digest[:8]}"
+    return f".{stem}."
 
 
 def write_json(path: str | PathLike[str], value: Any) -> None:
@@ -98,9 +146,9 @@ class Journal:
         rows: the rows that were in the file when it was opened.
     """
 
-    def __init__(self, file: BinaryIO, rows: list[dict[str, Any]]) -> None:
+    def __init__(self, file: IO[bytes], path: Path, rows: list[dict[str, Any]]) -> None:
         self.rows = rows
-        self._file = file
+        self._file, self._path = file, path
         self._synced = time.monotonic()
 
     @classmethod
@@ -112,17 +160,17 @@ class Journal:
                 being written by another process.
         """
         path = Path(path)
+        check_place(path)
         if not path.exists() or path.stat().st_size == 0:
             # Atomic, so that a journal whose header is torn cannot exist: what looks like one is
             # somebody else's file.
             with atomic_write(path) as temporary:
                 temporary.write_bytes(_dump(header))
         try:
-            file = path.open("ab")
+            # Without a buffer: what the disk refused must not be written again on closing.
+            file = path.open("ab", buffering=0)
         except OSError as error:
-            raise InputError(
-                f"cannot write {path}: {error.strerror}. Name another file."
-            ) from error
+            raise unwritable(path, error) from error
         try:
             _lock(file, path)
             found, rows, length = _parse(path)
@@ -134,11 +182,13 @@ class Journal:
                     f"{path} was started with {key} = {before}, not {after}. Repeat the first "
                     "request to continue it, or delete the file to start afresh."
                 )
-            file.truncate(length)  # the torn line of a writer that was killed
+            with writing(path):
+                file.truncate(length)  # the torn line of a writer that was killed
         except BaseException:
             file.close()
             raise
-        return cls(file, rows)
+        remove_leftovers(path)
+        return cls(file, path, rows)
 
     @staticmethod
     def read(path: str | PathLike[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -155,17 +205,36 @@ class Journal:
 
         Raises:
             ValueError: a number in it is NaN or infinite; nothing was written.
+            InputError: the disk does not take it; the batches before it are whole.
         """
-        self._file.write(_dump(rows))
-        self._file.flush()
+        left = memoryview(_dump(rows))
+        length = os.fstat(self._file.fileno()).st_size
+        try:
+            with writing(self._path):
+                while left:
+                    left = left[self._file.write(left) :]
+        except BaseException:
+            with suppress(OSError):
+                self._file.truncate(length)
+            raise
         if time.monotonic() - self._synced >= SYNC_SECONDS:
             self._sync()
 
     def close(self) -> None:
-        """Brings everything to the disk and closes the file."""
+        """Brings everything to the disk and closes the file.
+
+        Raises:
+            InputError: the disk does not take it.
+        """
         if not self._file.closed:
             with self._file:
                 self._sync()
+
+    def remove(self) -> None:
+        """Closes the journal and removes its file, where somebody has not done so already."""
+        self.close()
+        with writing(self._path):
+            self._path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         """The journal itself; leaving the block closes it."""
@@ -178,15 +247,17 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         """Closes the journal."""
-        self.close()
+        # An error that is under way says more than one of closing.
+        with suppress(*(() if error is None else (InputError,))):
+            self.close()
 
     def _sync(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with writing(self._path):
+            os.fsync(self._file.fileno())
         self._synced = time.monotonic()
 
 
-def _lock(file: BinaryIO, path: Path) -> None:
+def _lock(file: IO[bytes], path: Path) -> None:
     """Keeps other processes from writing the journal for as long as it is open.
 
     Raises:
@@ -244,22 +315,23 @@ def _parse(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
         value = _load(line)
         if number == 1:
             header = value
-        elif isinstance(value, list):
+        elif isinstance(value, list) and all(isinstance(row, dict) for row in value):
             rows.extend(value)
         else:
             raise InputError(
-                f"{path} is damaged or no journal: line {number} is not a JSON list. "
-                "Name another file, or delete this one to start afresh."
+                f"{path} is damaged or no journal of rewardkit: line {number} is not a JSON list "
+                "of rows. Name another file, or delete this one to start afresh."
             )
     if not isinstance(header, dict):
         raise InputError(
-            f"{path} is no journal: its first line is not a JSON object. Name another file."
+            f"{path} is no journal of rewardkit: its first line is not a JSON object. Name another "
+            "file."
         )
     return header, rows, length
 
 
 def _load(line: bytes) -> Any:
     try:
-        return json.loads(line)
-    except ValueError:
+        return parse_json(line, "")
+    except DamagedDocument:
         return None  # never a header, never a batch: refused where the line's number is known

@@ -15,6 +15,7 @@ import tiny_policies
 import tiny_runs
 import torch
 from click.testing import CliRunner
+from limits import files_up_to
 
 import grpo.train
 from grpo import checkpoint
@@ -24,6 +25,7 @@ from grpo.run import Run
 from grpo.sample import sample, tuned
 from grpo.train import train
 from grpo.trainer import Trainer
+from rewardkit.cli.streams import threads_told
 from rewardkit.errors import InputError, RewardKitError, UsageError, WeightsError
 from rewardkit.models.pipelines import load
 from rewardkit.records.storage import write_json
@@ -252,6 +254,18 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
 
 
 # What goes wrong on the way.
+
+
+def test_events_that_cannot_be_written_are_told(tmp_path):
+    run = Run(tmp_path)
+    run.begin_log(0)
+    with (
+        threads_told(),  # the thread that writes them
+        files_up_to(1000),  # events are longer than lines of metrics.jsonl
+        pytest.raises(InputError, match=f"cannot write {run.tensorboard}: it is larger"),
+    ):
+        for step in range(100):
+            run.log({"step": step, "a": 1.0})
 
 
 def test_metrics_that_cannot_be_written_are_told(tmp_path):

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 MAY_IMPORT = {
     "errors": set(),
     "records": {"errors"},
-    "media": {"errors"},
+    "media": {"errors", "records"},
     "models": {"errors", "records", "media"},
     "engine": {"errors", "records", "media", "models"},
     "geneval": {"errors", "records", "media", "models", "engine"},

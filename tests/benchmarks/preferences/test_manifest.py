@@ -46,6 +46,7 @@ def test_checksums_are_of_what_is_said(tmp_path):
         ({**GOOD, "ranking": [1]}, "line 3: 2 images and 1 ranks"),
         ({**GOOD, "ranking": []}, "2 images and 0 ranks"),
         ({**GOOD, "ranking": [0, 1]}, "count from 1; given: 0"),
+        ({**GOOD, "ranking": [1, 10**400]}, "a rank is larger than"),
         ({**GOOD, "ranking": [1, 1.5]}, "ranking.1"),
         ({**GOOD, "tag": "two words"}, "tag"),
         ({**GOOD, "rank": [1, 2]}, "rank: Extra"),

@@ -2,8 +2,12 @@
 
 import subprocess
 import sys
+from typing import NamedTuple
 
 import pytest
+from click.testing import CliRunner
+
+from rewardkit.cli import main
 
 
 @pytest.fixture
@@ -34,3 +38,53 @@ def test_the_other_commands_work_beside_it(in_the_way):
     assert done.returncode == 0 and done.stderr == ""
     assert "bench" in done.stdout and "Cannot be loaded: call it to see why." in done.stdout
     assert in_the_way("show", "sharpness").returncode == 0
+
+
+class Entry(NamedTuple):
+    """An entry point of another distribution, whose module runs `code`."""
+
+    name: str
+    value: str
+    code: str = ""
+
+
+BROKEN = {
+    "exits": Entry("exits", "broken_exits:command", "import sys; sys.exit(0)"),
+    "raises": Entry("raises", "broken_raises:command", "raise RuntimeError('no luck')"),
+    "stops": Entry("stops", "broken_stops:command", "class E(BaseException): pass\nraise E('x')"),
+    "syntax": Entry("syntax", "broken_syntax:command", "def"),
+    "absent": Entry("absent", "broken_absent_module:command"),
+    "malformed": Entry("malformed", "no entry point at all"),
+    "other": Entry("other", "json:dumps"),
+}
+
+
+@pytest.fixture
+def broken(tmp_path, monkeypatch):
+    """All of them installed."""
+    info = tmp_path / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    lines = [f"{entry.name} = {entry.value}" for entry in BROKEN.values()]
+    (info / "entry_points.txt").write_text("\n".join(["[rewardkit.commands]", *lines, ""]))
+    for entry in BROKEN.values():
+        if entry.code:
+            (tmp_path / f"{entry.value.partition(':')[0]}.py").write_text(entry.code)
+    monkeypatch.syspath_prepend(tmp_path)
+    return info
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_command_that_cannot_be_loaded_says_why_and_breaks_no_other(broken, name):
+    shown = CliRunner().invoke(main, ["--help"])
+    assert shown.exit_code == 0 and name in shown.stdout and "score" in shown.stdout
+    called = CliRunner().invoke(main, [name, "--some", "option"])
+    assert called.exit_code == 1, called.stderr
+    assert called.stderr.startswith("Error: ") and called.stderr.count("\n") == 1
+    assert CliRunner().invoke(main, ["show", "sharpness"]).exit_code == 0
+
+
+def test_a_list_of_entry_points_that_cannot_be_read_hides_no_other(broken):
+    (broken / "entry_points.txt").write_text("[rewardkit.commands]\nno equals sign\n")
+    shown = CliRunner().invoke(main, ["--help"])
+    assert shown.exit_code == 0 and "bench" in shown.stdout

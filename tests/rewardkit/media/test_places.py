@@ -1,4 +1,6 @@
+import inspect
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,3 +112,18 @@ def test_names_need_not_be_text(tmp_path):
     tree(tmp_path, name)
     assert below(tmp_path, walk(tmp_path, [])) == [name]
     assert below(tmp_path, match(f"{tmp_path}/*.png", [])) == [name]
+
+
+def test_folders_deeper_than_python_calls_are_walked_to_the_end(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    limit = sys.getrecursionlimit()
+    deep = Path(*["d"] * 300)
+    deep.mkdir(parents=True)
+    (deep / "a").touch()
+    (deep / "up").symlink_to(tmp_path / "d", target_is_directory=True)
+    sys.setrecursionlimit(len(inspect.stack()) + 100)
+    try:
+        found = list(walk(Path("d"), []))
+    finally:
+        sys.setrecursionlimit(limit)
+    assert found == [deep / "a"]

@@ -374,3 +374,9 @@ def test_a_list_by_style_is_told_what_it_is(items):
 )
 def test_the_number_at_the_end_of_a_name_is_no_part_of_the_prompt(path, prompt):
     assert prompts(attach([Item("x", path)], from_name=True)) == [prompt]
+
+
+@pytest.mark.parametrize("name", ["json.decoder/x.txt", "os/x.txt", "no.such/x.txt", "/x.txt", ""])
+def test_what_is_no_package_is_told(name):
+    with pytest.raises(UsageError, match="package:NAME/FILE is meant"):
+        read(f"package:{name}")

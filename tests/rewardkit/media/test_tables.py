@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from rewardkit.errors import InputError
 from rewardkit.media.tables import Row, read_table
+from rewardkit.records.parquet import MAX_ROWS
+from rewardkit.records.rows import read_rows
 
 ROWS = [{"path": "a.png", "prompt": "a cat, sitting"}, {"path": "b.png", "prompt": 'say "hi"\nnow'}]
 CSV = 'path,prompt\na.png,"a cat, sitting"\n\nb.png,"say ""hi""\nnow"\n'
@@ -176,3 +178,16 @@ def test_any_text_is_rows_or_an_error_that_names_the_file(tmp_path_factory, suff
         assert f"t.{suffix}" in str(error)
     else:
         assert rows and all(isinstance(row.values, dict) for row in rows)
+
+
+def test_a_parquet_file_of_more_rows_than_a_table_has_is_refused_by_its_footer(tmp_path):
+    path = tmp_path / "t.parquet"
+    column = pyarrow.DictionaryArray.from_arrays(
+        pyarrow.repeat(pyarrow.scalar(0, pyarrow.int8()), MAX_ROWS + 1), ["a.png"]
+    )
+    pyarrow.parquet.write_table(pyarrow.table({"path": column}), path)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(InputError, match=r"5,000,001 rows; accepted are 5,000,000"):
+        read_table(path)
+    with pytest.raises(InputError, match=r"5,000,001 rows; accepted are 5,000,000"):
+        read_rows(path)

@@ -14,6 +14,7 @@ from tiny_pipelines import SHORT, levels, pictures
 
 from rewardkit.errors import UsageError, WeightsError
 from rewardkit.models.aliases import ALIASES, Alias
+from rewardkit.models.folders import read
 from rewardkit.models.pipelines import load
 
 COMMITS = "1" * 40, "2" * 40
@@ -259,3 +260,20 @@ def test_a_run_of_all_weights_stands_in_place_of_its_base(folder, folders, loade
     assert tuned.protocol == SHORT
     with pytest.raises(UsageError, match=f"was made of {folder}, not of"):
         load(folders["sd3"], device="cpu", lora=run)
+
+
+@pytest.mark.parametrize(
+    ("index", "reason"),
+    [
+        ("[]", "is not an object of parts"),
+        ('{"unet": []}', "unet is .library, class., not"),
+        ('{"unet": ["diffusers", null]}', "unet is .library, class., not"),
+        ('{"unet": ["diffusers", 7]}', "unet is .library, class., not"),
+        ("[" * 100_000, "nested too deep"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_an_index_that_is_none_is_an_error(tmp_path, index, reason):
+    (tmp_path / "model_index.json").write_text(index)
+    with pytest.raises(WeightsError, match=reason):
+        read(tmp_path, torch.float32)

@@ -97,3 +97,15 @@ def test_a_picture_that_is_removed_while_others_are_made_is_a_failure(loaded, tm
         )
     assert not (out / "manifest.jsonl").exists()
     assert make_gallery(loaded["sd"], LINES, out, batch_size=1).is_file()
+
+
+def test_more_pictures_than_a_folder_takes_are_refused_before_their_list_is_made(loaded, tmp_path):
+    with pytest.raises(UsageError, match=r"2 prompts x 99,999,999,999 samples are 199,999,999,998"):
+        make_gallery(loaded["sd"], LINES, tmp_path / "out", samples=99_999_999_999)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_below_a_file_is_told(loaded, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write"):
+        make_gallery(loaded["sd"], LINES, tmp_path / "file" / "out")

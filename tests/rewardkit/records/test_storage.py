@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import random
@@ -10,9 +11,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from limits import files_up_to
 
 from rewardkit.errors import InputError
-from rewardkit.records.storage import Journal, atomic_write, first_difference, write_json
+from rewardkit.records.storage import (
+    Journal,
+    atomic_write,
+    first_difference,
+    remove_leftovers,
+    write_json,
+)
 
 HEADER = {"spec": "hps+clip", "version": 1}
 
@@ -248,3 +256,85 @@ def test_a_second_writer_is_refused(tmp_path):
         Journal.open(tmp_path / "j", {"a": 1})
     journal.close()
     Journal.open(tmp_path / "j", {"a": 1}).close()
+
+
+# What a disk refuses, and what killed writers leave.
+
+REFUSALS = [
+    OSError(errno.ENOSPC, "No space left on device"),
+    OSError(errno.EDQUOT, "Disk quota exceeded"),
+    OSError(errno.EFBIG, "File too large"),
+    RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    OSError("encoder error -2 when writing image file"),  # Pillow's, without a number
+]
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=str)
+def test_what_the_disk_refuses_is_told_with_the_files_name(tmp_path, error):
+    target = tmp_path / "a.json"
+    target.write_text("old")
+    with pytest.raises(InputError, match=rf"^cannot write {target}: "), atomic_write(target) as new:
+        new.write_text("half")
+        raise error
+    assert only_file(tmp_path).read_text() == "old"
+
+
+def test_a_disk_that_is_full_when_the_file_is_synced_is_told(tmp_path, monkeypatch):
+    def refuse(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(InputError, match=r"no space left.*the same command continues"):
+        write_json(tmp_path / "a.json", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_about_other_files_and_mistakes_keep_their_type(tmp_path):
+    for error in (FileNotFoundError(errno.ENOENT, "No such file", "/other"), ValueError("wrong")):
+        with pytest.raises(type(error)), atomic_write(tmp_path / "a.json"):
+            raise error
+
+
+def test_a_batch_that_does_not_fit_leaves_the_journal_whole(tmp_path):
+    path = tmp_path / "a.journal"
+    with Journal.open(path, HEADER) as journal:
+        journal.append([{"id": "a"}])
+        before = path.read_bytes()
+        with files_up_to(len(before) + 5), pytest.raises(InputError, match="larger than the limit"):
+            journal.append([{"id": "b" * 100}])
+        assert path.read_bytes() == before
+        journal.append([{"id": "c"}])
+    with Journal.open(path, HEADER) as again:
+        assert again.rows == [{"id": "a"}, {"id": "c"}]
+
+
+def test_leftovers_of_killed_writers_go_and_other_files_stay(tmp_path):
+    ours = [".a.0123abcd.json", ".a.ffffffff.json"]
+    others = [".a.0123abcd.csv", ".b.0123abcd.json", ".a.json", ".a.0123abcg.json", "a.json"]
+    for name in (*ours, *others):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path / "a.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
+
+
+@pytest.mark.parametrize("name", ["a.json", "猫" * 40 + ".json", "x" * 200 + ".y"])
+def test_what_a_writer_leaves_is_found_by_the_files_own_name_alone(tmp_path, name):
+    target, other = tmp_path / name, tmp_path / name.replace(".", "2.")
+    with atomic_write(target), atomic_write(other):
+        left = {path.name for path in tmp_path.iterdir()}
+        assert len(left) == 2
+        remove_leftovers(target)
+        (kept,) = (path.name for path in tmp_path.iterdir())
+        (tmp_path / (left - {kept}).pop()).touch()
+    assert target.exists() and other.exists()
+
+
+FOREIGN = ["[[]]", '["a"]', "[1]", "{}", "7", "null", "[" * 100_000, '[{"id": NaN}, 3]']
+
+
+@pytest.mark.parametrize("line", FOREIGN, ids=lambda line: line[:20])
+def test_a_line_that_is_no_batch_of_rows_is_refused_with_its_number(tmp_path, line):
+    path = tmp_path / "a.journal"
+    path.write_text(f"{json.dumps(HEADER)}\n[]\n{line}\n[]\n")
+    with pytest.raises(InputError, match=r"no journal of rewardkit: line 3.*delete this one"):
+        Journal.open(path, HEADER)

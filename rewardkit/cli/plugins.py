@@ -1,0 +1,59 @@
+"""Commands that other distributions add: found and loaded, so that a broken one breaks itself."""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib import metadata
+from typing import Any
+
+from rewardkit.errors import RewardKitError, describe
+
+
+def plugins(group: str) -> list[metadata.EntryPoint]:
+    """The entry points of a group; a distribution whose list cannot be read adds none."""
+    found: list[metadata.EntryPoint] = []
+    try:
+        found.extend(metadata.entry_points(group=group))
+    except Exception:  # a line without "=" in any distribution's list is a TypeError for all
+        for distribution in metadata.distributions():
+            try:
+                found.extend(distribution.entry_points.select(group=group))
+            except Exception:
+                continue
+    return found
+
+
+def load_plugin(entry: metadata.EntryPoint, kind: str) -> Any:
+    """What an entry point names.
+
+    Args:
+        entry: of another distribution.
+        kind: what it should be, as the error says it.
+
+    Raises:
+        RewardKitError: it cannot be loaded; whatever its module raises, `SystemExit` too.
+    """
+    try:
+        return entry.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        owner = entry.dist.name if entry.dist else "an unnamed distribution"
+        raise RewardKitError(
+            f"the {kind} {entry.name} of {owner} cannot be loaded: {describe(error)}. "
+            f"{_advice(entry, error)}"
+        ) from error
+
+
+def _advice(entry: metadata.EntryPoint, error: BaseException) -> str:
+    if entry.pattern.match(entry.value) is None:
+        return f"{entry.value!r} is not module:attribute: its author has to mend it"
+    if not isinstance(error, ImportError | AttributeError):
+        return "Its author has to mend it; without it, uninstall the distribution"
+    top = entry.module.partition(".")[0]
+    try:
+        found = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        found = None
+    where = "nowhere" if found is None else found.origin or str(found.submodule_search_locations)
+    return f"The module {top} was found at {where}; if that is another one, run from another folder"

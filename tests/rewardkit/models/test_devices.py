@@ -1,0 +1,14 @@
+import pytest
+
+from rewardkit.errors import UsageError
+from rewardkit.models.devices import pick_device
+
+
+def test_the_processor_is_a_device():
+    assert pick_device("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize("name", ["meta", "nonsense", "", "cpu:x", "xla"])
+def test_what_holds_no_numbers_here_is_refused_with_what_is_accepted(name):
+    with pytest.raises(UsageError, match=r"cannot be used here.*Accepted: auto, cpu, cuda"):
+        pick_device(name)
