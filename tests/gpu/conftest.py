@@ -1,7 +1,7 @@
 """What tests of true size share: the device, and the one table of what they measured.
 
-Each test runs twice: on the CPU with tiny networks, in the default run, where it checks shapes, dtypes
-and devices; and, marked `gpu`, on the GPU with networks of true size, where it also checks memory.
+Each test runs twice: in the default run on the CPU with tiny networks, where it checks shapes, dtypes
+and devices; and, marked `gpu`, on a GPU with networks of true size, where it also checks memory.
 """
 
 from __future__ import annotations

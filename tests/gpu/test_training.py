@@ -5,6 +5,7 @@ import pytest
 import tiny_pipelines
 import tiny_runs
 import torch
+from rewardkit.models.placement import cast, visiting
 from transformers import T5Config, T5EncoderModel
 
 from grpo import policies
@@ -13,7 +14,6 @@ from grpo.rewards import Rewards
 from grpo.rollout import collect
 from grpo.trainer import Trainer
 from rewardkit.media.prompts import read
-from rewardkit.models.placement import cast, visiting
 
 GIB = 2**30
 
@@ -83,9 +83,13 @@ def test_t5_visits_the_device_and_keeps_its_authors_float32_layers(bench, dtype)
     kept = [n for n, p in t5.named_parameters() if p.dtype == torch.float32]
     assert kept and all(".wo." in name for name in kept)
     tokens = torch.arange(2, 22).reshape(2, 10)
-    with bench.peak(f"T5-XXL, {dtype}"), bench.seconds(f"T5-XXL, {dtype}, there and back"):
-        with visiting([t5], bench.device), torch.no_grad():
-            embedded = t5(tokens.to(bench.device))[0].cpu()
+    with (
+        bench.peak(f"T5-XXL, {dtype}"),
+        bench.seconds(f"T5-XXL, {dtype}, there and back"),
+        visiting([t5], bench.device),
+        torch.no_grad(),
+    ):
+        embedded = t5(tokens.to(bench.device))[0].cpu()
     assert embedded.isfinite().all()
     assert {p.device.type for p in t5.parameters()} == {"cpu"}
     assert bench.allocated() - before < 0.1
