@@ -51,6 +51,7 @@ class Making(_Told):
     trained_on: dict[str, Any] | None
     scheduler: dict[str, Any]
     dtype: str
+    decoded: str | None = None
     protocol: dict[str, Any]
     prompts: str
     samples: int

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from grpo.whole import save_whole
 from rewardkit.errors import UsageError
 from rewardkit.models.folders import LORA, quiet
 from rewardkit.models.protocol import CARD
@@ -93,8 +94,7 @@ def export(policy: Policy, folder: Path, run_card: Mapping[str, Any]) -> None:
                 },
             )
     else:
-        with quiet():
-            pipe.save_pretrained(folder)
+        save_whole(pipe, policy.part, policy.pipeline.folder, folder)
     write_json(folder / CARD, {**run_card, "protocol": policy.protocol.model_dump()})
 
 

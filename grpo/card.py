@@ -8,6 +8,7 @@ from typing import Any
 from grpo.config import Config
 from grpo.rewards import Rewards
 from rewardkit.media.prompts import PromptLine
+from rewardkit.models.devices import arithmetic
 from rewardkit.models.pipelines import Pipeline
 from rewardkit.records.provenance import now, sha256_text, versions
 
@@ -35,6 +36,7 @@ def run_card(
         "seed": config.seed,
         "sampler": config.sampler.model_dump(mode="json"),
         "protocol": pipeline.protocol.model_dump(mode="json"),
+        "arithmetic": arithmetic(),
         "versions": versions(),
         "started": now(),
     }

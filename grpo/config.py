@@ -159,7 +159,9 @@ class PolicyConfig(Section):
     targets: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     """Layers that get a LoRA, by the end of their names; none is all of attention's."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """What networks compute in; trained weights are float32."""
+    """What networks compute in; trained weights and the VAE are float32."""
+    float32_matmul: Literal["highest", "high", "medium"] | None = None
+    """Precision of float32 matrix products on a GPU (high is TF32); none is torch's own."""
     gradient_checkpointing: bool = False
     """Whether activations are computed twice to save memory."""
     ema: float | None = Field(default=None, gt=0, lt=1)

@@ -12,7 +12,6 @@ from grpo.rewards import Rewards
 from rewardkit.media.prompts import PromptLine
 from rewardkit.media.sheets import contact_sheet
 from rewardkit.models.noise import picture_seed
-from rewardkit.models.pipelines import generate
 from rewardkit.models.protocol import Protocol
 from rewardkit.records.storage import atomic_write
 
@@ -27,7 +26,7 @@ class Evaluation:
         rewards: what is measured: the training reward, or any other.
         lines: the prompts; they are taken in turn until there are `samples`.
         samples: how many pictures.
-        protocol: steps, guidance, size.
+        protocol: the policy's, but for its number of steps.
         batch_size: pictures per model call.
     """
 
@@ -46,16 +45,9 @@ class Evaluation:
 
     def __call__(self) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Scores by reward, float32 `[samples]`, and the pictures."""
-        with self.policy.autocast():
-            pictures = list(
-                generate(
-                    self.policy.pipeline,
-                    [line.prompt for line in self.lines],
-                    self._seeds,
-                    protocol=self.protocol,
-                    batch_size=self.batch_size,
-                )
-            )
+        pictures = self.policy.pictures(
+            [line.prompt for line in self.lines], self._seeds, self.protocol, self.batch_size
+        )
         scores = self.rewards(pictures, self.lines, 1)
         return {name: values.flatten() for name, values in scores.items()}, pictures
 

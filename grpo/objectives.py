@@ -7,10 +7,9 @@ the samples after, and tells it when weights have moved.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from grpo.policies.policy import Policy
 from grpo.rollout import Plan, Rollout
 from grpo.sampler import Sampler
 from grpo.sde import Step, log_prob
+from rewardkit.models.devices import sent
 from rewardkit.models.noise import generator
 
 
@@ -78,8 +78,8 @@ class Objective(ABC):
         """In force while a rollout is drawn."""
         return nullcontext()
 
-    def anchor(self, batches: Iterable[Samples]) -> dict[str, float]:
-        """Called with all batches before the first update; what to log of it."""
+    def anchor(self, batches: Callable[[], Iterable[Samples]]) -> dict[str, float]:
+        """Called before the first update with the batches of the first pass; what to log of it."""
         return {}
 
     def finished(self, updates: int) -> None:
@@ -123,10 +123,11 @@ class PolicyGradientObjective(Objective):
         past, rows, settings = samples.rollout.transitions, samples.rows, self.settings
         number = past.index.shape[1]
         for k in range(number):
-            x, index = past.x[rows, k], past.index[rows, k]
+            x, x_next = past.step(rows, k, self.policy.device)
+            index = sent(past.index[rows, k], x.device)
             output, step = _replay(self.policy, self.sampler, samples, x, index)
-            new = log_prob(past.x_next[rows, k], step.mean, step.std)
-            old = past.log_prob[rows, k]
+            new = log_prob(x_next, step.mean, step.std)
+            old = sent(past.log_prob[rows, k], x.device)
             surrogate = clipped_surrogate(
                 new,
                 old,
@@ -152,40 +153,44 @@ class PolicyGradientObjective(Objective):
                 figures["kl"] = kl.detach()
             yield Term(loss, 1 / number, figures)
 
-    def anchor(self, batches: Iterable[Samples]) -> dict[str, float]:
-        """In low precision, how far log-probabilities replayed before any update are off.
+    def anchor(self, batches: Callable[[], Iterable[Samples]]) -> dict[str, float]:
+        """How far log-probabilities replayed before any update are off, by step: `drift/step_I`.
 
         Sampling and training may round differently: by the batch, by what autocast keeps in
-        float32. Where that moves them by more than a third of the clip range, the ratio would be
-        clipped for rounding alone; then all of them are computed again, as training does.
+        float32, by what a device makes of float32. One batch of each size is replayed, as updates
+        will. Where rounding moves one by more than a third of the clip range, the ratio could be
+        clipped for it alone; then all are computed again, as training does.
         """
-        if self.policy.dtype == torch.float32:
-            return {}
-        batches = iter(batches)
-        first = next(batches)
-        past = first.rollout.transitions
-        drift = self._replayed(first) - past.log_prob[first.rows]
-        steps = past.index[first.rows]
+        seen: set[int] = set()
+        drifts, steps = [], []
+        for batch in batches():
+            if len(batch.rows) not in seen:
+                seen.add(len(batch.rows))
+                past = batch.rollout.transitions
+                drifts.append((self._replayed(batch) - past.log_prob[batch.rows]).abs())
+                steps.append(past.index[batch.rows])
+        drift, index = torch.cat(drifts), torch.cat(steps)
         figures = {
-            f"drift/step_{i}": float(drift[steps == i].abs().mean())
-            for i in sorted(set(steps.flatten().tolist()))
+            f"drift/step_{i}": float(drift[index == i].mean())
+            for i in sorted(set(index.flatten().tolist()))
         }
-        if float(drift.abs().max()) > self.settings.clip_range / 3:
-            for batch in chain([first], batches):
-                past.log_prob[batch.rows] = self._replayed(batch)
+        if float(drift.max()) > self.settings.clip_range / 3:
+            for batch in batches():
+                batch.rollout.transitions.log_prob[batch.rows] = self._replayed(batch)
             figures["log_probs_recomputed"] = 1.0
         return figures
 
     def _replayed(self, samples: Samples) -> Tensor:
-        """Log-probabilities of the stored transitions under the weights as they are, [n, K]."""
+        """Log-probabilities of stored steps under the weights as they are, [n, K], on the CPU."""
         past, rows = samples.rollout.transitions, samples.rows
         columns = []
         with torch.no_grad():
             for k in range(past.index.shape[1]):
-                x, index = past.x[rows, k], past.index[rows, k]
+                x, x_next = past.step(rows, k, self.policy.device)
+                index = sent(past.index[rows, k], x.device)
                 _, step = _replay(self.policy, self.sampler, samples, x, index)
-                columns.append(log_prob(past.x_next[rows, k], step.mean, step.std))
-        return torch.stack(columns, dim=1)
+                columns.append(log_prob(x_next, step.mean, step.std))
+        return torch.stack(columns, dim=1).cpu()
 
 
 class ForwardProcessObjective(Objective):
@@ -206,13 +211,13 @@ class ForwardProcessObjective(Objective):
     def terms(self, samples: Samples, keys: tuple[int, ...]) -> Iterator[Term]:
         """One per timestep; timesteps and noise belong to the samples, not to the batch."""
         settings, rows = self.settings, samples.rows.tolist()
-        x0 = samples.rollout.clean[samples.rows]
+        x0 = sent(samples.rollout.clean[samples.rows], self.policy.device)
         sources = [generator(*keys, row) for row in rows]
         order = torch.stack([torch.randperm(self.sampler.steps, generator=g) for g in sources])
         for k in range(settings.timesteps):
-            index = order[:, k].to(x0.device)
+            index = sent(order[:, k], x0.device)
             noise = torch.stack([torch.randn(x0.shape[1:], generator=g) for g in sources])
-            x = self.sampler.noised(x0, noise.to(x0.device), index)
+            x = self.sampler.noised(x0, sent(noise, x0.device), index)
             timesteps = self.sampler.timesteps.to(x0.device)[index]
             new = self.policy.predict(x, timesteps, samples.condition)
             with torch.no_grad(), self.policy.swapped(self.old):

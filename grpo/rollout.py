@@ -13,6 +13,7 @@ from grpo.policies.condition import Condition
 from grpo.policies.policy import Policy
 from grpo.sampler import Sampler
 from grpo.sde import Step, log_prob
+from rewardkit.models.devices import sent
 from rewardkit.models.noise import generator
 
 # What a generator's numbers are for: the third of its keys.
@@ -34,19 +35,38 @@ class Plan:
 
 @dataclass(frozen=True)
 class Transitions:
-    """Steps x -> x_next that the policy took; N samples, K of each.
+    """Steps x -> x_next that the policy took; N samples, K of each. All of it is on the CPU.
 
     Attributes:
-        x: [N, K, ...].
-        x_next: [N, K, ...], as it was stored: rounded to the dtype the policy computes in.
+        states: [N, S, ...] in the dtype the policy computes in, to which sampling rounded them:
+            what the steps begin and end with, once each, so that K steps in a row have K + 1.
+        start: [N, K] int64, which state a step begins with.
+        end: [N, K] int64, which state it ends with.
         index: [N, K] int64, which step of the sampler.
         log_prob: [N, K] float32, of the policy that took it.
     """
 
-    x: Tensor
-    x_next: Tensor
+    states: Tensor
+    start: Tensor
+    end: Tensor
     index: Tensor
     log_prob: Tensor
+
+    @property
+    def x(self) -> Tensor:
+        """What the steps begin with, [N, K, ...] float32."""
+        return self.states[torch.arange(len(self.states))[:, None], self.start].float()
+
+    @property
+    def x_next(self) -> Tensor:
+        """What the steps end with, [N, K, ...] float32."""
+        return self.states[torch.arange(len(self.states))[:, None], self.end].float()
+
+    def step(self, rows: Tensor, k: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Both ends of some samples' k-th step on `device`, [n, ...] float32."""
+        start, end = self.start[rows, k], self.end[rows, k]
+        x, x_next = (sent(self.states[rows, one], device).float() for one in (start, end))
+        return x, x_next
 
 
 @dataclass(frozen=True)
@@ -55,7 +75,8 @@ class Rollout:
 
     Attributes:
         media: uint8 [N, 3, H, W] on the CPU: the pixels a saved PNG would have.
-        clean: [N, ...] float32, the latents they were decoded from: x0 as the last step saw it.
+        clean: [N, ...] float32 on the CPU, the latents they were decoded from: x0 as the last step
+            saw it.
         condition: of the P prompts: embeddings are large, and a group has one.
         owner: [N] int64, the prompt of each sample.
         transitions: as planned.
@@ -70,6 +91,31 @@ class Rollout:
     def told(self, rows: Tensor) -> Condition:
         """What the network is told of some samples."""
         return self.condition.index(self.owner[rows])
+
+
+@dataclass(frozen=True)
+class _Slots:
+    """Where the states of P prompts are stored, so that none is stored twice.
+
+    Attributes:
+        state: [P, S] int64, what is stored; state i is what step i begins with.
+        start: [P, K] int64, the slot of a kept step's x.
+        end: [P, K] int64, the slot of its x_next.
+    """
+
+    state: Tensor
+    start: Tensor
+    end: Tensor
+
+    @classmethod
+    def of(cls, kept: Tensor) -> _Slots:
+        rows = [sorted({*row, *(i + 1 for i in row)}) for row in kept.tolist()]
+        width = max(map(len, rows), default=0)
+        # Prompts with fewer states than others fill up with their last one.
+        state = torch.tensor([row + row[-1:] * (width - len(row)) for row in rows])
+        state = state.long().view(len(kept), width)
+        kept = kept.contiguous()
+        return cls(state, torch.searchsorted(state, kept), torch.searchsorted(state, kept + 1))
 
 
 def collect(
@@ -97,16 +143,31 @@ def collect(
     owner = torch.arange(groups).repeat_interleave(size)
     addresses = [(*keys, prompt, sample) for prompt in range(groups) for sample in range(size)]
     condition = policy.encode(prompts)
+    slots = _Slots.of(plan.kept)
+    whole: list[Tensor] = []
     with torch.no_grad():
         x, first = _start(policy, sampler, condition, config, plan, keys, groups)
-        x = x[owner] if len(x) == groups else x
-        chunks = [
-            _chunk(policy, sampler, x[part], condition.index(owner[part]), plan, owner[part], first,
-                   [addresses[i] for i in part.tolist()])
-            for part in torch.arange(len(owner)).split(config.batch_size)
-        ]  # fmt: skip
-    media, clean, *kept = (torch.cat(column) for column in zip(*chunks, strict=True))
-    return Rollout(media, clean, condition, owner, Transitions(*kept))
+        x = x[sent(owner, x.device)] if len(x) == groups else x
+        for begin in range(0, len(owner), config.batch_size):
+            part = slice(begin, begin + config.batch_size)
+            made = _chunk(
+                policy,
+                sampler,
+                x[part],
+                condition.index(owner[part]),
+                plan,
+                slots.state[owner[part]],
+                owner[part],
+                first,
+                addresses[part],
+            )
+            # Joined at the end, all of it would be there twice.
+            whole = whole or [one.new_empty(len(owner), *one.shape[1:]) for one in made]
+            for target, one in zip(whole, made, strict=True):
+                target[part] = one
+    media, clean, states, logs = whole
+    steps = Transitions(states, slots.start[owner], slots.end[owner], plan.kept[owner], logs)
+    return Rollout(media, clean, condition, owner, steps)
 
 
 def _start(
@@ -126,9 +187,11 @@ def _start(
     shared = [() if config.noise == "step" else (p,) for p in range(groups)]
     x = policy.noise([generator(*keys, _START, *one) for one in shared])
     first = min(plan.stochastic, default=sampler.steps)
-    for part in torch.arange(groups).split(config.batch_size):
+    for begin in range(0, groups if first else 0, config.batch_size):
+        part = slice(begin, begin + config.batch_size)
+        theirs = condition.index(range(groups)[part])
         for i in range(first):
-            x[part] = _step(policy, sampler, x[part], condition.index(part), i, False).mean
+            x[part] = _step(policy, sampler, x[part], theirs, i, False).mean
     return x, first
 
 
@@ -138,31 +201,59 @@ def _chunk(
     x: Tensor,
     condition: Condition,
     plan: Plan,
+    stored: Tensor,
     owner: Tensor,
     first: int,
     addresses: Sequence[tuple[int, ...]],
-) -> tuple[Tensor, ...]:
-    """One batch from x to pixels: media, clean, and the columns of `Transitions`."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One batch from x to pixels: media, clean, and states and log_prob of `Transitions`.
+
+    While it runs, what is stored stays on the device, so that the host waits for it once.
+    """
     kept = plan.kept[owner]
-    before = x.new_empty(*kept.shape, *x.shape[1:])
-    after = torch.empty_like(before)
-    logs = x.new_empty(kept.shape)
+    wanted, logged = set(stored.flatten().tolist()), set(kept.flatten().tolist())
+    states: dict[int, Tensor] = {}
+    logs: dict[int, Tensor] = {}
     sources = [generator(*a[:2], _STEPS, *a[2:]) for a in addresses]
     clean = x
     for i in range(first, sampler.steps):
         random = i in plan.stochastic
+        if random:
+            # Rounded as it is stored: training then sees the very numbers that sampling saw.
+            x = x.to(policy.dtype).float()
+        if i in wanted:
+            states[i] = x.to(policy.dtype)
         step = _step(policy, sampler, x, condition, i, random)
         clean, following = step.x0, step.mean
         if random:
             noise = torch.stack([torch.randn(x.shape[1:], generator=g) for g in sources])
-            # Rounded as it is stored: training then sees the very numbers that sampling saw.
-            following = step.draw(noise.to(x.device)).to(policy.dtype).float()
-            row, slot = (kept == i).nonzero(as_tuple=True)
-            if len(row):
-                before[row, slot], after[row, slot] = x[row], following[row]
-                logs[row, slot] = log_prob(following, step.mean, step.std)[row]
+            following = step.draw(sent(noise, x.device)).to(policy.dtype).float()
+            if i in logged:
+                logs[i] = log_prob(following, step.mean, step.std)
         x = following
-    return policy.decode(clean).cpu(), clean, before, after, kept.to(x.device), logs
+    if sampler.steps in wanted:
+        states[sampler.steps] = x.to(policy.dtype)
+    return (
+        policy.decode(clean).cpu(),
+        clean.cpu(),
+        _chosen(states, stored, x.to(policy.dtype)),
+        _chosen(logs, kept, x.flatten(1)[:, 0]),
+    )
+
+
+def _chosen(by_number: dict[int, Tensor], numbers: Tensor, like: Tensor) -> Tensor:
+    """Of each sample, what was stored under its numbers, [b, K]: [b, K, ...] on the CPU.
+
+    Args:
+        by_number: [b, ...] each.
+        numbers: [b, K].
+        like: [b, ...]; where nothing is stored, what it would have been like.
+    """
+    if not by_number:
+        return like.new_empty(len(like), 0, *like.shape[1:], device="cpu")
+    there = torch.tensor(sorted(by_number))
+    every = torch.stack([by_number[i] for i in sorted(by_number)], dim=1).cpu()
+    return every[torch.arange(len(every))[:, None], torch.searchsorted(there, numbers)]
 
 
 def _step(

@@ -25,8 +25,10 @@ def sample(
         raise UsageError(f"{run} holds no trained weights yet: go on with grpo train --resume")
     lines, seeds = in_turn(read(prompts), number, seed)
     asked = [line.prompt for line in lines]
-    base = load(config.model, device=device, revision=config.revision)
-    before = list(generate(base, asked, seeds))
+    dtype, revision = config.policy.dtype, config.revision
+    # One after the other: neither is kept, so that memory holds one of them.
+    before = list(generate(load(config.model, device=device, dtype=dtype, revision=revision),
+                           asked, seeds))  # fmt: skip
     after = list(generate(tuned(folder, device), asked, seeds))
     pairs = [picture for pair in zip(before, after, strict=True) for picture in pair]
     captions = [f"{when}\n{text}" for text in asked for when in ("before", "after")]
@@ -35,8 +37,9 @@ def sample(
 
 
 def tuned(run: Run, device: str = "auto") -> Pipeline:
-    """The pipeline that a run has trained."""
+    """The pipeline that a run has trained, in the dtype it was trained in."""
     config = run.read_config()
+    dtype = config.policy.dtype
     if config.policy.parameters == "full":
-        return load(run.model, device=device)
-    return load(config.model, device=device, revision=config.revision, lora=run.model)
+        return load(run.model, device=device, dtype=dtype)
+    return load(config.model, device=device, dtype=dtype, revision=config.revision, lora=run.model)

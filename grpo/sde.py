@@ -226,16 +226,25 @@ def column(value: Scalar, like: Tensor) -> Tensor:
     Raises:
         UsageError: neither one value nor B of them.
     """
-    values = torch.as_tensor(value, dtype=torch.float32, device=like.device)
+    values = (
+        value.to(like.device, torch.float32)
+        if isinstance(value, Tensor)
+        # Filled on the device: a number that is copied there makes the host wait.
+        else torch.full((1,), value, dtype=torch.float32, device=like.device)
+    )
     if values.numel() not in {1, len(like)}:
         raise UsageError(f"{values.numel()} values given for {len(like)} samples; one, or one each")
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
 def positive(std: Scalar, like: Tensor) -> Tensor:
-    """A standard deviation as a `column`, refused where it is not above 0."""
+    """A standard deviation as a `column`, refused where it is not above 0.
+
+    On the CPU alone: on another device the host would have to wait for each answer. There, a plan
+    holds steps with a density, those of `Sampler.stochastic_steps`, or the loss is not a number.
+    """
     values = column(std, like)
-    if not bool((values > 0).all()):
+    if values.device.type == "cpu" and not bool((values > 0).all()):
         raise UsageError(
             f"std {values.min().item():g} given; it is above 0. Steps of ode, with eta or "
             "noise_level 0, of cps to sigma 0 and of ddim to alpha_bar 1 have no density: train "

@@ -10,6 +10,8 @@ from time import perf_counter
 from types import FrameType
 from typing import Any
 
+import torch
+
 from grpo import checkpoint, policies
 from grpo.adapters import export
 from grpo.card import run_card
@@ -20,7 +22,7 @@ from grpo.rewards import Rewards
 from grpo.run import Run
 from grpo.trainer import Trainer
 from rewardkit.media.prompts import read
-from rewardkit.models.pipelines import load
+from rewardkit.models.devices import pick_device
 
 
 def train(config: Config, *, out: Path, resume: bool = False, device: str = "auto") -> Run:
@@ -33,8 +35,11 @@ def train(config: Config, *, out: Path, resume: bool = False, device: str = "aut
     """
     run = Run.open(out, config, resume)
     lines = read(config.prompts)
-    pipeline = load(config.model, device=device, revision=config.revision)
-    policy = policies.of(pipeline, config)
+    if config.policy.float32_matmul is not None:
+        torch.set_float32_matmul_precision(config.policy.float32_matmul)
+    # From the CPU, in the run's dtype: the device never holds more than training needs.
+    pipeline = policies.load(config)
+    policy = policies.of(pipeline, config, pick_device(device))
     rewards = Rewards(config.reward, str(policy.device))
     trainer = Trainer(config, policy, rewards, lines)
     evaluation = _evaluation(config, trainer)

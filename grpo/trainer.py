@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -17,11 +17,12 @@ from grpo.advantage import Advantages, Standard, best_and_worst, combine
 from grpo.config import Config
 from grpo.objectives import Objective, Samples, objective
 from grpo.optimizer import learning_rate, optimizer_of
-from grpo.policies.policy import Policy
+from grpo.policies.policy import REMEMBERED, Policy
 from grpo.rewards import Rewards
 from grpo.rollout import Rollout, collect
 from rewardkit.errors import RewardKitError
 from rewardkit.media.prompts import PromptLine
+from rewardkit.models.devices import sent
 
 # What the numbers of a training step are for: the third of their keys.
 _PLAN, _SPLIT, _NOISE = 2, 3, 4
@@ -80,6 +81,8 @@ class Trainer:
         config, figures = self.config, Figures()
         rng = np.random.default_rng([config.seed, index, _PLAN])
         lines = self.choose(index)
+        with figures.phase("embed"):
+            self.embed(index, lines)
 
         with figures.phase("rollout"), self.objective.sampling():
             plan = self.objective.plan(len(lines), rng)
@@ -108,6 +111,19 @@ class Trainer:
         }
         return [self.prompts[orders[place // size][place % size]] for place in places]
 
+    def embed(self, index: int, lines: Sequence[PromptLine]) -> None:
+        """Embeds the prompts of a step, and those of the next ones, as many as are remembered.
+
+        So that the text encoders, which may be larger than the network, visit the device seldom.
+        """
+        asked = [line.prompt for line in lines]
+        if self.policy.remembers(asked):
+            return
+        ahead = max(1, (REMEMBERED - 1) // self.config.sampler.prompts_per_step)
+        for step in range(index + 1, min(index + ahead, self.config.steps)):
+            asked += [line.prompt for line in self.choose(step)]
+        self.policy.remember(asked)
+
     def weigh(self, scores: dict[str, Tensor], figures: Figures) -> Advantages:
         """Advantages of rewards `[P, G]`, and what to log of both."""
         settings = self.config.advantage
@@ -128,8 +144,11 @@ class Trainer:
         if not len(rows):  # every reward of every group was the same: nothing to learn from
             return
         figures.values |= self.objective.anchor(
-            self._samples(rollout, rows, values, part)
-            for part in torch.arange(len(rows)).split(config.sampler.batch_size)
+            lambda: (
+                self._samples(rollout, rows, values, batch)
+                for part in self._split(index, 0, len(rows))
+                for batch in part.split(config.sampler.batch_size)
+            )
         )
         logged: dict[str, list[tuple[float, Tensor]]] = defaultdict(list)
         lr = learning_rate(config.optim, index, config.steps)
@@ -138,9 +157,7 @@ class Trainer:
         figures.values["lr"] = lr
         made = skipped = 0
         for epoch in range(settings.epochs):
-            rng = np.random.default_rng([config.seed, index, _SPLIT, epoch])
-            shuffled = torch.from_numpy(rng.permutation(len(rows)))
-            for part in shuffled.tensor_split(min(settings.updates, len(rows))):
+            for part in self._split(index, epoch, len(rows)):
                 for batch in part.split(config.sampler.batch_size):
                     samples = self._samples(rollout, rows, values, batch)
                     keys = (config.seed, index, _NOISE, epoch)
@@ -162,6 +179,12 @@ class Trainer:
         for name, entries in logged.items():
             total = sum(weight for weight, _ in entries)
             figures.values[name] = float(sum(w * v for w, v in entries) / total)
+
+    def _split(self, index: int, epoch: int, number: int) -> Sequence[Tensor]:
+        """Which of `number` samples each update of a pass takes."""
+        rng = np.random.default_rng([self.config.seed, index, _SPLIT, epoch])
+        shuffled = torch.from_numpy(rng.permutation(number))
+        return shuffled.tensor_split(min(self.config.objective.updates, number))
 
     def select(self, advantages: Advantages) -> tuple[Tensor, Tensor]:
         """Rows of the rollout to train on, and their advantages."""
@@ -203,7 +226,7 @@ class Trainer:
 
     def _samples(self, rollout: Rollout, rows: Tensor, values: Tensor, part: Tensor) -> Samples:
         chosen = rows[part]
-        advantage = values[part].to(self.policy.device)
+        advantage = sent(values[part], self.policy.device)
         return Samples(rollout, chosen, rollout.told(chosen), advantage)
 
     def _apply(self) -> Tensor:

@@ -44,10 +44,12 @@ def check_sampling(policy: Policy, sampling: SamplerConfig, scheduler: Any, **ca
     if policy.protocol.max_sequence_length is not None:
         call["max_sequence_length"] = policy.protocol.max_sequence_length
     own, pipe.scheduler = pipe.scheduler, scheduler
+    pipe.vae.enable_slicing()  # pictures are decoded one by one: in a batch, last bits may differ
     latents, images = (
         pipe(generator=generators(), output_type=kind, **call).images for kind in ("latent", "pil")
     )
     pipe.scheduler = own
+    pipe.vae.disable_slicing()
 
     sampler, x = policy.sampler(sampling), policy.noise(generators())
     condition = policy.encode(PROMPTS)

@@ -120,10 +120,16 @@ def sd3(folder: Path) -> StableDiffusion3Pipeline:
     )
 
 
+def sd3_t5(folder: Path) -> StableDiffusion3Pipeline:
+    """Stable Diffusion 3 with all three text encoders."""
+    pipe = sd3(folder)
+    pipe.register_modules(**_t5("_3", 2 * WIDTH))
+    return pipe
+
+
 def flux(folder: Path) -> FluxPipeline:
     """FLUX.1-dev: a rectified-flow transformer with embedded guidance, CLIP and T5."""
     torch.manual_seed(0)
-    pieces = ["<pad>", "</s>", "<unk>", "▁", *string.ascii_lowercase]
     return FluxPipeline(
         transformer=FluxTransformer2DModel(
             patch_size=1,
@@ -141,10 +147,7 @@ def flux(folder: Path) -> FluxPipeline:
         vae=_vae(),
         text_encoder=_clip(CLIPTextModel),
         tokenizer=tokenizer(folder),
-        text_encoder_2=T5EncoderModel(
-            T5Config(vocab_size=32, d_model=WIDTH, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
-        ),
-        tokenizer_2=T5Tokenizer(vocab=[(piece, -1.0) for piece in pieces], extra_ids=0),
+        **_t5("_2", WIDTH),
     )
 
 
@@ -211,6 +214,16 @@ def _vae() -> AutoencoderKL:
         sample_size=32,
         shift_factor=0.1,
     )
+
+
+def _t5(suffix: str, width: int) -> dict[str, object]:
+    """A T5 encoder and its tokenizer, by the names of a pipeline's parts."""
+    pieces = ["<pad>", "</s>", "<unk>", "▁", *string.ascii_lowercase]
+    config = T5Config(vocab_size=32, d_model=width, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+    return {
+        f"text_encoder{suffix}": T5EncoderModel(config),
+        f"tokenizer{suffix}": T5Tokenizer(vocab=[(piece, -1.0) for piece in pieces], extra_ids=0),
+    }
 
 
 def _clip(network: type) -> torch.nn.Module:

@@ -39,8 +39,7 @@ MODEL = (
     click.option("--height", type=int, help="Pixels.  [default: the model's]"),
     click.option("--max-sequence-length", type=int, help="Text tokens.  [default: the model's]"),
     click.option(
-        "--dtype", default="float32", show_default=True,
-        help="Of the model: float32, bfloat16, float16.",
+        "--dtype", help="Of the model: float32, bfloat16, float16.  [default: the model's]"
     ),
     click.option(
         "--batch-size", type=click.IntRange(1),

@@ -15,6 +15,7 @@ from grpo.policies.policy import Policy
 from grpo.policies.stable_diffusion import StableDiffusion
 from grpo.policies.stable_diffusion_3 import StableDiffusion3
 from rewardkit.errors import RewardKitError, UsageError, describe
+from rewardkit.models import pipelines
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from grpo.config import Config
     from rewardkit.models.pipelines import Pipeline
 
-__all__ = ["Condition", "Policy", "of"]
+__all__ = ["Condition", "Policy", "load", "of"]
 
 ENTRY_POINT_GROUP = "grpo.policies"
 
@@ -31,10 +32,10 @@ def of(pipeline: Pipeline, config: Config, device: torch.device | None = None) -
     """The policy that trains a pipeline, whose networks become its own.
 
     Args:
-        pipeline: of `rewardkit.models.pipelines.load`, in float32, whatever the run computes in.
+        pipeline: of `load`, or of `rewardkit.models.pipelines.load` in float32.
         config: `sampler`, `policy` and `seed` are read.
-        device: where its networks go, once they are in the run's dtype: from the CPU, a device
-            that could not hold them in float32 is enough. None leaves them where they are.
+        device: where the network and the VAE go, once they are in their dtypes: from the CPU, a
+            device that could not hold them in float32 is enough. None leaves them where they are.
 
     Raises:
         UsageError: no family trains pipelines of this class, or not as `config` says.
@@ -48,6 +49,23 @@ def of(pipeline: Pipeline, config: Config, device: torch.device | None = None) -
             f"{', '.join(sorted(families))}"
         )
     return families[name](pipeline, config, device)
+
+
+def load(config: Config) -> Pipeline:
+    """The pipeline of a run, on the CPU: what is frozen in its dtype, what is trained in float32.
+
+    Raises:
+        UsageError: nothing goes by the model's name, or it cannot be sampled here.
+        WeightsError: its files are missing, cannot be downloaded, or do not fit.
+    """
+    full = config.policy.parameters == "full"
+    return pipelines.load(
+        config.model,
+        device="cpu",
+        dtype=config.policy.dtype,
+        revision=config.revision,
+        exact={family.part for family in _families().values()} if full else (),
+    )
 
 
 @cache

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
+import torch
 from torch import Tensor
+
+from rewardkit.models.devices import sent
 
 
 @final
@@ -23,4 +26,7 @@ class Condition:
 
     def index(self, samples: Tensor | Sequence[int]) -> Condition:
         """Of those samples, in that order."""
-        return Condition({name: tensor[:, samples] for name, tensor in self.inputs.items()})
+        rows = torch.as_tensor(samples)
+        return Condition(
+            {name: tensor[:, sent(rows, tensor.device)] for name, tensor in self.inputs.items()}
+        )

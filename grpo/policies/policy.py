@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -15,17 +14,22 @@ from torch import Tensor, nn
 from grpo.adapters import prepare
 from grpo.policies.condition import Condition
 from rewardkit.errors import UsageError, WeightsError
-from rewardkit.models.devices import pick_dtype
+from rewardkit.models.decoding import decode
+from rewardkit.models.devices import pick_dtype, sent
 from rewardkit.models.families import check_protocol
+from rewardkit.models.pipelines import generate
+from rewardkit.models.placement import cast, visiting
 
 if TYPE_CHECKING:
     from grpo.config import Config, SamplerConfig
     from grpo.sampler import Sampler
     from rewardkit.models.pipelines import Pipeline
+    from rewardkit.models.protocol import Protocol
 
 _log = logging.getLogger(__name__)
-# Prompts whose embeddings are kept; with T5, one takes up to 5 MB.
-_REMEMBERED = 256
+#: Prompts whose embeddings are kept, on the CPU; with T5, one takes up to 5 MB in bfloat16.
+REMEMBERED = 512
+_HOME = torch.device("cpu")
 # What a run may change of how the pipeline is sampled; how many steps training takes is not of it.
 _OF_PROTOCOL = {"guidance", "height", "width", "max_sequence_length"}
 
@@ -33,19 +37,20 @@ _OF_PROTOCOL = {"guidance", "height", "width", "max_sequence_length"}
 class Policy(ABC):
     """A generator in training, over its pipeline's own parts.
 
-    Weights that are not trained are frozen. A LoRA's base and the text encoders are kept in the
-    run's dtype; a full run keeps all of them in float32, since all of them are exported. The VAE is
-    always in float32, so that rewards see what a saved picture shows.
+    What is trained is in float32, all weights of the network or a LoRA. The rest is frozen and in
+    the run's dtype, but for layers that their authors keep in float32, and for the VAE, which is
+    always in it, so that rewards see what a saved picture shows. Text encoders stay on the CPU, and
+    visit the device where prompts are embedded.
 
     Attributes:
-        pipeline: whose parts these are; what it makes, it makes with the weights in training. Where
-            dtype is not float32, call it inside `autocast`.
+        pipeline: whose parts these are; what it makes, it makes with the weights in training.
+            `pictures` calls it.
         protocol: the pipeline's, with the run's size, guidance and text length.
         network: what is trained, without any wrapper.
         module: what `predict` calls: the network, unless a wrapper of it (DDP, compiled) is put
             here.
         adapted: whether a LoRA is trained, not all weights.
-        device: where the networks are.
+        device: where the network and the VAE are.
         dtype: what they compute in.
     """
 
@@ -57,6 +62,8 @@ class Policy(ABC):
     rules: ClassVar[tuple[str, ...]]
     #: The layers a LoRA is put on, by the end of their names.
     targets: ClassVar[tuple[str, ...]]
+    #: What the pipeline's call names each of the embeddings that the network is given.
+    embeddings: ClassVar[Mapping[str, str]]
 
     def __init__(
         self, pipeline: Pipeline, config: Config, device: torch.device | None = None
@@ -77,21 +84,23 @@ class Policy(ABC):
         self.network: nn.Module = getattr(pipe, self.part)
         self.module = self.network
         self.adapted = config.policy.parameters == "lora"
-        for part in pipe.components.values():
-            if isinstance(part, nn.Module):
-                part.requires_grad_(False).eval()
-                kept = self.dtype if self.adapted and part is not pipe.vae else torch.float32
-                # Diffusers' own `to` warns of modules to be left in float32 where there are none.
-                nn.Module.to(part, kept)
+        parts = {name: m for name, m in pipe.components.items() if isinstance(m, nn.Module)}
+        for part in parts.values():
+            exact = part is pipe.vae or (part is self.network and not self.adapted)
+            part.requires_grad_(False).eval()
+            cast(part, torch.float32 if exact else self.dtype)
         prepare(self.network, config.policy, self.targets, config.seed)
-        pipe.to(self.device)
+        self._encoders = [m for name, m in parts.items() if name.startswith("text_encoder")]
+        for part in parts.values():
+            # Diffusers' own `to` warns of modules to be left in float32 where there are none.
+            nn.Module.to(part, _HOME if part in self._encoders else self.device)
         self._trained = {n: p for n, p in self.network.named_parameters() if p.requires_grad}
         self._base = (
             {name: weight.detach().clone() for name, weight in self._trained.items()}
             if config.objective.kl > 0 and not self.adapted
             else None
         )
-        self._embedded = lru_cache(_REMEMBERED)(self._embed)
+        self._embedded: dict[str, dict[str, Tensor]] = {}
 
     @abstractmethod
     def _sampler(self, config: SamplerConfig) -> Sampler:
@@ -100,10 +109,6 @@ class Policy(ABC):
     @abstractmethod
     def _text(self, prompt: str) -> dict[str, Tensor]:
         """What the network is told of a prompt, by the names of its arguments, [1, ...]."""
-
-    @abstractmethod
-    def _unscaled(self, x0: Tensor) -> Tensor:
-        """Latents as the VAE knows them."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -133,20 +138,87 @@ class Policy(ABC):
         return self._sampler(config)
 
     def encode(self, prompts: Sequence[str]) -> Condition:
-        """What the network is told of prompts, [H, B, ...]; embeddings are remembered."""
+        """What the network is told of prompts, [H, B, ...]; embeddings are remembered.
+
+        Raises:
+            WeightsError: an embedding is not finite.
+        """
+        self.remember(prompts)
         halves = [prompts] if self.protocol.guidance <= 1 else [[""] * len(prompts), prompts]
-        told = [[self._embedded(prompt) for prompt in half] for half in halves]
+        told = [[self._embedded[prompt] for prompt in half] for half in halves]
         return Condition(
             {
-                name: torch.stack([torch.stack([one[name] for one in half]) for half in told])
+                name: sent(
+                    torch.stack([torch.stack([each[name] for each in half]) for half in told]),
+                    self.device,
+                )
                 for name in told[0][0]
             }
         )
 
+    def remembers(self, prompts: Iterable[str]) -> bool:
+        """Whether all of these prompts can be encoded without a visit of the text encoders."""
+        return all(prompt in self._embedded for prompt in prompts)
+
+    def remember(self, prompts: Iterable[str]) -> None:
+        """Embeds the prompts that are not remembered; the text encoders visit the device for it.
+
+        The newest `REMEMBERED` prompts are kept, and at least all of these.
+
+        Raises:
+            WeightsError: an embedding is not finite.
+        """
+        wanted = dict.fromkeys(prompts)
+        if self.protocol.guidance > 1:
+            wanted[""] = None
+        new = [prompt for prompt in wanted if prompt not in self._embedded]
+        if new:
+            with visiting(self._encoders, self.device):
+                self._embedded |= {prompt: self._embed(prompt) for prompt in new}
+        for prompt in wanted:  # the newest are the last
+            self._embedded[prompt] = self._embedded.pop(prompt)
+        for prompt in list(self._embedded)[: -max(REMEMBERED, len(wanted))]:
+            del self._embedded[prompt]
+
+    def pictures(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        protocol: Protocol,
+        batch_size: int,
+    ) -> list[Tensor]:
+        """What the pipeline makes with the weights as they are, uint8 [3, H, W] on the CPU.
+
+        Args:
+            prompts: one per picture.
+            seeds: see `rewardkit.models.pipelines.generate`.
+            protocol: this policy's, but for its number of steps.
+            batch_size: pictures made at once.
+
+        Raises:
+            WeightsError: an embedding or a picture is not finite.
+        """
+        made: list[Tensor] = []
+        # Whole batches, so that a picture's batch does not depend on how much is remembered.
+        size = max(REMEMBERED // batch_size, 1) * batch_size
+        for start in range(0, len(prompts), size):
+            part = slice(start, start + size)
+            self.remember(prompts[part])
+            with self.autocast():
+                made += generate(
+                    self.pipeline,
+                    prompts[part],
+                    seeds[part],
+                    protocol=protocol,
+                    batch_size=batch_size,
+                    embed=self._arguments,
+                )
+        return made
+
     def noise(self, generators: Sequence[torch.Generator]) -> Tensor:
         """What sampling starts from, [B, C, h, w], float32: each sample from its own generator."""
-        drawn = [torch.randn(self.shape, generator=one, device=one.device) for one in generators]
-        return torch.stack(drawn).to(self.device)
+        drawn = [torch.randn(self.shape, generator=g, device=g.device) for g in generators]
+        return sent(torch.stack(drawn), self.device)
 
     def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         """The network's output, guided, [B, C, h, w], float32.
@@ -167,21 +239,21 @@ class Policy(ABC):
         without, given = output.chunk(2)
         return torch.lerp(without, given, self.protocol.guidance)
 
-    @torch.no_grad()
     def decode(self, x0: Tensor) -> Tensor:
-        """The pictures of clean latents, uint8 [B, 3, H, W]: the pixels of a saved PNG.
+        """The pictures of clean latents, uint8 [B, 3, H, W] on the CPU: pixels of a saved PNG.
 
         Raises:
             WeightsError: a picture is not finite.
         """
-        pixels = self._pipe.vae.decode(self._unscaled(x0.float()), return_dict=False)[0]
-        if not pixels.isfinite().all():
-            raise WeightsError(
-                "a picture is not a number (NaN). In float16 many models overflow: take "
-                "policy.dtype bfloat16. Else training has diverged: take a lower optim.lr"
-            )
-        pictures: Tensor = self._pipe.image_processor.postprocess(pixels, output_type="pt")
-        return pictures.mul(255).round().to(torch.uint8)
+        pictures = []
+        for picture in decode(self._pipe, x0, self.protocol):
+            if picture is None:
+                raise WeightsError(
+                    "a picture is not a number (NaN). In float16 many models overflow: take "
+                    "policy.dtype bfloat16. Else training has diverged: take a lower optim.lr"
+                )
+            pictures.append(picture)
+        return torch.stack(pictures)
 
     def autocast(self) -> torch.autocast:
         """In force where the networks compute in `dtype`; it does nothing in float32."""
@@ -241,9 +313,26 @@ class Policy(ABC):
         # An autocast that surrounds this one keeps its casts by parameter, not by value.
         torch.clear_autocast_cache()
 
+    def _arguments(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """The embeddings of prompts as arguments of the pipeline's call."""
+        named: dict[str, Tensor] = {}
+        for name, halves in self.encode(prompts).inputs.items():
+            *without, given = halves
+            named[self.embeddings[name]] = given
+            if without:
+                named[f"negative_{self.embeddings[name]}"] = without[0]
+        return named
+
     @torch.no_grad()
     def _embed(self, prompt: str) -> dict[str, Tensor]:
         # One at a time: in a batch, the last bits would depend on which others are remembered, and
-        # a run that goes on would not equal one that was never stopped.
-        with self.autocast():
-            return {name: tensor[0] for name, tensor in self._text(prompt).items()}
+        # a run that goes on would not equal one that was never stopped. Without autocast, which
+        # would compute in low precision what its authors keep in float32.
+        embedded = {name: tensor[0].to(_HOME) for name, tensor in self._text(prompt).items()}
+        for name, tensor in embedded.items():
+            if not tensor.isfinite().all():
+                raise WeightsError(
+                    f"the text encoders make {name} of {prompt!r} that is not finite. In float16 "
+                    "many overflow: take policy.dtype bfloat16. Else their weights are damaged"
+                )
+        return embedded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ class StableDiffusion(Policy):
     rules = ("ddim",)
     # All attention, of pixels among themselves and to text: kvablack/ddpo-pytorch scripts/train.py.
     targets = ("to_q", "to_k", "to_v", "to_out.0")
+    embeddings: ClassVar = {"encoder_hidden_states": "prompt_embeds"}
 
     def __init__(
         self, pipeline: Pipeline, config: Config, device: torch.device | None = None
@@ -49,8 +50,3 @@ class StableDiffusion(Policy):
             prompt, self.device, 1, do_classifier_free_guidance=False
         )
         return {"encoder_hidden_states": states}
-
-    def _unscaled(self, x0: Tensor) -> Tensor:
-        # The pipeline has no shift, whatever the VAE's configuration says.
-        scaled: Tensor = x0 / self._pipe.vae.config.scaling_factor
-        return scaled

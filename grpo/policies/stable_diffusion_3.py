@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from torch import Tensor
 
@@ -31,6 +31,10 @@ class StableDiffusion3(Policy):
         "attn.add_v_proj",
         "attn.to_add_out",
     )
+    embeddings: ClassVar = {
+        "encoder_hidden_states": "prompt_embeds",
+        "pooled_projections": "pooled_prompt_embeds",
+    }
 
     def _sampler(self, config: SamplerConfig) -> FlowSampler:
         _, height, width = self.shape
@@ -47,8 +51,3 @@ class StableDiffusion3(Policy):
             max_sequence_length=self.protocol.max_sequence_length,
         )
         return {"encoder_hidden_states": states, "pooled_projections": pooled}
-
-    def _unscaled(self, x0: Tensor) -> Tensor:
-        settings = self._pipe.vae.config
-        scaled: Tensor = x0 / settings.scaling_factor + settings.shift_factor
-        return scaled

@@ -28,7 +28,7 @@ import click
 @click.option("--lora", metavar="PATH", help="What a run trained: its folder, or a LoRA file.")
 @click.option("--revision", help="Commit, tag or branch of a repository on the hub.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
-@click.option("--dtype", default="float32", show_default=True, help="float32, bfloat16, float16.")
+@click.option("--dtype", help="float32, bfloat16, float16.  [default: the model's]")
 @click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True)
 def generate(
     model: str,
@@ -45,7 +45,7 @@ def generate(
     lora: str | None,
     revision: str | None,
     device: str,
-    dtype: str,
+    dtype: str | None,
     batch_size: int,
 ) -> None:
     """Make pictures with MODEL: a name `rewardkit pipelines` lists, owner/name, or a folder.

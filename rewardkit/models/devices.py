@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rewardkit.errors import UsageError
 
@@ -47,3 +47,24 @@ def pick_device(name: str) -> torch.device:
             "Accepted: auto, cpu, cuda, cuda:1, mps"
         ) from error
     return device
+
+
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor on `device`; from the CPU to a CUDA device without making the host wait."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def arithmetic() -> dict[str, Any]:
+    """How exactly float32 is computed in this process, for records.
+
+    Both are torch's settings, which change nothing on a CPU: the precision of matrix products, and
+    whether convolutions of cuDNN may round to TF32, as they do unless they are told not to.
+    """
+    import torch
+
+    return {
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
+    }

@@ -9,10 +9,13 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 from rewardkit.errors import UsageError
 from rewardkit.models.protocol import Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Task = Literal["text-to-image"]
 
@@ -26,12 +29,14 @@ class Family:
         task: what it makes of what.
         latents: the side of the latents, or both sides, that a pipeline was trained for.
         multiple: what the height and width of its pictures must be multiples of.
+        unscaled: latents `[B, ...]` as the VAE knows them, given those of the pipeline's call.
         settings: given to `from_pretrained`.
     """
 
     task: Task
     latents: Callable[[Any], int | list[int]]
     multiple: Callable[[Any], int]
+    unscaled: Callable[[Any, Tensor, Protocol], Tensor]
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -45,11 +50,42 @@ def _unet_multiple(pipe: Any) -> int:
     return math.lcm(8, pipe.vae_scale_factor)
 
 
+def _divided(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
+    # The pipeline has no shift, whatever the VAE's configuration says.
+    scaled: Tensor = latents / pipe.vae.config.scaling_factor
+    return scaled
+
+
+def _normalised(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
+    """By channel, where the VAE has means and deviations."""
+    settings = pipe.vae.config
+    if settings.latents_mean is None or settings.latents_std is None:
+        return _divided(pipe, latents, protocol)
+    mean, std = (
+        latents.new_tensor(values).view(1, -1, 1, 1)
+        for values in (settings.latents_mean, settings.latents_std)
+    )
+    scaled: Tensor = latents * std / settings.scaling_factor + mean
+    return scaled
+
+
+def _shifted(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
+    settings = pipe.vae.config
+    scaled: Tensor = latents / settings.scaling_factor + settings.shift_factor
+    return scaled
+
+
+def _unpacked(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
+    square = pipe._unpack_latents(latents, protocol.height, protocol.width, pipe.vae_scale_factor)
+    return _shifted(pipe, square, protocol)
+
+
 FAMILIES = {
     "StableDiffusionPipeline": Family(
         task="text-to-image",
         latents=_unet_latents,
         multiple=_unet_multiple,
+        unscaled=_divided,
         # The checker blackens what it takes for indecent, often wrongly. A black picture would be
         # scored like any other, and a failure is never a number. Whoever shows pictures to the
         # public checks them there.
@@ -59,6 +95,7 @@ FAMILIES = {
         task="text-to-image",
         latents=_unet_latents,
         multiple=_unet_multiple,
+        unscaled=_normalised,
         # By default pixels are watermarked where the package invisible-watermark is installed: the
         # same seed would give another picture on another machine.
         settings={"add_watermarker": False},
@@ -67,12 +104,14 @@ FAMILIES = {
         task="text-to-image",
         latents=lambda pipe: pipe.default_sample_size,
         multiple=lambda pipe: pipe.vae_scale_factor * pipe.patch_size,
+        unscaled=_shifted,
     ),
     "FluxPipeline": Family(
         task="text-to-image",
         latents=lambda pipe: pipe.default_sample_size,
         # Latents are packed 2 x 2. The pipeline itself would round the size, with a warning.
         multiple=lambda pipe: pipe.vae_scale_factor * 2,
+        unscaled=_unpacked,
     ),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +52,13 @@ def download(repo: str, revision: str | None) -> Path:
     return folder
 
 
-def read(folder: Path, dtype: torch.dtype) -> Any:
+def read(folder: Path, dtype: torch.dtype, exact: Collection[str] = ("vae",)) -> Any:
     """The pipeline in `folder`, on the CPU; every tensor of it is from a file.
+
+    Args:
+        folder: in diffusers' layout.
+        dtype: of its networks.
+        exact: the parts that are in float32 all the same.
 
     Raises:
         UsageError: it is of a class that cannot be sampled here.
@@ -63,6 +68,7 @@ def read(folder: Path, dtype: torch.dtype) -> Any:
     from diffusers import DiffusionPipeline
 
     settings = _settings(folder, str(folder))
+    dtypes = {"default": dtype, **{part: torch.float32 for part in exact if part in _index(folder)}}
     for part, entry in _index(folder).items():
         wanted = isinstance(entry, list) and entry[0] is not None and part not in settings
         if wanted and not (folder / part).is_dir():
@@ -73,7 +79,7 @@ def read(folder: Path, dtype: torch.dtype) -> Any:
         with quiet():
             encoders = _text_encoders(folder, dtype)
             loader: Any = DiffusionPipeline  # its from_pretrained comes without types
-            pipe = loader.from_pretrained(folder, dtype=dtype, **settings, **encoders)
+            pipe = loader.from_pretrained(folder, dtype=dtypes, **settings, **encoders)
     except RewardKitError:
         raise
     except Exception as error:  # a damaged file fails in as many ways as it has readers

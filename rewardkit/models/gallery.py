@@ -11,6 +11,7 @@ from typing import Any
 from rewardkit.errors import UsageError
 from rewardkit.media.images import write_image
 from rewardkit.media.prompts import PromptLine
+from rewardkit.models.devices import arithmetic
 from rewardkit.models.noise import picture_seed
 from rewardkit.models.pipelines import Pipeline, generate
 from rewardkit.models.protocol import CARD, Protocol
@@ -150,7 +151,7 @@ def claim(
     # Hidden files are those of the system, or of another shard that is writing this very card.
     elif folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
         raise UsageError(f"{folder} is not empty, and rewardkit did not make it: name another")
-    write_json(card, {"made_by": now, "versions": versions()})
+    write_json(card, {"made_by": now, "versions": versions(), "arithmetic": arithmetic()})
     return now
 
 

@@ -10,14 +10,14 @@ it. The schedulers are the pipelines' own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from rewardkit.errors import UsageError, WeightsError, unknown
-from rewardkit.media.batch import to_medium
 from rewardkit.models.aliases import ALIASES, Alias
+from rewardkit.models.decoding import decode
 from rewardkit.models.devices import pick_device, pick_dtype
 from rewardkit.models.families import check_protocol, default_protocol
 from rewardkit.models.folders import add_lora, download, read, trained, whole_pipeline
@@ -43,6 +43,8 @@ class Pipeline:
         lora: what was trained of it and is loaded: a LoRA's file, or a folder with all weights.
         trained_on: what the run that trained it says of that: reward, prompts, weights.
         protocol: what it is sampled with unless told otherwise.
+        dtype: of its networks; its VAE is in float32, as pictures are in training.
+        folder: where its files are on this machine; None where it was made in memory.
     """
 
     diffusers: DiffusionPipeline
@@ -52,6 +54,8 @@ class Pipeline:
     lora: Path | None
     trained_on: Mapping[str, Any] | None
     protocol: Protocol
+    dtype: str = "float32"
+    folder: Path | None = None
 
     def provenance(self) -> dict[str, Any]:
         """What makes its pictures, but for prompts, seeds and protocol; for JSON."""
@@ -62,7 +66,10 @@ class Pipeline:
             "lora": None if self.lora is None else str(self.lora),
             "trained_on": self.trained_on,
             "scheduler": {"class": type(pipe.scheduler).__name__, **scheduler},
-            "dtype": str(pipe.dtype).removeprefix("torch."),
+            "dtype": self.dtype,
+            # Pictures of low precision that were made by releases before, which decoded in it, are
+            # not to be mixed with these.
+            **({} if self.dtype == "float32" else {"decoded": "float32"}),
         }
 
 
@@ -70,9 +77,10 @@ def load(
     source: str | Path,
     *,
     device: str = "auto",
-    dtype: str = "float32",
+    dtype: str | None = None,
     revision: str | None = None,
     lora: str | Path | None = None,
+    exact: Collection[str] = (),
 ) -> Pipeline:
     """The generator at `source`, ready to be sampled.
 
@@ -83,11 +91,13 @@ def load(
         source: an alias (`rewardkit pipelines` lists them), owner/name on the hub, or a folder in
             diffusers' layout. A folder goes first where it is written as a path.
         device: "auto" is a CUDA device, Apple's, or the CPU, the first there is.
-        dtype: of the networks, whatever the files hold.
+        dtype: of the networks, whatever the files hold; None is the alias's, else float32. The VAE
+            is in float32 always, and so are layers that their authors keep in it.
         revision: commit, tag or branch on the hub. Without it, an alias means its pinned commit,
             owner/name the newest.
         lora: what a run trained of it: the run's folder, a safetensors file in diffusers' format,
             or a folder that holds one.
+        exact: further parts to be in float32, by their names in the pipeline.
 
     Raises:
         UsageError: nothing goes by this name, or its pipeline class cannot be sampled here.
@@ -96,6 +106,7 @@ def load(
     alias, place = _resolve(source)
     if isinstance(place, Path) and revision is not None:
         raise UsageError(f"a revision belongs to a repository on the hub; {source} is a folder")
+    dtype = dtype or (alias.dtype if alias else "float32")
     target, number = pick_device(device), pick_dtype(dtype)
     pinned = alias.revision if alias else None
     given = trained(Path(lora)) if lora is not None else None
@@ -103,7 +114,7 @@ def load(
     whole = whole_pipeline(given, named) if given is not None else None
     base = whole or place
     folder = base if isinstance(base, Path) else download(base, revision or pinned)
-    pipe = read(folder, number).to(target)
+    pipe = read(folder, number, ("vae", *exact)).to(target)
     pipe.set_progress_bar_config(disable=True)
     added = add_lora(pipe, given) if given is not None and whole is None else None
     beside = added.parent if added else folder
@@ -122,6 +133,8 @@ def load(
         lora=added or whole,
         trained_on=carried_card(beside).get("trained_on"),
         protocol=protocol,
+        dtype=dtype,
+        folder=folder,
     )
 
 
@@ -132,6 +145,7 @@ def generate(
     *,
     protocol: Protocol | None = None,
     batch_size: int = 4,
+    embed: Callable[[Sequence[str]], Mapping[str, Any]] | None = None,
 ) -> Iterator[torch.Tensor]:
     """Pictures, uint8 `[3, H, W]` on the CPU, one per seed, in order, batch by batch.
 
@@ -145,6 +159,8 @@ def generate(
         seeds: from 0.
         protocol: instead of the pipeline's own.
         batch_size: pictures made at once, which memory bounds.
+        embed: gives the embeddings of a batch of prompts, as arguments of the pipeline's call; None
+            is the pipeline's own text encoders.
 
     Raises:
         UsageError: at the call, where the request cannot be met.
@@ -161,11 +177,17 @@ def generate(
     if batch_size < 1:
         raise UsageError(f"batch_size is at least 1; {batch_size} was given")
     check_protocol(pipeline.diffusers, protocol)
-    return _pictures(pipeline.diffusers, prompts, seeds, protocol, batch_size)
+    embed = embed or (lambda batch: {"prompt": list(batch)})
+    return _pictures(pipeline.diffusers, prompts, seeds, protocol, batch_size, embed)
 
 
 def _pictures(
-    pipe: Any, prompts: list[str], seeds: Sequence[int], protocol: Protocol, batch_size: int
+    pipe: Any,
+    prompts: list[str],
+    seeds: Sequence[int],
+    protocol: Protocol,
+    batch_size: int,
+    embed: Callable[[Sequence[str]], Mapping[str, Any]],
 ) -> Iterator[torch.Tensor]:
     import torch
 
@@ -180,17 +202,18 @@ def _pictures(
     for start in range(0, len(prompts), batch_size):
         batch = slice(start, start + batch_size)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds[batch]]
-        made = pipe(prompts[batch], generator=generators, output_type="pt", **options).images
+        told = embed(prompts[batch])
+        # Not decoded by the call itself, which would decode the batch at once, in its own dtype.
+        latents = pipe(generator=generators, output_type="latent", **told, **options).images
+        made = decode(pipe, latents, protocol)
         for prompt, seed, picture in zip(prompts[batch], seeds[batch], made, strict=True):
-            if not picture.isfinite().all():
+            if picture is None:
                 raise WeightsError(
                     f"the picture of {prompt!r}, seed {seed}, is not a number (NaN). In float16 "
                     "many models overflow: load with float32 or bfloat16. Else the weights are "
                     "damaged"
                 )
-            medium = to_medium(picture.cpu())
-            assert isinstance(medium, torch.Tensor)  # one frame is a picture
-            yield medium
+            yield picture
 
 
 def _resolve(source: str | Path) -> tuple[Alias | None, str | Path]:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from tiny_policies import inputs, policy
 
 from grpo.adapters import export
+from grpo.whole import save_whole
 from rewardkit.errors import UsageError
 from rewardkit.models.pipelines import load
 
@@ -81,6 +82,45 @@ def test_a_run_in_low_precision_exports_float32(folders, parameters, tmp_path):
     assert len(files) == (1 if parameters == "lora" else 3)  # the UNet, the VAE, the text encoder
     for file in files:
         assert {tensor.dtype for tensor in load_file(file).values()} == {torch.float32}
+
+
+def test_frozen_parts_are_copied_from_their_source(folders, tmp_path):
+    asked = tiny_policies.config("sd3", policy={"parameters": "full", "dtype": "bfloat16"})
+    asked = asked.model_copy(update={"model": str(folders["sd3"])})
+    made = tiny_policies.policies.of(tiny_policies.policies.load(asked), asked)
+    pipe = made.pipeline.diffusers
+    assert pipe.text_encoder.dtype == torch.bfloat16  # not kept in float32 for the export
+    export(made, tmp_path, {})
+    frozen = [
+        file
+        for part in ("vae", "text_encoder", "text_encoder_2")
+        for file in (folders["sd3"] / part).iterdir()
+    ]
+    assert len([file for file in frozen if file.suffix == ".safetensors"]) == 3
+    for file in frozen:
+        assert file.read_bytes() == (tmp_path / file.parent.name / file.name).read_bytes()
+    index = [
+        json.loads((one / "model_index.json").read_text()) for one in (folders["sd3"], tmp_path)
+    ]
+    assert index[0] == {key: value for key, value in index[1].items() if key != "_name_or_path"}
+    trained = load_file(tmp_path / "transformer" / WEIGHTS)
+    source = load_file(folders["sd3"] / "transformer" / WEIGHTS)
+    # Not one bit of a float32 file is lost on the way through a run in bfloat16.
+    assert all(torch.equal(trained[key], source[key]) for key in source)
+
+
+@pytest.mark.parametrize("source", [None, "variant"])
+def test_frozen_parts_without_files_are_saved_from_memory(folders, tmp_path, source):
+    made = moved(folders["sd"], parameters="full")
+    folder = tmp_path / "variant" if source else None
+    if folder is not None:  # it holds weights under names that need `variant="fp16"`
+        (folder / "vae").mkdir(parents=True)
+        (folder / "vae" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"")
+    pipe = made.pipeline.diffusers
+    save_whole(pipe, made.part, folder, tmp_path / "out")
+    plain = DiffusionPipeline.from_pretrained(tmp_path / "out")
+    was, now = pipe.vae.state_dict(), plain.vae.state_dict()
+    assert all(torch.equal(was[key], now[key]) for key in was)
 
 
 def test_other_weights_are_exported_while_they_are_in_force(folders, tmp_path):

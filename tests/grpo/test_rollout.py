@@ -8,6 +8,7 @@ import torch
 from tiny_policies import policy, sampling
 
 from grpo.rollout import Plan, collect
+from grpo.sde import log_prob
 
 PROMPTS = ["a red ring", "two boxes"]
 FAMILIES = ["sd", "sd3"]
@@ -135,7 +136,32 @@ def test_pictures_are_of_the_clean_latents_and_on_the_cpu(made, name):
     assert rollout.media.dtype == torch.uint8 and rollout.media.device.type == "cpu"
 
 
-def test_steps_are_stored_as_the_policy_computes(folders):
-    past = drawn(policy(folders["sd"], policy={"dtype": "bfloat16"}), "sd").transitions
-    assert past.x_next.dtype == torch.float32
-    assert torch.equal(past.x_next, past.x_next.bfloat16().float())
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_states_are_stored_once_as_the_policy_computes_and_on_the_cpu(folders, dtype):
+    one = policy(folders["sd"], policy={"dtype": dtype})
+    past = drawn(one, "sd").transitions
+    assert past.states.dtype == getattr(torch, dtype)
+    assert past.states.shape == (6, 4, *one.shape)  # three steps in a row begin and end at four
+    assert {tensor.device.type for tensor in (past.states, past.log_prob)} == {"cpu"}
+    # Steps 0 and 2 share none, 1 and 2 share one: rows are as long as the longest.
+    plan = Plan(frozenset({0, 1, 2}), torch.tensor([[0, 2], [1, 2]]))
+    apart = drawn(one, "sd", plan=plan).transitions
+    assert apart.states.shape == (6, 4, *one.shape)
+    assert torch.equal(apart.x[:3, 1], past.x[:3, 2]) and torch.equal(apart.x[3:], past.x[3:, 1:])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("first", [0, 2])
+def test_replayed_in_the_same_batch_a_step_is_the_very_same(folders, name, dtype, first):
+    # The initial noise is drawn in float32, and what comes before a window is not rounded by it.
+    one = policy(folders[name], policy={"dtype": dtype})
+    plan = Plan(frozenset(ALL[0, first:].tolist()), ALL[:, first:])
+    rollout = drawn(one, name, plan=plan, batch_size=6)
+    past, sampler, rows = rollout.transitions, one.sampler(sampling(name)), torch.arange(6)
+    for k in range(3 - first):
+        x, x_next = past.step(rows, k, one.device)
+        with torch.no_grad():
+            output = one.predict(x, sampler.timesteps[past.index[rows, k]], rollout.told(rows))
+        step = sampler.step(output, x, past.index[rows, k])
+        assert torch.equal(log_prob(x_next, step.mean, step.std), past.log_prob[:, k])
