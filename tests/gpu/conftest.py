@@ -1,6 +1,6 @@
 """What tests of true size share: the device, and the one table of what they measured.
 
-Each test runs twice: in the default run on the CPU with tiny networks, where it checks shapes, dtypes
+Each runs twice: in the default run on the CPU with tiny networks, where it checks shapes, dtypes
 and devices; and, marked `gpu`, on a GPU with networks of true size, where it also checks memory.
 """
 
