@@ -7,7 +7,7 @@ ORACLE := .oracle/hpsv2
 UPSTREAM := .oracle/upstream
 GENEVAL := .oracle/geneval
 
-.PHONY: help demo test check docs perf perf-train perf-train-upstream perf-hps test-data test-browser oracle-hpsv2 oracle-upstream oracle-grpo oracle-geneval clean
+.PHONY: help demo test gpu check docs perf perf-train perf-train-upstream perf-hps test-data test-browser oracle-hpsv2 oracle-upstream oracle-grpo oracle-geneval clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -31,6 +31,10 @@ demo: $(VENV)/installed  ## Score, train, measure, compare: nothing is downloade
 
 test: $(VENV)/installed  ## The tests: CPU, offline, a few minutes.
 	$(BIN)/python -m pytest
+
+gpu: $(VENV)/installed  ## Networks of true size on a CUDA device: memory, speed, precision, in one table.
+	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { echo "torch finds no CUDA device here: make gpu needs one with 24 GB or more" >&2; exit 2; }
+	$(BIN)/python -m pytest -m gpu tests/gpu
 
 check: $(VENV)/installed  ## Lint, format, types.
 	$(BIN)/ruff check
