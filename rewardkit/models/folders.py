@@ -154,7 +154,12 @@ def _index(folder: Path) -> dict[str, Any]:
         raise WeightsError(f"{path} cannot be read: {describe(error)}. Save it again") from error
     parts = index.items() if isinstance(index, dict) else [("", index)]
     for part, entry in parts:
-        if not part or (isinstance(entry, list) and len(entry) != 2 and not part.startswith("_")):
+        if not part or (
+            # Settings stand beside parts; a list is a part: its library and its class.
+            isinstance(entry, list)
+            and not part.startswith("_")
+            and [type(name) for name in entry] not in _PART
+        ):
             raise WeightsError(
                 f"{path} is no index of a pipeline: expected an object that gives a library and a "
                 f"class for each part; {part + ' is ' if part else 'it holds '}"

@@ -136,6 +136,7 @@ def test_a_lora_that_cannot_be_trained_as_one_is_refused(folders, tmp_path):
         )
         return folder
 
+    (tmp_path / "none").mkdir()
     pipeline = load(folders["sd"], device="cpu")
     for name, settings, told in [
         ("scaled", {"r": 4, "lora_alpha": 8, "use_rslora": True}, "has use_rslora True"),
@@ -144,7 +145,7 @@ def test_a_lora_that_cannot_be_trained_as_one_is_refused(folders, tmp_path):
         with pytest.raises(UsageError, match=f"{told}.*fuse_lora"):
             take(pipeline, "unet", made(tmp_path / name, **settings))
     with pytest.raises(WeightsError, match="holds no LoRA"):
-        take(pipeline, "unet", tmp_path)
+        take(pipeline, "unet", tmp_path / "none")
     assert not getattr(pipeline.diffusers.unet, "peft_config", None)
 
 

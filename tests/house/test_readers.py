@@ -118,7 +118,7 @@ READERS = {
     "journal": ("t.csv.journal", lines(MADE_BY, [JOURNALED], [JOURNALED]), reopened),
     "provenance": ("t.csv.meta.json", lines({**MADE_BY, "oldest_read": 1.0}), reopened),
     "result": ("r.json", RESULT.read_bytes(), read_result),
-    "results": ("r.json", RESULT.read_bytes(), lambda p: load([p.parent])),
+    "results": ("r.json", RESULT.read_bytes(), lambda p: load([p])),
     "preferences": ("m.jsonl", lines(CHOICE, CHOICE), read_manifest),
     "card": ("rewardkit.json", json.dumps({"protocol": PROTOCOL}).encode(),
              lambda p: carried_protocol(p.parent)),

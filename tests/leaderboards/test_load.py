@@ -77,9 +77,9 @@ def broken(whole, change):
         (lambda whole: broken(whole, {"schema_version": 2}), "has the form 2"),
         (lambda whole: broken(whole, {"score": "high"}), "is damaged: score"),
         (lambda whole: broken(whole, {"n_scored": -1}), "is damaged: n_scored"),
-        (lambda whole: whole[: len(whole) // 2], "is damaged, or no JSON"),
-        (lambda whole: "[" * 100_000, "is damaged: nested too deep"),
-        (lambda whole: "\udcff", "is damaged, or no JSON"),
+        (lambda whole: whole[: len(whole) // 2], "is damaged: it is not JSON"),
+        (lambda whole: "[" * 100_000, "is damaged: it is not JSON: nested too deep"),
+        (lambda whole: "\udcff", "is damaged: it is not JSON"),
     ],
 )
 def test_a_damaged_file_is_left_out_and_told_and_the_others_stay(tmp_path, text, told):

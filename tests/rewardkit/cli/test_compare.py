@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from rewardkit.cli.compare import compare as command
+from rewardkit.cli import main
 from rewardkit.errors import InputError
 from rewardkit.records.clusters import compare
 from rewardkit.records.comparing import compare_tables
@@ -31,7 +31,7 @@ def files(folder: Path, before: Table, after: Table) -> list[str]:
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(command, arguments, catch_exceptions=False)
+    return CliRunner().invoke(main, ["compare", *arguments], catch_exceptions=False)
 
 
 def test_rows_are_paired_by_id_whatever_their_order():

@@ -265,10 +265,10 @@ def test_a_run_of_all_weights_stands_in_place_of_its_base(folder, folders, loade
 @pytest.mark.parametrize(
     ("index", "reason"),
     [
-        ("[]", "is not an object of parts"),
-        ('{"unet": []}', "unet is .library, class., not"),
-        ('{"unet": ["diffusers", null]}', "unet is .library, class., not"),
-        ('{"unet": ["diffusers", 7]}', "unet is .library, class., not"),
+        ("[]", "is no index of a pipeline"),
+        ('{"unet": []}', "a class for each part; unet is"),
+        ('{"unet": ["diffusers", null]}', "a class for each part; unet is"),
+        ('{"unet": ["diffusers", 7]}', "a class for each part; unet is"),
         ("[" * 100_000, "nested too deep"),
     ],
     ids=lambda text: text[:20],

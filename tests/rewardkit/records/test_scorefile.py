@@ -6,7 +6,7 @@ import pytest
 
 from rewardkit.errors import InputError
 from rewardkit.records.rows import Row
-from rewardkit.records.scorefile import ScoreFile, meta_path
+from rewardkit.records.scorefile import ScoreFile, Seen, meta_path
 
 MADE_BY = {"spec": "sharpness"}
 GOOD = {"id": "a", "path": "a.png", "prompt": None, "scores": {"sharpness": 1.0}, "read_at": 1.0}
@@ -71,7 +71,7 @@ def test_leftovers_of_killed_writers_go_with_the_next_owner(tmp_path):
         (tmp_path / name).touch()
     with opened(path) as file:
         assert [p.name for p in tmp_path.iterdir()] == ["a.csv.journal"]
-        file.add([(1.0, Row("a", "a.png", None, {"sharpness": 1.0}))])
+        file.add([(Seen(1.0, None), Row("a", "a.png", None, {"sharpness": 1.0}))])
         with pytest.raises(InputError, match="being written by another process"):
             opened(path)
 
@@ -79,6 +79,6 @@ def test_leftovers_of_killed_writers_go_with_the_next_owner(tmp_path):
 def test_the_number_of_rows_that_is_told_is_that_of_the_table(tmp_path):
     with opened(tmp_path / "a.csv") as file:
         rows = [Row(name, f"{tmp_path}/no.png", None, {"sharpness": 1.0}) for name in "abc"]
-        file.add([(1.0, row) for row in rows])
+        file.add([(Seen(1.0, None), row) for row in rows])
         with pytest.raises(InputError, match="holds 3 rows, and 'c' is not among the 2"):
             file.reconcile(dict.fromkeys("ab"), dict.fromkeys("ab", str(tmp_path / "no.png")))
