@@ -274,7 +274,7 @@ class Config(Section):
     prompts: str = Field(min_length=1)
     """A file of prompts, or package:NAME/FILE."""
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """Of all randomness."""
+    """Seed of all random numbers."""
     steps: int = Field(ge=1, le=1_000_000)
     """Training steps: a rollout and its updates each."""
     method: str = Field(min_length=1)

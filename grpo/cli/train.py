@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="A LoRA to start from: the folder of a run, a .safetensors file, or a folder with one.",
 )
-@click.option("--seed", metavar="N", help="Of all randomness.  [default: 0]")
+@click.option("--seed", metavar="N", help="Seed of all random numbers.  [default: 0]")
 @click.option("--eval-every", metavar="N", help="Training steps between held-out evaluations.")
 @click.option(
     "--set", "sets", multiple=True, metavar="KEY=VALUE",
@@ -142,6 +142,13 @@ def train(
     lines = read(resolved.config.prompts)
     asked = resolved.config.evaluation.prompts
     check(resolved.config, lines, None if asked is None else read(asked))
+    each = resolved.config.sampler.prompts_per_step
+    if len(lines) < each:
+        echo(
+            f"Note: {resolved.config.prompts} has {len(lines):,} prompts, and a step takes "
+            f"{each:,}: prompts repeat within a step. sampler.prompts_per_step sets it",
+            err=True,
+        )
     if dry_run:
         from grpo.estimate import summary
 

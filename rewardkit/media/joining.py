@@ -57,7 +57,8 @@ def join(
     Raises:
         UsageError: there is no column `path_column`.
         InputError: no name is an item's, two are of one item, two columns of a row name different
-            items; or, by order, there are not as many rows as items, or two orders are possible.
+            items; or, by order, there are not as many rows as items, two orders are possible, or
+            a column of another name holds the items' names in another order.
     """
     columns = _columns(rows, path_column)
     if not columns:
@@ -140,7 +141,35 @@ def _by_order(items: Sequence[Item], rows: Sequence[Row], file: Path) -> Joined:
             f"are possible: as text, {as_text}, ...; by number, {as_numbers}, ... Give each prompt "
             "an id or a path, or number the files with leading zeros"
         )
+    key = _column_of_names(items, rows, file)
+    if key is not None:
+        raise InputError(
+            f"{quoted(file)} would be matched by order, but its column {key!r} names these files "
+            f"in another order. Match by it with --path-column {key}, or remove the column"
+        )
     return Joined({i.id: row for i, row in zip(items, rows, strict=True)}, (), (), ())
+
+
+def _column_of_names(items: Sequence[Item], rows: Sequence[Row], file: Path) -> str | None:
+    """A column, whatever it is called, that names these items in another order than theirs.
+
+    Its names are all different, and at least half of the items are among them: a number that counts
+    something else, such as a category, repeats or names few.
+    """
+    of = _Index(items, file)
+    for key in dict.fromkeys(key for row in rows for key in row.values):
+        if not _names_things(rows, key):
+            continue
+        names = [row.name(key) for row in rows]
+        ids = [name and of(name) for name in names]
+        named_items = {id for id in ids if id}
+        if (
+            len(set(names)) == len(names)
+            and 2 * len(named_items) >= len(items)
+            and any(id and id != item.id for id, item in zip(ids, items, strict=True))
+        ):
+            return key
+    return None
 
 
 def _natural(path: str) -> list[tuple[int, int, bytes]]:

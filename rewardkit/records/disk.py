@@ -11,13 +11,14 @@ from os import PathLike
 
 from rewardkit.errors import InputError, describe
 
-_ROOM = "Make room; the same command continues"
+_CONTINUES = "the same command continues (`grpo train`: with --resume)"
+_ROOM = f"Make room; {_CONTINUES}"
 _ADVICE = {
     errno.ENOSPC: f"no space left on the disk. {_ROOM}",
     errno.EDQUOT: f"the disk quota is used up. {_ROOM}",
     errno.EFBIG: "it is larger than the limit of files here (ulimit -f). Raise the limit; "
-    "the same command continues",
-    errno.EIO: "the disk reports an input/output error. Check it; the same command continues",
+    + _CONTINUES,
+    errno.EIO: f"the disk reports an input/output error. Check it; {_CONTINUES}",
 }
 
 # What depends on files and not on code: EPIPE, EBADF and EINVAL are not among them.

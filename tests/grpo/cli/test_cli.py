@@ -106,7 +106,8 @@ def test_a_dry_run_as_json(here):
     assert told["derived"]["total_updates"] == 600
     assert told["origins"]["reward"] == "given"
     assert told["out"] == "runs/sd1.4-dance-grpo-3"
-    assert "chosen for 0.7*hps.v2.1" in shown.stderr and shown.stderr.count("Note:") == 2
+    assert "chosen for 0.7*hps.v2.1" in shown.stderr and shown.stderr.count("Note:") == 3
+    assert "p.txt has 2 prompts, and a step takes 32: prompts repeat" in shown.stderr
 
 
 @pytest.mark.parametrize(

@@ -380,3 +380,17 @@ def test_the_number_at_the_end_of_a_name_is_no_part_of_the_prompt(path, prompt):
 def test_what_is_no_package_is_told(name):
     with pytest.raises(UsageError, match="package:NAME/FILE is meant"):
         read(f"package:{name}")
+
+
+@pytest.mark.parametrize("names", [["x/b.png", "c.png", "x/a.png"], ["x/b", "c", "other"]])
+def test_a_column_of_any_name_that_holds_the_files_is_not_matched_by_order(items, names):
+    write("p.csv", *({"picture": name, "prompt": name} for name in names))
+
+    with pytest.raises(InputError, match="column 'picture' names these files in another order"):
+        attach(items, file="p.csv")
+
+
+def test_columns_that_count_something_else_leave_the_order_alone(items):
+    write("p.csv", *({"category": "c", "prompt": p, "n": str(n)} for n, p in enumerate("uvw")))
+
+    assert prompts(attach(items, file="p.csv")) == ["u", "v", "w"]

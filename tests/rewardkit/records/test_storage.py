@@ -284,7 +284,7 @@ def test_a_disk_that_is_full_when_the_file_is_synced_is_told(tmp_path, monkeypat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(InputError, match=r"no space left.*the same command continues"):
+    with pytest.raises(InputError, match=r"no space left.*the same command continues .*--resume"):
         write_json(tmp_path / "a.json", {})
     assert list(tmp_path.iterdir()) == []
 
