@@ -72,7 +72,7 @@ def compare_results(base: Path, other: Path) -> Comparison:
     for result, path, scores in zip((first, second), (base, other), rows, strict=True):
         doubt = contradiction(result, scores)
         if doubt is not None:
-            raise InputError(f"{path} is not to be believed: {doubt}. Score its pictures again")
+            raise InputError(f"{path} cannot be trusted: {doubt}. Score its pictures again")
     both = [id for id in rows[0] if id in rows[1]]
     if not both:
         raise InputError(f"{base} and {other} share no picture: there is nothing to compare")

@@ -213,7 +213,7 @@ class Result(Part):
         """Refuses a file that contradicts itself; what its rows say, `benchmarks.trust` asks."""
         metric, of = self.benchmark.metric, self.metrics.get(self.benchmark.metric)
         if of is None:
-            raise ValueError(f"benchmark.metric is {metric[:_LONGEST]!r}, which is none of metrics")
+            raise ValueError(f"benchmark.metric is {metric[:_LONGEST]!r}, which is not in metrics")
         if (self.score, self.interval) != (of.headline.score, of.headline.interval):
             raise ValueError(
                 f"score is {self.score} with the interval {self.interval}, and metrics.{metric} "
@@ -234,7 +234,7 @@ class Result(Part):
                 f"complete is {self.complete}, with {self.n_scored} of {self.n_expected} pictures"
             )
         if self.shard is not None and Shard.parse(self.shard).total > self.prompts.number:
-            raise ValueError(f"shard {self.shard} of {self.prompts.number} prompts is none")
+            raise ValueError(f"{self.prompts.number} prompts have no shard {self.shard}")
         return self
 
     @property

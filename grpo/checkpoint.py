@@ -11,7 +11,7 @@ from rewardkit.errors import InputError, describe
 from rewardkit.records.storage import atomic_write
 
 _NAME = re.compile(r"step-(\d+)\.pt")
-_REMEDY = "Remove it: --resume goes on from the one before"
+_REMEDY = "Remove it: --resume continues from the previous one"
 
 
 def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
@@ -29,7 +29,7 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
     except (InputError, RuntimeError) as error:  # torch's zip writer raises the latter, disk full
         raise InputError(
             f"checkpoint {path} cannot be written: {describe(error).rstrip('.')}. Make room "
-            "for it, and go on with --resume from the one before"
+            "for it; --resume continues from the previous one"
         ) from error
     for old in found(folder)[:-keep]:
         old.unlink()
@@ -119,7 +119,7 @@ def _problems(given: Any, wanted: Any, name: str) -> Iterator[str]:
 
     if isinstance(wanted, Mapping):
         if not isinstance(given, Mapping):
-            yield f"{name or 'it'} is no table of values"
+            yield f"{name or 'it'} is not a dictionary"
             return
         for key in wanted:
             if key not in given:
@@ -137,7 +137,7 @@ def _problems(given: Any, wanted: Any, name: str) -> Iterator[str]:
             yield from _problems(one, other, _joined(name, number))
     elif isinstance(wanted, torch.Tensor):
         if not isinstance(given, torch.Tensor):
-            yield f"{name} is no tensor"
+            yield f"{name} is not a tensor"
         elif (given.shape, given.dtype) != (wanted.shape, wanted.dtype):
             yield (f"{name} is {_form(given)}, and {_form(wanted)} is needed")
         elif given.is_floating_point() and not given.isfinite().all():

@@ -46,8 +46,8 @@ def scoring(given: ScoringConfig) -> None:
     """Where the rewards' networks are, and where they wait."""
     if given.offload and given.device == "cpu":
         raise ValueError(
-            "scoring.offload moves the rewards' networks to the CPU while they score nothing, and "
-            "scoring.device cpu is given: they are there. Set offload to false"
+            "scoring.offload moves the rewards' networks to the CPU while they are not in use, but "
+            "scoring.device is cpu, so they are there already. Set scoring.offload to false"
         )
 
 
@@ -64,8 +64,9 @@ def run(given: Config) -> None:
         )
     if given.policy.init_lora is not None and given.policy.parameters != "lora":
         raise ValueError(
-            "policy.init_lora is given, and policy.parameters is full; a LoRA to start from is "
-            "trained as a LoRA. Set it to lora, or merge the LoRA with diffusers' fuse_lora"
+            "policy.init_lora is given, but policy.parameters is full; a LoRA to start from is "
+            "trained as a LoRA. Set policy.parameters to lora, or merge the LoRA with diffusers' "
+            "fuse_lora"
         )
     if given.optim.warmup >= given.steps:
         raise ValueError(

@@ -105,7 +105,7 @@ class PolicyGradient(Section):
     log_prob: Literal["gaussian", "bare"] = "gaussian"
     """Log-probability of a step: of its Gaussian, or -(x' - mu)^2 alone; KL of x is likewise."""
     fraction: float = Field(default=1.0, gt=0, le=1)
-    """Share of the random steps to train on; `subset` says for what it is drawn."""
+    """Share of the random steps to train on; `subset` says whether per group or per sample."""
     subset: Literal["group", "sample"] = "group"
     """Whether a prompt's samples train on the same random steps, or each sample on its own."""
     drop_last: bool = True
@@ -239,9 +239,9 @@ class ScoringConfig(Section):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Dtype of the rewards' networks."""
     batch_size: int = Field(default=32, ge=1, le=10_000)
-    """Samples that go through a reward's network at once; halved where memory does not suffice."""
+    """Samples that go through a reward's network at once; halved when memory runs out."""
     offload: bool = False
-    """Whether the rewards' networks wait on the CPU while they score nothing."""
+    """Whether the rewards' networks stay on the CPU while they are not in use."""
     weights: dict[str, str] = Field(default={})
     """Local files of the rewards' weights, NAME = PATH, by the names `rewardkit show` gives."""
 
@@ -274,7 +274,7 @@ class Config(Section):
     prompts: str = Field(min_length=1)
     """A file of prompts, or package:NAME/FILE."""
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """Seed of all random numbers."""
+    """Random seed of the run."""
     steps: int = Field(ge=1, le=1_000_000)
     """Training steps: a rollout and its updates each."""
     method: str = Field(min_length=1)

@@ -22,8 +22,8 @@ def summary(config: Config, model: Model) -> list[str]:
     known = TRAINABLE.get(model.pipeline or "")
     if known is None:
         return [
-            f"model: {model.source} is not on this machine and was not looked at: whether it can "
-            "be trained is seen when its model_index.json is downloaded"
+            f"model: {model.source} is not on this machine, so it was not checked; whether it can "
+            "be trained is known once its model_index.json is downloaded"
         ]
     shapes = _shapes(model.folder / known.part) if model.folder is not None else {}
     total = sum(prod(shape) for shape in shapes.values())

@@ -37,8 +37,8 @@ def check(
         for name in watched.names:
             if issubclass(entry(name).cls, GroupReward):
                 raise UsageError(
-                    f"{name} compares the samples of a group, and the pictures of an evaluation "
-                    "form none. Name other evaluation.rewards"
+                    f"{name} compares the samples of a group, and an evaluation has no groups. "
+                    "Name other evaluation.rewards"
                 )
         check_lines(watched, held_out, "image")
         names += watched.names

@@ -186,8 +186,8 @@ def _config(merged: Merged, trust: Trust | None) -> Config:
         for key in LORAS_OWN:
             if merged.origins.get(key) == _GIVEN:
                 raise UsageError(
-                    f"{key} is given, and so is a LoRA to start from, which decides it. Leave out "
-                    "one of the two"
+                    f"{key} and a LoRA to start from are both given, and the LoRA decides {key}. "
+                    "Leave out one of the two"
                 )
     nested: dict[str, Any] = {"sampler": {}, "objective": {}, "optim": {}}
     for key, value in merged.values.items():
@@ -212,7 +212,9 @@ def _config(merged: Merged, trust: Trust | None) -> Config:
 
 def _notes(config: Config, recipe: Layer | None, named: bool) -> list[str]:
     if recipe is None:
-        notes = [f"no recipe: the method {config.method} and defaults decide what is not given"]
+        notes = [
+            f"no recipe: settings that are not given are those of {config.method}, or defaults"
+        ]
         where, sampler = layer("method", config.method).header.trained_at, config.sampler
         if where and None in (sampler.height, sampler.width):
             notes.append(

@@ -52,8 +52,8 @@ class Rewards:
         self._loader = Loader(self._settings.device or device, self._settings.dtype, weights)
         if self._settings.offload and self._loader.device.type == "cpu":
             raise UsageError(
-                "scoring.offload moves the rewards' networks from their device to the CPU while "
-                "they score nothing, and their device is the CPU. Set scoring.offload to false"
+                "scoring.offload moves the rewards' networks to the CPU while they are not in use, "
+                "but their device is the CPU already. Set scoring.offload to false"
             )
         self.scorer = Scorer.load(self.spec, self._loader)
         self._leave()

@@ -89,7 +89,7 @@ def _taken(pipe: Any, part: str, path: Path) -> Start:
     adapters = pipe.get_list_adapters()
     if set(adapters) != {part}:
         raise UsageError(
-            f"the LoRA {file} is for {' and '.join(sorted(adapters))}, and the {part} alone is "
+            f"the LoRA {file} is for {' and '.join(sorted(adapters))}, but only the {part} is "
             "trained. Merge it with diffusers' fuse_lora and save_pretrained, and train that folder"
         )
     network, (name,) = getattr(pipe, part), adapters[part]

@@ -25,9 +25,9 @@ _RESULT = click.Path(exists=True, dir_okay=False, path_type=Path)
 def compare(base: Path, other: Path, as_json: bool) -> None:
     """Compare two results of one benchmark: is OTHER better than BASE?
 
-    Pictures of one prompt and seed are paired; prompts, with all their pictures, are what the
-    intervals and p-values take as independent. Where a difference is not separable from none, the
-    smallest one that so many prompts would show is told.
+    Pictures of one prompt and seed are paired; intervals and p-values take prompts, with all their
+    pictures, as independent. If a difference is not significant, the smallest difference that this
+    number of prompts can show is printed.
     """
     from benchmarks.comparing import compare_results
 

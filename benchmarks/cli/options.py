@@ -16,12 +16,12 @@ Option = Callable[[F], F]
 
 PROMPTS = click.option(
     "-p", "--prompts", metavar="FILE",
-    help="Of the benchmark `prompts`: a file, package:NAME/FILE, or a public list.",
+    help="For the benchmark `prompts`: a file, package:NAME/FILE, or a public list.",
 )  # fmt: skip
-REWARDS = reward_option(help="Of the benchmark `prompts`: what scores it.")
+REWARDS = reward_option(help="For the benchmark `prompts`: the rewards that score it.")
 PICTURES = (
     click.option(
-        "--samples", type=click.IntRange(1), help="Of each prompt.  [default: the benchmark's]"
+        "--samples", type=click.IntRange(1), help="Pictures per prompt.  [default: the benchmark's]"
     ),
     click.option("--shard", metavar="K/N", help="Only every N-th prompt, from the K-th."),
 )  # fmt: skip
@@ -36,14 +36,18 @@ MODEL = (
         help="A run's folder, or a LoRA: its file, folder or owner/name.",
     ),
     click.option("--revision", help="Commit, tag or branch of a repository on the hub."),
-    click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
-    click.option("--steps", type=int, help="Of the sampler.  [default: the model's]"),
-    click.option("--guidance", type=float, help="Guidance scale.  [default: the model's]"),
-    click.option("--width", type=int, help="Pixels.  [default: the model's]"),
-    click.option("--height", type=int, help="Pixels.  [default: the model's]"),
-    click.option("--max-sequence-length", type=int, help="Text tokens.  [default: the model's]"),
     click.option(
-        "--dtype", help="Of the model: float32, bfloat16, float16.  [default: the model's]"
+        "--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed."
+    ),
+    click.option("--steps", type=int, help="Number of inference steps.  [default: the model's]"),
+    click.option("--guidance", type=float, help="Guidance scale.  [default: the model's]"),
+    click.option("--width", type=int, help="Width in pixels.  [default: the model's]"),
+    click.option("--height", type=int, help="Height in pixels.  [default: the model's]"),
+    click.option(
+        "--max-sequence-length", type=int, help="Tokens of a prompt.  [default: the model's]"
+    ),
+    click.option(
+        "--dtype", help="Data type: float32, bfloat16, float16.  [default: the model's]"
     ),
     click.option(
         "--batch-size", type=click.IntRange(1),

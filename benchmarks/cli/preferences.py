@@ -32,9 +32,12 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--dtype", default="float32", show_default=True,
-    help="Of the networks: float32, bfloat16, float16.",
+    help="Data type of the networks: float32, bfloat16, float16.",
 )  # fmt: skip
-@click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--batch-size", default=32, show_default=True, type=click.IntRange(1),
+    help="Number of pictures scored at once.",
+)  # fmt: skip
 @click.option("--allow-partial", is_flag=True, help="Measure what is there, marked incomplete.")
 @click.option("--overwrite", is_flag=True, help="Score everything anew.")
 @options(DEVICE)

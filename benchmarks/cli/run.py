@@ -47,7 +47,7 @@ def run(
     device: str,
     **rest: Any,
 ) -> None:
-    """Generate, score and sum up BENCHMARK for a model; run again, it goes on where it was.
+    """Generate, score and sum up BENCHMARK for a model; run again, it continues where it stopped.
 
     Pictures go to DIR/pictures, the result is DIR/MODEL.BENCHMARK.json with its rows beside it.
     """
@@ -108,7 +108,7 @@ def generate(
 ) -> None:
     """Make the pictures of BENCHMARK, to be scored later or elsewhere, by ours or upstream's tools.
 
-    An interrupted run goes on where it was.
+    An interrupted run continues where it stopped.
     """
     from benchmarks.benchmark import get
     from benchmarks.cli.progress import Display

@@ -41,7 +41,7 @@ def recipes(name: str | None, as_json: bool) -> None:
     """List the recipes, or print one whole: every setting, what it means and who decided it.
 
     What is printed can be saved as mine.toml, changed, and run by `grpo train --recipe mine.toml`.
-    A file with the line extends = "NAME" needs to hold what is different alone.
+    A file with the line extends = "NAME" needs only the settings that differ.
     """
     from grpo.layers import layer, layers
     from grpo.resolve import merge

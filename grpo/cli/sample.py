@@ -14,9 +14,11 @@ from rewardkit.cli.terminal import echo
 @click.option(
     "-p", "--prompts", metavar="FILE", help="A file of prompts.  [default: the evaluation's]"
 )
-@click.option("-n", "--count", type=click.IntRange(1), help="How many.  [default: the run's sheet]")
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the noise."
+    "-n", "--count", type=click.IntRange(1), help="Number of prompts.  [default: the run's sheet]"
+)
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed of the noise."
 )
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--model", metavar="NAME", help="What to train: a name, owner/name on the hub, or a folder."
 )
-@reward_option(help="What to train on: 'hps+clip', '0.7*hps+1.4*clip'. Given again, it is added.")
+@reward_option(help="What to train on: 'hps+clip', '0.7*hps+1.4*clip'. Repeat it to add rewards.")
 @click.option(
     "--method", metavar="NAME", help="The algorithm: a name (`grpo methods`), or a .toml of yours."
 )
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 @click.option(
     "--lora",
     metavar="PATH",
-    help="A LoRA to start from: the folder of a run, a .safetensors file, or a folder with one.",
+    help="A LoRA to start from: a run's folder, a LoRA's file or folder, or owner/name.",
 )
-@click.option("--seed", metavar="N", help="Seed of all random numbers.  [default: 0]")
+@click.option("--seed", metavar="N", help="Random seed of the run.  [default: 0]")
 @click.option("--eval-every", metavar="N", help="Training steps between held-out evaluations.")
 @click.option(
     "--set", "sets", multiple=True, metavar="KEY=VALUE",
@@ -65,7 +65,11 @@ if TYPE_CHECKING:
 @click.option(
     "--resume", is_flag=True, help="Go on with the run in --out; start it if there is none."
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be run, and what it amounts to.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the full configuration and the cost of a step, and run nothing.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the dry run as JSON.")
 @click.option(
     "--trust-code",

@@ -69,9 +69,9 @@ class Policy(ABC):
         """See `grpo.policies.of`."""
         if pipeline.lora is not None:
             raise UsageError(
-                f"the pipeline wears the LoRA {pipeline.lora}; it would not be trained. Give it as "
-                "policy.init_lora, or merge it with diffusers' fuse_lora and save_pretrained, and "
-                "train that folder"
+                f"the pipeline has loaded the LoRA {pipeline.lora}, which would not be trained. "
+                "Give it as policy.init_lora, or merge it with diffusers' fuse_lora and "
+                "save_pretrained, and train that folder"
             )
         pipe: Any = pipeline.diffusers
         self.pipeline, self._pipe = pipeline, pipe

@@ -39,9 +39,9 @@ def build(
 ) -> None:
     """Write a page about RESULTS: folders of `rewardkit bench`, searched whole, or files.
 
-    It opens from the file system, asks the network nothing, and can be served or sent as it is.
-    Copied are only pictures that lie below RESULTS, or where `rewardkit bench` made them; name the
-    folder of other pictures beside the results. --runs alone makes a page of curves.
+    The page opens from the file system, needs no network, and can be served or sent as it is. Only
+    pictures below RESULTS, or where `rewardkit bench` made them, are copied; to show others, name
+    their folder beside the results. --runs alone makes a page of curves.
     """
     from leaderboards.assemble import leaderboard
     from leaderboards.board import Leaderboard
@@ -55,7 +55,7 @@ def build(
 
     if not results and not published and runs is None:
         raise UsageError(
-            "nothing is asked for: name folders of results, or give --runs DIR or --published"
+            "nothing to show: name folders of results, or give --runs DIR or --published"
         )
     shown = Leaderboard(())
     if results or published:

@@ -21,9 +21,9 @@ def table(form: str, **asked: Any) -> None:
     """Compare the models of RESULTS: folders of `rewardkit bench`, searched whole, or files.
 
     A rank is a range, 1-3, where paired tests cannot tell models apart. Incomplete results are
-    shown and have no rank; models that were trained on what measures them are marked, and so is
-    what was not made as the others. Results of other prompts or other weights of a reward have
-    tables of their own. CSV and JSON are in full precision.
+    shown and have no rank; models that were trained on the reward that measures them are marked,
+    and so are models with other settings than most of the board. Results of other prompts or other
+    weights of a reward have tables of their own. CSV and JSON are in full precision.
     """
     from leaderboards.render import FORMATS
 

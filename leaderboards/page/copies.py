@@ -69,7 +69,7 @@ class Copies:
             return None  # pictures need not be where their results are
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
-            return self._leave_out(path, f"no such file can be had ({why})")
+            return self._leave_out(path, f"the file cannot be read ({why})")
         if linked:
             return self._leave_out(path, "reached through a link")
         if not any(place.is_relative_to(folder) for folder in folders):

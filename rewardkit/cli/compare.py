@@ -36,10 +36,10 @@ def compare(base: Path, other: Path, on: str, as_json: bool) -> None:
     """Compare two score tables of the same items: is OTHER better than BASE?
 
     For each reward: the pairs that have both scores, the two means, and the mean of OTHER - BASE
-    with its 95 % bootstrap interval and the p-value of no difference. Prompts, with all their
-    pictures, are what both take as independent, as in `bench compare`; rows without prompts, or all
-    of one prompt, count one by one. Last, the prompts won, tied and lost. With --on prompt, the
-    scores of a prompt are averaged first.
+    with its 95 % bootstrap interval and the p-value of no difference. Both take
+    prompts, with all their pictures, as independent; rows without prompts, or all of one prompt,
+    count one by one. The last column counts the prompts won, tied and lost.
+    With --on prompt, the scores of a prompt are averaged first.
     """
     found = compare_tables(read_rows(base), read_rows(other), on)
     for warning in (*differently_scored(base, other, found.columns), *_of_prompts(found)):
@@ -57,7 +57,7 @@ def compare(base: Path, other: Path, on: str, as_json: bool) -> None:
     )
     for names, path in ((found.rewards_only_before, base), (found.rewards_only_after, other)):
         if names:
-            echo(f"not compared, for only {path} has it: {', '.join(names)}", err=True)
+            echo(f"not compared, because only {path} has it: {', '.join(names)}", err=True)
 
 
 def _of_prompts(found: Comparison) -> Iterator[str]:

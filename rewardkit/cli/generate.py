@@ -23,20 +23,26 @@ from rewardkit.cli.terminal import echo
 )  # fmt: skip
 @click.option("--prompt-column", metavar="NAME", help="Column with the prompts.")
 @click.option("--first", type=click.IntRange(1), metavar="N", help="Only the first N prompts.")
-@click.option("--samples", type=click.IntRange(1), default=1, show_default=True, help="Per prompt.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--steps", type=int, help="Of the sampler.  [default: the model's]")
+@click.option(
+    "--samples", type=click.IntRange(1), default=1, show_default=True,
+    help="Number of pictures per prompt.",
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
+@click.option("--steps", type=int, help="Number of inference steps.  [default: the model's]")
 @click.option("--guidance", type=float, help="Guidance scale.  [default: the model's]")
-@click.option("--width", type=int, help="Pixels.  [default: the model's]")
-@click.option("--height", type=int, help="Pixels.  [default: the model's]")
-@click.option("--max-sequence-length", type=int, help="Text tokens.  [default: the model's]")
+@click.option("--width", type=int, help="Width in pixels.  [default: the model's]")
+@click.option("--height", type=int, help="Height in pixels.  [default: the model's]")
+@click.option("--max-sequence-length", type=int, help="Tokens of a prompt.  [default: the model's]")
 @click.option(
     "--lora", metavar="PATH", help="A run's folder, or a LoRA: its file, folder or owner/name."
 )
 @click.option("--revision", help="Commit, tag or branch of a repository on the hub.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
-@click.option("--dtype", help="float32, bfloat16, float16.  [default: the model's]")
-@click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True)
+@click.option("--dtype", help="Data type: float32, bfloat16, float16.  [default: the model's]")
+@click.option(
+    "--batch-size", type=click.IntRange(1), default=4, show_default=True,
+    help="Number of pictures made at once.",
+)  # fmt: skip
 def generate(
     model: str,
     prompts: str,

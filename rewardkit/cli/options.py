@@ -51,6 +51,6 @@ def refuse_repeats(
             continue
         if given.count(option) > 1 and not option.is_flag:
             raise UsageError(
-                f"{max(option.opts, key=len)} is given {given.count(option)} times, and has one "
-                "value. Give it once"
+                f"{max(option.opts, key=len)} is given {given.count(option)} times, but takes "
+                "one value. Give it once"
             )

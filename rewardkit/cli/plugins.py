@@ -47,9 +47,9 @@ def load_plugin(entry: metadata.EntryPoint, kind: str) -> Any:
 
 def _advice(entry: metadata.EntryPoint, error: BaseException) -> str:
     if entry.pattern.match(entry.value) is None:
-        return f"{entry.value!r} is not module:attribute: its author has to mend it"
+        return f"{entry.value!r} is not module:attribute: its author has to fix it"
     if not isinstance(error, ImportError | AttributeError):
-        return "Its author has to mend it; without it, uninstall the distribution"
+        return "Its author has to fix it; to work without it, uninstall the distribution"
     top = entry.module.partition(".")[0]
     try:
         found = importlib.util.find_spec(top)

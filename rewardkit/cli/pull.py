@@ -25,9 +25,9 @@ from rewardkit.errors import WeightsError
 def pull(names: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
     """Download the weights of rewards, so that they can be scored without a network.
 
-    Every file goes into the hub's cache, its revision and checksum are recorded. What comes with an
-    installed package is there already: it is told, not copied. What cannot be had is named, the
-    rest is pulled, and the exit code is then 1.
+    Every file goes into the hub's cache, and its revision and checksum are recorded. Weights that
+    come with an installed package are listed, not copied. Weights that cannot be downloaded are
+    named, the others are pulled, and the exit code is then 1.
     """
     from rewardkit.engine.registry import entry
     from rewardkit.models.pull import pull as pull_file

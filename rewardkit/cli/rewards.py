@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("list")
 @click.option(
-    "--input", "kind", type=click.Choice(["image", "video"]), help="Only those that take it."
+    "--input", "kind", type=click.Choice(["image", "video"]), help="List only rewards that take it."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the cards as JSON.")
 def list_command(kind: str | None, as_json: bool) -> None:

@@ -65,15 +65,18 @@ if TYPE_CHECKING:
     "--dtype",
     default="float32",
     show_default=True,
-    help="Of the networks: float32, bfloat16, float16.",
+    help="Data type of the networks: float32, bfloat16, float16.",
 )
 @click.option(
     "--weights",
     multiple=True,
     metavar="NAME=PATH",
-    help="A local file of weights instead of the hub's; names as `show` tells.",
+    help="A local file of weights instead of the hub's; names as `rewardkit show` gives them.",
 )
-@click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--batch-size", default=32, show_default=True, type=click.IntRange(1),
+    help="Number of files scored at once.",
+)  # fmt: skip
 @click.option(
     "--workers",
     type=click.IntRange(1),

@@ -12,9 +12,16 @@ from rewardkit.errors import InputError, UsageError, unknown
 @click.command()
 @click.argument("scores", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", required=True, metavar="FILE", help="Picture to write.")
-@click.option("--by", metavar="REWARD", help="Highest first.  [default: in the table's order]")
-@click.option("--lowest", is_flag=True, help="With --by: lowest first.")
-@click.option("-n", "number", type=click.IntRange(1), default=30, show_default=True)
+@click.option(
+    "--by",
+    metavar="REWARD",
+    help="Sort by this reward, highest first.  [default: the table's order]",
+)
+@click.option("--lowest", is_flag=True, help="Sort --by lowest first.")
+@click.option(
+    "-n", "number", type=click.IntRange(1), default=30, show_default=True,
+    help="Number of pictures.",
+)  # fmt: skip
 def sheet(scores: Path, output: str, by: str | None, lowest: bool, number: int) -> None:
     """Write a contact sheet of SCORES, a table that `rewardkit score -o` wrote."""
     from rewardkit.media.images import read_image, save_picture

@@ -68,7 +68,7 @@ def told_by_the_machine(error: OSError | MemoryError | RuntimeError) -> str | No
         or "Storage size calculation overflowed" in text
     ):
         reason = f" ({text.splitlines()[0]})" if text else ""
-        return f"not enough memory{reason}. Take a smaller batch, smaller or fewer inputs"
+        return f"not enough memory{reason}. Use a smaller batch, or smaller or fewer inputs"
     return None
 
 

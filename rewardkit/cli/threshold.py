@@ -27,15 +27,15 @@ def shortest(bound: float, scores: Sequence[float]) -> float:
     type=click.FloatRange(0, 100, max_open=True),
     default=50,
     show_default=True,
-    help="Of the scores: about 20 in 100 pass at 80.",
+    help="Percentile of the scores; at 80, about 20 in 100 pass.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, in full precision.")
 def threshold(table: Path, reward: str, percentile: float, as_json: bool) -> None:
     """Propose a threshold for REWARD from the scores in TABLE.
 
     Prints a term of a reward spec, such as hps.v2.1@0.2871: the binary reward that is 1 where the
-    score is above the percentile of the scores in the table, and else 0. How many of these pass is
-    told on stderr: fewer than asked for where many scores are equal.
+    score is above the percentile of the scores in the table, and else 0. The number of
+    scores that pass is printed on stderr: fewer than asked for where many scores are equal.
     """
     import numpy as np
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     "--weights",
     multiple=True,
     metavar="NAME=PATH",
-    help="A local file of weights instead of the hub's; names as `show` tells.",
+    help="A local file of weights instead of the hub's; names as `rewardkit show` gives them.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, in full precision.")
 def verify(name: str | None, device: str, weights: tuple[str, ...], as_json: bool) -> None:
-    """Compute the scores that upstream has published again: of one reward, or of all.
+    """Recompute the scores that upstream has published, of one reward or of all.
 
     Pictures are taken from the folder REWARDKIT_TEST_DATA, or downloaded. The exit code is 1 where
     a score is beyond its tolerance or cannot be computed.

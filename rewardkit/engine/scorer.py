@@ -166,7 +166,7 @@ class Scorer:
         if self._groups and any(sample is not None and sample.group is None for sample in samples):
             raise UsageError(
                 f"{self._groups[0]} compares the samples of a group: give groups, one number per "
-                "sample. It serves training, not the scoring of a folder"
+                "sample. It is for training, and cannot score a folder"
             )
         places = cuts(samples, batch_size, whole_groups=bool(self._groups))
         batches = [samples[start:stop] for start, stop in places]

@@ -203,15 +203,15 @@ def to_medium(source: Any) -> Medium:
 
 
 def refuse_address(path: object) -> None:
-    """Refuse an address of the web, which as a path would only be said not to exist.
+    """Refuse a URL, which as a path would only be said not to exist.
 
     Raises:
         InputError: `path` is one.
     """
     if str(path).lower().startswith(("http:", "https:")):
         raise InputError(
-            f"{str(path)!r} is an address of the web, and files are read. Download it, and give "
-            "the path of the file"
+            f"{str(path)!r} is a URL, and only files are read. Download it, and give the path of "
+            "the file"
         )
 
 

@@ -67,7 +67,7 @@ def _of_graph(text: str, name: str) -> str | None:
     except (ValueError, RecursionError):
         return text.strip() or None  # another program's chunk of that name: the prompt itself
     if not isinstance(graph, dict) or not all(isinstance(node, dict) for node in graph.values()):
-        raise InputError(f"{name}: its chunk 'prompt' is JSON, but no graph of ComfyUI")
+        raise InputError(f"{name}: its chunk 'prompt' is JSON, but not a ComfyUI graph")
     starts = [
         link
         for node in graph.values()

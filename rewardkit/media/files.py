@@ -101,7 +101,7 @@ def looks_like(head: bytes) -> str:
         # Not its words: the reason goes into tables, and these may be sent to others.
         start = text.lstrip("\ufeff \t\r\n").casefold()
         if start.startswith(("<!doctype html", "<html")):
-            return "a page in HTML, such as a server sends in place of a file"
+            return "an HTML page, as servers send in place of a missing file"
         return "text"
     return f"unknown data beginning with bytes {head[:8].hex(' ')}"
 

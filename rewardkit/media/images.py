@@ -146,7 +146,7 @@ def save_picture(picture: Image.Image, path: str | Path, form: str | None = None
     form = form or Image.registered_extensions().get(Path(path).suffix.lower())
     if form not in Image.SAVE:
         raise UsageError(
-            f"{Path(path).suffix!r} is no extension of a picture: end its name in .png or .jpg"
+            f"{Path(path).suffix!r} is not an extension of pictures: end the name in .png or .jpg"
         )
     # Not straight into the file: Pillow's encoders pass over what a full disk did not take.
     data = io.BytesIO()

@@ -73,8 +73,8 @@ def join(
         first = next(name for key in columns for name in names[key] if name is not None)
         raise InputError(
             f"{quoted(file)} has no prompt for any item: it names {first!r}, the first item is "
-            f"{items[0].id!r} ({items[0].path!r}). Names were looked for in "
-            f"{', '.join(map(repr, columns))}; another column is named with --path-column"
+            f"{items[0].id!r} ({items[0].path!r}). Names were read from the columns "
+            f"{', '.join(map(repr, columns))}; choose another with --path-column"
         )
     found: dict[str, Row] = {}
     unused: list[str] = []
@@ -89,7 +89,7 @@ def join(
             raise InputError(
                 f"{row.where}: its columns name different items: "
                 + ", ".join(f"{key} {told[key]!r} is {id!r}" for key, id in matches.items())
-                + ". Name the one that counts with --path-column"
+                + ". Choose one of them with --path-column"
             )
         if not matches:
             unused.append(next(iter(told.values())))

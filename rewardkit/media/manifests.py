@@ -59,7 +59,7 @@ def read_manifest(
         if not path:
             raise InputError(
                 f"{row.where}: no {key!r}, the file to score; it has: {sorted(row.values)}. "
-                "Another column is named with --path-column"
+                "Choose another column with --path-column"
             )
         meta = row.other_than("path", "prompt", "id", key, text, ids)
         prompt = None if text is None else row.text(text)
@@ -76,9 +76,9 @@ def _paths(manifest: Path, rows: Sequence[Row]) -> str:
     whole = [key for key in found if all(_is_file(manifest.parent, row, key) for row in rows)]
     if len(whole) != 1:
         raise InputError(
-            f"{quoted(manifest)}: {' and '.join(map(repr, whole or found))} could all name the "
-            f"files, and {'all files of each' if whole else 'of none all files'} are there. Name "
-            "one with --path-column"
+            f"{quoted(manifest)}: the columns {' and '.join(map(repr, whole or found))} could all "
+            f"name the files; {'each' if whole else 'none of them'} names only files that exist. "
+            "Choose one with --path-column"
         )
     return whole[0]
 

@@ -151,8 +151,8 @@ def _tell_left_over(joined: Joined, file: Path) -> None:
     if joined.unused:
         n, some = len(joined.unused), ", ".join(map(repr, joined.unused[:3]))
         _log.warning(
-            f"{n} of the prompts in {quoted(file)} {'are' if n > 1 else 'is'} for no file that was "
-            f"given, such as {some}"
+            f"{n} of the prompts in {quoted(file)} {'match' if n > 1 else 'matches'} none of the "
+            f"files, such as {some}"
         )
     without = [item for item in joined.without if item.prompt is None]
     if without:
@@ -186,16 +186,16 @@ def _rows(source: str | Path, asked: str | None) -> tuple[list[Row], str]:
     suffix = file.suffix.lower()
     if suffix != ".txt" and suffix not in TABLE_SUFFIXES:
         raise UsageError(
-            f"{quoted(file)} is no prompt file: .jsonl, .csv, .tsv, .parquet, .json and .txt are "
-            "read"
+            f"{quoted(file)} is not a file of prompts: accepted are .jsonl, .csv, .tsv, .parquet, "
+            ".json and .txt"
         )
     rows = _read_txt(file) if suffix == ".txt" else read_table(file)
     prompts = column_of_prompts(rows, asked)
     for row in rows:
         if prompts is None or row.text(prompts) is None:
             raise InputError(
-                f"{row.where}: no {prompts or 'prompt'!r}; it has: {sorted(row.values)}. Call the "
-                "column with the prompts so, or name it (--prompt-column of score and generate)"
+                f"{row.where}: no {prompts or 'prompt'!r}; it has: {sorted(row.values)}. Rename "
+                "the column with the prompts, or name it with --prompt-column (score, generate)"
             )
     assert prompts is not None, "there is a row at least"
     return rows, prompts

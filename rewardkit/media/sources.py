@@ -103,8 +103,8 @@ def find(
     parts = [_expand(given, stdin, columns) for given in inputs]
     if columns != (None, None) and not any(part.from_table for part in parts):
         raise UsageError(
-            "a column is named (--path-column, --prompt-column), but there is no table that it "
-            "could be of: no manifest among the inputs, and no file of prompts"
+            "--path-column and --prompt-column name columns of a table, but no table is given. "
+            "Give a manifest, or prompts with -p FILE"
         )
     entries = [entry for part in parts for entry in part.entries]
     unreadable = [reason for part in parts for reason in part.unreadable]

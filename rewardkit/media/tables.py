@@ -56,8 +56,8 @@ class Row:
             return str(int(value))
         if isinstance(value, bytes) or (isinstance(value, Mapping) and "bytes" in value):
             raise InputError(
-                f"{self.where}: {column!r} holds the picture itself, as data sets of Hugging Face "
-                "have it. Write the pictures to files, and name those"
+                f"{self.where}: {column!r} holds the picture itself, as Hugging Face datasets do. "
+                "Write the pictures to files, and name those"
             )
         return self.text(column)
 
@@ -148,7 +148,7 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"{name!r} is there twice")
+            raise ValueError(f"{name!r} appears twice")
         found[name] = value
     return found
 
@@ -165,7 +165,7 @@ def _entry(where: str, key: str | None, entry: Any) -> dict[str, Any]:
     if isinstance(entry, list) and key is not None:
         raise InputError(
             f"{where}: holds a list of {len(entry)}, as the HPS benchmark has prompts by style: "
-            "which picture each belongs to is not told. Give one list, or a table with a path"
+            "it does not say which picture each belongs to. Give one list, or a table with a path"
         )
     raise InputError(f"{where}: a prompt is text; {_shown(entry)} was given")
 

@@ -62,7 +62,7 @@ def _pixels(vae: Any, latents: torch.Tensor) -> torch.Tensor:
     torch.cuda.empty_cache()
     if hasattr(vae, "enable_tiling") and not getattr(vae, "use_tiling", True):
         _log.warning(
-            "memory does not suffice to decode a picture at once: from here on pictures are "
+            "not enough memory to decode a picture at once: from here on pictures are "
             "decoded in overlapping tiles, whose seams are blended"
         )
         vae.enable_tiling()
@@ -72,6 +72,6 @@ def _pixels(vae: Any, latents: torch.Tensor) -> torch.Tensor:
         except torch.OutOfMemoryError:
             pass
     raise RewardKitError(
-        "memory does not suffice to decode one picture. Make smaller pictures (height, width), or "
+        "not enough memory to decode one picture. Make smaller pictures (height, width), or "
         "free memory on the device"
     )

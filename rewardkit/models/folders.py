@@ -161,8 +161,8 @@ def _index(folder: Path) -> dict[str, Any]:
             and [type(name) for name in entry] not in _PART
         ):
             raise WeightsError(
-                f"{path} is no index of a pipeline: expected an object that gives a library and a "
-                f"class for each part; {part + ' is ' if part else 'it holds '}"
+                f"{path} is not an index of a pipeline: expected an object that gives a library "
+                f"and a class for each part; {part + ' is ' if part else 'it holds '}"
                 f"{json.dumps(entry)[:60]}. Save it again"
             )
     return dict(index)
@@ -249,7 +249,7 @@ def _refuse_code(folder: Path) -> None:
             told = read_json(path)
             if isinstance(told, dict) and told.get("auto_map"):
                 raise WeightsError(
-                    f"{path} asks to run code of its own folder (auto_map), and none is run here. "
+                    f"{path} asks to run code of its own folder (auto_map), which is never run. "
                     "Save the part with a class of transformers"
                 )
 

@@ -55,7 +55,7 @@ def find_lora(path: Path) -> Path:
     if found is None:
         raise WeightsError(
             f"{path} holds no LoRA: expected a .safetensors file, a folder with {LORA} or "
-            f"{PEFT_LORA}, or that of a run which has been saved"
+            f"{PEFT_LORA}, or the folder of a finished run"
         )
     return found
 

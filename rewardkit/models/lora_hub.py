@@ -46,8 +46,8 @@ def lora_path(given: str | Path) -> Path:
         if error.__cause__ is None:  # it is here, and has changed
             raise
         raise WeightsError(
-            f"the LoRA {given} is no path on this machine, and the hub does not give it: "
-            f"{describe(error.__cause__)[:300].rstrip('.')}. Give a path, owner/name of a "
+            f"the LoRA {given} is not a path on this machine, and cannot be downloaded from the "
+            f"hub: {describe(error.__cause__)[:300].rstrip('.')}. Give a path, owner/name of a "
             f"repository that has {' or '.join(weights.files)}, or owner/name:FILE.safetensors"
         ) from error
     _settings(repo, located.path, file or located.path.name, located.revision)

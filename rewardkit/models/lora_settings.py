@@ -75,8 +75,8 @@ def _peft(path: Path) -> dict[str, Any]:
     if refused:
         said = ", ".join(f"{name} = {json.dumps(asked[name])[:60]}" for name in sorted(refused))
         raise WeightsError(
-            f"{path} asks for what cannot be done here: {said}. Merge the LoRA into its model with "
-            "peft's merge_and_unload, save the pipeline, and give that as the model"
+            f"{path} has settings that are not supported: {said}. Merge the LoRA into its model "
+            "with peft's merge_and_unload, save the pipeline, and give that as the model"
         )
     settings = {name: value for name, value in asked.items() if name in known}
     if "r" not in settings or "lora_alpha" not in settings:
@@ -92,5 +92,5 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read: {describe(error)}. Save it again") from error
     if not isinstance(told, dict):
-        raise WeightsError(f"{path} is no object of settings. Save it again")
+        raise WeightsError(f"{path} is not a JSON object. Save it again")
     return told

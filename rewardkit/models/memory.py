@@ -64,7 +64,7 @@ def record(name: str, entry: Mapping[str, str]) -> None:
         before = known.get(name, entry)
         if before != entry and before["repo"] == entry["repo"]:
             raise WeightsError(
-                f"{path} was given another {name} meanwhile, by another process. Try again"
+                f"another process recorded another {name} in {path} meanwhile. Try again"
             )
         if not (writable and _written(path, {**known, name: dict(entry)})):
             _log.warning(
@@ -129,6 +129,6 @@ def _written(path: Path, value: Mapping[str, Any]) -> bool:
 
 def _damaged(path: Path, why: str) -> WeightsError:
     return WeightsError(
-        f"{path}, which pins weights to what was downloaded first, is damaged: {why}. Correct it; "
-        "or delete it, and the next loads record anew what they find"
+        f"{path}, which pins weights to what was downloaded first, is damaged: {why}. Correct it, "
+        "or delete it: the next load of each file records it again"
     )

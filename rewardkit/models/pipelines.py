@@ -234,7 +234,7 @@ def place_of(source: str | Path) -> tuple[Alias | None, str | Path]:
     name, path = str(source), Path(source)
     if re.match(r"[a-z]+:/", name):  # pathlib leaves one slash of two
         raise UsageError(
-            f"{source} is an address: give owner/name of a repository on the hub, or download it "
+            f"{source} is a URL: give owner/name of a repository on the hub, or download it "
             "and give its folder"
         )
     written_as_path = isinstance(source, Path) or path.name != name

@@ -60,7 +60,10 @@ def differently_scored(before: Path, after: Path, names: Iterable[str]) -> Itera
             meta.validate_json(meta_path(table).read_bytes()) for table in (before, after)
         )
     except (OSError, ValueError) as error:
-        yield f"a .meta.json cannot be read, so both may not be scored alike: {describe(error)}"
+        yield (
+            "a .meta.json cannot be read, so it is unknown whether both were scored alike: "
+            f"{describe(error)}"
+        )
         return
     for name in names:
         told = [
@@ -69,5 +72,5 @@ def differently_scored(before: Path, after: Path, names: Iterable[str]) -> Itera
         ]
         if told:
             yield (
-                f"{name} was not scored alike, its numbers are not comparable: {'; '.join(told)}"
+                f"{name} was not scored alike, so its numbers are not comparable: {'; '.join(told)}"
             )

@@ -51,7 +51,9 @@ def unwritable(path: str | PathLike[str], error: Exception) -> InputError:
     """
     number = _number(error)
     if number is None:
-        return InputError(f"cannot write {path}: {describe(error)}. {_ROOM}, if it was full")
+        return InputError(
+            f"cannot write {path}: {describe(error)}. If the disk is full: {_ROOM.lower()}"
+        )
     advice = _ADVICE.get(number) or f"{os.strerror(number)}. Name another file"
     return InputError(f"cannot write {path}: {advice}.")
 

@@ -125,7 +125,7 @@ class ScoreFile:
             except InputError as error:
                 file._journal.close()
                 raise InputError(
-                    f"{journal} is no journal of rewardkit: {error}. Remove it, or --overwrite"
+                    f"{journal} is not a journal of rewardkit: {error}. Remove it, or --overwrite"
                 ) from error
         return file
 

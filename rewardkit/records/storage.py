@@ -319,13 +319,13 @@ def _parse(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
             rows.extend(value)
         else:
             raise InputError(
-                f"{path} is damaged or no journal of rewardkit: line {number} is not a JSON list "
-                "of rows. Name another file, or delete this one to start afresh."
+                f"{path} is damaged or not a journal of rewardkit: line {number} is not a JSON "
+                "list of rows. Name another file, or delete this one to start afresh."
             )
     if not isinstance(header, dict):
         raise InputError(
-            f"{path} is no journal of rewardkit: its first line is not a JSON object. Name another "
-            "file."
+            f"{path} is not a journal of rewardkit: its first line is not a JSON object. Name "
+            "another file."
         )
     return header, rows, length
 

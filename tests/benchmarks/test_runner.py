@@ -163,7 +163,7 @@ def test_a_missing_shard_is_named(folder, tmp_path):
 
 def test_a_number_in_a_file_does_not_decide_how_long_merging_takes(folder, tmp_path, monkeypatch):
     parts = shards(folder, tmp_path / "s", 2)
-    with pytest.raises(ValidationError, match="1/999999999 of 7 prompts is none"):
+    with pytest.raises(ValidationError, match="7 prompts have no shard 1/999999999"):
         changed(parts[0], shard="1/999999999")
     # What the schema cannot see: as many prompts.
     monkeypatch.setattr(

@@ -231,7 +231,7 @@ def test_a_run_that_was_not_exported_completely_is_refused_by_name(folders, tmp_
 
 def test_a_pipeline_that_wears_a_lora_is_not_trained(folders, tmp_path):
     export(moved(folders["sd"]), tmp_path, {})
-    with pytest.raises(UsageError, match=r"wears the LoRA .*fuse_lora"):
+    with pytest.raises(UsageError, match=r"has loaded the LoRA .*fuse_lora"):
         tiny_policies.policies.of(
             load(folders["sd"], device="cpu", lora=tmp_path), tiny_policies.config("sd")
         )

@@ -78,7 +78,9 @@ def test_a_recipe_of_ones_own_is_looked_at_too(here):
 def test_a_repository_that_is_not_here_is_not_asked_for(here):
     shown = dry("--model", "Wan-AI/Wan2.1-T2V", *WHOLE)
     assert shown.exit_code == 0
-    assert "# model: Wan-AI/Wan2.1-T2V is not on this machine and was not looked at" in shown.stdout
+    assert (
+        "# model: Wan-AI/Wan2.1-T2V is not on this machine, so it was not checked" in shown.stdout
+    )
 
 
 def test_a_repository_whose_index_is_here_is_looked_at(here, monkeypatch):

@@ -198,7 +198,7 @@ def test_a_checkpoint_fits_the_run_in_every_tensor(made, place, change):
         checkpoint.check(path, state, like)
     told = str(refused.value)
     assert told.startswith(f"checkpoint {path} does not fit this run: ")
-    assert told.endswith("Remove it: --resume goes on from the one before")
+    assert told.endswith("Remove it: --resume continues from the previous one")
 
 
 def whole(change):
@@ -213,13 +213,13 @@ def whole(change):
     ("change", "told"),
     [
         (whole(lambda state: state.pop("average")), "average is missing"),
-        (whole(lambda state: state.update(average=None)), "average is no table"),
+        (whole(lambda state: state.update(average=None)), "average is not a dictionary"),
         (whole(lambda state: state.update(more=1)), "more is not of this run"),
         (whole(lambda state: state["objective"].update(updates="2")), "objective/updates is '2'"),
         (whole(lambda state: state["objective"].update(updates=True)), "is True, of the type bool"),
         (whole(lambda state: state["optimizer"].update(param_groups=[])), "not a list of 1"),
         (whole(lambda state: state["optimizer"]["state"].pop(0)), "optimizer/state/0 is missing"),
-        (whole(lambda state: state.update(optimizer=[])), "optimizer is no table"),
+        (whole(lambda state: state.update(optimizer=[])), "optimizer is not a dictionary"),
         (whole(lambda state: state.update(step="x")), "its step is 'x'"),
         (whole(lambda state: state.update(step=True)), "its step is True"),
         (whole(lambda state: state.update(step=10**9)), "its step is 1000000000"),

@@ -158,7 +158,9 @@ def test_a_lora_for_more_than_is_trained_is_refused(folders, tmp_path):
         unet_lora_layers=get_peft_model_state_dict(pipe.unet),
         text_encoder_lora_layers=get_peft_model_state_dict(pipe.text_encoder),
     )
-    with pytest.raises(UsageError, match=r"is for text_encoder and unet, and the unet alone"):
+    with pytest.raises(
+        UsageError, match=r"is for text_encoder and unet, but only the unet is trained"
+    ):
         take(load(folders["sd"], device="cpu"), "unet", tmp_path)
 
 
@@ -166,9 +168,11 @@ def test_what_contradicts_the_lora_is_refused(tmp_path):
     lora = {"policy.init_lora": str(tmp_path), "policy.parameters": "lora"}
     settings = {"model": "shapes-flow"} | lora
     for key, value in {"rank": "8", "alpha": "8", "targets": "to_q"}.items():
-        with pytest.raises(UsageError, match=rf"policy\.{key} is given, and so is a LoRA"):
+        with pytest.raises(
+            UsageError, match=rf"policy\.{key} and a LoRA to start from are both given"
+        ):
             resolve(settings=settings | {f"policy.{key}": value})
-    with pytest.raises(UsageError, match=r"policy\.init_lora is given, and .* is full"):
+    with pytest.raises(UsageError, match=r"policy\.init_lora is given, but .* is full"):
         resolve(settings=settings | {"policy.parameters": "full"})
     dry = ["train", "--model", "shapes-flow", "--dry-run", "--lora"]
     shown = CliRunner().invoke(main, [*dry, str(tmp_path)])

@@ -39,7 +39,7 @@ def test_columns_of_a_file_of_prompts_and_of_a_manifest_are_named(photos):
             "0": "zero", "1": "one", "2": "two",
         }  # fmt: skip
     result, _ = score("m", *columns)
-    assert result.exit_code == 2 and "no table that it could be of" in result.stderr
+    assert result.exit_code == 2 and "no table is given" in result.stderr
 
 
 def test_prompts_come_from_metadata_and_an_unclear_one_is_an_error_of_its_row(photos):

@@ -104,9 +104,9 @@ def test_meta_of_a_wrong_type_is_refused(meta):
 
 @pytest.mark.parametrize("address", ["https://host/a.png", "HTTP://host/a.png"])
 def test_an_address_of_the_web_is_said_to_be_one(address):
-    with pytest.raises(InputError, match=r"address of the web.*Download it"):
+    with pytest.raises(InputError, match=r"is a URL.*Download it"):
         rewardkit.score_folder(address, "contrast")
-    with pytest.raises(ScoringError, match="address of the web"):
+    with pytest.raises(ScoringError, match="is a URL"):
         rewardkit.create("contrast")(address)
 
 

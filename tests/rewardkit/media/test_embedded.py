@@ -112,8 +112,8 @@ def test_comfyui_writes_a_graph_whose_positive_text_is_the_prompt(tmp_path, node
         (graph(**{"6": node("Reroute", input=["6", 0])}), "to 0 texts"),
         (graph(**{"6": node("CLIPTextEncode", text=["6", 0])}), "to 0 texts"),  # a loop
         ({"1": node("SaveImage")}, "from 0 samplers"),
-        (["not", "a graph"], "no graph of ComfyUI"),
-        ({"1": 2}, "no graph of ComfyUI"),
+        (["not", "a graph"], "not a ComfyUI graph"),
+        ({"1": 2}, "not a ComfyUI graph"),
     ],
 )
 def test_a_graph_that_does_not_say_one_prompt_is_told(tmp_path, nodes, reason):

@@ -70,7 +70,7 @@ def test_text_in_another_encoding_is_refused_with_its_line(tmp_path):
         (b"RIFF\0\0\0\0AVI LIST", "AVI"),
         (b"RIFF\0\0\0\0WEBPVP8 ", "WebP"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-        (b"<html>", "a page in HTML, such as a server sends in place of a file"),
+        (b"<html>", "an HTML page, as servers send in place of a missing file"),
         ("é".encode()[:1], "unknown data beginning with bytes c3"),
         ("ab é".encode()[:-1], "text"),  # cut inside a character
         (b"\0\1\2", "unknown data beginning with bytes 00 01 02"),

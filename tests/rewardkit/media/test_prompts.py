@@ -137,7 +137,9 @@ def test_a_file_that_does_not_fit_is_refused_with_the_reason(items, name, text, 
 
 
 def test_an_unknown_kind_of_prompt_file_is_a_wrong_request(items):
-    with pytest.raises(UsageError, match=r"'p.yaml' is no prompt file: \.jsonl"):
+    with pytest.raises(
+        UsageError, match=r"'p.yaml' is not a file of prompts: accepted are \.jsonl"
+    ):
         attach(items, file="p.yaml")
 
 
@@ -269,7 +271,7 @@ def test_what_is_left_over_on_either_side_is_counted_and_named(items, caplog):
     keys = ("c", "gone/1", "gone/2")
     attach(items, file=write("p.jsonl", *({"id": key, "prompt": "x"} for key in keys)))
     assert [record.message for record in caplog.records] == [
-        "2 of the prompts in 'p.jsonl' are for no file that was given, such as 'gone/1', 'gone/2'",
+        "2 of the prompts in 'p.jsonl' match none of the files, such as 'gone/1', 'gone/2'",
         "2 files have no prompt in 'p.jsonl', such as 'x/a', 'x/b'",
     ]
     caplog.clear()

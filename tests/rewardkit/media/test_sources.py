@@ -275,7 +275,7 @@ def test_columns_of_manifests_can_be_named_and_are_asked_for_where_two_would_do(
     assert (item.path, item.prompt, item.meta) == ("b.png", "a cat", {"image": "a.png"})
     with pytest.raises(UsageError, match="--path-column no: no such column"):
         find(["list.csv"], path_column="no")
-    with pytest.raises(UsageError, match="no table that it could be of"):
+    with pytest.raises(UsageError, match="no table is given"):
         find(["a.png"], prompt_column="words")
 
 

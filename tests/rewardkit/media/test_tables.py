@@ -62,7 +62,7 @@ def test_nulls_and_empty_cells_are_left_out(tmp_path):
         ("t.tsv", "a\tb\n1\t2\t3\n", "line 2: 3 cells under 2 columns, separated by tabs"),
         ("t.json", '{"a": ', "is not JSON"),
         ("t.json", "[" * 100_000, "is not JSON"),
-        ("t.json", '{"a": "x", "b": "y", "a": "z"}', "'a' is there twice"),
+        ("t.json", '{"a": "x", "b": "y", "a": "z"}', "'a' appears twice"),
         ("t.json", '[{"a": 1}, 2]', "entry 2: a prompt is text; 2 was given"),
         ("t.parquet", "PAR1 no more", "is not a parquet table"),
     ],

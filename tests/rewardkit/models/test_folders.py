@@ -265,7 +265,7 @@ def test_a_run_of_all_weights_stands_in_place_of_its_base(folder, folders, loade
 @pytest.mark.parametrize(
     ("index", "reason"),
     [
-        ("[]", "is no index of a pipeline"),
+        ("[]", "is not an index of a pipeline"),
         ('{"unet": []}', "a class for each part; unet is"),
         ('{"unet": ["diffusers", null]}', "a class for each part; unet is"),
         ('{"unet": ["diffusers", 7]}', "a class for each part; unet is"),

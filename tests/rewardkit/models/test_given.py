@@ -47,7 +47,7 @@ def test_a_damaged_part_is_refused(folder, file, damage):
 def test_an_index_that_is_none_is_refused_in_a_line(folder, index):
     text = index if isinstance(index, str) else json.dumps(index)
     (folder / "model_index.json").write_text(text)
-    refused(folder, r"model_index\.json (cannot be read|is no index of a pipeline)")
+    refused(folder, r"model_index\.json (cannot be read|is not an index of a pipeline)")
 
 
 def test_a_folder_with_one_variant_is_read(folder, loaded):
@@ -90,7 +90,7 @@ def test_a_lora_or_a_run_is_answered_with_its_option(tmp_path, lora):
 
 @pytest.mark.parametrize("source", ["https://huggingface.co/us/tiny", "hf://us/tiny"])
 def test_an_address_is_called_one(source):
-    refused(source, "is an address: give owner/name")
+    refused(source, "is a URL: give owner/name")
 
 
 @pytest.mark.parametrize("part", ["text_encoder/config.json", "tokenizer/tokenizer_config.json"])
@@ -153,7 +153,9 @@ def test_a_lora_of_the_hub_is_loaded_with_its_settings(server, folder, loaded, t
     pins = json.loads((home / "hf" / "rewardkit" / "weights.json").read_text())
     assert pins["lora us/lora"]["file"] == "adapter_model.safetensors"
     refused(
-        folder, r"us/none is no path .* and the hub does not give it: .*Give a path", lora="us/none"
+        folder,
+        r"us/none is not a path .* and cannot be downloaded from the hub: .*Give a path",
+        lora="us/none",
     )
 
 

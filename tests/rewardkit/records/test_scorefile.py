@@ -40,7 +40,9 @@ def test_a_row_of_a_journal_that_is_none_is_refused(tmp_path, change):
     path = tmp_path / "a.csv"
     journal = tmp_path / "a.csv.journal"
     journal.write_text(f"{json.dumps(MADE_BY)}\n{json.dumps([{**GOOD, **change}])}\n")
-    with pytest.raises(InputError, match=rf"{journal} is no journal of rewardkit: .*--overwrite"):
+    with pytest.raises(
+        InputError, match=rf"{journal} is not a journal of rewardkit: .*--overwrite"
+    ):
         opened(path)
 
 
@@ -48,7 +50,7 @@ def test_a_row_of_a_journal_that_is_none_is_refused(tmp_path, change):
 def test_a_row_of_a_journal_that_lacks_something_is_refused(tmp_path, key):
     record = {name: value for name, value in GOOD.items() if name != key}
     (tmp_path / "a.csv.journal").write_text(f"{json.dumps(MADE_BY)}\n{json.dumps([record])}\n")
-    with pytest.raises(InputError, match="is no journal of rewardkit"):
+    with pytest.raises(InputError, match="is not a journal of rewardkit"):
         opened(tmp_path / "a.csv")
 
 

@@ -336,5 +336,5 @@ FOREIGN = ["[[]]", '["a"]', "[1]", "{}", "7", "null", "[" * 100_000, '[{"id": Na
 def test_a_line_that_is_no_batch_of_rows_is_refused_with_its_number(tmp_path, line):
     path = tmp_path / "a.journal"
     path.write_text(f"{json.dumps(HEADER)}\n[]\n{line}\n[]\n")
-    with pytest.raises(InputError, match=r"no journal of rewardkit: line 3.*delete this one"):
+    with pytest.raises(InputError, match=r"not a journal of rewardkit: line 3.*delete this one"):
         Journal.open(path, HEADER)
