@@ -8,6 +8,7 @@ from grpo.evaluation import in_turn, write_sheet
 from grpo.run import Run
 from rewardkit.errors import UsageError
 from rewardkit.media.prompts import read
+from rewardkit.media.sheets import one_line
 from rewardkit.models.pipelines import Pipeline, generate, load
 
 
@@ -31,7 +32,7 @@ def sample(
                            asked, seeds))  # fmt: skip
     after = list(generate(tuned(folder, device), asked, seeds))
     pairs = [picture for pair in zip(before, after, strict=True) for picture in pair]
-    captions = [f"{when}\n{text}" for text in asked for when in ("before", "after")]
+    captions = [f"{when}\n{one_line(text)}" for text in asked for when in ("before", "after")]
     write_sheet(out, pairs, captions, columns=6)  # no pair is torn apart
     return out
 

@@ -25,6 +25,7 @@ from grpo.run import Run
 from grpo.start import take
 from grpo.trainer import Trainer
 from rewardkit.media.prompts import read
+from rewardkit.media.sheets import one_line
 from rewardkit.models.devices import pick_device
 
 
@@ -154,7 +155,10 @@ def _evaluate(run: Run, trainer: Trainer, evaluation: Evaluation, step: int) -> 
         pictures[: len(shown)],
         [
             "\n".join(
-                [line.prompt, *(f"{name} {values[i]:.3g}" for name, values in scores.items())]
+                [
+                    one_line(line.prompt),
+                    *(f"{name} {values[i]:.3g}" for name, values in scores.items()),
+                ]
             )
             for i, line in enumerate(shown)
         ],

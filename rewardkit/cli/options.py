@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, final
 
 import click
 
 from rewardkit.errors import UsageError
+
+
+@final
+class FiniteRange(click.FloatRange):
+    """click's, which lets NaN through: it is neither below the minimum nor above the maximum."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """As click's, of finite numbers alone."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def reward_option(**settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -22,7 +37,8 @@ def reward_option(**settings: Any) -> Callable[[Callable[..., Any]], Callable[..
 
 
 def _sum(_: click.Context, __: click.Parameter, specs: tuple[str, ...]) -> str | None:
-    return "+".join(specs) or None
+    # An empty spec, as of a variable left unset, stays one: it is refused where specs are parsed.
+    return "+".join(specs) if specs else None
 
 
 def refuse_repeats(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from rewardkit.cli.options import reward_option
+from rewardkit.cli.options import FiniteRange, reward_option
 from rewardkit.cli.tables import console
 from rewardkit.cli.terminal import echo, shown
 
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     help="Threads that decode and preprocess.  [default: one per processor, at most 8]",
 )
-@click.option("--fps", type=click.FloatRange(0, min_open=True), help="Sample clips at this rate.")
+@click.option("--fps", type=FiniteRange(0, min_open=True), help="Sample clips at this rate.")
 @click.option("--frames", type=click.IntRange(1), help="Sample this many frames of each clip.")
 @click.option(
     "--max-pixels", type=click.IntRange(1), help="Refuse larger pictures.  [default: 89478485]"

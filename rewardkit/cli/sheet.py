@@ -25,7 +25,7 @@ from rewardkit.errors import InputError, UsageError, unknown
 def sheet(scores: Path, output: str, by: str | None, lowest: bool, number: int) -> None:
     """Write a contact sheet of SCORES, a table that `rewardkit score -o` wrote."""
     from rewardkit.media.images import read_image, save_picture
-    from rewardkit.media.sheets import contact_sheet
+    from rewardkit.media.sheets import contact_sheet, one_line
     from rewardkit.records.rows import read_rows
     from rewardkit.records.storage import atomic_write
 
@@ -44,7 +44,7 @@ def sheet(scores: Path, output: str, by: str | None, lowest: bool, number: int) 
     captions = [
         "\n".join(
             [
-                row.prompt or Path(row.path).name,
+                one_line(row.prompt or Path(row.path).name),
                 *(f"{name} {_cell(value)}" for name, value in row.scores.items()),
             ]
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from rewardkit.cli.options import FiniteRange
 from rewardkit.cli.terminal import echo
 from rewardkit.errors import InputError, unknown
 
@@ -24,7 +25,7 @@ def shortest(bound: float, scores: Sequence[float]) -> float:
 @click.argument("reward")
 @click.option(
     "--percentile",
-    type=click.FloatRange(0, 100, max_open=True),
+    type=FiniteRange(0, 100, max_open=True),
     default=50,
     show_default=True,
     help="Percentile of the scores; at 80, about 20 in 100 pass.",

@@ -63,11 +63,18 @@ def contact_sheet(
     return sheet
 
 
+def one_line(prompt: str) -> str:
+    """A prompt as one line of a caption: its line breaks and other runs of blanks are one blank."""
+    return " ".join(prompt.split())
+
+
 def _cut(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """As much of a line as fits, ending in an ellipsis where something is left out."""
-    if font.getlength(line) <= width:
+    # Measured are only a few characters more than could fit, whatever the length of the line.
+    most = line[: width + 1]
+    if most == line and font.getlength(line) <= width:
         return line
-    kept = len(line)
+    kept = len(most)
     while kept and font.getlength(line[:kept] + "…") > width:
         kept -= 1
     return line[:kept] + "…"

@@ -42,9 +42,10 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device).tolist()  # "meta" has sizes and no values
     except (RuntimeError, AssertionError) as error:
+        # The first sentence: what follows is advice to those who build torch.
+        reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
         raise UsageError(
-            f"device {name!r} cannot be used here: {str(error).splitlines()[0]} "
-            "Accepted: auto, cpu, cuda, cuda:1, mps"
+            f"device {name!r} cannot be used here: {reason}. Accepted: auto, cpu, cuda, cuda:1, mps"
         ) from error
     return device
 

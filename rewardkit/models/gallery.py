@@ -53,7 +53,8 @@ def make_gallery(
 
     Args:
         pipeline: the generator.
-        lines: the prompts; their meta goes into the manifest.
+        lines: the prompts; their meta goes into the manifest: dates and decimals as text, bytes not
+            at all.
         folder: PNGs named prompt-sample, `manifest.jsonl`, and rewardkit.json: what made them.
         samples: per prompt.
         seed: of the whole.
@@ -79,6 +80,7 @@ def make_gallery(
         Planned(folder / f"{i:05d}-{j:02d}.png", lines[i].prompt, picture_seed(seed, i, j))
         for i, j in asked
     ]
+    columns = [_storable(line.meta) for line in lines]
     batches = [planned[i : i + batch_size] for i in range(0, len(planned), batch_size)]
     make_pictures(pipeline, batches, protocol, on_picture)
     check_kept(folder, [one.path for one in planned])
@@ -86,8 +88,23 @@ def make_gallery(
     with atomic_write(manifest) as temporary, temporary.open("w", encoding="utf-8") as file:
         for (i, _), one in zip(asked, planned, strict=True):
             row = {"path": one.path.name, "prompt": one.prompt, "seed": one.seed}
-            file.write(json.dumps({**lines[i].meta, **row}) + "\n")
+            file.write(json.dumps({**columns[i], **row}) + "\n")
     return manifest
+
+
+def _storable(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a prompt as JSON holds them, without the pictures some data sets have."""
+
+    def as_text(value: object) -> str | None:
+        return None if isinstance(value, bytes) else str(value)
+
+    kept = {
+        name: value
+        for name, value in meta.items()
+        if not isinstance(value, bytes) and not (isinstance(value, dict) and "bytes" in value)
+    }
+    stored: dict[str, Any] = json.loads(json.dumps(kept, default=as_text))
+    return stored
 
 
 def check_number(prompts: int, samples: int) -> None:

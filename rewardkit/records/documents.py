@@ -7,6 +7,7 @@ JSON, bytes that are not UTF-8, brackets nested thousands deep). Here they are o
 from __future__ import annotations
 
 import json
+import stat
 import tomllib
 from os import PathLike
 from pathlib import Path
@@ -27,13 +28,26 @@ class DamagedDocument(InputError, ValueError):
         self.reason = reason
 
 
+def refuse_pipe(path: str | PathLike[str]) -> None:
+    """Refuses what reading could wait for, or read, without end.
+
+    Raises:
+        DamagedDocument: a pipe or a device is there.
+        OSError: nothing is there.
+    """
+    mode = Path(path).stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise DamagedDocument(str(path), "a pipe or a device, not a regular file")
+
+
 def read_json(path: str | PathLike[str]) -> Any:
     """The value in a JSON file.
 
     Raises:
-        DamagedDocument: the file is not UTF-8 text, no JSON, or nested too deep.
+        DamagedDocument: the file is not UTF-8 text, no JSON, nested too deep, or a pipe.
         OSError: it cannot be read.
     """
+    refuse_pipe(path)
     return parse_json(Path(path).read_bytes(), str(path))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rewardkit.errors import InputError, RewardKitError, UsageError, describe
+from rewardkit.records.documents import refuse_pipe
 from rewardkit.records.formats import FORMATS, Format
 from rewardkit.records.storage import atomic_write
 
@@ -133,6 +134,7 @@ def read_rows(path: str | PathLike[str]) -> Table:
     import pyarrow as pa
 
     try:
+        refuse_pipe(path)
         return _from_arrow(form.read(path, TEXTS))
     except (OSError, ValueError, OverflowError, pa.ArrowException, RewardKitError) as error:
         raise InputError(

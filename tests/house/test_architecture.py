@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "shapes": {"errors", "records", "media", "models", "engine"},
     "rewards": {"errors", "records", "media", "models", "engine", "geneval", "shapes"},
     "cli": {"errors", "records", "media", "models", "engine", "geneval", "shapes", "rewards"},
+    "__main__": {"cli"},
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 WHEEL = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]

@@ -88,3 +88,10 @@ def test_a_list_of_entry_points_that_cannot_be_read_hides_no_other(broken):
     (broken / "entry_points.txt").write_text("[rewardkit.commands]\nno equals sign\n")
     shown = CliRunner().invoke(main, ["--help"])
     assert shown.exit_code == 0 and "bench" in shown.stdout
+
+
+def test_the_package_runs_as_its_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "rewardkit", "--version"], capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "Traceback" not in done.stderr

@@ -12,6 +12,8 @@ from rewardkit.cli.options import reward_option
 
 GROUPS = {"rewardkit": main, "bench": bench, "leaderboard": leaderboard, "grpo": grpo}
 
+SCORE_AT = ["score", "gone", "-r", "x", "--fps"]
+
 
 def commands():
     for group in GROUPS.values():
@@ -43,6 +45,19 @@ def test_rewards_given_twice_are_added():
     assert run(rewards, ["-r", "a", "--reward", "0.5*b+c"]).stdout == "a+0.5*b+c\n"
     assert run(rewards, ["-r", "a"]).stdout == "a\n"
     assert "Missing option '-r'" in run(rewards, []).stderr
+
+
+# Such as -r "$REWARD" of a variable that is not set.
+def test_an_empty_reward_is_refused_as_a_spec(tmp_path):
+    result = CliRunner().invoke(main, ["score", str(tmp_path), "-r", ""])
+    assert result.exit_code == 2 and "a reward name is missing here" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["threshold", __file__, "x", "--percentile"], SCORE_AT])
+def test_a_number_that_is_none_is_wrong_usage(command):
+    for number in ("nan", "inf"):
+        result = CliRunner().invoke(main, [*command, number])
+        assert result.exit_code == 2 and "Invalid value" in result.stderr
 
 
 def test_flags_and_lists_may_come_twice():

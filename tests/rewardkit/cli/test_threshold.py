@@ -1,6 +1,7 @@
 """`rewardkit threshold` proposes what the percentile of the scores is, as a term of a spec."""
 
 import json
+import os
 
 import hypothesis.strategies as st
 import pytest
@@ -11,6 +12,7 @@ from rewardkit.cli import main
 from rewardkit.cli.threshold import shortest
 from rewardkit.engine.registry import resolve
 from rewardkit.engine.spec import parse
+from rewardkit.records.documents import DamagedDocument, read_json
 from rewardkit.records.rows import Row, write_rows
 
 
@@ -79,6 +81,17 @@ def test_a_table_without_a_score_is_a_failure(tmp_path):
     write_rows(tmp_path / "scores.csv", rows, ["sharpness"], with_total=False)
     result = run(tmp_path / "scores.csv", "sharpness")
     assert result.exit_code == 1 and "no score of sharpness" in result.stderr
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_pipe_and_a_device_are_refused_at_once(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"pipe.{suffix}")
+    (tmp_path / f"zero.{suffix}").symlink_to("/dev/zero")
+    for name in ("pipe", "zero"):
+        result = run(tmp_path / f"{name}.{suffix}", "sharpness")
+        assert result.exit_code == 1 and "a pipe or a device" in result.stderr
+        with pytest.raises(DamagedDocument, match="a pipe or a device"):
+            read_json(tmp_path / f"{name}.{suffix}")
 
 
 def test_digits_are_kept_where_fewer_would_let_others_pass():

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from rewardkit.errors import UsageError
-from rewardkit.media.sheets import contact_sheet
+from rewardkit.media.sheets import contact_sheet, one_line
 
 
 def plain(colour, height=20, width=40):
@@ -43,3 +43,12 @@ def test_a_caption_never_runs_into_the_next_picture():
 def test_a_sheet_of_nothing_is_a_wrong_request(count, captions, columns):
     with pytest.raises(UsageError, match="needs pictures, a caption for each"):
         contact_sheet([plain(RED)] * count, captions, columns=columns)
+
+
+def test_a_prompt_of_any_length_and_any_lines_is_one_cut_line():
+    text = one_line("a cat\n" * 100_000)  # as lines, two million pixels high
+    assert "\n" not in text and text.startswith("a cat a cat")
+    # Measured letter by letter from its end, this line would take minutes.
+    sheet = np.asarray(contact_sheet([plain(RED)], [text], width=60))
+    assert sheet.shape == (12 + 30 + 20 + 12, 84, 3)
+    assert (sheet[:, 72:] == 255).all()

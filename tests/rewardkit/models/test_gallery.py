@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from datetime import date
+from decimal import Decimal
 
 import pytest
 import torch
@@ -27,6 +29,20 @@ def test_pictures_are_those_of_their_seeds_and_the_manifest_says_so(loaded, tmp_
     assert card["arithmetic"] == {"float32_matmul_precision": "highest", "cudnn_allow_tf32": True}
     (again,) = generate(pipe, ["a dog"], [number(5, 1, 0)])
     assert torch.equal(read_image(tmp_path / "out" / "00001-00.png"), again)
+
+
+# Columns as data sets in parquet have them.
+def test_columns_that_json_has_no_value_for_are_text_and_pictures_are_left_out(loaded, tmp_path):
+    meta = {
+        "added": date(2024, 5, 1),
+        "nested": [{"price": Decimal("1.50")}, b"raw"],
+        "image": {"bytes": b"PNG", "path": None},
+        "thumb": b"PNG",
+    }
+    manifest = make_gallery(loaded["sd"], [PromptLine("here", "a cat", meta=meta)], tmp_path / "o")
+    row = json.loads(manifest.read_text())
+    assert row["added"] == "2024-05-01" and row["nested"] == [{"price": "1.50"}, None]
+    assert row["prompt"] == "a cat" and not {"image", "thumb"} & row.keys()
 
 
 def test_only_missing_pictures_are_made_and_they_are_the_same(loaded, tmp_path):
