@@ -64,12 +64,22 @@ class PromptSet:
 @final
 @dataclass(frozen=True)
 class Scored:
-    """A picture with its scores by reward; None where one failed."""
+    """A picture with its scores by reward; None where one failed.
+
+    `cluster` is the first prompt of its task with the same text: lines that repeat a prompt are no
+    further evidence about prompts.
+    """
 
     task: str
     index: int
     sample: int
     scores: Mapping[str, float | None]
+    cluster: int | None = None
+
+    @property
+    def prompt(self) -> int:
+        """The number of the prompt it counts for in errors and tests."""
+        return self.index if self.cluster is None else self.cluster
 
 
 #: Further numbers of a benchmark by name, from the pictures that have all scores.

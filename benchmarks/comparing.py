@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from benchmarks.results import Result, place, read_result, read_table
+from benchmarks.results import Result, clusters, place, read_result, read_table
 from benchmarks.trust import contradiction
 from rewardkit.engine.spec import parse
 from rewardkit.errors import InputError, UsageError
@@ -65,12 +65,13 @@ def compare_results(base: Path, other: Path) -> Comparison:
             f"{base} and {other} do not measure the same: {different.key} is {different.before} "
             f"and {different.after}. Run one of them again like the other"
         )
-    rows = [
-        {row.id: row.scores for row in read_table(result, path).rows}
-        for result, path in ((first, base), (second, other))
-    ]
-    for result, path, scores in zip((first, second), (base, other), rows, strict=True):
-        doubt = contradiction(result, scores)
+    tables = [read_table(result, path) for result, path in ((first, base), (second, other))]
+    rows = [{row.id: row.scores for row in table.rows} for table in tables]
+    cluster = [clusters(table) for table in tables]
+    for result, path, scores, prompts in zip(
+        (first, second), (base, other), rows, cluster, strict=True
+    ):
+        doubt = contradiction(result, scores, prompts)
         if doubt is not None:
             raise InputError(f"{path} cannot be trusted: {doubt}. Score its pictures again")
     both = [id for id in rows[0] if id in rows[1]]
@@ -88,7 +89,7 @@ def compare_results(base: Path, other: Path) -> Comparison:
             metrics[name] = compare(
                 [scale * one for _, one, _ in known],
                 [scale * two for _, _, two in known],
-                [index for _, index, _ in places],
+                [cluster[0][id] for id, _, _ in known],
                 [task for task, _, _ in places],
                 first.benchmark.headline,
             )

@@ -298,7 +298,26 @@ def scored(table: Table) -> list[Scored]:
     Raises:
         InputError: a row is of no benchmark.
     """
-    return [Scored(*place(row.id), scores=row.scores) for row in table.rows]
+    cluster = clusters(table)
+    return [
+        Scored(*place(row.id), scores=row.scores, cluster=cluster[row.id]) for row in table.rows
+    ]
+
+
+def clusters(table: Table) -> dict[str, int]:
+    """By the id of a picture, its prompt: the first of its task that has the same text.
+
+    A picture without a prompt counts for the line of the benchmark it was made for.
+
+    Raises:
+        InputError: a row is of no benchmark.
+    """
+    first: dict[tuple[str, str], int] = {}
+    found = {}
+    for row in sorted(table.rows, key=lambda row: place(row.id)):
+        task, index, _ = place(row.id)
+        found[row.id] = index if row.prompt is None else first.setdefault((task, row.prompt), index)
+    return found
 
 
 def place(id: str) -> tuple[str, int, int]:

@@ -84,7 +84,7 @@ def _metric(
         return Metric(headline=Score(score=None, interval=None, n=0, expected=total), tasks=nothing)
     found = estimate(
         [benchmark.scale * value for _, value in known],
-        [one.index for one, _ in known],
+        [one.prompt for one, _ in known],
         [one.task for one, _ in known],
         benchmark.headline,
     )

@@ -19,7 +19,9 @@ _RESAMPLES = 500
 _WIDTHS = 0.25
 
 
-def contradiction(result: Result, scores: Mapping[str, Mapping[str, float | None]]) -> str | None:
+def contradiction(
+    result: Result, scores: Mapping[str, Mapping[str, float | None]], cluster: Mapping[str, int]
+) -> str | None:
     """What a result says that its rows do not, in a few words; None where they agree.
 
     Each reward's headline and tasks are computed anew. Intervals are compared for the headline,
@@ -28,6 +30,7 @@ def contradiction(result: Result, scores: Mapping[str, Mapping[str, float | None
     Args:
         result: what the file says.
         scores: by the id of a picture, its score by reward, not scaled: what the rows say.
+        cluster: by the id of a picture, its prompt, of `benchmarks.results.clusters`.
     """
     from rewardkit.records.clusters import estimate
 
@@ -40,7 +43,7 @@ def contradiction(result: Result, scores: Mapping[str, Mapping[str, float | None
             continue
         found = estimate(
             [result.benchmark.scale * (value or 0.0) for value in known.values()],
-            [places[id][1] for id in known],
+            [cluster[id] for id in known],
             [places[id][0] for id in known],
             result.benchmark.headline,
             resamples=_RESAMPLES,

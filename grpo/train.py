@@ -58,8 +58,12 @@ def train(
             A second signal is a KeyboardInterrupt at once.
     """
     config = anchored(config)
-    with Run.open(out, config, resume) as run:
-        _train(run, config, resume, device, should_stop or (lambda: False))
+    precision = torch.get_float32_matmul_precision()
+    try:
+        with Run.open(out, config, resume) as run:
+            _train(run, config, resume, device, should_stop or (lambda: False))
+    finally:
+        torch.set_float32_matmul_precision(precision)  # it is the whole process's
     return run
 
 
@@ -187,4 +191,5 @@ def _asked_to_stop() -> Iterator[Any]:
         yield lambda: asked
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # None stands for a handler that was not set from Python, and cannot be put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

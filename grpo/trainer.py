@@ -160,22 +160,26 @@ class Trainer:
         made = skipped = 0
         for epoch in range(settings.epochs):
             for part in self._split(index, epoch, len(rows)):
+                terms: dict[str, list[tuple[float, Tensor]]] = defaultdict(list)
                 for batch in part.split(config.sampler.batch_size):
                     samples = self._samples(rollout, rows, values, batch)
                     keys = (config.seed, index, _NOISE, epoch)
                     for term in self.objective.terms(samples, keys):
                         weight = term.share * len(batch) / len(part)
                         self.scaler.scale(term.loss * weight * counted).backward()
-                        logged["loss"].append((weight, term.loss.detach()))
+                        terms["loss"].append((weight, term.loss.detach()))
                         for name, value in term.figures.items():
-                            logged[name].append((weight, value))
+                            terms[name].append((weight, value))
                 norm = self._apply()
-                if norm.isfinite():
-                    made += 1
-                    self._follow(self.objective.updates + made)
-                    logged["grad_norm"].append((1.0, norm))
-                else:
+                if not norm.isfinite():
+                    # Its figures are those of an overflow, and may be no numbers.
                     skipped += 1
+                    continue
+                made += 1
+                self._follow(self.objective.updates + made)
+                terms["grad_norm"].append((1.0, norm))
+                for name, entries in terms.items():
+                    logged[name] += entries
         self.objective.finished(made)
         if self.scaler.is_enabled():
             figures.values["updates_skipped"] = float(skipped)

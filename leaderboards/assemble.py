@@ -120,6 +120,7 @@ def _board(
             if unranked[name] is None
         },
         info.headline,
+        {id: prompt for one in group for id, prompt in one.cluster.items()},
     )
     ranks = verdicts.ranks([name for name in names if unranked[name] is None])
     marks = differences(made, [own_settings(one.result) for one in group])

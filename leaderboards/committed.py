@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import final
 
 from rewardkit.errors import InputError, describe
+from rewardkit.records.documents import refuse_pipe
 
 _BEGIN = re.compile(r"<!-- leaderboard: (?P<request>.*\S) -->\s*")
 _END = "<!-- end of leaderboard -->"
@@ -88,6 +89,7 @@ def rewritten(path: Path, texts: dict[Block, str]) -> str:
 
 def _lines(path: Path) -> list[str]:
     try:
+        refuse_pipe(path)
         return path.read_text("utf-8").splitlines(keepends=True)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as Markdown: {describe(error)}") from error

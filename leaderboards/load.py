@@ -7,11 +7,11 @@ complete one before an incomplete, then the newest. Each that does not count is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
-from benchmarks.results import Result, read_result, read_table
+from benchmarks.results import Result, clusters, read_result, read_table
 from benchmarks.trust import contradiction
 from leaderboards.comparable import identity
 from rewardkit.errors import InputError, describe
@@ -33,12 +33,14 @@ class Loaded:
             rows is not there, or cannot be read.
         doubt: why its numbers are not to be believed, in a few words; None where its rows give
             them, or are not there.
+        cluster: by the id of a picture, its prompt, of `benchmarks.results.clusters`.
     """
 
     path: Path
     result: Result
     scores: Mapping[str, Mapping[str, float | None]] | None
     doubt: str | None = None
+    cluster: Mapping[str, int] = field(default_factory=dict)
 
 
 def load(paths: Sequence[Path]) -> tuple[list[Loaded], list[str]]:
@@ -151,7 +153,8 @@ def _loaded(path: Path, result: Result) -> Loaded:
     if not (path.parent / result.rows).is_file():
         return Loaded(path, result, None)
     try:
-        scores = {row.id: row.scores for row in read_table(result, path).rows}
-        return Loaded(path, result, scores, contradiction(result, scores))
+        table = read_table(result, path)
+        scores, cluster = {row.id: row.scores for row in table.rows}, clusters(table)
+        return Loaded(path, result, scores, contradiction(result, scores, cluster), cluster)
     except InputError as error:
         return Loaded(path, result, None, f"its rows cannot be read ({describe(error)})")

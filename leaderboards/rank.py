@@ -63,12 +63,14 @@ def compare(
         second: the other model's.
         headline: how scores become one number.
     """
-    (found,) = _verdicts([(first, second)], headline)
+    (found,) = _verdicts([(first, second)], headline, {})
     return found
 
 
 def _verdicts(
-    pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]], headline: Headline
+    pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]],
+    headline: Headline,
+    cluster: Mapping[str, int],
 ) -> list[Verdict | None]:
     """The verdicts on pairs of models, as `compare` has them; many at once are cheaper."""
     from rewardkit.records.clusters import sign_flips
@@ -85,7 +87,8 @@ def _verdicts(
         if both not in groupings:
             places = [place(id) for id in both]
             groupings[both] = Grouping.of(
-                [index for _, index, _ in places], [task for task, _, _ in places]
+                [cluster.get(id, index) for id, (_, index, _) in zip(both, places, strict=True)],
+                [task for task, _, _ in places],
             )
         values = [first[id] - second[id] for id in both]
         differences[number] = groupings[both].totals(values)
@@ -106,18 +109,27 @@ def _verdicts(
 class Verdicts:
     """Those on all pairs of some models."""
 
-    def __init__(self, scores: Mapping[str, Mapping[str, float]], headline: Headline) -> None:
+    def __init__(
+        self,
+        scores: Mapping[str, Mapping[str, float]],
+        headline: Headline,
+        cluster: Mapping[str, int] | None = None,
+    ) -> None:
         """Compares all pairs.
 
         Args:
             scores: by model, scores by the id of a picture.
             headline: how scores become one number.
+            cluster: by the id of a picture, its prompt; one that is not there counts for the line
+                of the benchmark it was made for.
         """
         self._found: dict[tuple[str, str], Verdict] = {}
         pairs = list(combinations(scores, 2))
         for start in range(0, len(pairs), _AT_ONCE):
             part = pairs[start : start + _AT_ONCE]
-            verdicts = _verdicts([(scores[one], scores[two]) for one, two in part], headline)
+            verdicts = _verdicts(
+                [(scores[one], scores[two]) for one, two in part], headline, cluster or {}
+            )
             for (first, second), verdict in zip(part, verdicts, strict=True):
                 if verdict is not None:
                     self._found[first, second] = verdict

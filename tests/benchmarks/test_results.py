@@ -7,9 +7,18 @@ import pytest
 from click.testing import CliRunner
 from tiny_benchmarks import changed, result_of
 
-from benchmarks.results import Result, checksum, file_name, place, read_result, read_table
+from benchmarks.results import (
+    Result,
+    checksum,
+    clusters,
+    file_name,
+    place,
+    read_result,
+    read_table,
+)
 from rewardkit.cli import main
 from rewardkit.errors import InputError, UsageError
+from rewardkit.records.rows import Row, Table
 
 DATA = Path(__file__).parent / "data"
 OLD = DATA / "shapes-flow.tiny.json"
@@ -122,3 +131,29 @@ def test_checksums_add_up_in_any_order():
     parts = [f"{n:064x}" for n in (2**256 - 1, 5, 7)]
     assert checksum(parts) == checksum(parts[::-1]) == f"{11:064x}"
     assert checksum([checksum(parts[:2]), checksum(parts[2:])]) == checksum(parts)
+
+
+def test_lines_that_repeat_a_prompt_of_their_task_are_one_prompt():
+    def row(task, index, sample, prompt):
+        return Row(f"{task}/{index:05d}-{sample:02d}", "a.png", prompt, {"sharpness": 1.0})
+
+    table = Table(
+        (
+            row("two", 5, 0, "a ring"),
+            row("one", 3, 0, "a ring"),
+            row("one", 3, 1, "a ring"),
+            row("one", 1, 0, "a ring"),
+            row("one", 2, 0, "a box"),
+            row("one", 4, 0, None),
+        ),
+        ("sharpness",),
+        with_total=False,
+    )
+    assert clusters(table) == {
+        "two/00005-00": 5,
+        "one/00003-00": 1,
+        "one/00003-01": 1,
+        "one/00001-00": 1,
+        "one/00002-00": 2,
+        "one/00004-00": 4,
+    }

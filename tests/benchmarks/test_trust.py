@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from made_results import made, write
 
 from benchmarks.comparing import compare_results
-from benchmarks.results import read_result, read_table
+from benchmarks.results import clusters, read_result, read_table
 from benchmarks.trust import contradiction
 from rewardkit.errors import InputError
 
@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 
 def doubt(path):
     result = read_result(path)
-    return contradiction(result, {row.id: row.scores for row in read_table(result, path).rows})
+    table = read_table(result, path)
+    return contradiction(result, {row.id: row.scores for row in table.rows}, clusters(table))
 
 
 @pytest.mark.parametrize(

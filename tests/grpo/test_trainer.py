@@ -1,5 +1,8 @@
 """One training step: every sample counts once, and what has nothing to say changes nothing."""
 
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 import tiny_policies
@@ -309,3 +312,18 @@ def test_an_update_that_overflows_float16_is_left_out_and_counted(folders):
     assert values["updates_skipped"] == 0 and values["grad_norm"] > 0
     assert any(not torch.equal(p, before[n]) for n, p in trainer.policy.parameters().items())
     assert trainer.state()["scaler"]["scale"] == 2.0**10
+
+
+def test_an_update_that_overflows_is_left_out_of_the_log_too(folders, monkeypatch):
+    trainer = tiny_runs.trainer(config(folders, policy={"dtype": "float16"}))
+    real = trainer.objective.terms
+
+    def overflowing(samples, keys):
+        for term in real(samples, keys):
+            yield dataclasses.replace(term, loss=term.loss * float("inf"))
+
+    monkeypatch.setattr(trainer.objective, "terms", overflowing)
+    values = trainer.step(0).values
+    assert values["updates_skipped"] == 2
+    assert "loss" not in values
+    assert all(math.isfinite(value) for value in values.values())
