@@ -306,7 +306,7 @@ def _footnotes(board: Board, entries: Sequence[Entry]) -> tuple[str, ...]:
     if any(board.metric not in one.trained_metrics for one in related):
         found.append(f"{RELATED} was trained on another reward of this benchmark.")
     if any(one.differs for one in entries):
-        found.append(f"{OTHERWISE} has a setting that most of this board do not share.")
+        found.append(f"{OTHERWISE} was made with settings other than the usual ones of this board.")
     found += [
         f"{one.label} is not ranked: {one.unranked}."
         for one in entries

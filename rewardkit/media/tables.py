@@ -125,7 +125,9 @@ def _read_jsonl(path: Path) -> list[Row]:
 def _read_json(path: Path) -> list[Row]:
     try:
         value = json.loads(read_text(path), object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise InputError(f"{quoted(path)} is not JSON: nested too deep") from None
+    except ValueError as error:
         raise InputError(f"{quoted(path)} is not JSON: {error}") from error
     if isinstance(value, dict):
         entries = [(f"{quoted(path)}, {key!r}", key, entry) for key, entry in value.items()]
