@@ -113,7 +113,7 @@ def test_networks_wait_on_the_cpu_while_they_score_nothing(monkeypatch):
 def test_offloading_from_the_cpu_is_refused():
     with pytest.raises(UsageError, match="their device is the CPU"):
         Rewards("sharpness", "cpu", ScoringConfig(offload=True))
-    with pytest.raises(UsageError, match=r"scoring\.device cpu is given"):
+    with pytest.raises(UsageError, match=r"scoring\.device is cpu"):
         settings(scoring__offload="true", scoring__device="cpu")
 
 
