@@ -66,13 +66,13 @@ def test_hps_scores_batches_of_64(bench, dtype):
 
 
 class Hungry(Reward):
-    """Takes an eighth of the free memory for each sample; on a CPU it says that it ran out."""
+    """Takes a sixth of the free memory for each sample; on a CPU it says that it ran out."""
 
     def __init__(self, bench):
         self.card, self.extractor, self.bench = CARD, RawMedia(), bench
         self.seen, self.each = [], 0
         if bench.full:
-            self.each = torch.cuda.mem_get_info(bench.device)[0] // 8
+            self.each = torch.cuda.mem_get_info(bench.device)[0] // 6
 
     @classmethod
     def load(cls, card, loader):
