@@ -103,6 +103,16 @@ def test_out_of_memory_halves_the_batch_and_every_sample_is_scored(bench, caplog
     assert max(reward.seen[again:]) < 8, "the smaller batch size is kept"
 
 
+@pytest.mark.parametrize("divisor", [1, 255], ids=["bytes", "floats"])
+def test_pictures_that_lie_on_this_device_are_scored_as_those_on_the_cpu(bench, divisor):
+    ours = Scorer.load(parse("shapes-clip+sharpness", resolve), Loader("cpu"))
+    media = torch.stack(pictures(4, size=32))
+    here = ours(media, "a red ring")
+    there = media.to(bench.device)
+    moved = ours(there if divisor == 1 else there / divisor, "a red ring")
+    assert all(torch.equal(here[name], moved[name]) for name in here)
+
+
 def test_a_folder_is_scored_on_this_device_as_on_the_cpu(bench, tmp_path):
     from PIL import Image
 
