@@ -189,7 +189,8 @@ class Policy(ABC):
         """
         made: list[Tensor] = []
         # Whole batches, so that a picture's batch does not depend on how much is remembered.
-        size = max(REMEMBERED // batch_size, 1) * batch_size
+        # The empty prompt is remembered too: one more would be embedded again by each batch.
+        size = max((REMEMBERED - 1) // batch_size, 1) * batch_size
         for start in range(0, len(prompts), size):
             part = slice(start, start + size)
             self.remember(prompts[part])

@@ -8,7 +8,7 @@ tensor) becomes such a medium, rounded exactly as saving a PNG would round it, s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -172,7 +172,8 @@ def to_medium(source: Any) -> Medium:
     Accepts a `Clip`; a path or PIL picture (see `rewardkit.media.images`); a tensor or array
     `[3, H, W]`, or an array `[H, W, 3]` as numpy holds pictures; uint8 in 0..255 or floating point
     in 0..1. An array that is both, `[3, H, 3]`, is read as `[3, H, W]`. Floats are rounded as a PNG
-    writer rounds them: `round(255 x)`, half to even.
+    writer rounds them: `round(255 x)`, half to even. From a GPU, it comes to the CPU, where media
+    are prepared.
 
     Raises:
         InputError: a picture that cannot be read, a wrong shape, dtype or range.
@@ -184,7 +185,8 @@ def to_medium(source: Any) -> Medium:
     from rewardkit.media.images import read_image
 
     if isinstance(source, Clip):
-        return source
+        here = source.frames.device.type == "cpu"
+        return source if here else replace(source, frames=source.frames.cpu())
     if isinstance(source, str | PathLike):
         refuse_address(source)
         return read_image(Path(source))
@@ -199,7 +201,7 @@ def to_medium(source: Any) -> Medium:
     if source.is_floating_point():
         source = _to_uint8(source.detach())
     _check_uint8(source, ndim=3, what="a picture", shape="[3, H, W]")
-    return source
+    return source.cpu()
 
 
 def refuse_address(path: object) -> None:

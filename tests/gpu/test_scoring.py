@@ -66,13 +66,13 @@ def test_hps_scores_batches_of_64(bench, dtype):
 
 
 class Hungry(Reward):
-    """Takes an eighth of the free memory for each sample; on a CPU it says that it ran out."""
+    """Takes a sixth of the free memory for each sample; on a CPU it says that it ran out."""
 
     def __init__(self, bench):
         self.card, self.extractor, self.bench = CARD, RawMedia(), bench
         self.seen, self.each = [], 0
         if bench.full:
-            self.each = torch.cuda.mem_get_info(bench.device)[0] // 8
+            self.each = torch.cuda.mem_get_info(bench.device)[0] // 6
 
     @classmethod
     def load(cls, card, loader):
@@ -101,6 +101,16 @@ def test_out_of_memory_halves_the_batch_and_every_sample_is_scored(bench, caplog
     again = len(reward.seen)
     ours(pictures(16, size=8), "a cat")
     assert max(reward.seen[again:]) < 8, "the smaller batch size is kept"
+
+
+@pytest.mark.parametrize("divisor", [1, 255], ids=["bytes", "floats"])
+def test_pictures_that_lie_on_this_device_are_scored_as_those_on_the_cpu(bench, divisor):
+    ours = Scorer.load(parse("shapes-clip+sharpness", resolve), Loader("cpu"))
+    media = torch.stack(pictures(4, size=32))
+    here = ours(media, "a red ring")
+    there = media.to(bench.device)
+    moved = ours(there if divisor == 1 else there / divisor, "a red ring")
+    assert all(torch.equal(here[name], moved[name]) for name in here)
 
 
 def test_a_folder_is_scored_on_this_device_as_on_the_cpu(bench, tmp_path):

@@ -7,7 +7,7 @@ import tiny_runs
 import torch
 from transformers import T5Config, T5EncoderModel
 
-from grpo import policies
+from grpo import checkpoint, policies
 from grpo.objectives import objective
 from grpo.rewards import Rewards
 from grpo.rollout import collect
@@ -107,7 +107,9 @@ def _tiny_t5():
 
 @pytest.mark.parametrize("name", ["sd", "sd3"])
 def test_a_lora_step_in_bfloat16_trains(bench, name):
-    made = trainer(bench, bench.pipeline(name))
+    # One update: its ratios are those before any, whatever the step would have made of them.
+    once = {"kind": "policy-gradient", "updates": 1}
+    made = trainer(bench, bench.pipeline(name), objective=once)
     before = copied(made)
     with bench.peak(f"{name} LoRA step, 512 px"), bench.seconds(f"{name} LoRA step, 512 px"):
         figures = made.step(0)
@@ -135,6 +137,34 @@ def test_float16_scales_losses_and_leaves_weights_finite(bench):
     assert made.scaler.is_enabled()
     assert changed(made, before)
     bench.record("updates left out of 6 while the scale settles", skipped, "")
+
+
+def test_a_run_with_averaged_weights_and_a_reference_goes_on_from_its_checkpoint(bench, tmp_path):
+    folder = bench.pipeline("sd")
+    settings = {
+        "objective": tiny_runs.FORWARD | {"kl": 0.1},
+        "policy": {"ema": 0.9},
+        "sampler": {"guidance": 3.0},
+    }
+    made = trainer(bench, folder, **settings)
+    made.step(0)
+    path = checkpoint.save(tmp_path, 1, made.state(), 1)
+    del made
+    made = trainer(bench, folder, **settings)
+    state = checkpoint.load(path)
+    checkpoint.check(path, state, made.state())
+    made.restore(state)
+    before = copied(made)
+    made.step(1)
+    assert changed(made, before)
+    moments = [one["exp_avg"] for one in made.optimizer.state.values()]
+    for tensors in (moments, made.average.values(), made.objective.old.values()):
+        assert {tensor.device.type for tensor in tensors} == {bench.device.type}
+    with made.best():
+        pictures = made.policy.pictures(
+            ["a ring"], [0], made.policy.protocol.model_copy(update={"steps": 2}), 1
+        )
+    assert pictures[0].device.type == "cpu"
 
 
 def test_log_probabilities_replayed_before_any_update_are_those_of_the_samples(bench):

@@ -12,7 +12,7 @@ import tiny_pipelines
 import tiny_policies
 import tiny_runs
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline, SD3Transformer2DModel
+from diffusers import AutoencoderKL, DiffusionPipeline, ModelMixin, SD3Transformer2DModel
 from tiny_policies import config
 
 from grpo import policies
@@ -125,6 +125,18 @@ def test_stable_diffusion_3_5_medium_takes_what_its_network_and_its_vae_take(
     assert gibibytes * 0.9 < sum(there) / 2**30 < gibibytes
 
 
+@pytest.mark.parametrize("name", ["sd", "sd3"])
+def test_a_pipeline_samples_where_its_network_is_and_not_its_text_encoders(
+    folders, name, monkeypatch
+):
+    made = of_run(folders[name])
+    # Networks of diffusers as on a GPU; text encoders are of transformers.
+    monkeypatch.setattr(ModelMixin, "device", property(lambda network: torch.device("cuda", 0)))
+    pipe = made.pipeline.diffusers
+    assert pipe.text_encoder.device.type == "cpu"
+    assert pipe._execution_device == torch.device("cuda", 0)
+
+
 # Prompts.
 
 
@@ -190,6 +202,18 @@ def test_text_encoders_visit_for_many_steps_at_once(folders, visits):
     for _ in range(2):
         made.pictures(prompts, range(10), protocol, 4)
     assert visits == [4, 2]
+
+
+def test_pictures_of_as_many_prompts_as_are_remembered_take_one_visit_a_part(
+    folders, visits, monkeypatch
+):
+    for name in ("grpo.policies.policy", "grpo.policies.embeddings"):
+        monkeypatch.setattr(f"{name}.REMEMBERED", 4)
+    made = of_run(folders["sd"], **LOW)
+    protocol = made.protocol.model_copy(update={"steps": 1})
+    made.protocol = protocol.model_copy(update={"guidance": 3.0})
+    made.pictures(["a", "b", "c", "d"], range(4), made.protocol, 1)
+    assert visits == [4, 1]  # with the empty prompt, three of them
 
 
 def test_what_is_remembered_is_bounded_and_changes_no_number(folders, visits, monkeypatch):

@@ -42,6 +42,34 @@ def test_one_clip_is_a_batch_of_one():
     assert Batch.of(clip).media == [clip]
 
 
+class OnGpu(torch.Tensor):
+    """A tensor of a GPU: numpy and PIL read none."""
+
+    device = torch.device("cuda", 0)
+
+    def numpy(self):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+
+@pytest.mark.parametrize("floats", [False, True])
+def test_pictures_on_a_gpu_are_scored_as_they_are_on_the_cpu(floats):
+    pictures = torch.stack([EXPECTED, EXPECTED.flip(0)])
+    given = pictures / 255 if floats else pictures
+    there = given.as_subclass(OnGpu)
+    scorer = rewardkit.scorer("shapes-clip+contrast", device="cpu")
+    here, moved = scorer(pictures, "a red ring"), scorer(there, "a red ring")
+    assert all(torch.equal(here[name], moved[name]) for name in here)
+
+
+def test_a_clip_on_a_gpu_comes_to_the_cpu():
+    frames = torch.zeros(3, 3, 4, 4, dtype=torch.uint8)
+    came = to_medium(Clip(frames.as_subclass(OnGpu), 8.0))
+    assert type(came.frames) is torch.Tensor and came.fps == 8.0
+
+
 @pytest.mark.parametrize(
     "array",
     [
