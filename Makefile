@@ -33,7 +33,7 @@ test: $(VENV)/installed  ## The tests: CPU, offline, a few minutes.
 	$(BIN)/python -m pytest
 
 gpu: $(VENV)/installed  ## Networks of true size on a CUDA device: memory, speed, precision, in one table.
-	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { echo "torch finds no CUDA device here: make gpu needs one with 24 GB or more" >&2; exit 2; }
+	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { echo "torch finds no CUDA device here: make gpu needs one with 32 GB or more" >&2; exit 2; }
 	$(BIN)/python -m pytest -m gpu tests/gpu
 
 check: $(VENV)/installed  ## Lint, format, types.
