@@ -63,7 +63,18 @@ def _named(given: str | Path) -> re.Match[str] | None:
     named = None if isinstance(given, Path) else _NAMED.fullmatch(given)
     if named is None or path.exists() or (path.suffix == ".safetensors" and not named["file"]):
         return None
-    return named
+    return named if can_be_repo(named["repo"]) else None
+
+
+def can_be_repo(name: str) -> bool:
+    """Whether a repository on the hub can have this name."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
 
 
 def _settings(repo: str, path: Path, file: str, revision: str | None) -> None:

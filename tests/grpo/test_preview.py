@@ -73,6 +73,8 @@ def test_a_model_that_there_is_not_is_refused(here, name):
 def test_a_name_that_the_hub_cannot_have_is_refused_in_a_line(here, name):
     refused = dry("--model", name, *WHOLE)
     assert refused.exit_code == 2 and f"{name} is no folder, and not owner/name" in refused.stderr
+    refused = dry("--model", "shapes-flow", "--lora", name)
+    assert refused.exit_code == 2 and "no LoRA to start from" in refused.stderr
 
 
 def test_damaged_sizes_of_a_part_are_left_to_the_pipeline(here):
