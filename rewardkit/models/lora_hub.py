@@ -68,7 +68,8 @@ def _named(given: str | Path) -> re.Match[str] | None:
 
 def can_be_repo(name: str) -> bool:
     """Whether a repository on the hub can have this name."""
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils._validators import validate_repo_id
 
     try:
         validate_repo_id(name)
