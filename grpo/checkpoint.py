@@ -140,8 +140,12 @@ def _problems(given: Any, wanted: Any, name: str) -> Iterator[str]:
             yield f"{name} is not a tensor"
         elif (given.shape, given.dtype) != (wanted.shape, wanted.dtype):
             yield (f"{name} is {_form(given)}, and {_form(wanted)} is needed")
+        elif given.layout != torch.strided or given.is_meta:
+            yield f"{name} does not hold its numbers one by one"
         elif given.is_floating_point() and not given.isfinite().all():
             yield f"{name} holds numbers that are not finite"
+        elif name.startswith("optimizer/state/") and name.endswith("/step") and given < 0:
+            yield f"{name} is {given.item():g}"
     elif type(given) is not type(wanted):
         yield f"{name} is {given!r}, of the type {type(given).__name__}"
     elif isinstance(given, float) and not abs(given) < float("inf"):

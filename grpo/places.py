@@ -9,6 +9,7 @@ from grpo.config import Config
 from rewardkit.engine.spec import parse
 from rewardkit.errors import UsageError
 from rewardkit.models.aliases import ALIASES
+from rewardkit.models.lora_hub import on_hub
 
 
 def anchored(config: Config) -> Config:
@@ -32,7 +33,7 @@ def anchored(config: Config) -> Config:
                 update={"weights": {k: _absolute(v) for k, v in config.scoring.weights.items()}}
             ),
             "policy": config.policy.model_copy(
-                update={"init_lora": _maybe(config.policy.init_lora)}
+                update={"init_lora": _lora(config.policy.init_lora)}
             ),
         }
     )
@@ -52,8 +53,9 @@ def _model(model: str) -> str:
     return model
 
 
-def _maybe(path: str | None) -> str | None:
-    return None if path is None else _absolute(path)
+def _lora(given: str | None) -> str | None:
+    """A file or folder; what is on the hub stays."""
+    return given if given is None or on_hub(given) else _absolute(given)
 
 
 def _file(prompts: str) -> str:

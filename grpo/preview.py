@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rewardkit.errors import UsageError
 from rewardkit.models.aliases import ALIASES
 from rewardkit.models.families import FAMILIES, check_size
+from rewardkit.models.lora_hub import on_hub
 from rewardkit.models.pipelines import place_of
 from rewardkit.models.protocol import carried_card, carried_protocol
 from rewardkit.records.documents import read_json
@@ -113,8 +114,11 @@ def check(config: Config, model: Model) -> None:
         UsageError: naming the setting, and what is accepted.
     """
     lora = config.policy.init_lora
-    if lora is not None and not Path(lora).exists():
-        raise UsageError(f"there is no LoRA to start from at {lora}")
+    if lora is not None and not Path(lora).exists() and not on_hub(lora):
+        raise UsageError(
+            f"there is no LoRA to start from at {lora}. Give a run's folder, a LoRA's file or "
+            "folder, or owner/name on the hub"
+        )
     sampler, known = config.sampler, TRAINABLE.get(model.pipeline or "")
     if known is None:
         return
@@ -130,7 +134,8 @@ def check(config: Config, model: Model) -> None:
         )
     size = size_of(config, model)
     if size is not None and model.folder is not None:
-        with suppress(AttributeError):  # a part's file does not say: the pipeline itself will
+        # A part's file does not say, or is damaged: the pipeline itself will tell.
+        with suppress(AttributeError, TypeError):
             check_size(str(model.pipeline), _sketch(model.folder), *size)
 
 

@@ -124,6 +124,10 @@ def explain(error: ValidationError, origins: Mapping[str, str]) -> UsageError:
                 told.append(f"objective.kind{origin}: accepted are {', '.join(KINDS)}")
             case "value_error":
                 told.append(str(one["ctx"]["error"]))
+            case "extra_forbidden":
+                told.append(f"{key} is {given}{origin}; there is no such setting")
+            case "string_too_short" | "too_short":
+                told.append(f"{key} is {given}{origin}, which is empty: give at least one")
             case _:
                 wanted = one["msg"].removeprefix("Input should be ")
                 told.append(f"{key} is {given}{origin}; accepted is {wanted}")

@@ -27,6 +27,7 @@ from grpo.trainer import Trainer
 from rewardkit.media.prompts import read
 from rewardkit.media.sheets import one_line
 from rewardkit.models.devices import pick_device
+from rewardkit.models.lora_hub import lora_path
 
 
 class Stopped(KeyboardInterrupt):
@@ -81,7 +82,7 @@ def _train(
     pipeline = policies.load(config)
     start = None
     if config.policy.init_lora is not None:
-        start = take(pipeline, policies.part(pipeline), Path(config.policy.init_lora))
+        start = take(pipeline, policies.part(pipeline), lora_path(config.policy.init_lora))
         config = start.adopted(config)
     policy = policies.of(pipeline, config, pick_device(device))
     if start is not None:

@@ -227,7 +227,9 @@ class Trainer:
                 parameter.copy_(state["parameters"][name])
                 if self.average is not None:
                     self.average[name].copy_(state["average"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
+        # Its settings are the configuration's, not the file's.
+        ours = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({**state["optimizer"], "param_groups": ours})
         self.scaler.load_state_dict(state["scaler"])
         self.objective.restore(state["objective"])
 

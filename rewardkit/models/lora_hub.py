@@ -28,10 +28,9 @@ def lora_path(given: str | Path) -> Path:
     Raises:
         WeightsError: it is not on this machine and cannot be downloaded, or has changed.
     """
-    path = Path(given)
-    named = None if isinstance(given, Path) else _NAMED.fullmatch(given)
-    if path.exists() or named is None or (path.suffix == ".safetensors" and not named["file"]):
-        return path
+    named = _named(given)
+    if named is None:
+        return Path(given)
     repo, revision, file = named["repo"], named["revision"], named["file"]
     weights = Weights(
         name=f"lora {given}",
@@ -52,6 +51,31 @@ def lora_path(given: str | Path) -> Path:
         ) from error
     _settings(repo, located.path, file or located.path.name, located.revision)
     return located.path
+
+
+def on_hub(given: str) -> bool:
+    """Whether `given` is no path on this machine, and can be owner/name on the hub."""
+    return _named(given) is not None
+
+
+def _named(given: str | Path) -> re.Match[str] | None:
+    path = Path(given)
+    named = None if isinstance(given, Path) else _NAMED.fullmatch(given)
+    if named is None or path.exists() or (path.suffix == ".safetensors" and not named["file"]):
+        return None
+    return named if can_be_repo(named["repo"]) else None
+
+
+def can_be_repo(name: str) -> bool:
+    """Whether a repository on the hub can have this name."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils._validators import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
 
 
 def _settings(repo: str, path: Path, file: str, revision: str | None) -> None:

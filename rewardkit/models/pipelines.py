@@ -23,7 +23,7 @@ from rewardkit.models.exports import refuse_unfinished
 from rewardkit.models.families import check_protocol, default_protocol
 from rewardkit.models.folders import download, read, trained, whole_pipeline
 from rewardkit.models.lora import add_lora
-from rewardkit.models.lora_hub import lora_path
+from rewardkit.models.lora_hub import can_be_repo, lora_path
 from rewardkit.models.protocol import Protocol, carried_card, carried_protocol
 
 if TYPE_CHECKING:
@@ -246,6 +246,11 @@ def place_of(source: str | Path) -> tuple[Alias | None, str | Path]:
     if path.exists():
         return None, path
     if _HUB_ID.fullmatch(name):
+        if not can_be_repo(name):
+            raise UsageError(
+                f"{name} is no folder, and not owner/name on the hub: such a name has at most 96 "
+                "characters, no -- or .. in it, and does not end with -, . or .git"
+            )
         return None, name
     if written_as_path:
         raise UsageError(f"there is no folder {source}")

@@ -69,6 +69,29 @@ def test_a_model_that_there_is_not_is_refused(here, name):
     assert "What can be trained: StableDiffusionPipeline: shapes-sd" in refused.stderr
 
 
+@pytest.mark.parametrize("name", ["a/b--c", "a/b..c", "a/b.git", "a/b-", "a/" + "b" * 120])
+def test_a_name_that_the_hub_cannot_have_is_refused_in_a_line(here, name):
+    refused = dry("--model", name, *WHOLE)
+    assert refused.exit_code == 2 and f"{name} is no folder, and not owner/name" in refused.stderr
+    refused = dry("--model", "shapes-flow", "--lora", name)
+    assert refused.exit_code == 2 and "no LoRA to start from" in refused.stderr
+
+
+def test_damaged_sizes_of_a_part_are_left_to_the_pipeline(here):
+    folder = index(here / "odd", "StableDiffusion3Pipeline")
+    for part, text in {"vae": '{"block_out_channels": 5}', "transformer": "{}"}.items():
+        (folder / part).mkdir()
+        (folder / part / "config.json").write_text(text)
+    sizes = ["--set", "sampler.height=64", "--set", "sampler.width=64"]
+    assert dry("--model", folder, *WHOLE, *sizes).exit_code == 0
+
+
+def test_an_empty_text_is_refused_in_plain_words(here):
+    refused = dry("--model", "shapes-flow", "--lora", "")
+    assert refused.exit_code == 2
+    assert 'policy.init_lora is "" (given), which is empty' in refused.stderr
+
+
 def test_a_recipe_of_ones_own_is_looked_at_too(here):
     Path("mine.toml").write_text('extends = "shapes-flow"\nmodel = "flux.1-dev"\n')
     refused = dry("--recipe", "mine.toml")

@@ -174,6 +174,8 @@ CHANGES = {
     "reshaped": lambda table, key: table.update({key: torch.zeros([1] * table[key].ndim)}),
     "of another type": lambda table, key: table.update({key: table[key].double()}),
     "no tensor": lambda table, key: table.update({key: 3}),
+    "sparse": lambda table, key: table.update({key: table[key].to_sparse()}),
+    "without values": lambda table, key: table.update({key: table[key].to("meta")}),
 }
 PLACES = {
     "parameters": lambda state: state["parameters"],
@@ -219,6 +221,10 @@ def whole(change):
         (whole(lambda state: state["objective"].update(updates=True)), "is True, of the type bool"),
         (whole(lambda state: state["optimizer"].update(param_groups=[])), "not a list of 1"),
         (whole(lambda state: state["optimizer"]["state"].pop(0)), "optimizer/state/0 is missing"),
+        (
+            whole(lambda state: state["optimizer"]["state"][0].update(step=torch.tensor(-1.0))),
+            "optimizer/state/0/step is -1",
+        ),
         (whole(lambda state: state.update(optimizer=[])), "optimizer is not a dictionary"),
         (whole(lambda state: state.update(step="x")), "its step is 'x'"),
         (whole(lambda state: state.update(step=True)), "its step is True"),

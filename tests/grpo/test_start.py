@@ -191,3 +191,12 @@ def test_another_lora_is_another_run(folders, lora, tmp_path):
     save_file(tensors, other / FILE)
     with pytest.raises(UsageError, match=r"whose policy\.init_lora is "):
         Run.open(Path(run.folder), asked(folders, name, other, top={"steps": 1}), True)
+
+
+def test_a_lora_on_the_hub_is_started_from(folders, lora, tmp_path, monkeypatch):
+    """By its name, from any folder."""
+    name, folder = lora
+    monkeypatch.setattr("grpo.train.lora_path", {"some/lora@main": folder}.__getitem__)
+    config = asked(folders, name, "some/lora@main", top={"steps": 1})
+    run = train(config, out=tmp_path / "run", device="cpu")
+    assert run.read_config().policy.init_lora == "some/lora@main"
