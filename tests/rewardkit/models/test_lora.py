@@ -168,9 +168,7 @@ def test_what_settings_ask_for_and_is_not_done_is_refused(name, saved, tmp_path,
     folder = copied(saved[0], tmp_path / "lora")
     file = folder / "adapter_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
-    with pytest.raises(
-        WeightsError, match="size mismatch" if key == "r" else "LOHA|not supported"
-    ):
+    with pytest.raises(WeightsError, match="size mismatch" if key == "r" else "LOHA|not supported"):
         added(name, folder)
 
 
