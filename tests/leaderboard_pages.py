@@ -6,6 +6,7 @@ from made_results import made, write
 from PIL import Image
 from playwright.sync_api import expect
 
+from benchmarks.results import place
 from leaderboards.assemble import assemble
 from leaderboards.board import Leaderboard, Ranks
 from rewardkit.records.rows import Row, write_rows
@@ -29,11 +30,16 @@ def ready(page):
     return page
 
 
-def with_pictures(loaded, folder, prompt="a prompt"):
+def with_pictures(loaded, folder, prompt=None):
     """Writes a result below `folder` with pictures of one colour, and reads it again."""
     path = write(loaded, folder)
     rows = [
-        Row(id=id, path=f"pictures/{id.replace('/', '-')}.png", prompt=prompt, scores=dict(scores))
+        Row(
+            id=id,
+            path=f"pictures/{id.replace('/', '-')}.png",
+            prompt=prompt or f"prompt {place(id)[1]}",
+            scores=dict(scores),
+        )
         for id, scores in loaded.scores.items()
     ]
     write_rows(folder / loaded.result.rows, rows, list(loaded.result.metrics), False)
