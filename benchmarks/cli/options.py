@@ -59,7 +59,7 @@ RESULTS = (
         "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("results"),
         show_default=True, metavar="DIR", help="The folder of results.",
     ),
-    click.option("--name", help="What tables call the model.  [default: from its source]"),
+    click.option("--name", help="Name of the model in tables.  [default: from its source]"),
     click.option(
         "--weights", multiple=True, metavar="NAME=PATH", help="A local file of a reward's weights."
     ),

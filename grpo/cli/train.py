@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--model", metavar="NAME", help="What to train: a name, owner/name on the hub, or a folder."
+    "--model", metavar="NAME", help="Model to train: a name, owner/name on the hub, or a folder."
 )
-@reward_option(help="What to train on: 'hps+clip', '0.7*hps+1.4*clip'. Repeat it to add rewards.")
+@reward_option(
+    help="Rewards to train on: 'hps+clip', '0.7*hps+1.4*clip'. Repeat it to add rewards."
+)
 @click.option(
     "--method", metavar="NAME", help="The algorithm: a name (`grpo methods`), or a .toml of yours."
 )

@@ -23,7 +23,7 @@ _BENCHMARK = click.option(
 )
 _COLUMNS = click.option(
     "--columns", metavar="NAMES",
-    help="Of rank, model, score, tasks, metrics, pictures, trained-on, made-with, created, and the "
+    help="Columns: rank, model, score, tasks, metrics, pictures, trained-on, made-with, created, and the "
     "names of tasks and rewards; with commas between.",
 )  # fmt: skip
 _PUBLISHED = click.option(

@@ -29,7 +29,7 @@ _TABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.Choice(["id", "path", "prompt"]),
     default="id",
     show_default=True,
-    help="What pairs a row of BASE with one of OTHER.",
+    help="Column that pairs a row of BASE with one of OTHER.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, in full precision.")
 def compare(base: Path, other: Path, on: str, as_json: bool) -> None:
