@@ -23,8 +23,8 @@ _BENCHMARK = click.option(
 )
 _COLUMNS = click.option(
     "--columns", metavar="NAMES",
-    help="Columns: rank, model, score, tasks, metrics, pictures, trained-on, made-with, created, and the "
-    "names of tasks and rewards; with commas between.",
+    help="Columns to show: rank, model, score, tasks, metrics, pictures, trained-on, made-with, "
+    "created, and the names of tasks and rewards; with commas between.",
 )  # fmt: skip
 _PUBLISHED = click.option(
     "--published", is_flag=True, help="Numbers from papers too, in tables of their own."

@@ -97,7 +97,7 @@ def test_help_names_the_columns_and_formats_there_are():
     from leaderboards.tables import COLUMNS
 
     text = " ".join(run("--help").stdout.split())
-    assert f"Of {', '.join(COLUMNS)}, and the names" in text
+    assert f"Columns to show: {', '.join(COLUMNS)}, and the names" in text
     assert f"[{'|'.join(FORMATS)}]" in text
 
 
