@@ -4,33 +4,16 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given
+from made_rewards import card, function, scorer
 from pictures import picture, twelve
 from streamed import outcomes
 
-from rewardkit.engine.card import RewardCard
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry, list_rewards
-from rewardkit.engine.reward import FunctionReward, GroupReward, MeasuredReward, RawMedia
-from rewardkit.engine.scorer import Scorer
-from rewardkit.engine.spec import RewardSpec, Term
+from rewardkit.engine.reward import GroupReward, MeasuredReward, RawMedia
 from rewardkit.errors import InputError, RewardKitError, ScoringError, UsageError
 from rewardkit.media.batch import Clip
 from rewardkit.shapes.world import Thing, render
-
-
-def card(name, **fields):
-    given = {"inputs": ("image",), "unit": "u", "range": (None, None)} | fields
-    return RewardCard(name=name, summary="More.", **given)
-
-
-def scorer(*rewards):
-    names = [reward.card.name for reward in rewards]
-    spec = RewardSpec(tuple(Term(name) for name in names))
-    return Scorer(spec, dict(zip(names, rewards, strict=True)))
-
-
-def function(name, compute, **fields):
-    return FunctionReward(card(name, **fields), compute)
 
 
 def clip(seed, frames=12, height=48, width=64):

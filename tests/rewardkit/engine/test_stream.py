@@ -9,30 +9,13 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given, settings
+from made_rewards import card, function, scorer
 from streamed import outcomes
 
-from rewardkit.engine.card import RewardCard
 from rewardkit.engine.recovery import is_memory, stop_reason
-from rewardkit.engine.reward import Extractor, FunctionReward, GroupReward, RawMedia, Reward
-from rewardkit.engine.scorer import Scorer
-from rewardkit.engine.spec import RewardSpec, Term
+from rewardkit.engine.reward import Extractor, GroupReward, RawMedia, Reward
 from rewardkit.errors import InputError, RewardUnavailable, ScoringError, UsageError
 from rewardkit.media.batch import Clip, Sample
-
-
-def card(name, **fields):
-    given = {"inputs": ("image",), "unit": "u", "range": (None, None)} | fields
-    return RewardCard(name=name, summary="More.", **given)
-
-
-def scorer(*rewards):
-    names = [reward.card.name for reward in rewards]
-    spec = RewardSpec(tuple(Term(name) for name in names))
-    return Scorer(spec, dict(zip(names, rewards, strict=True)))
-
-
-def function(name, compute, **fields):
-    return FunctionReward(card(name, **fields), compute)
 
 
 def levels(*values):
