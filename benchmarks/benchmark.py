@@ -18,7 +18,7 @@ from typing import Any, final
 from benchmarks.layout import Layout
 from rewardkit.errors import RewardKitError, UsageError, describe, unknown
 from rewardkit.records.provenance import sha256_text
-from rewardkit.records.totals import Headline
+from rewardkit.stats.totals import Headline
 
 ENTRY_POINT_GROUP = "rewardkit.benchmarks"
 

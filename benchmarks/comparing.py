@@ -15,7 +15,7 @@ from rewardkit.records.alike import differences
 from rewardkit.records.storage import first_difference
 
 if TYPE_CHECKING:
-    from rewardkit.records.clusters import Difference, Stratified
+    from rewardkit.stats.clusters import Difference, Stratified
 
 
 @final
@@ -47,7 +47,7 @@ def compare_results(base: Path, other: Path) -> Comparison:
         InputError: they are not of one benchmark and one list of prompts, share no picture, or
             cannot be read.
     """
-    from rewardkit.records.clusters import compare
+    from rewardkit.stats.clusters import compare
 
     first, second = read_result(base), read_result(other)
     # Equal prompts may lie in files of different names.

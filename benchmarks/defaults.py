@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.results import ModelInfo
-from rewardkit.models.aliases import ALIASES
-from rewardkit.models.protocol import Protocol, carried_protocol
+from rewardkit.generators.aliases import ALIASES
+from rewardkit.generators.protocol import Protocol, carried_protocol
 
 
 def own_protocol(model: ModelInfo) -> Protocol | None:

@@ -13,7 +13,7 @@ from benchmarks.benchmark import Case, PromptSet
 from rewardkit.errors import InputError
 from rewardkit.media.files import quoted, read_text
 from rewardkit.media.prompts import read
-from rewardkit.models.hub import Weights, locate
+from rewardkit.weights.hub import Weights, locate
 
 # The task of prompts that name none.
 _ONE_TASK = "prompts"

@@ -16,14 +16,14 @@ from benchmarks.layout import Found
 from benchmarks.results import checksum
 from benchmarks.shard import WHOLE, Shard
 from rewardkit.errors import InputError, UsageError, describe
+from rewardkit.generators.gallery import made_by
+from rewardkit.generators.protocol import CARD
 from rewardkit.media.images import open_rgb
-from rewardkit.models.gallery import made_by
-from rewardkit.models.protocol import CARD
 from rewardkit.records.provenance import sha256_text
 
 if TYPE_CHECKING:
-    from rewardkit.models.pipelines import Pipeline
-    from rewardkit.models.protocol import Protocol
+    from rewardkit.generators.pipelines import Pipeline
+    from rewardkit.generators.protocol import Protocol
 
 # Of a long list of what is wrong, this many are told.
 _TOLD = 10
@@ -108,8 +108,8 @@ def make(
         UsageError: the folder holds pictures made in another way, or they are too many.
         InputError: pictures were removed while others were made.
     """
-    from rewardkit.models.gallery import Planned, check_kept, check_number, claim, make_pictures
-    from rewardkit.models.noise import picture_seed
+    from rewardkit.generators.gallery import Planned, check_kept, check_number, claim, make_pictures
+    from rewardkit.generators.noise import picture_seed
 
     protocol = protocol or pipeline.protocol
     samples = benchmark.samples

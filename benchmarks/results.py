@@ -29,7 +29,7 @@ from benchmarks.shard import Shard
 from rewardkit.errors import InputError, UsageError, describe
 from rewardkit.records.documents import DamagedDocument, read_json
 from rewardkit.records.rows import Table, read_rows
-from rewardkit.records.totals import Headline
+from rewardkit.stats.totals import Headline
 
 SCHEMA: Literal[1] = 1
 _ID = re.compile(r"(?P<task>[\w.-]+)/(?P<index>[0-9]{1,9})-(?P<sample>[0-9]{1,9})")

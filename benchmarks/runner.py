@@ -40,7 +40,7 @@ def ready(parts: Sequence[tuple[Benchmark, PromptSet]], weights: Mapping[str, Pa
     from rewardkit.engine.folder import check_request
     from rewardkit.engine.loader import check_overrides
     from rewardkit.engine.registry import entry
-    from rewardkit.models.hub import locate
+    from rewardkit.weights.hub import locate
 
     cards = []
     for benchmark, prompts in parts:

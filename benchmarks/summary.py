@@ -73,7 +73,7 @@ def metrics(
 def _metric(
     benchmark: Benchmark, expected: Mapping[str, int], name: str, pictures: Sequence[Scored]
 ) -> Metric:
-    from rewardkit.records.clusters import Estimate, estimate
+    from rewardkit.stats.clusters import Estimate, estimate
 
     known = [(one, value) for one in pictures if (value := one.scores[name]) is not None]
     total = sum(expected.values())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from benchmarks.results import Result, Score, place
 
 if TYPE_CHECKING:
-    from rewardkit.records.clusters import Estimate
+    from rewardkit.stats.clusters import Estimate
 
 Ends = tuple[float, float]
 
@@ -32,7 +32,7 @@ def contradiction(
         scores: by the id of a picture, its score by reward, not scaled: what the rows say.
         cluster: by the id of a picture, its prompt, of `benchmarks.results.clusters`.
     """
-    from rewardkit.records.clusters import estimate
+    from rewardkit.stats.clusters import estimate
 
     places = {id: place(id) for id in scores}
     for name, metric in result.metrics.items():

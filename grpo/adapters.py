@@ -13,13 +13,13 @@ from torch import nn
 
 from grpo.whole import save_whole
 from rewardkit.errors import InputError, UsageError, describe
-from rewardkit.models.lora import LORA
-from rewardkit.models.protocol import CARD
-from rewardkit.models.quiet import quiet
+from rewardkit.generators.lora import LORA
+from rewardkit.generators.protocol import CARD
 from rewardkit.records.storage import write_json
+from rewardkit.weights.quiet import quiet
 
 if TYPE_CHECKING:
-    from grpo.config import PolicyConfig
+    from grpo.config.fields import PolicyConfig
     from grpo.policies.policy import Policy
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from grpo.config import Config
+from grpo.config.fields import Config
 from grpo.rewards import Rewards
 from grpo.start import Start
+from rewardkit.devices import arithmetic
 from rewardkit.engine.spec import RewardSpec, parse
 from rewardkit.errors import UsageError
+from rewardkit.generators.pipelines import Pipeline
 from rewardkit.media.prompts import PromptLine
-from rewardkit.models.devices import arithmetic
-from rewardkit.models.pipelines import Pipeline
 from rewardkit.records.provenance import now, sha256_text, versions
 
 

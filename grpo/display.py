@@ -11,7 +11,7 @@ from typing import Any, Self, final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from grpo.config import Config
+from grpo.config.fields import Config
 from grpo.run import Run
 from rewardkit.cli.tables import console
 

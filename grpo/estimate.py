@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from grpo.preview import TRAINABLE, Model, Trainable, size_of
 
 if TYPE_CHECKING:
-    from grpo.config import Config
+    from grpo.config.fields import Config
 
 
 def summary(config: Config, model: Model) -> list[str]:

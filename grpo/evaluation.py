@@ -9,11 +9,11 @@ from torch import Tensor
 
 from grpo.policies.policy import Policy
 from grpo.rewards import Rewards
+from rewardkit.generators.noise import picture_seed
+from rewardkit.generators.protocol import Protocol
 from rewardkit.media.images import save_picture
 from rewardkit.media.prompts import PromptLine
 from rewardkit.media.sheets import contact_sheet
-from rewardkit.models.noise import picture_seed
-from rewardkit.models.protocol import Protocol
 from rewardkit.records.storage import atomic_write
 
 

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grpo.config import Config, ForwardProcess, PolicyGradient, SamplerConfig
+from grpo.config.fields import Config, ForwardProcess, PolicyGradient, SamplerConfig
 from grpo.loss import clipped_surrogate, kl_v, kl_x, nft
 from grpo.policies.condition import Condition
 from grpo.policies.policy import Policy
 from grpo.rollout import Plan, Rollout
 from grpo.sampler import Sampler
 from grpo.sde import Step, log_prob, spread
-from rewardkit.models.devices import sent
-from rewardkit.models.noise import generator
+from rewardkit.devices import sent
+from rewardkit.generators.noise import generator
 
 
 @dataclass(frozen=True)

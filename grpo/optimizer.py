@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from grpo.config import OptimConfig
+from grpo.config.fields import OptimConfig
 from grpo.policies.policy import Policy
 
 

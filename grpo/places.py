@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from grpo.config import Config
+from grpo.config.fields import Config
 from rewardkit.engine.spec import parse
 from rewardkit.errors import UsageError
-from rewardkit.models.aliases import ALIASES
-from rewardkit.models.lora_hub import on_hub
+from rewardkit.generators.aliases import ALIASES
+from rewardkit.generators.lora_hub import on_hub
 
 
 def anchored(config: Config) -> Config:

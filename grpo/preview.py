@@ -14,15 +14,15 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from rewardkit.errors import UsageError
-from rewardkit.models.aliases import ALIASES
-from rewardkit.models.families import FAMILIES, check_size
-from rewardkit.models.lora_hub import on_hub
-from rewardkit.models.pipelines import place_of
-from rewardkit.models.protocol import carried_card, carried_protocol
+from rewardkit.generators.aliases import ALIASES
+from rewardkit.generators.families import FAMILIES, check_size
+from rewardkit.generators.lora_hub import on_hub
+from rewardkit.generators.pipelines import place_of
+from rewardkit.generators.protocol import carried_card, carried_protocol
 from rewardkit.records.documents import read_json
 
 if TYPE_CHECKING:
-    from grpo.config import Config
+    from grpo.config.fields import Config
 
 _INDEX = "model_index.json"
 # Files in which a LoRA is kept, by diffusers and by peft.
@@ -81,7 +81,7 @@ def look(source: str, revision: str | None = None, *, fetch: bool = False) -> Mo
     """The class and the place of a model, without loading it.
 
     Args:
-        source: as for `rewardkit.models.pipelines.load`.
+        source: as for `rewardkit.generators.pipelines.load`.
         revision: on the hub.
         fetch: whether to ask the hub for the class of what is not on this machine.
 
@@ -215,7 +215,7 @@ def size_of(config: Config, model: Model) -> tuple[int, int] | None:
 
 
 def _sketch(folder: Path) -> Any:
-    """What `rewardkit.models.families` reads of a pipeline's sizes, from its parts' files."""
+    """What `rewardkit.generators.families` reads of a pipeline's sizes, from its parts' files."""
     vae, network = (SimpleNamespace(**_config_of(folder / p)) for p in ("vae", "transformer"))
     return SimpleNamespace(
         vae_scale_factor=2 ** (len(vae.block_out_channels) - 1),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from grpo.config import Config
+from grpo.config.fields import Config
 from rewardkit.engine.loader import check_overrides
 from rewardkit.engine.needs import check_lines
 from rewardkit.engine.registry import entry, resolve
@@ -12,7 +12,7 @@ from rewardkit.engine.reward import GroupReward
 from rewardkit.engine.spec import parse
 from rewardkit.errors import UsageError
 from rewardkit.media.prompts import PromptLine
-from rewardkit.models.hub import parse_overrides
+from rewardkit.weights.hub import parse_overrides
 
 
 def check(

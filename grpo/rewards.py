@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from grpo.config import ScoringConfig
+from grpo.config.fields import ScoringConfig
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.scorer import Scorer

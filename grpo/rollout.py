@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from grpo.config import SamplerConfig
+from grpo.config.fields import SamplerConfig
 from grpo.policies.condition import Condition
 from grpo.policies.policy import Policy
 from grpo.sampler import Sampler
 from grpo.sde import LogProb, Step, log_prob, spread
-from rewardkit.models.devices import sent
-from rewardkit.models.noise import generator
+from rewardkit.devices import sent
+from rewardkit.generators.noise import generator
 
 # What a generator's numbers are for: the third of its keys.
 _START, _STEPS = 0, 1

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, final
 from pydantic import ValidationError
 
 from grpo import checkpoint
-from grpo.config import Config
+from grpo.config.fields import Config
+from grpo.config.settings import explain
 from grpo.places import anchored
-from grpo.settings import explain
 from rewardkit.errors import InputError, UsageError, describe
 from rewardkit.records.disk import writing
 from rewardkit.records.documents import parse_json, read_json

@@ -7,9 +7,9 @@ from pathlib import Path
 from grpo.evaluation import in_turn, write_sheet
 from grpo.run import Run
 from rewardkit.errors import UsageError
+from rewardkit.generators.pipelines import Pipeline, generate, load
 from rewardkit.media.prompts import read
 from rewardkit.media.sheets import one_line
-from rewardkit.models.pipelines import Pipeline, generate, load
 
 
 def sample(

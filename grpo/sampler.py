@@ -22,7 +22,7 @@ from grpo.sde import Prediction, Step, column
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from grpo.config import SamplerConfig
+    from grpo.config.fields import SamplerConfig
 
 _log = logging.getLogger(__name__)
 

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from grpo.policies.policy import Policy
 from rewardkit.errors import UsageError, WeightsError
-from rewardkit.models.exports import refuse_unfinished
-from rewardkit.models.folders import trained
-from rewardkit.models.lora import add_lora
-from rewardkit.models.pipelines import Pipeline
-from rewardkit.models.protocol import carried_card
+from rewardkit.generators.exports import refuse_unfinished
+from rewardkit.generators.folders import trained
+from rewardkit.generators.lora import add_lora
+from rewardkit.generators.pipelines import Pipeline
+from rewardkit.generators.protocol import carried_card
 from rewardkit.records.provenance import sha256_file
 
 if TYPE_CHECKING:
-    from grpo.config import Config
+    from grpo.config.fields import Config
 
 # Settings of peft under which a LoRA is not B A alpha / rank on each layer.
 _OTHER_KINDS = ("use_dora", "use_rslora", "lora_bias", "rank_pattern", "alpha_pattern")
@@ -70,7 +70,7 @@ def take(pipeline: Pipeline, part: str, path: Path) -> Start:
     Args:
         pipeline: what the LoRA is for.
         part: what of it is trained.
-        path: as for `rewardkit.models.pipelines.load`.
+        path: as for `rewardkit.generators.pipelines.load`.
 
     Raises:
         UsageError: it is of a kind, or for parts, that are not trained here.

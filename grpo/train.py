@@ -16,7 +16,7 @@ import torch
 from grpo import checkpoint, policies, preview, ready
 from grpo.adapters import export
 from grpo.card import run_card
-from grpo.config import Config
+from grpo.config.fields import Config
 from grpo.display import Display
 from grpo.evaluation import Evaluation, summary, write_sheet
 from grpo.places import anchored
@@ -24,10 +24,10 @@ from grpo.rewards import Rewards
 from grpo.run import Run
 from grpo.start import take
 from grpo.trainer import Trainer
+from rewardkit.devices import pick_device
+from rewardkit.generators.lora_hub import lora_path
 from rewardkit.media.prompts import read
 from rewardkit.media.sheets import one_line
-from rewardkit.models.devices import pick_device
-from rewardkit.models.lora_hub import lora_path
 
 
 class Stopped(KeyboardInterrupt):

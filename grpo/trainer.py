@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 from grpo.advantage import Advantages, Standard, best_and_worst, combine
-from grpo.config import Config
+from grpo.config.fields import Config
 from grpo.objectives import Objective, Samples, objective
 from grpo.optimizer import learning_rate, optimizer_of
 from grpo.policies.embeddings import REMEMBERED
 from grpo.policies.policy import Policy
 from grpo.rewards import Rewards
 from grpo.rollout import Rollout, collect
+from rewardkit.devices import sent
 from rewardkit.errors import RewardKitError
 from rewardkit.media.prompts import PromptLine
-from rewardkit.models.devices import sent
 
 # What the numbers of a training step are for: the third of their keys.
 _PLAN, _SPLIT, _NOISE = 2, 3, 4

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from rewardkit.models.quiet import quiet
 from rewardkit.records.storage import atomic_write
+from rewardkit.weights.quiet import quiet
 
 # The files that are read where no variant, such as fp16, is asked for.
 _WEIGHTS = re.compile(

@@ -1,7 +1,7 @@
 """Who is better, as far as the pictures can tell. Pure functions.
 
 Two models are compared on the pictures that both have, prompt by prompt: one is better where the
-two-sided p-value of `rewardkit.records.clusters.sign_flip` is below 0.05, which is what `rewardkit
+two-sided p-value of `rewardkit.stats.clusters.sign_flip` is below 0.05, which is what `rewardkit
 bench compare` prints. It, and not the interval of the difference, because it keeps its level also
 for few prompts and for models that are right nearly always, where the interval is too narrow.
 
@@ -19,7 +19,7 @@ from typing import final
 
 from benchmarks.results import place
 from leaderboards.board import Ranks, Standing
-from rewardkit.records.totals import Headline
+from rewardkit.stats.totals import Headline
 
 LEVEL = 0.05
 # Pairs that are tested together; more would take memory without being faster.
@@ -73,9 +73,9 @@ def _verdicts(
     cluster: Mapping[str, int],
 ) -> list[Verdict | None]:
     """The verdicts on pairs of models, as `compare` has them; many at once are cheaper."""
-    from rewardkit.records.clusters import sign_flips
-    from rewardkit.records.stats import win_rate
-    from rewardkit.records.totals import Grouping, Totals
+    from rewardkit.stats.clusters import sign_flips
+    from rewardkit.stats.intervals import win_rate
+    from rewardkit.stats.totals import Grouping, Totals
 
     groupings: dict[tuple[str, ...], Grouping] = {}
     differences: dict[int, Totals] = {}

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from grpo.config import SamplerConfig
+from grpo.config.fields import SamplerConfig
 from grpo.policies import Policy
 from rewardkit.media.images import read_image
 

@@ -36,8 +36,8 @@ from transformers import (
     T5Tokenizer,
 )
 
-from rewardkit.models.pipelines import Pipeline, generate
-from rewardkit.models.protocol import Protocol
+from rewardkit.generators.pipelines import Pipeline, generate
+from rewardkit.generators.protocol import Protocol
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 VOCABULARY = [letter + end for end in ("", "</w>") for letter in string.ascii_lowercase]

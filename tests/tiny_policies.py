@@ -6,8 +6,8 @@ import tiny_pipelines
 import torch
 
 from grpo import policies
-from grpo.config import Config, SamplerConfig
-from rewardkit.models.pipelines import load
+from grpo.config.fields import Config, SamplerConfig
+from rewardkit.generators.pipelines import load
 
 STEPS = 4
 RULES = {"sd": "ddim", "sd3": "flow"}

@@ -9,12 +9,12 @@ from safetensors.torch import load_file
 from tiny_policies import sampling
 
 from grpo import policies
-from grpo.config import Config
+from grpo.config.fields import Config
 from grpo.rewards import Rewards
 from grpo.run import Run
 from grpo.trainer import Trainer
+from rewardkit.generators.pipelines import load
 from rewardkit.media.prompts import read
-from rewardkit.models.pipelines import load
 
 GRADIENT = {"kind": "policy-gradient", "updates": 2}
 FORWARD = {"kind": "forward-process", "timesteps": 2, "updates": 2, "decay_slope": 0.1}

@@ -14,7 +14,7 @@ from benchmarks.benchmark import Benchmark, Case, PromptSet, Scored, register
 from benchmarks.layout import Layout
 from benchmarks.lists import check_number
 from rewardkit.media.prompts import read
-from rewardkit.models.hub import Weights, locate
+from rewardkit.weights.hub import Weights, locate
 
 STYLES = ("anime", "concept-art", "paintings", "photo")
 PER_STYLE = 800

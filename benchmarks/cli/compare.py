@@ -13,7 +13,7 @@ from rewardkit.cli.terminal import echo
 
 if TYPE_CHECKING:
     from benchmarks.comparing import Comparison
-    from rewardkit.records.clusters import Difference
+    from rewardkit.stats.clusters import Difference
 
 _RESULT = click.Path(exists=True, dir_okay=False, path_type=Path)
 

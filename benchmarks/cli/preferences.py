@@ -71,7 +71,7 @@ def preferences(
     """  # noqa: D301, click takes the escaped character
     from benchmarks.cli.progress import Display
     from benchmarks.preferences.runner import measure
-    from rewardkit.models.hub import parse_overrides
+    from rewardkit.weights.hub import parse_overrides
 
     with Display() as display:
         display.phase("scores")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.benchmark import Benchmark, PromptSet, Suite
     from benchmarks.cli.progress import Display
     from benchmarks.shard import Shard
-    from rewardkit.models.pipelines import Pipeline
+    from rewardkit.generators.pipelines import Pipeline
 
 _PICTURES = "pictures"
 
@@ -57,7 +57,7 @@ def run(
     from benchmarks.cli.tables import print_results
     from benchmarks.comparing import compare_results
     from benchmarks.runner import ready
-    from rewardkit.models.hub import parse_overrides
+    from rewardkit.weights.hub import parse_overrides
 
     if with_base and lora is None:
         raise UsageError("--with-base goes with --lora: without it, the base model is all there is")
@@ -221,7 +221,7 @@ def _title(model: str, lora: str | None) -> str:
 
 
 def _load(model: str, lora: str | None, device: str, rest: dict[str, Any]) -> Pipeline:
-    from rewardkit.models.pipelines import load
+    from rewardkit.generators.pipelines import load
 
     return load(model, device=device, dtype=rest["dtype"], revision=rest["revision"], lora=lora)
 
@@ -287,7 +287,7 @@ def _score(
     rest: dict[str, Any],
 ) -> Path:
     from benchmarks.runner import score as score_pictures
-    from rewardkit.models.hub import parse_overrides
+    from rewardkit.weights.hub import parse_overrides
 
     display.phase(f"{part.benchmark.name}: scores")
     path = score_pictures(

@@ -19,9 +19,9 @@ from benchmarks.preferences.manifest import read_manifest, reason
 from benchmarks.preferences.question import PreferenceSet, Question
 from rewardkit.errors import InputError, UsageError, unknown
 from rewardkit.media.files import open_file, quoted, read_text
-from rewardkit.models.hub import Weights, locate
 from rewardkit.records.documents import parse_json
 from rewardkit.records.storage import atomic_write
+from rewardkit.weights.hub import Weights, locate
 
 # Rows of a table whose pictures are in memory at once.
 _AT_ONCE = 64

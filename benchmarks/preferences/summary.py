@@ -1,7 +1,7 @@
 """From scores to how rewards agree with people: every measure with its 95 % interval.
 
 What varies by chance is the prompt, with all its questions and pairs: see
-`rewardkit.records.clusters`.
+`rewardkit.stats.clusters`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.preferences.accuracy import (
 )
 from benchmarks.preferences.question import Question
 from benchmarks.preferences.results import Agreement, Change, Share
-from rewardkit.records.clusters import Estimate, Stratified, compare, estimate
+from rewardkit.stats.clusters import Estimate, Stratified, compare, estimate
 
 Scores = Sequence[Sequence[float | None]]
 

@@ -12,7 +12,7 @@ from rewardkit.cli.terminal import echo
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from grpo.layers import Layer
+    from grpo.config.layers import Layer
 
 
 @click.command()
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def methods(name: str | None, as_json: bool) -> None:
     """List the methods, or print the file of one with the source of each number."""
-    from grpo.layers import layer, layers
+    from grpo.config.layers import layer, layers
 
     found = layers("method") if name is None else [layer("method", name)]
     if as_json:
@@ -43,9 +43,9 @@ def recipes(name: str | None, as_json: bool) -> None:
     What is printed can be saved as mine.toml, changed, and run by `grpo train --recipe mine.toml`.
     A file with the line extends = "NAME" needs only the settings that differ.
     """
-    from grpo.layers import layer, layers
-    from grpo.resolve import merge
-    from grpo.settings import as_toml
+    from grpo.config.layers import layer, layers
+    from grpo.config.resolve import merge
+    from grpo.config.settings import as_toml
 
     if name is not None:
         merged = merge(layer("recipe", name), None, {})

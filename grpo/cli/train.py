@@ -17,8 +17,8 @@ from rewardkit.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from grpo.config import Config
-    from grpo.resolve import Resolved, Trust
+    from grpo.config.fields import Config
+    from grpo.config.resolve import Resolved, Trust
 
 
 @click.command()
@@ -126,7 +126,7 @@ def train(
     }
     given: dict[str, object] = {key: text for key, text in options.items() if text is not None}
     if weights:
-        from rewardkit.models.hub import parse_overrides
+        from rewardkit.weights.hub import parse_overrides
 
         given["scoring.weights"] = {
             name: str(path) for name, path in parse_overrides(weights).items()
@@ -208,7 +208,7 @@ def _run(
     trust: Trust,
 ) -> tuple[Resolved, Path]:
     """What to run and where: the run that is in the folder and goes on, or a new one."""
-    from grpo.resolve import continued, resolve
+    from grpo.config.resolve import continued, resolve
     from grpo.run import Run
 
     if out is None or not (resume and Run(out).config_path.exists()):
@@ -234,9 +234,9 @@ def _name(config: Config) -> str:
 def _print(
     resolved: Resolved, out: Path, prompts: int, summary: Sequence[str], as_json: bool
 ) -> None:
-    from grpo.layers import flatten
-    from grpo.resolve import derived
-    from grpo.settings import as_toml
+    from grpo.config.layers import flatten
+    from grpo.config.resolve import derived
+    from grpo.config.settings import as_toml
 
     config = resolved.config.model_dump(mode="json")
     counts = {"prompts": prompts, **derived(resolved.config)}

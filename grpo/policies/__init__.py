@@ -15,13 +15,13 @@ from grpo.policies.policy import Policy
 from grpo.policies.stable_diffusion import StableDiffusion
 from grpo.policies.stable_diffusion_3 import StableDiffusion3
 from rewardkit.errors import RewardKitError, UsageError, describe
-from rewardkit.models import pipelines
+from rewardkit.generators import pipelines
 
 if TYPE_CHECKING:
     import torch
 
-    from grpo.config import Config
-    from rewardkit.models.pipelines import Pipeline
+    from grpo.config.fields import Config
+    from rewardkit.generators.pipelines import Pipeline
 
 __all__ = ["Condition", "Policy", "classes", "load", "of", "part"]
 
@@ -32,7 +32,7 @@ def of(pipeline: Pipeline, config: Config, device: torch.device | None = None) -
     """The policy that trains a pipeline, whose networks become its own.
 
     Args:
-        pipeline: of `load`, or of `rewardkit.models.pipelines.load` in float32.
+        pipeline: of `load`, or of `rewardkit.generators.pipelines.load` in float32.
         config: `sampler`, `policy` and `seed` are read.
         device: where the network and the VAE go, once they are in their dtypes: from the CPU, a
             device that could not hold them in float32 is enough. None leaves them where they are.

@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from rewardkit.models.devices import sent
+from rewardkit.devices import sent
 
 
 @final

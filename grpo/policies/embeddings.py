@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rewardkit.errors import WeightsError
-from rewardkit.models.placement import visiting
+from rewardkit.generators.placement import visiting
 
 #: Prompts whose embeddings are kept; with T5, one takes up to 5 MB in bfloat16.
 REMEMBERED = 512

@@ -14,18 +14,18 @@ from torch import Tensor, nn
 from grpo.adapters import prepare
 from grpo.policies.condition import Condition
 from grpo.policies.embeddings import HOME, REMEMBERED, Embeddings
+from rewardkit.devices import pick_dtype, sent
 from rewardkit.errors import UsageError, WeightsError
-from rewardkit.models.decoding import decode
-from rewardkit.models.devices import pick_dtype, sent
-from rewardkit.models.families import check_protocol
-from rewardkit.models.pipelines import generate
-from rewardkit.models.placement import cast
+from rewardkit.generators.decoding import decode
+from rewardkit.generators.families import check_protocol
+from rewardkit.generators.pipelines import generate
+from rewardkit.generators.placement import cast
 
 if TYPE_CHECKING:
-    from grpo.config import Config, SamplerConfig
+    from grpo.config.fields import Config, SamplerConfig
     from grpo.sampler import Sampler
-    from rewardkit.models.pipelines import Pipeline
-    from rewardkit.models.protocol import Protocol
+    from rewardkit.generators.pipelines import Pipeline
+    from rewardkit.generators.protocol import Protocol
 
 _log = logging.getLogger(__name__)
 # What a run may change of how the pipeline is sampled; how many steps training takes is not of it.
@@ -180,7 +180,7 @@ class Policy(ABC):
 
         Args:
             prompts: one per picture.
-            seeds: see `rewardkit.models.pipelines.generate`.
+            seeds: see `rewardkit.generators.pipelines.generate`.
             protocol: this policy's, but for its number of steps.
             batch_size: pictures made at once.
 

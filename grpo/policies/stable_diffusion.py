@@ -12,8 +12,8 @@ from grpo.sampler import DiffusionSampler
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from grpo.config import Config, SamplerConfig
-    from rewardkit.models.pipelines import Pipeline
+    from grpo.config.fields import Config, SamplerConfig
+    from rewardkit.generators.pipelines import Pipeline
 
 
 @final

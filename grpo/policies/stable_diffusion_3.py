@@ -10,7 +10,7 @@ from grpo.policies.policy import Policy
 from grpo.sampler import FlowSampler
 
 if TYPE_CHECKING:
-    from grpo.config import SamplerConfig
+    from grpo.config.fields import SamplerConfig
 
 
 @final

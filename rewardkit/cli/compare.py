@@ -16,7 +16,7 @@ from rewardkit.records.comparing import Comparison, compare_tables
 from rewardkit.records.rows import read_rows, storable
 
 if TYPE_CHECKING:
-    from rewardkit.records.clusters import Difference
+    from rewardkit.stats.clusters import Difference
 
 _TABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

@@ -68,9 +68,9 @@ def generate(
     """
     from rich.progress import Progress
 
+    from rewardkit.generators.gallery import make_gallery
+    from rewardkit.generators.pipelines import load
     from rewardkit.media.prompts import read
-    from rewardkit.models.gallery import make_gallery
-    from rewardkit.models.pipelines import load
 
     lines = read(prompts, prompt_column)[:first]
     pipeline = load(model, device=device, dtype=dtype, revision=revision, lora=lora)

@@ -11,7 +11,7 @@ import click
 from rewardkit.cli.terminal import echo
 
 if TYPE_CHECKING:
-    from rewardkit.models.protocol import Protocol
+    from rewardkit.generators.protocol import Protocol
 
 
 @click.command()
@@ -21,9 +21,9 @@ def pipelines(as_json: bool) -> None:
 
     Any other text-to-image pipeline of their classes goes by owner/name on the hub, or by folder.
     """
-    from rewardkit.models.aliases import ALIASES
-    from rewardkit.models.families import FAMILIES
-    from rewardkit.models.protocol import carried_protocol
+    from rewardkit.generators.aliases import ALIASES
+    from rewardkit.generators.families import FAMILIES
+    from rewardkit.generators.protocol import carried_protocol
 
     listed = []
     for alias in ALIASES.values():

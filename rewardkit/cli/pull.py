@@ -30,7 +30,7 @@ def pull(names: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
     named, the others are pulled, and the exit code is then 1.
     """
     from rewardkit.engine.registry import entry
-    from rewardkit.models.pull import pull as pull_file
+    from rewardkit.weights.pull import pull as pull_file
 
     cards = [entry(name).card for name in names]
     pulled, failures = [], []

@@ -11,7 +11,7 @@ from rewardkit.cli.terminal import echo
 
 if TYPE_CHECKING:
     from rewardkit.engine.card import EncoderSpec
-    from rewardkit.models.hub import Weights
+    from rewardkit.weights.hub import Weights
 
 
 @click.command("list")
@@ -50,7 +50,7 @@ def show(name: str, as_json: bool) -> None:
     """Show the card of one reward: what it needs, returns, and comes from."""
     from rewardkit.engine.preprocess import describe_steps
     from rewardkit.engine.registry import entry
-    from rewardkit.models.hub import recorded
+    from rewardkit.weights.hub import recorded
 
     found = entry(name)
     card = found.card

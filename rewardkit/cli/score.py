@@ -122,7 +122,7 @@ def score(
     """
     from rewardkit.engine.folder import score_folder
     from rewardkit.media.images import MAX_PIXELS
-    from rewardkit.models.hub import parse_overrides
+    from rewardkit.weights.hub import parse_overrides
 
     logging.getLogger("rewardkit").setLevel(logging.INFO)
     with _Progress() as progress:
@@ -232,7 +232,7 @@ def _print_summary(report: Report, output: str | None) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("reward", "n", "mean", "std", "min", "median", "max", "failed"):
         table.add_column(column, justify="left" if column == "reward" else "right", no_wrap=True)
-    from rewardkit.records.stats import describe
+    from rewardkit.stats.intervals import describe
 
     series = {name: [row.scores[name] for row in report.rows] for name in report.rewards}
     if report.spec.has_total:

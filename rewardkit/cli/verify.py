@@ -33,7 +33,7 @@ def verify(name: str | None, device: str, weights: tuple[str, ...], as_json: boo
     """
     from rewardkit.engine.registry import entry, list_rewards
     from rewardkit.engine.verify import verify as compute
-    from rewardkit.models.hub import parse_overrides
+    from rewardkit.weights.hub import parse_overrides
 
     cards = list_rewards() if name is None else [entry(name).card]
     folder = os.environ.get("REWARDKIT_TEST_DATA")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rewardkit.engine.preprocess import Steps
 from rewardkit.media.batch import Kind
-from rewardkit.models.hub import Weights
+from rewardkit.weights.hub import Weights
 
 
 class EncoderSpec(BaseModel):

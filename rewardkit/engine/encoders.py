@@ -14,8 +14,8 @@ from rewardkit.engine.card import EncoderSpec
 from rewardkit.engine.preprocess import apply, split
 from rewardkit.engine.reward import Extractor
 from rewardkit.media.batch import Clip, Medium
-from rewardkit.models.nets.clip_folder import read_folder
-from rewardkit.models.nets.clip_layout import from_transformers
+from rewardkit.weights.nets.clip_folder import read_folder
+from rewardkit.weights.nets.clip_layout import from_transformers
 
 if TYPE_CHECKING:
     from rewardkit.engine.loader import Loader

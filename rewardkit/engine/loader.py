@@ -6,11 +6,11 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from rewardkit.devices import pick_device, pick_dtype
 from rewardkit.engine.card import EncoderSpec, RewardCard
 from rewardkit.errors import WeightsError, unknown
-from rewardkit.models.checkpoint import check_fit, load_strict, read_state_dict
-from rewardkit.models.devices import pick_device, pick_dtype
-from rewardkit.models.hub import Located, Weights, locate
+from rewardkit.weights.checkpoint import check_fit, load_strict, read_state_dict
+from rewardkit.weights.hub import Located, Weights, locate
 
 if TYPE_CHECKING:
     import torch

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rewardkit.devices import pick_device
 from rewardkit.engine.card import Published, RewardCard
 from rewardkit.engine.loader import Loader, check_overrides
 from rewardkit.engine.registry import entry
 from rewardkit.engine.reward import Reward
 from rewardkit.errors import RewardKitError, UsageError, describe
 from rewardkit.media.images import read_image
-from rewardkit.models.devices import pick_device
-from rewardkit.models.fetch import fetch
-from rewardkit.models.hub import Located
 from rewardkit.records.provenance import sha256_file
+from rewardkit.weights.fetch import fetch
+from rewardkit.weights.hub import Located
 
 
 @dataclass(frozen=True)

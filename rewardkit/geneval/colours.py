@@ -20,7 +20,7 @@ from rewardkit.engine.preprocess import CLIP_NORMALIZE, CenterCrop, Resize, ToFl
 from rewardkit.errors import InputError
 from rewardkit.geneval.names import COLOURS
 from rewardkit.geneval.rules import Boxes, ColourOf
-from rewardkit.models.hub import Weights
+from rewardkit.weights.hub import Weights
 
 if TYPE_CHECKING:
     import torch

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewardkit.errors import InputError, WeightsError
-from rewardkit.models.checkpoint import read_state_dict
-from rewardkit.models.hub import Weights, made_path
 from rewardkit.records.provenance import sha256_file
 from rewardkit.records.storage import atomic_write
+from rewardkit.weights.checkpoint import read_state_dict
+from rewardkit.weights.hub import Weights, made_path
 
 if TYPE_CHECKING:
     import torch

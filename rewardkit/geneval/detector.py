@@ -23,7 +23,7 @@ from rewardkit.geneval.pixels import SCALE, normalise, resize
 from rewardkit.geneval.postprocess import objects
 from rewardkit.geneval.rules import THRESHOLD, Boxes
 from rewardkit.media.batch import Clip, Medium
-from rewardkit.models.hub import Weights
+from rewardkit.weights.hub import Weights
 
 if TYPE_CHECKING:
     import torch

@@ -14,8 +14,8 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation,
 
 from rewardkit.errors import WeightsError, describe
 from rewardkit.geneval.names import CLASSES
-from rewardkit.models.checkpoint import check_finite, read_state_dict
-from rewardkit.models.quiet import quiet
+from rewardkit.weights.checkpoint import check_finite, read_state_dict
+from rewardkit.weights.quiet import quiet
 
 # What no detection depends on: the weights of the training loss, a norm that the backbone does not
 # apply, and indices that newer versions of transformers compute themselves.

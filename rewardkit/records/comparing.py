@@ -16,7 +16,7 @@ from rewardkit.errors import InputError
 from rewardkit.records.rows import Row, Table
 
 if TYPE_CHECKING:
-    from rewardkit.records.clusters import Difference
+    from rewardkit.stats.clusters import Difference
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _score(row: Row, name: str) -> float | None:
 
 
 def _column(pairs: Sequence[tuple[Row, Row]], clusters: Sequence[int], name: str) -> Column:
-    from rewardkit.records.clusters import compare
+    from rewardkit.stats.clusters import compare
 
     scores = [(_score(one, name), _score(other, name)) for one, other in pairs]
     both = [

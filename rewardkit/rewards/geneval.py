@@ -16,7 +16,7 @@ from rewardkit.geneval.colours import ENCODER, ColourClassifier
 from rewardkit.geneval.convert import CONVERTED
 from rewardkit.geneval.detector import META, Detector, Found
 from rewardkit.media.batch import Batch
-from rewardkit.models.hub import Weights
+from rewardkit.weights.hub import Weights
 
 if TYPE_CHECKING:
     import torch

@@ -24,14 +24,14 @@ from rewardkit.engine.registry import register
 from rewardkit.engine.reward import Extractor, Reward
 from rewardkit.errors import WeightsError
 from rewardkit.media.batch import Batch, Clip, Medium
-from rewardkit.models.hub import Weights
+from rewardkit.weights.hub import Weights
 
 if TYPE_CHECKING:
     import torch
     from tokenizers import BertWordPieceTokenizer
 
     from rewardkit.engine.loader import Loader
-    from rewardkit.models.nets.blip import BlipJudge
+    from rewardkit.weights.nets.blip import BlipJudge
 
 # Mean and standard deviation of the head's output, as upstream measured them: scores of pictures
 # like its training data have mean 0 and variance 1.
@@ -150,7 +150,7 @@ class ImageReward(Reward, Extractor):
     @classmethod
     def load(cls, card: RewardCard, loader: Loader) -> ImageReward:
         """With the two files the card names."""
-        from rewardkit.models.nets.blip import LARGE, BlipJudge, tiny, without_unread
+        from rewardkit.weights.nets.blip import LARGE, BlipJudge, tiny, without_unread
 
         if loader.tiny:
             vocabulary: Sequence[str] = TINY_VOCABULARY

@@ -12,8 +12,8 @@ from rewardkit.engine.card import EncoderSpec, Published, RewardCard
 from rewardkit.engine.registry import register
 from rewardkit.engine.reward import Reward
 from rewardkit.media.batch import Batch
-from rewardkit.models.hub import Weights
 from rewardkit.rewards.clip import VIT_B_32, VIT_L_14, openai_encoder
+from rewardkit.weights.hub import Weights
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,7 @@ from rewardkit.engine.preprocess import CLIP_NORMALIZE, CenterCrop, Resize, ToFl
 from rewardkit.engine.registry import register
 from rewardkit.engine.reward import EncodedReward
 from rewardkit.media.batch import Batch
-from rewardkit.models.hub import Weights
+from rewardkit.weights.hub import Weights
 
 if TYPE_CHECKING:
     import torch

@@ -14,8 +14,8 @@ from rewardkit.engine.preprocess import Normalize, Resize, ToFloat
 from rewardkit.engine.registry import register
 from rewardkit.engine.reward import Extractor, Reward
 from rewardkit.media.batch import Batch, Clip, Medium
-from rewardkit.models.hub import Weights
 from rewardkit.rewards.clip import ClipReward
+from rewardkit.weights.hub import Weights
 
 if TYPE_CHECKING:
     import torch

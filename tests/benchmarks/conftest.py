@@ -39,7 +39,7 @@ def folder(tmp_path):
 @pytest.fixture(scope="session")
 def flow():
     """The generator of the package."""
-    from rewardkit.models.pipelines import load
+    from rewardkit.generators.pipelines import load
 
     return load("shapes-flow", device="cpu")
 

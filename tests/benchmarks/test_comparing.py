@@ -6,7 +6,7 @@ from tiny_benchmarks import CASES, TINY, changed, fill, result_of
 from benchmarks.comparing import compare_results
 from benchmarks.results import place, read_result, read_table
 from rewardkit.errors import InputError
-from rewardkit.records.clusters import compare
+from rewardkit.stats.clusters import compare
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from benchmarks.benchmark import PromptSet, get
 from benchmarks.pictures import check, make, making
 from benchmarks.shard import Shard
 from rewardkit.errors import InputError, UsageError
-from rewardkit.models import gallery
+from rewardkit.generators import gallery
 
 SHORT = PromptSet("short", CASES[:3])
 
@@ -96,9 +96,9 @@ def test_a_damaged_card_is_told(folder):
 def test_training_evaluates_on_the_pictures_of_the_benchmark(flow, tmp_path):
     """`grpo train` on `shapes`: the same prompts, seeds and, but for rounding, pictures."""
     from grpo.evaluation import in_turn
+    from rewardkit.generators.pipelines import generate
     from rewardkit.media.images import read_image
     from rewardkit.media.prompts import read
-    from rewardkit.models.pipelines import generate
 
     shapes = replace(get("shapes"), samples=2)
     prompts = shapes.prompts()

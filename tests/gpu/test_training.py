@@ -12,8 +12,8 @@ from grpo.objectives import objective
 from grpo.rewards import Rewards
 from grpo.rollout import collect
 from grpo.trainer import Trainer
+from rewardkit.generators.placement import cast, visiting
 from rewardkit.media.prompts import read
-from rewardkit.models.placement import cast, visiting
 
 GIB = 2**30
 
@@ -220,7 +220,7 @@ def test_evaluation_shows_the_pixels_that_training_scores(bench, name):
 
 
 def test_the_builtin_generator_makes_the_same_pictures_on_this_device(bench):
-    from rewardkit.models.pipelines import load
+    from rewardkit.generators.pipelines import load
 
     made = [
         tiny_pipelines.pictures(

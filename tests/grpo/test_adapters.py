@@ -15,7 +15,7 @@ import grpo.adapters
 from grpo.adapters import export
 from grpo.whole import save_whole
 from rewardkit.errors import InputError, UsageError, WeightsError
-from rewardkit.models.pipelines import load
+from rewardkit.generators.pipelines import load
 
 ABSENT = {"text_encoder_3": None, "tokenizer_3": None}  # diffusers asks for T5 where there is none
 PARTS = {"sd": {}, "sd-v": {}, "sd3": ABSENT}

@@ -19,8 +19,8 @@ from grpo import policies
 from grpo.policies import embeddings
 from grpo.sde import cps, dance, ddim, flow, log_prob
 from rewardkit.errors import WeightsError
-from rewardkit.models.pipelines import Pipeline, load
-from rewardkit.models.protocol import Protocol
+from rewardkit.generators.pipelines import Pipeline, load
+from rewardkit.generators.protocol import Protocol
 
 META = torch.device("meta")
 LOW = {"dtype": "bfloat16"}

@@ -14,8 +14,8 @@ from tiny_policies import STEPS, config, inputs, policy, sampling
 
 from grpo import policies
 from rewardkit.errors import RewardKitError, UsageError, WeightsError
-from rewardkit.models.pipelines import generate, load
-from rewardkit.models.protocol import Protocol
+from rewardkit.generators.pipelines import generate, load
+from rewardkit.generators.protocol import Protocol
 
 # Before the shift, without the 0 at the end, which diffusers appends.
 EVEN = np.linspace(1, 0, STEPS + 1)[:-1]

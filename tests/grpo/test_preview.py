@@ -10,12 +10,12 @@ from click.testing import CliRunner
 
 from grpo import estimate, policies, preview
 from grpo.cli import main
-from grpo.resolve import resolve
+from grpo.config.resolve import resolve
 from grpo.train import train
 from rewardkit.cli import main as rewardkit
 from rewardkit.errors import UsageError
-from rewardkit.models.aliases import ALIASES
-from rewardkit.models.pipelines import load
+from rewardkit.generators.aliases import ALIASES
+from rewardkit.generators.pipelines import load
 
 WHOLE = ["--method", "nft", "--steps", "10", "-r", "sharpness", "-p", "p.txt"]
 

@@ -27,7 +27,7 @@ from grpo.train import train
 from grpo.trainer import Trainer
 from rewardkit.cli.streams import threads_told
 from rewardkit.errors import InputError, RewardKitError, UsageError, WeightsError
-from rewardkit.models.pipelines import load
+from rewardkit.generators.pipelines import load
 from rewardkit.records.storage import write_json
 
 ROOT = Path(__file__).parents[2]

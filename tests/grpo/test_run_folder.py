@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 CHILD = """
 import sys, time
 from pathlib import Path
-from grpo.config import Config
+from grpo.config.fields import Config
 from grpo.run import Run
 from rewardkit.errors import InputError
 try:

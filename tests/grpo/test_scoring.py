@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from grpo import ready
 from grpo.cli import main
-from grpo.config import ScoringConfig
-from grpo.resolve import resolve
+from grpo.config.fields import ScoringConfig
+from grpo.config.resolve import resolve
 from grpo.rewards import Rewards
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry, list_rewards, register

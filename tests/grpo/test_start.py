@@ -15,12 +15,12 @@ import grpo.train
 from grpo import policies
 from grpo.adapters import export
 from grpo.cli import main
-from grpo.resolve import resolve
+from grpo.config.resolve import resolve
 from grpo.run import Run
 from grpo.start import take
 from grpo.train import train
 from rewardkit.errors import UsageError, WeightsError
-from rewardkit.models.pipelines import load
+from rewardkit.generators.pipelines import load
 
 FILE = "pytorch_lora_weights.safetensors"
 

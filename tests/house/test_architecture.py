@@ -17,16 +17,20 @@ from rewardkit.cli import main
 
 ROOT = Path(__file__).parents[2]
 # Who may import whom inside rewardkit: each part may import those it names.
+FOUNDATIONS = {"errors", "devices", "records", "stats", "media"}
 MAY_IMPORT = {
     "errors": set(),
-    "records": {"errors"},
+    "stats": {"errors"},
+    "devices": {"errors"},
+    "records": {"errors", "stats"},
     "media": {"errors", "records"},
-    "models": {"errors", "records", "media"},
-    "engine": {"errors", "records", "media", "models"},
-    "geneval": {"errors", "records", "media", "models", "engine"},
-    "shapes": {"errors", "records", "media", "models", "engine"},
-    "rewards": {"errors", "records", "media", "models", "engine", "geneval", "shapes"},
-    "cli": {"errors", "records", "media", "models", "engine", "geneval", "shapes", "rewards"},
+    "weights": FOUNDATIONS,
+    "engine": FOUNDATIONS | {"weights"},
+    "generators": FOUNDATIONS | {"weights"},
+    "geneval": FOUNDATIONS | {"weights", "engine"},
+    "shapes": FOUNDATIONS | {"weights", "engine", "generators"},
+    "rewards": FOUNDATIONS | {"weights", "engine", "geneval", "shapes"},
+    "cli": FOUNDATIONS | {"weights", "engine", "generators", "geneval", "shapes", "rewards"},
     "__main__": {"cli"},
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -38,7 +42,13 @@ TRAINING = sorted((ROOT / "grpo").rglob("*.py"))
 MEASURING = sorted((ROOT / "benchmarks").rglob("*.py"))
 RANKING = sorted((ROOT / "leaderboards").rglob("*.py"))
 # What ranking reads of rewardkit: what is written down, and how it is told.
-READ = {"rewardkit.records", "rewardkit.errors", "rewardkit.cli", "rewardkit.media"}
+READ = {
+    "rewardkit.records",
+    "rewardkit.stats",
+    "rewardkit.errors",
+    "rewardkit.cli",
+    "rewardkit.media",
+}
 # What grpo computes with, and what of grpo and rewardkit each may import.
 MATHEMATICS = {
     "sde": {"rewardkit.errors"},

@@ -22,21 +22,21 @@ from safetensors.torch import save as safetensors
 
 from benchmarks.preferences.manifest import read_manifest
 from benchmarks.results import read_result
-from grpo.layers import layer
+from grpo.config.layers import layer
 from grpo.run import Run
 from leaderboards.load import load
 from leaderboards.page.runs import read_runs
 from rewardkit.errors import RewardKitError
+from rewardkit.generators import folders
+from rewardkit.generators.protocol import carried_protocol
 from rewardkit.media.clips import read_clip
 from rewardkit.media.images import read_image
 from rewardkit.media.prompts import attach
 from rewardkit.media.prompts import read as read_prompts
 from rewardkit.media.sources import find
-from rewardkit.models import folders
-from rewardkit.models.checkpoint import read_state_dict
-from rewardkit.models.protocol import carried_protocol
 from rewardkit.records.rows import read_rows
 from rewardkit.records.scorefile import ScoreFile
+from rewardkit.weights.checkpoint import read_state_dict
 
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "docs" / "results" / "shapes-sd.shapes.json"

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from leaderboards.board import Ranks
 from leaderboards.rank import LEVEL, Verdicts, compare, standings
-from rewardkit.records.clusters import compare as compare_items
-from rewardkit.records.clusters import sign_flips
-from rewardkit.records.totals import Totals
+from rewardkit.stats.clusters import compare as compare_items
+from rewardkit.stats.clusters import sign_flips
+from rewardkit.stats.totals import Totals
 
 TASKS = ("colors", "counting")
 
@@ -66,7 +66,7 @@ def test_a_difference_that_few_prompts_cannot_show_makes_no_rank():
 
 @pytest.mark.parametrize("p_value", [LEVEL, LEVEL - 1e-9])
 def test_the_level_is_five_in_a_hundred(p_value, monkeypatch):
-    monkeypatch.setattr("rewardkit.records.clusters.sign_flips", lambda *_: [p_value])
+    monkeypatch.setattr("rewardkit.stats.clusters.sign_flips", lambda *_: [p_value])
     found = scores({"high": 1.0, "low": 0.0})
     better = compare(found["high"], found["low"], "items").better
     assert better == (p_value < LEVEL)
@@ -262,7 +262,7 @@ def test_pairs_of_a_board_share_their_flips():
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(
-            "rewardkit.records.clusters.np.random.default_rng",
+            "rewardkit.stats.clusters.np.random.default_rng",
             lambda seed: Counted(np.random.PCG64(seed)),
         )
         Verdicts(found, "tasks")

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from grpo import policies
+from grpo.config.resolve import resolve, steps_trained
 from grpo.objectives import ForwardProcessObjective
-from grpo.resolve import resolve, steps_trained
 from grpo.rewards import Rewards
 from grpo.trainer import Trainer
+from rewardkit.generators.pipelines import load
 from rewardkit.media.prompts import PromptLine, read
-from rewardkit.models.pipelines import load
 from rewardkit.shapes.detect import detect
 from rewardkit.shapes.judge import correct
 from rewardkit.shapes.prompts import parse

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import CLIPTextModel
 
-from rewardkit.models.protocol import Protocol
+from rewardkit.generators.protocol import Protocol
 from rewardkit.shapes.train.bank import Bank
 from rewardkit.shapes.train.flow import text_config
 from rewardkit.shapes.train.loop import Schedule, Training

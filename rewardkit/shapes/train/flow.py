@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
-from rewardkit.models.protocol import Protocol
+from rewardkit.generators.protocol import Protocol
 from rewardkit.shapes.train.bank import Bank
 from rewardkit.shapes.train.loop import Schedule, Training
 from rewardkit.shapes.train.score import held_out

@@ -19,8 +19,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from rewardkit.models.noise import generator
-from rewardkit.models.protocol import Protocol
+from rewardkit.generators.noise import generator
+from rewardkit.generators.protocol import Protocol
 from rewardkit.records.storage import atomic_write
 from rewardkit.shapes.prompts import TASKS, parse, prompts, scene
 from rewardkit.shapes.world import Thing

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from rewardkit.models.protocol import CARD
+from rewardkit.generators.protocol import CARD
 from rewardkit.records.provenance import versions
 from rewardkit.records.storage import write_json
 from rewardkit.shapes.train.loop import LOG_EVERY, Training, train
@@ -64,7 +64,8 @@ def check(name: str, out: Path, say: Callable[[str], None]) -> int:
     training = _start(name, out, card["seed"])
     with tempfile.TemporaryDirectory() as run:
         _, log = train(training, card["seed"], Path(run), _CHECKED, say)
-    far = [line for line in log if abs(line["loss"] / recorded[line["step"]] - 1) > _CHECK_TOLERANCE]
+    errors = {line["step"]: abs(line["loss"] / recorded[line["step"]] - 1) for line in log}
+    far = [line for line in log if errors[line["step"]] > _CHECK_TOLERANCE]
     for line in far:
         say(f"step {line['step']}: loss {line['loss']:.4f}, recorded {recorded[line['step']]:.4f}")
     assert len(log) == _CHECKED // LOG_EVERY

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from rewardkit.models.pipelines import Pipeline, generate
-from rewardkit.models.protocol import Protocol
+from rewardkit.generators.pipelines import Pipeline, generate
+from rewardkit.generators.protocol import Protocol
 from rewardkit.shapes.detect import detect
 from rewardkit.shapes.judge import correct, graded
 from rewardkit.shapes.prompts import TASKS, balanced, parse

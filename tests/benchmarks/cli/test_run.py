@@ -15,7 +15,7 @@ from tiny_benchmarks import changed, fill, said, without_prompts
 from benchmarks.benchmark import Suite
 from benchmarks.results import read_result
 from rewardkit.cli import main
-from rewardkit.models import gallery
+from rewardkit.generators import gallery
 
 STEPS = ("--steps", "2")
 FLOW = ("--model", "shapes-flow", "--device", "cpu", *STEPS)

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from grpo.cli import main
-from grpo.config import Config
+from grpo.config.fields import Config
 from grpo.run import Run
 from rewardkit.records.storage import write_json
 
@@ -67,7 +67,7 @@ def test_a_dry_run_loads_no_torch(tmp_path):
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout.split()
-    assert "grpo.resolve" in loaded
+    assert "grpo.config.resolve" in loaded
     assert not set(loaded) & {"torch", "diffusers"}
 
 

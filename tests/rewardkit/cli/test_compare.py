@@ -10,12 +10,12 @@ from click.testing import CliRunner, Result
 
 from rewardkit.cli import main
 from rewardkit.errors import InputError
-from rewardkit.records.clusters import compare
 from rewardkit.records.comparing import compare_tables
 from rewardkit.records.rows import Row, Table, write_rows
 from rewardkit.records.scorefile import meta_path
-from rewardkit.records.stats import Interval
 from rewardkit.records.storage import write_json
+from rewardkit.stats.clusters import compare
+from rewardkit.stats.intervals import Interval
 
 
 def table(scores: dict[str, float | None], reward: str = "r") -> Table:

@@ -98,9 +98,9 @@ image.save(sys.argv[4])
     ],
 )
 def test_diffusers_alone_makes_the_same_picture(name, missing, options, tmp_path):
+    from rewardkit.generators.aliases import ALIASES
+    from rewardkit.generators.pipelines import generate, load
     from rewardkit.media.images import read_image
-    from rewardkit.models.aliases import ALIASES
-    from rewardkit.models.pipelines import generate, load
 
     arguments = [ALIASES[name].place, json.dumps(missing), json.dumps(options), tmp_path / "x.png"]
     subprocess.run(
@@ -117,7 +117,7 @@ def test_diffusers_alone_makes_the_same_picture(name, missing, options, tmp_path
 
 @pytest.mark.parametrize("name", ["shapes-flow", "shapes-sd"])
 def test_a_batch_of_the_packaged_models_is_its_pictures_one_by_one(name):
-    from rewardkit.models.pipelines import generate, load
+    from rewardkit.generators.pipelines import generate, load
 
     pipe = load(name, device="cpu")
     prompts = ["a ring", "two crosses", "a red ring and a blue cross", "a green square", "a cross"]

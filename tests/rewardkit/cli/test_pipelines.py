@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from rewardkit.cli import main
-from rewardkit.models.aliases import ALIASES, Alias
+from rewardkit.generators.aliases import ALIASES, Alias
 
 
 def run(*args):

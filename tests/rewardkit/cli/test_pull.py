@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from rewardkit.cli import main
 from rewardkit.engine.card import RewardCard
 from rewardkit.engine.reward import MeasuredReward
-from rewardkit.models.hub import Weights
+from rewardkit.weights.hub import Weights
 
 
 class Level(MeasuredReward):

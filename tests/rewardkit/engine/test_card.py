@@ -4,7 +4,7 @@ import pydantic
 import pytest
 
 from rewardkit.engine.card import EncoderSpec
-from rewardkit.models.hub import Weights
+from rewardkit.weights.hub import Weights
 
 
 def encoder(host, library, architecture=None):

@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from rewardkit.errors import InputError, WeightsError
 from rewardkit.geneval import convert, network
-from rewardkit.models.hub import locate, made_path
 from rewardkit.records.provenance import sha256_file
+from rewardkit.weights.hub import locate, made_path
 
 ATOL = 1e-4
 GOLDEN = load()

@@ -16,9 +16,9 @@ from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.scorer import Scorer
 from rewardkit.engine.spec import parse
 from rewardkit.errors import UsageError
-from rewardkit.models.nets.clip_layout import from_transformers
 from rewardkit.rewards import clip_iqa
 from rewardkit.rewards.clip_iqa import PAIRS, pair
+from rewardkit.weights.nets.clip_layout import from_transformers
 
 CARD = entry("clip-iqa").card
 GOLDEN = load("clip-iqa.vit-l-14")

@@ -18,7 +18,7 @@ from pictures import picture
 from rewardkit.engine.preprocess import Pad, Resize, ToFloat, apply
 from rewardkit.engine.registry import entry, resolve
 from rewardkit.errors import WeightsError
-from rewardkit.models.checkpoint import read_state_dict
+from rewardkit.weights.checkpoint import read_state_dict
 
 NAMES = ["hps.v2.0", "hps.v2.1", "hps.v2.1-2023"]
 

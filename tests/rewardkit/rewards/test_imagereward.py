@@ -13,11 +13,11 @@ from rewardkit.engine.card import RewardCard
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.preprocess import Normalize, Resize
 from rewardkit.errors import WeightsError
-from rewardkit.models.nets.blip import LARGE, BlipJudge, without_unread
-from rewardkit.models.nets.blip import tiny as small
 from rewardkit.records.provenance import sha256_file
 from rewardkit.rewards import imagereward
 from rewardkit.rewards.imagereward import CARD, TINY_VOCABULARY, ImageReward
+from rewardkit.weights.nets.blip import LARGE, BlipJudge, without_unread
+from rewardkit.weights.nets.blip import tiny as small
 
 ATOL = 1e-5
 GOLDEN = load("imagereward.v1")

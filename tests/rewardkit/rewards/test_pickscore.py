@@ -20,7 +20,7 @@ from transformers import CLIPConfig, CLIPModel
 
 from rewardkit.engine.preprocess import CenterCrop, Resize
 from rewardkit.engine.registry import entry
-from rewardkit.models.nets.clip_layout import from_transformers
+from rewardkit.weights.nets.clip_layout import from_transformers
 
 CARD = entry("pickscore").card
 GOLDEN = load("pickscore.v1")

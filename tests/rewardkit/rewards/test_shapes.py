@@ -11,12 +11,12 @@ from transformers import CLIPModel
 import rewardkit
 from rewardkit.engine.preprocess import apply
 from rewardkit.errors import ScoringError, WeightsError
-from rewardkit.models.hub import locate
 from rewardkit.rewards import shapes
 from rewardkit.shapes import detect
 from rewardkit.shapes.prompts import balanced, parse, scene
 from rewardkit.shapes.train.words import tokenizer
 from rewardkit.shapes.world import Thing, render
+from rewardkit.weights.hub import locate
 
 BOTH = "shapes-correct+shapes-graded"
 RED_RING, BLUE_CROSS = Thing("ring", "red", 0, 0), Thing("cross", "blue", 0, 2)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from rewardkit.models.pipelines import load
-from rewardkit.models.protocol import CARD
+from rewardkit.generators.pipelines import load
+from rewardkit.generators.protocol import CARD
 from rewardkit.shapes import prompts as asked
 from rewardkit.shapes.train import make
 from rewardkit.shapes.train.loop import Schedule, Training, draw, train

@@ -1,0 +1,280 @@
+"""From a method, a recipe and what the user gives to one configuration.
+
+Each wins over those before it: the defaults of the classes, the method, the recipe, the user.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, TypeAlias
+
+from pydantic import ValidationError
+
+from grpo.config.fields import Config
+from grpo.config.layers import Layer, default_recipe, flatten, layer
+from grpo.config.settings import NONE, explain, fields, typed, unknown_setting
+from grpo.places import code
+from rewardkit.engine import registry
+from rewardkit.engine.spec import parse
+from rewardkit.errors import UsageError
+
+# Whether code is to be run, from a sentence that says which.
+Trust: TypeAlias = Callable[[str], bool]
+# What a LoRA to start from decides.
+LORAS_OWN = ("policy.rank", "policy.alpha", "policy.targets")
+_GIVEN, _DEFAULT = "given", "default"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A configuration, and how it came about.
+
+    Attributes:
+        config: as it will be run, rewards under their full names.
+        origins: dotted key -> who decided: "default", "method M", "recipe R", "given".
+        notes: what a user may not expect.
+    """
+
+    config: Config
+    origins: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Settings laid over one another, not yet checked; what nobody gave is missing."""
+
+    values: dict[str, object]
+    origins: dict[str, str]
+
+
+def resolve(
+    recipe: str | None = None,
+    method: str | None = None,
+    settings: Mapping[str, object] | None = None,
+    trust: Trust | None = None,
+) -> Resolved:
+    """The configuration of a new run.
+
+    Args:
+        recipe: name, or path of a .toml; None takes the default one of the model, if it has one.
+        method: name, or path of a .toml; None takes the recipe's.
+        settings: by dotted key, over all else; text is read as the setting's type.
+        trust: whether to run code that the recipe or the method names; None never does.
+
+    Raises:
+        UsageError: a name or a setting is unknown, a value is refused, or one is missing.
+    """
+    settings = settings or {}
+    for key in ("recipe", "method"):
+        if key in settings:
+            raise UsageError(f"{key} is not a setting to --set: name it with --{key}")
+    model = settings.get("model")
+    chosen = layer("recipe", recipe) if recipe is not None else None
+    if chosen is None and model is not None:
+        chosen = default_recipe(str(model), method)
+    if chosen is None and method is None:
+        raise UsageError(
+            f"no recipe is known for {model}.{_near(str(model))} Name one with --recipe (`grpo "
+            "recipes` lists them), or a method with --method"
+            if model is not None
+            else "nothing to train is named. Give --model or --recipe; `grpo train --model "
+            "shapes-flow` needs nothing else"
+        )
+    merged = merge(chosen, method, settings)
+    config = _config(merged, trust)
+    return Resolved(config, merged.origins, tuple(_notes(config, chosen, recipe is not None)))
+
+
+def _near(model: str) -> str:
+    """The name that was meant, if it was one."""
+    from rewardkit.generators.aliases import ALIASES
+
+    near = difflib.get_close_matches(model.casefold(), ALIASES, n=1, cutoff=0.6)
+    return f" Did you mean {near[0]!r}?" if near and model.casefold() not in ALIASES else ""
+
+
+def merge(recipe: Layer | None, method: str | None, settings: Mapping[str, object]) -> Merged:
+    """The layers over the classes' defaults.
+
+    Raises:
+        UsageError: the recipe is another method's, or a setting is unknown.
+    """
+    named = recipe.settings.get("method") if recipe is not None else None
+    if recipe is not None and not isinstance(named, str):
+        raise UsageError(f'the recipe {recipe.name} names no method; method = "nft" is one')
+    if recipe is not None and method is not None and method != named:
+        raise UsageError(
+            f"the recipe {recipe.name} is a choice of numbers for the method {named}, and {method} "
+            "is given. Leave out one of the two"
+        )
+    method = method or str(named)
+    stack = [(f"method {method}", layer("method", method).settings)]
+    if recipe is not None:
+        stack.append((f"recipe {recipe.name}", recipe.settings))
+    chosen = {"method": method, "recipe": recipe.name if recipe is not None else None}
+    stack += [(_GIVEN, settings), ("chosen", chosen)]
+    merged = Merged({}, {})
+    for origin, values in stack:
+        _lay(merged, origin, values)
+    return _with_defaults(merged)
+
+
+def continued(
+    stored: Config,
+    recipe: str | None,
+    method: str | None,
+    settings: Mapping[str, object],
+    trust: Trust | None = None,
+) -> Resolved:
+    """The configuration of a run that goes on: its own, and over it what is given now.
+
+    `grpo.run` says which settings may change on the way. Code that the run names is run as
+    `trust` says: a folder may be somebody else's.
+
+    Raises:
+        UsageError: a setting is unknown, or a value is refused.
+    """
+    asked = {key: name for key, name in (("recipe", recipe), ("method", method)) if name}
+    merged = Merged({}, {})
+    _lay(merged, "the run", dict(flatten(stored.model_dump(mode="json"))))
+    _lay(merged, _GIVEN, {**asked, **settings})
+    return Resolved(_config(merged, trust), merged.origins)
+
+
+def _lay(merged: Merged, origin: str, values: Mapping[str, object]) -> None:
+    """Lays one layer over the others."""
+    kind = values.get("objective.kind", merged.values.get("objective.kind"))
+    if kind != merged.values.get("objective.kind"):  # settings of another objective mean nothing
+        for key in [key for key in merged.values if key.startswith("objective.")]:
+            del merged.values[key], merged.origins[key]
+    known = fields(kind)
+    for key, value in values.items():
+        if key not in known:
+            raise unknown_setting(key, origin, kind)
+        text = isinstance(value, str) and (origin == _GIVEN or value == NONE)
+        merged.values[key] = typed(known[key], str(value)) if text else value
+        merged.origins[key] = origin
+
+
+def _with_defaults(merged: Merged) -> Merged:
+    known = fields(merged.values.get("objective.kind"))
+    defaults = {key: info.default for key, info in known.items() if not info.is_required()}
+    origins = {key: merged.origins.get(key, _DEFAULT) for key in {**defaults, **merged.values}}
+    return Merged({**defaults, **merged.values}, origins)
+
+
+def _refuse_code(merged: Merged, trust: Trust | None) -> None:
+    """Code is run where it was given on the command line; from a file only if it is trusted."""
+    for key in ("reward", "evaluation.rewards"):
+        value, origin = merged.values.get(key), merged.origins.get(key)
+        files = code(value) if isinstance(value, str) and origin != _GIVEN else []
+        if files and not (trust and trust(f"{origin} runs the code in {', '.join(files)}")):
+            option = f"-r '{value}'" if key == "reward" else f"--set {key}='{value}'"
+            raise UsageError(
+                f"{key} is {value} ({origin}), and its code is not run unless you say so. If you "
+                f"trust the file, give {option} or --trust-code"
+            )
+
+
+def _config(merged: Merged, trust: Trust | None) -> Config:
+    _refuse_code(merged, trust)
+    if merged.values.get("policy.init_lora") is not None:
+        for key in LORAS_OWN:
+            if merged.origins.get(key) == _GIVEN:
+                raise UsageError(
+                    f"{key} and a LoRA to start from are both given, and the LoRA decides {key}. "
+                    "Leave out one of the two"
+                )
+    nested: dict[str, Any] = {"sampler": {}, "objective": {}, "optim": {}}
+    for key, value in merged.values.items():
+        section, _, name = key.rpartition(".")
+        (nested.setdefault(section, {}) if section else nested)[name] = value
+    try:
+        config = Config.model_validate(nested)
+    except ValidationError as error:
+        raise explain(error, merged.origins) from error
+    spec = parse(config.reward, registry.resolve)
+    if config.advantage.combine == "raw" and len(spec.terms) > 1 and not spec.has_total:
+        raise UsageError(
+            f"advantage.combine is raw ({merged.origins['advantage.combine']}), and raw scores of "
+            f"{config.reward!r} have different units; give each a weight, as in "
+            "'0.7*hps+1.4*clip', or --set advantage.combine=advantages"
+        )
+    rewards = config.evaluation.rewards
+    watched = str(parse(rewards, registry.resolve)) if rewards is not None else None
+    evaluation = config.evaluation.model_copy(update={"rewards": watched})
+    return config.model_copy(update={"reward": str(spec), "evaluation": evaluation})
+
+
+def _notes(config: Config, recipe: Layer | None, named: bool) -> list[str]:
+    if recipe is None:
+        notes = [
+            f"no recipe: settings that are not given are those of {config.method}, or defaults"
+        ]
+        where, sampler = layer("method", config.method).header.trained_at, config.sampler
+        if where and None in (sampler.height, sampler.width):
+            notes.append(
+                f"the numbers of {config.method} are from {where}; pictures here have the model's "
+                "own size, unless sampler.height and sampler.width are set"
+            )
+        return notes
+    notes = []
+    if not named:
+        notes.append(f"the recipe {recipe.name} is taken, the default for {config.model}")
+    elif config.model != recipe.settings.get("model", config.model):
+        notes.append(f"the recipe {recipe.name} was chosen for {recipe.settings['model']}")
+    reward = recipe.settings.get("reward")
+    if reward is not None and not _same_rewards(str(reward), config.reward):
+        notes.append(
+            f"the reward is {config.reward}; the numbers of the recipe {recipe.name} were chosen "
+            f"for {reward}"
+        )
+    return notes
+
+
+def _same_rewards(named: str, resolved: str) -> bool:
+    """Whether both are the same rewards; what a file of code holds is not looked at."""
+    name = str if code(named) else registry.resolve
+    return str(parse(named, name)) == resolved
+
+
+def derived(config: Config) -> dict[str, int]:
+    """What a configuration amounts to, in counts.
+
+    A call of the model is one of `batch_size` samples, twice as many with guidance. Where groups
+    share their noise and only a window is random, the steps before it are drawn once per group:
+    calls of a rollout are then fewer.
+    """
+    sampler, objective = config.sampler, config.objective
+    drawn = sampler.prompts_per_step * sampler.group_size
+    trained = sampler.prompts_per_step * (config.advantage.best or sampler.group_size)
+    updates, steps = objective.updates, steps_trained(config)
+    parts = [trained // updates + (i < trained % updates) for i in range(updates)]
+    per_step = updates * objective.epochs
+    return {
+        "samples_per_step": drawn,
+        "rollout_model_calls": ceil(drawn / sampler.batch_size) * sampler.steps,
+        "transitions_stored": drawn * steps if objective.kind == "policy-gradient" else 0,
+        "samples_trained": trained,
+        "steps_trained_per_sample": steps,
+        "gradient_model_calls_per_pass": sum(ceil(n / sampler.batch_size) for n in parts) * steps,
+        "updates_per_step": per_step,
+        "total_samples": drawn * config.steps,
+        "total_updates": per_step * config.steps,
+    }
+
+
+def steps_trained(config: Config) -> int:
+    """Denoising steps of each sample that one pass trains at."""
+    sampler, objective = config.sampler, config.objective
+    if objective.kind == "forward-process":
+        return objective.timesteps
+    if sampler.window_size is not None:
+        return sampler.window_size
+    # The last step of cps draws no noise, so it is never trained on.
+    random = sampler.steps - (objective.drop_last or sampler.rule == "cps")
+    return max(1, int(random * objective.fraction))

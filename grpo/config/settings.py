@@ -1,0 +1,164 @@
+"""Settings by dotted key: which there are, what a text means for one, how they are told."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from grpo.config.fields import Config, ForwardProcess, PolicyGradient
+from rewardkit.errors import UsageError
+
+KINDS: dict[str, type[BaseModel]] = {
+    "policy-gradient": PolicyGradient,
+    "forward-process": ForwardProcess,
+}
+# The absent value, for which TOML has no word.
+NONE = "none"
+_NEEDED = {
+    "model": "no model is named. Give --model (`rewardkit pipelines` lists names) or --recipe",
+    "reward": "no reward is named. Give --reward (`rewardkit list` lists them)",
+    "prompts": "no prompts are named. Give --prompts FILE, with a prompt on each line (.txt), or "
+    ".jsonl, .csv, .parquet or .json",
+    "steps": "nothing says how long to train. Give --steps N",
+}
+
+
+# What other trainers call a setting, by its last word.
+_ELSEWHERE = {
+    "learning_rate": "optim.lr",
+    "lr_scheduler": "optim.decay",
+    "warmup_steps": "optim.warmup",
+    "max_steps": "steps",
+    "num_steps": "steps",
+    "num_inference_steps": "sampler.steps",
+    "guidance_scale": "sampler.guidance",
+    "resolution": "sampler.height",
+    "num_generations": "sampler.group_size",
+    "lora_rank": "policy.rank",
+    "lora_alpha": "policy.alpha",
+    "mixed_precision": "policy.dtype",
+    "precision": "policy.dtype",
+    "max_train_steps": "steps",
+    "save_steps": "checkpoint.every",
+    "eval_steps": "evaluation.every",
+}
+
+
+def fields(kind: object) -> dict[str, FieldInfo]:
+    """Every setting of a run whose objective is of `kind`, in the order of `Config`."""
+    found: dict[str, FieldInfo] = {}
+    for name, info in Config.model_fields.items():
+        section = KINDS.get(str(kind)) if name == "objective" else info.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            found |= {f"{name}.{key}": one for key, one in section.model_fields.items()}
+        elif name == "objective":
+            found["objective.kind"] = PolicyGradient.model_fields["kind"]
+        else:
+            found[name] = info
+    return found
+
+
+def typed(info: FieldInfo, value: str) -> object:
+    """What a text means for a setting; one that means nothing stays, to be told as it was given.
+
+    `NONE` is the absent value, where a setting may be absent; a list, or the pairs KEY=VALUE of a
+    table, are separated by commas.
+    """
+    assert info.annotation is not None
+    adapter: TypeAdapter[Any] = TypeAdapter(info.annotation)
+    with suppress(ValidationError):
+        if value == NONE:
+            return adapter.validate_python(None)
+    with suppress(ValidationError):
+        return adapter.validate_python(value)
+    with suppress(ValidationError):
+        return adapter.validate_python([part.strip() for part in value.split(",")])
+    pairs = [part.partition("=") for part in value.split(",")]
+    with suppress(ValidationError):
+        if all(equals for _, equals, _ in pairs):
+            return adapter.validate_python({key.strip(): text.strip() for key, _, text in pairs})
+    return value
+
+
+def unknown_setting(key: str, origin: str, kind: object) -> UsageError:
+    """The error for a setting that is none, or none of this objective's."""
+    for other, section in KINDS.items():
+        name = key.removeprefix("objective.")
+        if other != kind and name in section.model_fields and key != name:
+            return UsageError(
+                f"{key} ({origin}) belongs to objectives of the kind {other}, and this run's is "
+                f"{kind}"
+            )
+    known = [*fields(kind)]
+    leaf = key.rpartition(".")[2]
+    near = [one for one in known if one.rpartition(".")[2] == leaf]
+    near = near or ([_ELSEWHERE[leaf]] if leaf in _ELSEWHERE else [])
+    near = near or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return UsageError(
+        f"unknown setting {key!r} ({origin}).{hint} `grpo recipes shapes-flow` prints all settings"
+    )
+
+
+def explain(error: ValidationError, origins: Mapping[str, str]) -> UsageError:
+    """What a configuration was refused for: each setting, what it is given, what it accepts."""
+    told = []
+    for one in error.errors():
+        key = ".".join(str(part) for part in one["loc"] if part not in KINDS)
+        origin = f" ({origins[key]})" if key in origins else ""
+        given = json.dumps(one["input"], default=str, ensure_ascii=False)
+        match one["type"]:
+            case "missing":
+                told.append(_NEEDED.get(key, f"{key} has no value: no method or recipe gives one"))
+            case "json_invalid":
+                told.append("it is not JSON: it was cut, or changed by hand")
+            case "union_tag_not_found":
+                told.append("objective.kind has no value: no method or recipe gives one")
+            case "union_tag_invalid":
+                told.append(f"objective.kind{origin}: accepted are {', '.join(KINDS)}")
+            case "value_error":
+                told.append(str(one["ctx"]["error"]))
+            case "extra_forbidden":
+                told.append(f"{key} is {given}{origin}; there is no such setting")
+            case "string_too_short" | "too_short":
+                told.append(f"{key} is {given}{origin}, which is empty: give at least one")
+            case _:
+                wanted = one["msg"].removeprefix("Input should be ")
+                told.append(f"{key} is {given}{origin}; accepted is {wanted}")
+    return UsageError("\n".join(told))
+
+
+def as_toml(values: Mapping[str, object], origins: Mapping[str, str]) -> str:
+    """Settings as TOML, each with its origin and its meaning in a comment.
+
+    A setting without a value is a comment; what is printed can be read again as a recipe.
+    """
+    return "\n".join(_lines(values, origins))
+
+
+def _lines(values: Mapping[str, object], origins: Mapping[str, str]) -> Iterator[str]:
+    section = ""
+    for key, info in fields(values.get("objective.kind")).items():
+        table, _, name = key.rpartition(".")
+        if table != section:
+            section = table
+            yield from ("", f"[{table}]")
+        if key in values:
+            value = values[key]
+            text = _toml(NONE if value is None else value)
+            line = f"{name} = {text}"
+        else:
+            line = f"# {name} ="
+        yield f"{line:<36} # {origins.get(key, 'yours to give')}: {info.description}"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(v)}" for key, v in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)

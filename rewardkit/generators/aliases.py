@@ -1,0 +1,157 @@
+"""Generators that have a name here: where each is, and the protocol it is sampled with."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from rewardkit.generators.protocol import Protocol
+
+
+class Alias(BaseModel):
+    """A name for a generator.
+
+    Attributes:
+        name: how it is asked for, in any case.
+        pipeline: its class in diffusers, which is its family.
+        repo: owner/name on the hub; None where it is in the package.
+        revision: commit of the repository, so that the name means one model on every machine.
+        folder: inside the package `rewardkit.shapes`; None where it is on the hub.
+        licence: of the weights.
+        protocol: what its authors sample with; None where the folder carries its own.
+        dtype: of its networks, unless another is asked for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    pipeline: str
+    repo: str | None = None
+    revision: str | None = Field(default=None, pattern="^[0-9a-f]{40}$")
+    folder: str | None = None
+    licence: str
+    protocol: Protocol | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+    @model_validator(mode="after")
+    def _in_one_place(self) -> Self:
+        if (self.repo is None) == (self.folder is None):
+            raise ValueError(f"{self.name} is on the hub or in the package: give repo or folder")
+        if (self.repo is None) != (self.revision is None):
+            raise ValueError(f"{self.name}: a repository is pinned by its revision")
+        return self
+
+    @property
+    def source(self) -> str:
+        """Where it is, in words that are the same on every machine."""
+        return self.repo or f"package:rewardkit.shapes/{self.folder}"
+
+    @property
+    def place(self) -> str | Path:
+        """The repository on the hub, or the folder on this machine."""
+        if self.folder is None:
+            assert self.repo is not None
+            return self.repo
+        return Path(str(files("rewardkit.shapes").joinpath(self.folder)))
+
+
+_STABILITY = "Stability AI Community License"
+
+# Commits are the heads of the repositories' main branches, each found in several public projects
+# that pin it. Protocols are those of the model cards, as the comments say.
+_ALL = (
+    Alias(
+        name="shapes-sd",
+        pipeline="StableDiffusionPipeline",
+        folder="weights/shapes-sd",
+        licence="Apache-2.0",
+    ),
+    Alias(
+        name="shapes-flow",
+        pipeline="StableDiffusion3Pipeline",
+        folder="weights/shapes-flow",
+        licence="Apache-2.0",
+    ),
+    Alias(
+        name="sd1.4",
+        pipeline="StableDiffusionPipeline",
+        repo="CompVis/stable-diffusion-v1-4",
+        revision="133a221b8aa7292a167afc5127cb63fb5005638b",
+        licence="CreativeML OpenRAIL-M",
+        # The card calls the pipeline with its defaults.
+        protocol=Protocol(steps=50, guidance=7.5, height=512, width=512),
+    ),
+    Alias(
+        name="sd1.5",
+        pipeline="StableDiffusionPipeline",
+        repo="stable-diffusion-v1-5/stable-diffusion-v1-5",
+        revision="451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+        licence="CreativeML OpenRAIL-M",
+        # The card calls the pipeline with its defaults.
+        protocol=Protocol(steps=50, guidance=7.5, height=512, width=512),
+    ),
+    Alias(
+        name="sdxl",
+        pipeline="StableDiffusionXLPipeline",
+        repo="stabilityai/stable-diffusion-xl-base-1.0",
+        revision="462165984030d82259a11f4367a4eed129e94a7b",
+        licence="CreativeML Open RAIL++-M",
+        # The card calls the pipeline, without the refiner, with its defaults.
+        protocol=Protocol(steps=50, guidance=5.0, height=1024, width=1024),
+    ),
+    Alias(
+        name="sd3-medium",
+        pipeline="StableDiffusion3Pipeline",
+        repo="stabilityai/stable-diffusion-3-medium-diffusers",
+        revision="ea42f8cef0f178587cf766dc8129abd379c90671",
+        licence=_STABILITY,
+        # The card gives steps and guidance; the rest are the pipeline's defaults.
+        protocol=Protocol(steps=28, guidance=7.0, height=1024, width=1024, max_sequence_length=256),
+        dtype="bfloat16",  # with T5 it takes 29 GiB in float32
+    ),
+    Alias(
+        name="sd3.5-medium",
+        pipeline="StableDiffusion3Pipeline",
+        repo="stabilityai/stable-diffusion-3.5-medium",
+        revision="b940f670f0eda2d07fbb75229e779da1ad11eb80",
+        licence=_STABILITY,
+        # The card gives steps and guidance; the rest are the pipeline's defaults.
+        protocol=Protocol(steps=40, guidance=4.5, height=1024, width=1024, max_sequence_length=256),
+        dtype="bfloat16",  # the card's; with T5 it takes 30 GiB in float32
+    ),
+    Alias(
+        name="sd3.5-large",
+        pipeline="StableDiffusion3Pipeline",
+        repo="stabilityai/stable-diffusion-3.5-large",
+        revision="ceddf0a7fdf2064ea28e2213e3b84e4afa170a0f",
+        licence=_STABILITY,
+        # The card gives steps and guidance; the rest are the pipeline's defaults.
+        protocol=Protocol(steps=28, guidance=3.5, height=1024, width=1024, max_sequence_length=256),
+        dtype="bfloat16",  # the card's; with T5 it takes 51 GiB in float32
+    ),
+    Alias(
+        name="flux.1-dev",
+        pipeline="FluxPipeline",
+        repo="black-forest-labs/FLUX.1-dev",
+        revision="3de623fc3c33e44ffbe2bad470d0f45bccf2eb21",
+        licence="FLUX.1 [dev] Non-Commercial License",
+        # All of it is on the card.
+        protocol=Protocol(steps=50, guidance=3.5, height=1024, width=1024, max_sequence_length=512),
+        dtype="bfloat16",  # the card's; in float32 its weights alone take 63 GiB
+    ),
+    Alias(
+        name="flux.1-schnell",
+        pipeline="FluxPipeline",
+        repo="black-forest-labs/FLUX.1-schnell",
+        revision="741f7c3ce8b383c54771c7003378a50191e9efe9",
+        licence="Apache-2.0",
+        # The card gives all but the size, the pipeline's default. This model has no guidance input;
+        # the card's 0 says so.
+        protocol=Protocol(steps=4, guidance=0.0, height=1024, width=1024, max_sequence_length=256),
+        dtype="bfloat16",  # the card's; in float32 its weights alone take 63 GiB
+    ),
+)
+ALIASES = {alias.name: alias for alias in _ALL}

@@ -1,0 +1,257 @@
+"""Generators: load a diffusers pipeline by name, sample it with prompts and seeds.
+
+    pipeline = load("sd1.4")
+    for picture in generate(pipeline, ["a red ring", "a blue cross"], seeds=[0, 1]): ...
+
+`generate` is the one loop that makes pictures: what is shown, benchmarked and compared comes from
+it. The schedulers are the pipelines' own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from rewardkit.devices import pick_device, pick_dtype
+from rewardkit.errors import UsageError, WeightsError, unknown
+from rewardkit.generators.aliases import ALIASES, Alias
+from rewardkit.generators.decoding import decode
+from rewardkit.generators.exports import refuse_unfinished
+from rewardkit.generators.families import check_protocol, default_protocol
+from rewardkit.generators.folders import download, read, trained, whole_pipeline
+from rewardkit.generators.lora import add_lora
+from rewardkit.generators.lora_hub import can_be_repo, lora_path
+from rewardkit.generators.protocol import Protocol, carried_card, carried_protocol
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import DiffusionPipeline
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@final
+@dataclass(frozen=True)
+class Pipeline:
+    """A generator that is loaded: diffusers' object, where it is from, and its protocol.
+
+    Attributes:
+        diffusers: the pipeline, of the class its model_index.json names.
+        source: repository on the hub, or folder, or package:NAME/FOLDER.
+        alias: the name of ours for it, where it has one.
+        revision: commit of the repository; None for a folder.
+        lora: what was trained of it and is loaded: a LoRA's file, or a folder with all weights.
+        trained_on: what the run that trained it says of that: reward, prompts, weights.
+        protocol: what it is sampled with unless told otherwise.
+        dtype: of its networks; its VAE is in float32, as pictures are in training.
+        folder: where its files are on this machine; None where it was made in memory.
+    """
+
+    diffusers: DiffusionPipeline
+    source: str
+    alias: str | None
+    revision: str | None
+    lora: Path | None
+    trained_on: Mapping[str, Any] | None
+    protocol: Protocol
+    dtype: str = "float32"
+    folder: Path | None = None
+
+    def provenance(self) -> dict[str, Any]:
+        """What makes its pictures, but for prompts, seeds and protocol; for JSON."""
+        pipe: Any = self.diffusers
+        scheduler = {k: v for k, v in pipe.scheduler.config.items() if not k.startswith("_")}
+        return {
+            "model": {"source": self.source, "alias": self.alias, "revision": self.revision},
+            "lora": None if self.lora is None else str(self.lora),
+            "trained_on": self.trained_on,
+            "scheduler": {"class": type(pipe.scheduler).__name__, **scheduler},
+            "dtype": self.dtype,
+            # Pictures of low precision that were made by releases before, which decoded in it, are
+            # not to be mixed with these.
+            **({} if self.dtype == "float32" else {"decoded": "float32"}),
+        }
+
+
+def load(
+    source: str | Path,
+    *,
+    device: str = "auto",
+    dtype: str | None = None,
+    revision: str | None = None,
+    lora: str | Path | None = None,
+    exact: Collection[str] = (),
+) -> Pipeline:
+    """The generator at `source`, ready to be sampled.
+
+    Its protocol is, first found: what the LoRA's folder carries, what its own folder carries, the
+    alias's, the defaults of its pipeline class.
+
+    Args:
+        source: an alias (`rewardkit pipelines` lists them), owner/name on the hub, or a folder in
+            diffusers' layout. A folder goes first where it is written as a path.
+        device: "auto" is a CUDA device, Apple's, or the CPU, the first there is.
+        dtype: of the networks, whatever the files hold; None is the alias's, else float32. The VAE
+            is in float32 always, and so are layers that their authors keep in it.
+        revision: commit, tag or branch on the hub. Without it, an alias means its pinned commit,
+            owner/name the newest.
+        lora: what was trained of it: a run's folder, a LoRA's file, a folder in which a trainer
+            left one (`rewardkit.generators.lora.find_lora`), or owner/name on the hub, with
+            `@REVISION` and `:FILE` where they matter.
+        exact: further parts to be in float32, by their names in the pipeline.
+
+    Raises:
+        UsageError: nothing goes by this name, or its pipeline class cannot be sampled here.
+        WeightsError: files are missing, cannot be downloaded, or do not fit.
+    """
+    alias, place = place_of(source)
+    if isinstance(place, Path) and revision is not None:
+        raise UsageError(f"a revision belongs to a repository on the hub; {source} is a folder")
+    dtype = dtype or (alias.dtype if alias else "float32")
+    target, number = pick_device(device), pick_dtype(dtype)
+    pinned = alias.revision if alias else None
+    given = None if lora is None else lora_path(lora)
+    for path in (place, given):
+        if isinstance(path, Path):
+            refuse_unfinished(path)
+    given = None if given is None else trained(given)
+    named = alias.source if alias else str(place)
+    whole = whole_pipeline(given, named) if given is not None else None
+    base = whole or place
+    folder = base if isinstance(base, Path) else download(base, revision or pinned)
+    pipe = read(folder, number, ("vae", *exact))
+    # Where this is not the device that samples, its remark on float16 and CPUs is beside the point.
+    pipe.to(target, silence_dtype_warnings=True)
+    pipe.set_progress_bar_config(disable=True)
+    added = add_lora(pipe, given) if given is not None and whole is None else None
+    beside = added.parent if added else folder
+    protocol = (
+        carried_protocol(beside)
+        or carried_protocol(folder)
+        or (alias.protocol if alias else None)
+        or default_protocol(pipe)
+    )
+    check_protocol(pipe, protocol)
+    return Pipeline(
+        diffusers=pipe,
+        source=named,
+        alias=alias.name if alias else None,
+        revision=None if isinstance(base, Path) else folder.name,
+        lora=added or whole,
+        trained_on=carried_card(beside).get("trained_on"),
+        protocol=protocol,
+        dtype=dtype,
+        folder=folder,
+    )
+
+
+def generate(
+    pipeline: Pipeline,
+    prompts: str | Sequence[str],
+    seeds: Sequence[int],
+    *,
+    protocol: Protocol | None = None,
+    batch_size: int = 4,
+    embed: Callable[[Sequence[str]], Mapping[str, Any]] | None = None,
+) -> Iterator[torch.Tensor]:
+    """Pictures, uint8 `[3, H, W]` on the CPU, one per seed, in order, batch by batch.
+
+    The noise of a sample is drawn on the CPU from its seed alone, so a picture depends neither on
+    the batch it was made in nor, beyond rounding, on the device. Floats are rounded as saving a PNG
+    rounds them.
+
+    Args:
+        pipeline: what `load` gave.
+        prompts: one per seed; a single string serves every seed.
+        seeds: from 0.
+        protocol: instead of the pipeline's own.
+        batch_size: pictures made at once, which memory bounds.
+        embed: gives the embeddings of a batch of prompts, as arguments of the pipeline's call; None
+            is the pipeline's own text encoders.
+
+    Raises:
+        UsageError: at the call, where the request cannot be met.
+        WeightsError: while iterating, where a picture is not finite.
+    """
+    protocol = protocol or pipeline.protocol
+    prompts = [prompts] * len(seeds) if isinstance(prompts, str) else list(prompts)
+    if len(prompts) != len(seeds):
+        raise UsageError(f"one seed per prompt: {len(prompts)} prompts, {len(seeds)} seeds given")
+    if not prompts:
+        raise UsageError("nothing to generate: no prompt and no seed was given")
+    if min(seeds) < 0 or max(seeds) >= 2**63:
+        raise UsageError("a seed is a whole number from 0 to 2**63 - 1")
+    if batch_size < 1:
+        raise UsageError(f"batch_size is at least 1; {batch_size} was given")
+    check_protocol(pipeline.diffusers, protocol)
+    embed = embed or (lambda batch: {"prompt": list(batch)})
+    return _pictures(pipeline.diffusers, prompts, seeds, protocol, batch_size, embed)
+
+
+def _pictures(
+    pipe: Any,
+    prompts: list[str],
+    seeds: Sequence[int],
+    protocol: Protocol,
+    batch_size: int,
+    embed: Callable[[Sequence[str]], Mapping[str, Any]],
+) -> Iterator[torch.Tensor]:
+    import torch
+
+    options: dict[str, Any] = {
+        "num_inference_steps": protocol.steps,
+        "guidance_scale": protocol.guidance,
+        "height": protocol.height,
+        "width": protocol.width,
+    }
+    if protocol.max_sequence_length is not None:
+        options["max_sequence_length"] = protocol.max_sequence_length
+    for start in range(0, len(prompts), batch_size):
+        batch = slice(start, start + batch_size)
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds[batch]]
+        told = embed(prompts[batch])
+        # Not decoded by the call itself, which would decode the batch at once, in its own dtype.
+        latents = pipe(generator=generators, output_type="latent", **told, **options).images
+        made = decode(pipe, latents, protocol)
+        for prompt, seed, picture in zip(prompts[batch], seeds[batch], made, strict=True):
+            if picture is None:
+                raise WeightsError(
+                    f"the picture of {prompt!r}, seed {seed}, is not a number (NaN). In float16 "
+                    "many models overflow: load with float32 or bfloat16"
+                )
+            yield picture
+
+
+def place_of(source: str | Path) -> tuple[Alias | None, str | Path]:
+    """The alias that `source` names, or None; and the repository or the folder it stands for.
+
+    Raises:
+        UsageError: nothing goes by this name.
+    """
+    name, path = str(source), Path(source)
+    if re.match(r"[a-z]+:/", name):  # pathlib leaves one slash of two
+        raise UsageError(
+            f"{source} is a URL: give owner/name of a repository on the hub, or download it "
+            "and give its folder"
+        )
+    written_as_path = isinstance(source, Path) or path.name != name
+    if written_as_path and path.exists():
+        return None, path
+    for alias in ALIASES.values():
+        if name.casefold() in (alias.name, (alias.repo or "").casefold()):
+            return alias, alias.place
+    if path.exists():
+        return None, path
+    if _HUB_ID.fullmatch(name):
+        if not can_be_repo(name):
+            raise UsageError(
+                f"{name} is no folder, and not owner/name on the hub: such a name has at most 96 "
+                "characters, no -- or .. in it, and does not end with -, . or .git"
+            )
+        return None, name
+    if written_as_path:
+        raise UsageError(f"there is no folder {source}")
+    raise unknown("pipeline", name, ALIASES, "rewardkit pipelines")

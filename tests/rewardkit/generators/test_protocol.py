@@ -1,0 +1,88 @@
+"""A protocol comes from the nearest place that says one, and is kept or refused."""
+
+import json
+
+import pytest
+import torch
+from tiny_pipelines import PROTOCOLS, SHORT, pictures
+
+from rewardkit.errors import InputError, UsageError
+from rewardkit.generators.aliases import ALIASES, Alias
+from rewardkit.generators.pipelines import generate, load
+from rewardkit.generators.protocol import Protocol
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "guidance", "length", "side"),
+    # The defaults of each class's __call__; the side is 8 latents x 4, and FLUX's 128 x 4.
+    [
+        ("sd", 50, 7.5, None, 32),
+        ("sdxl", 50, 5.0, None, 32),
+        ("sd3", 28, 7.0, 256, 32),
+        ("flux", 28, 3.5, 512, 512),
+    ],
+)
+def test_a_folder_without_a_protocol_has_its_familys(loaded, name, steps, guidance, length, side):
+    assert loaded[name].protocol == Protocol(
+        steps=steps, guidance=guidance, height=side, width=side, max_sequence_length=length
+    )
+
+
+def test_a_folders_own_protocol_is_its_default(folder):
+    (folder / "rewardkit.json").write_text(
+        json.dumps({"reward": "ours", "protocol": SHORT.model_dump()})
+    )
+    pipeline = load(folder, device="cpu")
+    assert pipeline.protocol == SHORT
+    (picture,) = generate(pipeline, "a red ring", [0])
+    assert torch.equal(picture, pictures(pipeline)[0])
+
+
+def test_an_alias_in_the_package_brings_the_protocol_of_its_folder(folder, monkeypatch):
+    (folder / "rewardkit.json").write_text(json.dumps({"protocol": SHORT.model_dump()}))
+    alias = Alias(
+        name="ours", pipeline="StableDiffusionPipeline", folder=str(folder), licence="Apache-2.0"
+    )
+    monkeypatch.setitem(ALIASES, "ours", alias)
+    pipeline = load("ours", device="cpu")
+    assert (pipeline.alias, pipeline.source) == ("ours", f"package:rewardkit.shapes/{folder}")
+    assert (pipeline.revision, pipeline.protocol) == (None, SHORT)
+
+
+def test_what_a_loras_folder_says_of_sampling_goes_first(folder, lora):
+    for place, steps in ((folder, 5), (lora, 3)):
+        card = {"protocol": SHORT.model_copy(update={"steps": steps}).model_dump()}
+        (place / "rewardkit.json").write_text(json.dumps(card))
+    assert load(folder, device="cpu").protocol.steps == 5
+    assert load(folder, device="cpu", lora=lora).protocol.steps == 3
+
+
+@pytest.mark.parametrize(
+    ("card", "what"),
+    [
+        ("{", "cannot be read as JSON"),
+        ('{"protocol": {"steps": 0, "guidance": 1, "height": 32, "width": 32}}', "protocol.steps"),
+        ('{"protocol": {"steps": 1}}', "protocol.guidance: Field required"),
+        ('{"protocol": null}', "Input should be a valid"),
+    ],
+)
+def test_a_protocol_that_is_none_is_refused(folder, card, what):
+    (folder / "rewardkit.json").write_text(card)
+    with pytest.raises(InputError, match=what):
+        load(folder, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "what"),
+    [
+        ("sd", {"max_sequence_length": 16}, "has no max_sequence_length"),
+        ("sd3", {"max_sequence_length": None}, "lacks max_sequence_length.*256"),
+        ("sd", {"height": 36}, "multiples of 8; height 36 and width 32"),
+        ("sd3", {"width": 36}, "multiples of 8"),
+        ("flux", {"height": 36}, "multiples of 8"),
+    ],
+)
+def test_a_protocol_the_pipeline_cannot_keep_is_refused_at_the_call(loaded, name, changes, what):
+    protocol = PROTOCOLS[name].model_copy(update=changes)
+    with pytest.raises(UsageError, match=what):
+        generate(loaded[name], "a", [0], protocol=protocol)
