@@ -1,0 +1,16 @@
+"""What a generator is asked to make, and the kind of medium that is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    from rewardkit.media.batch import Kind
+
+Task = Literal["text-to-image", "text-to-video", "image-to-video", "image-edit"]
+TASKS: tuple[Task, ...] = get_args(Task)
+
+
+def kind_of(task: Task) -> Kind:
+    """The kind of medium that a task asks for."""
+    return "video" if task.endswith("video") else "image"
