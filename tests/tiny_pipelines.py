@@ -38,6 +38,7 @@ from transformers import (
 
 from rewardkit.generators.pipelines import Pipeline, generate
 from rewardkit.generators.protocol import Protocol
+from rewardkit.generators.requests import Request
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 VOCABULARY = [letter + end for end in ("", "</w>") for letter in string.ascii_lowercase]
@@ -163,14 +164,20 @@ def saved(name: str, folder: Path, dtype: torch.dtype = torch.float32) -> Path:
 
 def pictures(
     pipeline: Pipeline,
-    prompts: str | list[str] = "a red ring",
+    prompts: str | Sequence[str] = "a red ring",
     seeds: Sequence[int] = (0,),
     protocol: Protocol = SHORT,
     batch_size: int = 4,
 ) -> torch.Tensor:
     """Pictures as one tensor, uint8 [N, 3, H, W]."""
-    made = generate(pipeline, prompts, seeds, protocol=protocol, batch_size=batch_size)
+    made = generate(pipeline, requests(prompts, seeds), protocol=protocol, batch_size=batch_size)
     return torch.stack(list(made))
+
+
+def requests(prompts: str | Sequence[str], seeds: Sequence[int]) -> list[Request]:
+    """A request per seed; a single prompt serves every seed."""
+    texts = [prompts] * len(seeds) if isinstance(prompts, str) else prompts
+    return [Request(prompt, seed) for prompt, seed in zip(texts, seeds, strict=True)]
 
 
 def levels(one: torch.Tensor, other: torch.Tensor) -> tuple[int, float]:
