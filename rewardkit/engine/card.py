@@ -80,6 +80,9 @@ class RewardCard(BaseModel):
         inputs: the kinds of media it takes.
         needs_prompt: whether a sample without a prompt cannot be scored.
         needs_meta: keys a sample's manifest line must have.
+        needs_references: names of the reference media a sample must have, such as "first_frame".
+        batch_size: the largest number of samples it should score at once; None where there is no
+            such limit.
         unit: of the score ("cosine", "kB", "pixels per …").
         range: the lowest and highest possible score; None where unbounded.
         typical: where scores of ordinary media lie, where that is known, with its source in notes.
@@ -102,6 +105,8 @@ class RewardCard(BaseModel):
     inputs: tuple[Kind, ...] = Field(min_length=1)
     needs_prompt: bool = False
     needs_meta: tuple[str, ...] = ()
+    needs_references: tuple[str, ...] = ()
+    batch_size: int | None = Field(default=None, ge=1)
     unit: str
     range: tuple[float | None, float | None]
     typical: tuple[float, float] | None = None

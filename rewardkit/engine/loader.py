@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from rewardkit.devices import pick_device, pick_dtype
-from rewardkit.engine.card import EncoderSpec, RewardCard
+from rewardkit.engine.card import RewardCard
 from rewardkit.errors import WeightsError, unknown
 from rewardkit.weights.checkpoint import check_fit, load_strict, read_state_dict
 from rewardkit.weights.hub import Located, Weights, locate
 
 if TYPE_CHECKING:
     import torch
-
-    from rewardkit.engine.encoders import ClipEncoder
 
 _M = TypeVar("_M", bound="torch.nn.Module")
 _T = TypeVar("_T")
@@ -58,12 +56,6 @@ class Loader:
         """Batches to prepare while one is scored, for `Scorer.stream`."""
         # Networks on the CPU want every core: decoding beside them would slow both down.
         return 0 if self.device.type == "cpu" and self.located else 2
-
-    def encoder(self, spec: EncoderSpec) -> ClipEncoder:
-        """The encoder of `spec`; the same object for every reward that asks for an equal one."""
-        from rewardkit.engine.encoders import ClipEncoder
-
-        return self.shared(spec, lambda: ClipEncoder.load(spec, self))
 
     def shared(self, key: Hashable, make: Callable[[], _T]) -> _T:
         """What `make` returns, made once for all rewards that ask by an equal key."""

@@ -60,7 +60,7 @@ class ColourClassifier:
     CUDA (autocast); here the precision is the encoder's, and the last product is float32.
 
     Args:
-        encoder: CLIP, such as `Loader.encoder(ENCODER)`.
+        encoder: CLIP, such as `ClipEncoder.shared(ENCODER, loader)`.
         colours: the names to choose from; of equally near ones the first is taken.
     """
 
@@ -91,7 +91,7 @@ class ColourClassifier:
 
     def colours(self, name: str, crops: Sequence[torch.Tensor]) -> list[str]:
         """The colours of objects of class `name`, from their crops, uint8 `[3, h, w]` each."""
-        prepared = [self._encoder.prepare(one) for one in crops]
+        prepared = [self._encoder.resized(cut_out) for cut_out in crops]
         cosines = self._encoder.features(prepared).image @ self.classifier(name).T
         # numpy's argmax is the first of equals; torch's may be any.
         return [self._colours[i] for i in cosines.cpu().numpy().argmax(axis=1)]

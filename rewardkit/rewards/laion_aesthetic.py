@@ -190,15 +190,15 @@ class LaionAesthetic(Reward):
     @classmethod
     def load(cls, card: RewardCard, loader: Loader) -> LaionAesthetic:
         """With the encoder and the head the card names."""
+        from rewardkit.engine.encoders import ClipEncoder
+
         assert card.encoder is not None
-        encoder = loader.encoder(card.encoder)
+        encoder = ClipEncoder.shared(card.encoder, loader)
         build = head_v2 if card.name == "laion-aesthetic.v2" else head_v1
         head = loader.module(lambda: build(encoder.dim), card.weights[0])
         return cls(card, encoder, head.to(loader.device))
 
     def score(self, batch: Batch, features: ClipFeatures) -> torch.Tensor:
         """`head(image)`, float32."""
-        import torch
-
-        with torch.inference_mode():
-            return self.head(features.image).squeeze(-1)
+        scores: torch.Tensor = self.head(features.image).squeeze(-1)
+        return scores
