@@ -5,19 +5,18 @@ A family is a class of pipelines. To add one, add its row to `FAMILIES`.
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, final
 
 from rewardkit.errors import UsageError
-from rewardkit.generators.protocol import Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Task = Literal["text-to-image"]
+    from rewardkit.generators.protocol import Protocol
+    from rewardkit.media.task import Task
 
 
 @final
@@ -26,25 +25,39 @@ class Family:
     """What one class of pipelines needs.
 
     Attributes:
-        task: what it makes of what.
-        latents: the side of the latents, or both sides, that a pipeline was trained for.
-        multiple: what the height and width of its pictures must be multiples of.
-        unscaled: latents `[B, ...]` as the VAE knows them, given those of the pipeline's call.
-        largest: what they are at most, in pixels; None where nothing bounds them.
+        task: what it is asked to make.
+        size: the height and width in pixels that a pipeline was trained for.
+        multiple: what height and width must be multiples of.
+        unscaled: latents `[B, ...]` as the VAE takes them, from those that the call returns.
         settings: given to `from_pretrained`.
+        largest: the largest height and width in pixels; None where nothing bounds them.
+        references: the argument of the call for each reference of a request.
+        negative_prompt: the text that stands for no prompt where guidance needs one.
+        longest: the largest `max_sequence_length`, where the call has that argument.
+        fps: frames per second of a clip, where the call has no argument for it.
     """
 
     task: Task
-    latents: Callable[[Any], int | list[int]]
+    size: Callable[[Any], tuple[int, int]]
     multiple: Callable[[Any], int]
     unscaled: Callable[[Any, Tensor, Protocol], Tensor]
     settings: dict[str, Any] = field(default_factory=dict)
     largest: Callable[[Any], int | None] = lambda pipe: None
+    references: Mapping[str, str] = field(default_factory=dict)
+    negative_prompt: str = ""
+    longest: int = 512
+    fps: float | None = None
 
 
-def _unet_latents(pipe: Any) -> int | list[int]:
-    side: int | list[int] = pipe.unet.config.sample_size
-    return side
+def _unet_size(pipe: Any) -> tuple[int, int]:
+    latents = pipe.unet.config.sample_size
+    height, width = (latents, latents) if isinstance(latents, int) else latents
+    return height * pipe.vae_scale_factor, width * pipe.vae_scale_factor
+
+
+def _transformer_size(pipe: Any) -> tuple[int, int]:
+    side = pipe.default_sample_size * pipe.vae_scale_factor
+    return side, side
 
 
 def _unet_multiple(pipe: Any) -> int:
@@ -85,7 +98,7 @@ def _unpacked(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
 FAMILIES = {
     "StableDiffusionPipeline": Family(
         task="text-to-image",
-        latents=_unet_latents,
+        size=_unet_size,
         multiple=_unet_multiple,
         unscaled=_divided,
         # The checker blackens what it takes for indecent, often wrongly. A black picture would be
@@ -95,7 +108,7 @@ FAMILIES = {
     ),
     "StableDiffusionXLPipeline": Family(
         task="text-to-image",
-        latents=_unet_latents,
+        size=_unet_size,
         multiple=_unet_multiple,
         unscaled=_normalised,
         # By default pixels are watermarked where the package invisible-watermark is installed: the
@@ -104,7 +117,7 @@ FAMILIES = {
     ),
     "StableDiffusion3Pipeline": Family(
         task="text-to-image",
-        latents=lambda pipe: pipe.default_sample_size,
+        size=_transformer_size,
         multiple=lambda pipe: pipe.vae_scale_factor * pipe.patch_size,
         unscaled=_shifted,
         # Its embedding of positions has so many places a side.
@@ -114,7 +127,7 @@ FAMILIES = {
     ),
     "FluxPipeline": Family(
         task="text-to-image",
-        latents=lambda pipe: pipe.default_sample_size,
+        size=_transformer_size,
         # Latents are packed 2 x 2. The pipeline itself would round the size, with a warning.
         multiple=lambda pipe: pipe.vae_scale_factor * 2,
         unscaled=_unpacked,
@@ -134,64 +147,3 @@ def family(name: str, source: str) -> Family:
             f"{', '.join(FAMILIES)}"
         )
     return FAMILIES[name]
-
-
-def default_protocol(pipe: Any) -> Protocol:
-    """A pipeline's own protocol: the defaults of its call, and the size it was trained for."""
-    options = inspect.signature(type(pipe).__call__).parameters
-    latents = FAMILIES[type(pipe).__name__].latents(pipe)
-    height, width = (latents, latents) if isinstance(latents, int) else latents
-    length = options.get("max_sequence_length")
-    return Protocol(
-        steps=options["num_inference_steps"].default,
-        guidance=options["guidance_scale"].default,
-        height=height * pipe.vae_scale_factor,
-        width=width * pipe.vae_scale_factor,
-        max_sequence_length=length.default if length else None,
-    )
-
-
-def check_protocol(pipe: Any, protocol: Protocol) -> None:
-    """Refuse a protocol that a pipeline cannot keep, or would change in silence.
-
-    Raises:
-        UsageError: naming the option, and what is accepted.
-    """
-    name = type(pipe).__name__
-    length = inspect.signature(type(pipe).__call__).parameters.get("max_sequence_length")
-    if length is None and protocol.max_sequence_length is not None:
-        raise UsageError(
-            f"a {name} has no max_sequence_length, but the protocol gives "
-            f"{protocol.max_sequence_length}. Leave it out"
-        )
-    if length is not None and protocol.max_sequence_length is None:
-        raise UsageError(
-            f"the protocol lacks max_sequence_length, which changes the pictures of a {name}. "
-            f"Give it; diffusers' own default is {length.default}"
-        )
-    check_size(name, pipe, protocol.height, protocol.width)
-
-
-def check_size(name: str, pipe: Any, height: int, width: int) -> None:
-    """Refuse pictures of a size that a pipeline cannot make.
-
-    Args:
-        name: its class.
-        pipe: the pipeline, or what has those of its attributes that the family reads.
-        height: in pixels.
-        width: in pixels.
-
-    Raises:
-        UsageError: naming the sizes that are accepted.
-    """
-    multiple, largest = FAMILIES[name].multiple(pipe), FAMILIES[name].largest(pipe)
-    given = f"height {height} and width {width} were given"
-    if height % multiple or width % multiple:
-        raise UsageError(
-            f"this {name} makes pictures whose height and width are multiples of {multiple}; "
-            f"{given}"
-        )
-    if largest is not None and max(height, width) > largest:
-        raise UsageError(
-            f"this {name} makes pictures whose height and width are at most {largest}; {given}"
-        )

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import tiny_pipelines
 import torch
-from tiny_pipelines import PADDED, PROTOCOLS, SHORT, levels, pictures
+from tiny_pipelines import PADDED, PROTOCOLS, SHORT, levels, pictures, requests
 
 from rewardkit.errors import UsageError, WeightsError
 from rewardkit.generators.pipelines import generate, load
+from rewardkit.generators.requests import Request
 
 # diffusers' Euler scheduler, which is SDXL's, is not quite ready for NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -46,7 +47,7 @@ def test_a_picture_is_the_png_that_diffusers_itself_makes(loaded, name):
         )
         .images[0]
     )
-    (picture,) = generate(loaded[name], PROMPTS[:1], SEEDS[:1], protocol=protocol)
+    (picture,) = generate(loaded[name], requests(PROMPTS[:1], SEEDS[:1]), protocol=protocol)
     assert np.array_equal(picture.permute(1, 2, 0), np.asarray(upstream))
 
 
@@ -70,7 +71,7 @@ def test_the_length_the_text_is_padded_to_changes_the_picture(loaded, name):
     assert levels(one, other)[0] > 2
 
 
-def test_pictures_stream_batch_by_batch_and_one_prompt_serves_every_seed(loaded, monkeypatch):
+def test_pictures_stream_batch_by_batch(loaded, monkeypatch):
     network = type(loaded["sd"].diffusers)
     encode, encoded = network.encode_prompt, []
 
@@ -79,7 +80,7 @@ def test_pictures_stream_batch_by_batch_and_one_prompt_serves_every_seed(loaded,
         return encode(self, prompt, *args, **options)
 
     monkeypatch.setattr(network, "encode_prompt", watched)
-    stream = generate(loaded["sd"], "a", range(5), protocol=SHORT, batch_size=2)
+    stream = generate(loaded["sd"], requests("a", range(5)), protocol=SHORT, batch_size=2)
     assert encoded == [], "nothing is made before it is asked for"
     next(stream)
     assert encoded == [["a", "a"]]
@@ -88,28 +89,24 @@ def test_pictures_stream_batch_by_batch_and_one_prompt_serves_every_seed(loaded,
 
 
 @pytest.mark.parametrize(
-    ("prompts", "seeds", "batch_size", "what"),
+    ("seeds", "batch_size", "what"),
     [
-        (["a", "b"], [0], 1, "one seed per prompt: 2 prompts, 1 seeds"),
-        ([], [], 1, "nothing to generate"),
-        ("a", [], 1, "nothing to generate"),
-        ("a", [0, -1], 1, "from 0 to"),
-        ("a", [2**63], 1, "from 0 to"),
-        ("a", [0], 0, "batch_size is at least 1"),
+        ([], 1, "nothing to generate"),
+        ([0, -1], 1, "from 0 to"),
+        ([2**63], 1, "from 0 to"),
+        ([0], 0, "batch_size is at least 1"),
     ],
 )
-def test_a_request_that_cannot_be_met_is_refused_at_the_call(
-    loaded, prompts, seeds, batch_size, what
-):
+def test_a_request_that_cannot_be_met_is_refused_at_the_call(loaded, seeds, batch_size, what):
     with pytest.raises(UsageError, match=what):
-        generate(loaded["sd"], prompts, seeds, protocol=SHORT, batch_size=batch_size)
+        generate(loaded["sd"], requests("a", seeds), protocol=SHORT, batch_size=batch_size)
 
 
 def test_a_picture_of_nan_is_an_error_that_names_prompt_and_seed(folder):
     pipeline = load(folder, device="cpu")
     # As an overflow in half precision would; weights that hold it are refused on loading.
     pipeline.diffusers.unet.conv_out.bias.data.fill_(float("nan"))
-    stream = generate(pipeline, ["a ring"], [7], protocol=SHORT)
+    stream = generate(pipeline, [Request("a ring", 7)], protocol=SHORT)
     with pytest.raises(WeightsError, match="'a ring', seed 7, is not a number"):
         next(stream)
 
