@@ -240,7 +240,7 @@ class Policy(ABC):
         Raises:
             WeightsError: a picture is not finite.
         """
-        pictures = []
+        pictures: list[Any] = []
         for picture in decode(self._pipe, x0, self.protocol):
             if picture is None:
                 raise WeightsError(
