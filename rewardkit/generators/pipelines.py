@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from rewardkit.devices import pick_device, pick_dtype
 from rewardkit.errors import UsageError, WeightsError, unknown
+from rewardkit.extras import require
 from rewardkit.generators.aliases import ALIASES, Alias
 from rewardkit.generators.arguments import (
     call_arguments,
@@ -116,7 +117,9 @@ def load(
     Raises:
         UsageError: nothing goes by this name, or its pipeline class cannot be sampled here.
         WeightsError: files are missing, cannot be downloaded, or do not fit.
+        MissingPackage: the extra `generate` is not installed.
     """
+    require("generate", "loading a generator")
     alias, place = place_of(source)
     if isinstance(place, Path) and revision is not None:
         raise UsageError(f"a revision belongs to a repository on the hub; {source} is a folder")
