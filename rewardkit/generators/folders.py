@@ -142,7 +142,7 @@ def _settings(folder: Path, source: str) -> dict[str, Any]:
     """
     index = _index(folder)
     absent = {part: None for part, entry in index.items() if entry == [None, None]}
-    return absent | family(str(index.get("_class_name")), source).settings
+    return {**absent, **family(str(index.get("_class_name")), source).settings}
 
 
 def _index(folder: Path) -> dict[str, Any]:
