@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from rewardkit.errors import UsageError
 from rewardkit.generators.aliases import ALIASES
-from rewardkit.generators.families import FAMILIES, check_size
+from rewardkit.generators.arguments import check_size
+from rewardkit.generators.families import FAMILIES
 from rewardkit.generators.lora_hub import on_hub
 from rewardkit.generators.pipelines import place_of
 from rewardkit.generators.protocol import carried_card, carried_protocol

@@ -26,8 +26,10 @@ from grpo.config.settings import explain
 from grpo.log import Log
 from grpo.places import anchored
 from rewardkit.errors import InputError, UsageError, describe
+from rewardkit.records.differences import first_difference
 from rewardkit.records.documents import read_json
-from rewardkit.records.storage import first_difference, lock, write_json
+from rewardkit.records.locks import lock
+from rewardkit.records.storage import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -25,6 +25,7 @@ from grpo.run import Run
 from grpo.start import take
 from grpo.trainer import Trainer
 from rewardkit.devices import pick_device
+from rewardkit.extras import require
 from rewardkit.generators.lora_hub import lora_path
 from rewardkit.media.prompts import read
 from rewardkit.media.sheets import one_line
@@ -53,11 +54,13 @@ def train(
             are handled in the main thread of a process alone.
 
     Raises:
+        MissingPackage: the extra `train` is not installed.
         UsageError: the folder, the configuration or the model cannot be used for it.
         RewardKitError: a reward failed, or a file could not be written: the last checkpoint stays.
         Stopped: after Ctrl-C, SIGTERM or `should_stop`: the step it was in is finished, and saved.
             A second signal is a KeyboardInterrupt at once.
     """
+    require("train", "training a model")
     config = anchored(config)
     precision = torch.get_float32_matmul_precision()
     try:

@@ -17,10 +17,11 @@ from grpo.policies.condition import Condition
 from grpo.policies.embeddings import HOME, REMEMBERED, Embeddings
 from rewardkit.devices import pick_dtype, sent
 from rewardkit.errors import UsageError, WeightsError
+from rewardkit.generators.arguments import check_protocol
 from rewardkit.generators.decoding import decode
-from rewardkit.generators.families import check_protocol
 from rewardkit.generators.pipelines import generate
 from rewardkit.generators.placement import cast
+from rewardkit.generators.requests import Request
 
 if TYPE_CHECKING:
     from grpo.config.fields import Config, SamplerConfig
@@ -142,7 +143,7 @@ class Policy(ABC):
             WeightsError: an embedding is not finite.
         """
         self.remember(prompts)
-        halves = [prompts] if self.protocol.guidance <= 1 else [[""] * len(prompts), prompts]
+        halves = [prompts] if (self.protocol.guidance or 0) <= 1 else [[""] * len(prompts), prompts]
         told = [[self._embedded[prompt] for prompt in half] for half in halves]
         return Condition(
             {
@@ -164,7 +165,7 @@ class Policy(ABC):
         Raises:
             WeightsError: an embedding is not finite.
         """
-        empty = [""] if self.protocol.guidance > 1 else []
+        empty = [""] if (self.protocol.guidance or 0) > 1 else []
         self._embedded.add([*prompts, *empty], self._text)
 
     def pictures(
@@ -185,7 +186,7 @@ class Policy(ABC):
         Raises:
             WeightsError: an embedding or a picture is not finite.
         """
-        made: list[Tensor] = []
+        made: list[Any] = []
         # Whole batches, so that a picture's batch does not depend on how much is remembered.
         # The empty prompt is remembered too: one more would be embedded again by each batch.
         size = max((REMEMBERED - 1) // batch_size, 1) * batch_size
@@ -195,11 +196,13 @@ class Policy(ABC):
             with self.autocast():
                 made += generate(
                     self.pipeline,
-                    prompts[part],
-                    seeds[part],
+                    [
+                        Request(prompt, s)
+                        for prompt, s in zip(prompts[part], seeds[part], strict=True)
+                    ],
                     protocol=protocol,
                     batch_size=batch_size,
-                    embed=self._arguments,
+                    embed=lambda batch: self._arguments([request.prompt for request in batch]),
                 )
         return made
 
@@ -216,7 +219,7 @@ class Policy(ABC):
             timesteps: of the sampler, [B].
             condition: of `encode`.
         """
-        guided = self.protocol.guidance > 1
+        guided = (self.protocol.guidance or 0) > 1
         if guided:
             x, timesteps = torch.cat([x, x]), torch.cat([timesteps, timesteps])
         inputs = {name: tensor.flatten(0, 1) for name, tensor in condition.inputs.items()}
@@ -227,7 +230,7 @@ class Policy(ABC):
         without, given = output.chunk(2)
         if self._detach_uncond:
             without = without.detach()
-        return torch.lerp(without, given, self.protocol.guidance)
+        return torch.lerp(without, given, self.protocol.guidance or 0)
 
     def decode(self, x0: Tensor) -> Tensor:
         """The pictures of clean latents, uint8 [B, 3, H, W] on the CPU: pixels of a saved PNG.
@@ -235,7 +238,7 @@ class Policy(ABC):
         Raises:
             WeightsError: a picture is not finite.
         """
-        pictures = []
+        pictures: list[Any] = []
         for picture in decode(self._pipe, x0, self.protocol):
             if picture is None:
                 raise WeightsError(

@@ -12,35 +12,23 @@ import contextlib
 import functools
 import importlib
 import importlib.metadata
-import importlib.util
 import inspect
 import logging
 import pkgutil
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rewardkit.engine.card import RewardCard
-from rewardkit.engine.reward import FunctionReward, Reward, note_place
+from rewardkit.engine.functions import entry_of, load_attribute
+from rewardkit.engine.reward import Entry, Reward
 from rewardkit.errors import RewardKitError, UsageError, describe, unknown
 
 _log = logging.getLogger("rewardkit")
 ENTRY_POINT_GROUP = "rewardkit.rewards"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9][a-z0-9.-]*)?")
 _R = TypeVar("_R", bound=type[Reward])
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A registered reward: its card, the class that scores, and where it was registered."""
-
-    card: RewardCard
-    cls: type[Reward]
-    origin: str
-
 
 _entries: dict[str, Entry] = {}
 _defaults: dict[str, str] = {}
@@ -148,56 +136,4 @@ def resolve(name: str) -> str:
 def entry(name: str) -> Entry:
     """The registration that `name` resolves to."""
     name = resolve(name)
-    if ":" not in name:
-        return _entries[name]
-    found = load_attribute(name)
-    if isinstance(found, Entry):
-        return replace(found, card=found.card.model_copy(update={"name": name}), origin=name)
-    return Entry(_function_card(name, found), FunctionReward, name)
-
-
-def load_attribute(name: str) -> Callable[..., Any] | Entry:
-    """What FILE.py:NAME points at: a function, or a reward such as `clip_iqa.pair` makes.
-
-    Raises:
-        UsageError: there is no such file or name, or the file cannot be run.
-    """
-    file, _, attribute = name.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise UsageError(f"there is no file {file!r}; a reward of your own is written FILE.py:NAME")
-    module = _run_file(path.resolve(), path.stat().st_mtime_ns)
-    found = module.get(attribute)
-    if not (isinstance(found, Entry) or callable(found)):
-        known = [k for k, v in module.items() if inspect.isfunction(v) or isinstance(v, Entry)]
-        raise unknown("function", attribute, known, f"they are defined in {file}")
-    return found
-
-
-@functools.lru_cache
-def _run_file(path: Path, _modified: int) -> dict[str, Any]:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path} is not a Python file: its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # stdout is for scores
-            spec.loader.exec_module(module)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # sys.exit too, which would end the run with no word
-        note_place(error, path)
-        raise UsageError(f"{path} cannot be run: {describe(error)}") from error
-    return vars(module)
-
-
-def _function_card(name: str, function: Callable[..., Any]) -> RewardCard:
-    summary = (inspect.getdoc(function) or "A function of the user's own.").split("\n")
-    return RewardCard(
-        name=name,
-        summary=summary[0],
-        inputs=("image", "video"),
-        unit="the function's own",
-        licence_code="the function's own",
-        range=(None, None),
-    )
+    return entry_of(name) if ":" in name else _entries[name]

@@ -10,15 +10,17 @@ from typing import Any
 
 from rewardkit.devices import arithmetic
 from rewardkit.errors import InputError, UsageError
-from rewardkit.generators.families import check_protocol
+from rewardkit.generators.arguments import check_protocol
 from rewardkit.generators.noise import picture_seed
 from rewardkit.generators.pipelines import Pipeline, generate
 from rewardkit.generators.protocol import CARD, Protocol
+from rewardkit.generators.requests import Request
 from rewardkit.media.images import write_image
 from rewardkit.media.prompts import PromptLine
+from rewardkit.records.differences import first_difference
 from rewardkit.records.documents import read_json
 from rewardkit.records.provenance import sha256_text, versions
-from rewardkit.records.storage import atomic_write, first_difference, write_json
+from rewardkit.records.storage import atomic_write, write_json
 
 MANIFEST = "manifest.jsonl"
 
@@ -145,8 +147,7 @@ def make_pictures(
             continue
         pictures = generate(
             pipeline,
-            [one.prompt for one in batch],
-            [one.seed for one in batch],
+            [Request(planned.prompt, planned.seed) for planned in batch],
             protocol=protocol,
             batch_size=len(batch),
         )

@@ -16,8 +16,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rewardkit.engine.card import RewardCard
-from rewardkit.engine.registry import Entry, register
-from rewardkit.engine.reward import EncodedReward
+from rewardkit.engine.registry import register
+from rewardkit.engine.reward import EncodedReward, Entry
 from rewardkit.media.batch import Batch
 from rewardkit.rewards.clip import VIT_L_14
 

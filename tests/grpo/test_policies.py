@@ -16,6 +16,7 @@ from grpo import policies
 from rewardkit.errors import RewardKitError, UsageError, WeightsError
 from rewardkit.generators.pipelines import generate, load
 from rewardkit.generators.protocol import Protocol
+from rewardkit.generators.requests import Request
 
 # Before the shift, without the 0 at the end, which diffusers appends.
 EVEN = np.linspace(1, 0, STEPS + 1)[:-1]
@@ -279,7 +280,7 @@ def test_bfloat16_computes_in_it_and_trains_in_float32(folders, name, parameters
     assert made.pipeline.diffusers.vae.dtype == torch.float32
     with made.autocast():  # the pipeline as a whole, as an evaluation samples it
         protocol = made.protocol.model_copy(update={"steps": 2})
-        (picture,) = generate(made.pipeline, ["a"], [0], protocol=protocol)
+        (picture,) = generate(made.pipeline, [Request("a", 0)], protocol=protocol)
     assert picture.shape == (3, 32, 32)
 
 
