@@ -28,6 +28,7 @@ from grpo.run import Run
 from grpo.sde import log_prob
 from grpo.train import train
 from grpo.trainer import Trainer
+from rewardkit import plugins
 from rewardkit.errors import InputError, UsageError
 
 
@@ -110,7 +111,7 @@ def folders(tmp_path_factory):
 def installed(monkeypatch):
     """The objective as the plug-in of another distribution."""
     entry = EntryPoint("critic", f"{__name__}:Critic", objectives.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(objectives, "entry_points", lambda group: [entry])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry])
     objectives._plugins.cache_clear()
     yield
     objectives._plugins.cache_clear()
@@ -270,7 +271,7 @@ def test_its_settings_are_refused_in_words(tmp_path, settings, told):
 def test_a_run_whose_plug_in_is_gone_says_so(folders, tmp_path, monkeypatch):
     run = Run(tmp_path)
     tmp_path.joinpath("config.json").write_text(config(folders).model_dump_json(), "utf-8")
-    monkeypatch.setattr(objectives, "entry_points", lambda group: [])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [])
     objectives._plugins.cache_clear()
     with pytest.raises(InputError, match=r"objective\.kind is \"critic\"; accepted is policy-grad"):
         run.read_config()
