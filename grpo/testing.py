@@ -128,7 +128,7 @@ def check_encoding(policy: Policy) -> None:
         assert torch.equal(tensor[:, :1], again.per_sample[name]), f"{name} differs by the batch"
 
     call = {**call_arguments(pipe, policy.protocol), "num_inference_steps": 1}
-    with torch.no_grad():
+    with torch.no_grad(), _sampled_with(pipe, first_order(pipe)):
         given = policy._arguments(policy.encode(LINES))
         ours = pipe(generator=_generators(), output_type="latent", **call, **given)[0]
         theirs = pipe(generator=_generators(), output_type="latent", **call, **_texts(policy))[0]
@@ -214,12 +214,14 @@ def check_export(policy: Policy, folder: Path) -> None:
     absent = {name: None for name, part in own.components.items() if part is None}
     plain = type(own).from_pretrained(source, **absent)
     plain.set_progress_bar_config(disable=True)
+    plain.scheduler = first_order(plain)
     if policy.adapted:
         plain.load_lora_weights(folder / "trained")
     call = {**call_arguments(own, policy.protocol), **_texts(policy), "num_inference_steps": 2}
-    ours, theirs = (
-        pipe(generator=_generators(), output_type="latent", **call)[0] for pipe in (own, plain)
-    )
+    with _sampled_with(own, first_order(own)):
+        ours, theirs = (
+            pipe(generator=_generators(), output_type="latent", **call)[0] for pipe in (own, plain)
+        )
     _close(ours, theirs, "what was saved is not what was trained")
 
 
