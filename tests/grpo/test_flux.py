@@ -6,9 +6,13 @@ import pytest
 import tiny_pipelines
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
+from golden import dance_flux
+from golden.calls import load as load_calls
 from tiny_policies import config, inputs, sampling
 
 from grpo import policies
+from grpo.rollout import Plan, collect
+from grpo.sde import log_prob
 from grpo.testing import check_policy, check_sampling
 from rewardkit.generators.pipelines import load
 from rewardkit.media.prompts import PromptLine
@@ -16,6 +20,7 @@ from rewardkit.media.prompts import PromptLine
 # Its T5 spells: a letter is a token.
 SMALL = {"height": 32, "width": 32, "max_sequence_length": 16}
 OBLONG = {**SMALL, "height": 24, "width": 40}
+DANCE = "fastvideo/train_grpo_flux.py"
 TRUE = {"true_guidance": 4.0, "negative_prompt": "two"}
 
 
@@ -84,3 +89,40 @@ def test_positions_are_shared_by_the_batch(folders):
     assert condition.shared["img_ids"].shape == (15, 3)
     assert condition.shared["img_ids"][-1].tolist() == [0, 2, 4]
     assert torch.equal(condition.index([1]).shared["txt_ids"], torch.zeros(16, 3))
+
+
+# DanceGRPO's own loop.
+
+
+@pytest.fixture(scope="module")
+def dance(tmp_path_factory):
+    return dance_flux.policy(tmp_path_factory.mktemp("dance"))
+
+
+@pytest.mark.parametrize(
+    "call", load_calls("dancegrpo-flux", f"{DANCE}: run_sample_step, grpo_one_step")
+)
+def test_a_rollout_is_dancegrpos(dance, call):
+    sampler, line = dance_flux.config().sampler, dance_flux.line(call.arguments["prompt"])
+    schedule = dance.schedule(sampler)
+    every = torch.arange(schedule.steps)
+    plan = Plan(frozenset(every.tolist()), every[None])
+    rollout = collect(dance, schedule, [line], sampler, plan, dance_flux.KEYS)
+    past, rows = rollout.transitions, torch.arange(dance_flux.GROUP)
+    replayed = []
+    for k in every.tolist():
+        x, x_next = past.step(rows, k, dance.device)
+        with torch.no_grad():
+            timesteps = schedule.timesteps[past.index[:, k]]
+            output = dance.predict(x, timesteps, rollout.condition_of(rows))
+        step = schedule.step(output, x, past.index[:, k])
+        replayed.append(log_prob(x_next, step.mean, step.std))
+    ours = {
+        "states": dance_flux.chosen(past.states),
+        "clean": dance_flux.chosen(rollout.clean),
+        "log_probs": past.log_prob,
+        "replayed": torch.stack(replayed, dim=1),
+    }
+    for name, values in ours.items():
+        expected = torch.tensor(call.results[name])
+        torch.testing.assert_close(values, expected, rtol=0, atol=1e-5)
