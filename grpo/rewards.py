@@ -66,12 +66,12 @@ class Rewards:
         }
 
     def __call__(
-        self, media: Tensor | Sequence[Tensor], lines: Sequence[PromptLine], group: int
+        self, media: Tensor | Sequence[Medium], lines: Sequence[PromptLine], group: int
     ) -> dict[str, Tensor]:
         """Scores `[P, G]` float32 by term, before weights.
 
         Args:
-            media: uint8, N = P G pictures `[3, H, W]`, prompt by prompt.
+            media: N = P G pictures, uint8 `[3, H, W]`, or clips, prompt by prompt.
             lines: [P], the prompts with their meta.
             group: G.
 
@@ -81,8 +81,8 @@ class Rewards:
         """
         asked = [line for line in lines for _ in range(group)]
         samples = [
-            Sample(_given(picture), line.prompt, line.meta, index // group)
-            for index, (picture, line) in enumerate(zip(media, asked, strict=True))
+            Sample(_given(medium), line.prompt, line.meta, index // group)
+            for index, (medium, line) in enumerate(zip(media, asked, strict=True))
         ]
         values: dict[str, list[float]] = {key: [] for key in self._terms}
         index = 0

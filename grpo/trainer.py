@@ -63,7 +63,7 @@ class Trainer:
         self, config: Config, policy: Policy, rewards: Rewards, prompts: list[PromptLine]
     ) -> None:
         self.config, self.policy, self.rewards, self.prompts = config, policy, rewards, prompts
-        self.sampler = policy.sampler(config.sampler)
+        self.sampler = policy.schedule(config.sampler)
         self.objective: Objective = objective(policy, self.sampler, config)
         self.optimizer = optimizer_of(policy, config.optim)
         # Small gradients vanish in float16, unless they are scaled up.
@@ -89,7 +89,7 @@ class Trainer:
             rollout = collect(
                 self.policy,
                 self.sampler,
-                [line.prompt for line in lines],
+                lines,
                 config.sampler,
                 plan,
                 (config.seed, index),
@@ -236,7 +236,7 @@ class Trainer:
     def _samples(self, rollout: Rollout, rows: Tensor, values: Tensor, part: Tensor) -> Samples:
         chosen = rows[part]
         advantage = sent(values[part], self.policy.device)
-        return Samples(rollout, chosen, rollout.told(chosen), advantage)
+        return Samples(rollout, chosen, rollout.condition_of(chosen), advantage)
 
     def _apply(self) -> Tensor:
         """One update of the weights; the norm of its gradient before it was clipped."""

@@ -7,7 +7,9 @@ import torch
 
 from grpo import policies
 from grpo.config.fields import Config, SamplerConfig
+from grpo.testing import randomise
 from rewardkit.generators.pipelines import load
+from rewardkit.media.prompts import PromptLine
 
 STEPS = 4
 RULES = {"sd": "ddim", "sd3": "flow"}
@@ -57,15 +59,12 @@ def config(name: str, sampler=None, policy=None, objective=None) -> Config:
 def policy(folder: Path, **changes) -> policies.Policy:
     """The policy of a pipeline of `saved`; a LoRA that changes what the network puts out."""
     made = policies.of(load(folder, device="cpu"), config(folder.name, **changes))
-    if made.adapted:
-        with torch.no_grad(), torch.random.fork_rng():
-            torch.manual_seed(1)
-            for parameter in made.parameters().values():
-                parameter.normal_(std=0.3)
+    randomise(made)
     return made
 
 
 def inputs(made: policies.Policy, prompts=("a red ring", "two boxes")):
     """Noise, timesteps and condition of one call of a policy."""
     x = made.noise([torch.Generator().manual_seed(i) for i in range(len(prompts))])
-    return x, torch.full((len(prompts),), 500), made.encode(list(prompts))
+    lines = [PromptLine("", prompt) for prompt in prompts]
+    return x, torch.full((len(prompts),), 500), made.encode(lines)

@@ -1,7 +1,7 @@
 """Which families of diffusers pipelines can be trained: one file each, and plug-ins.
 
 Another distribution adds a family through the entry-point group `grpo.policies`, whose values are
-subclasses of `Policy`. What a policy promises, `tests/conformance.py` checks of any.
+subclasses of `Policy`. What a policy promises, `grpo.testing` checks of any.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def part(pipeline: Pipeline) -> str:
     Raises:
         UsageError: no family trains pipelines of this class.
     """
-    return _family(pipeline).part
+    (part,) = _family(pipeline).parts
+    return part
 
 
 def classes() -> frozenset[str]:
@@ -82,7 +83,7 @@ def load(config: Config) -> Pipeline:
         device="cpu",
         dtype=config.policy.dtype,
         revision=config.revision,
-        exact={family.part for family in _families().values()} if full else (),
+        exact={part for family in _families().values() for part in family.parts} if full else (),
     )
 
 
