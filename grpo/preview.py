@@ -60,6 +60,21 @@ TRAINABLE = {
         ),
         padded=True,
     ),
+    "QwenImagePipeline": Trainable(
+        "transformer",
+        ("dance", "flow", "cps", "ode"),
+        (
+            *("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0"),
+            *("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out"),
+        ),
+        padded=True,
+    ),
+    "ZImagePipeline": Trainable(
+        "transformer",
+        ("dance", "flow", "cps", "ode"),
+        ("attention.to_q", "attention.to_k", "attention.to_v", "attention.to_out.0"),
+        padded=True,
+    ),
 }
 
 

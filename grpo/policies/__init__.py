@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from grpo.policies.condition import Condition
 from grpo.policies.policy import Policy
+from grpo.policies.qwen_image import QwenImage
 from grpo.policies.stable_diffusion import StableDiffusion
 from grpo.policies.stable_diffusion_3 import StableDiffusion3
+from grpo.policies.z_image import ZImage
 from rewardkit.errors import RewardKitError, UsageError, describe
 from rewardkit.generators import pipelines
 
@@ -90,7 +92,7 @@ def load(config: Config) -> Pipeline:
 @cache
 def _families() -> dict[str, type[Policy]]:
     """The policies, ours and plug-ins', by the pipeline classes they train."""
-    policies: list[type[Policy]] = [StableDiffusion, StableDiffusion3]
+    policies: list[type[Policy]] = [StableDiffusion, StableDiffusion3, QwenImage, ZImage]
     for entry in sorted(entry_points(group=ENTRY_POINT_GROUP)):
         try:
             policies.append(entry.load())
