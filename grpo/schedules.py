@@ -32,7 +32,8 @@ def flow_sigmas(
         scheduler: a FlowMatchEulerDiscreteScheduler; it stays as it is.
         steps: how many.
         mu: used where the scheduler shifts by the sample (`use_dynamic_shifting`).
-        shift: in place of the scheduler's own shift, by the sample or to a last sigma; None keeps it.
+        shift: in place of all by which the scheduler shifts, also towards its last sigma
+            (`shift_terminal`); None keeps that.
         even: whether the scheduler is given even sigmas from 1 to 1 / steps, as DanceGRPO and the
             pipelines of FLUX and Qwen-Image do; otherwise it has its own.
 

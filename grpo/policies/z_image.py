@@ -63,8 +63,9 @@ class ZImage(Policy):
 
     def _arguments(self, condition: Condition) -> dict[str, Any]:
         texts = condition.per_sample
-        *without, given = map(_texts, texts["cap_feats"], texts["mask"])
-        return {"prompt_embeds": given} | {"negative_prompt_embeds": half for half in without}
+        halves = [*map(_texts, texts["cap_feats"], texts["mask"])]  # with the prompt is the last
+        names = ("prompt_embeds", "negative_prompt_embeds")
+        return dict(zip(names, reversed(halves), strict=False))
 
 
 def _texts(cap_feats: Tensor, mask: Tensor) -> list[Tensor]:
