@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from grpo.adapters import prepare
+from grpo.banks import Bank
 from grpo.policies.condition import Condition
 from grpo.policies.embeddings import HOME, REMEMBERED, Embeddings
 from rewardkit.devices import pick_dtype, sent
@@ -59,6 +60,7 @@ class Policy(ABC):
         detach_uncond: whether the prediction without the prompt gets no gradient.
         device: where the networks and the VAE are.
         dtype: what they compute in.
+        banks: copies of the trained parameters, by the names `keep` gave them.
     """
 
     #: Diffusers' pipeline classes of this family.
@@ -113,11 +115,7 @@ class Policy(ABC):
             for name, parameter in network.named_parameters()
             if parameter.requires_grad
         }
-        self._base = (
-            {name: weight.detach().clone() for name, weight in self._trained.items()}
-            if config.objective.kl > 0 and not self.adapted
-            else None
-        )
+        self.banks: dict[str, Bank] = {}
         self._embedded = Embeddings(encoders, self.device)
 
     @abstractmethod
@@ -263,50 +261,36 @@ class Policy(ABC):
         """
         return dict(self._trained)
 
-    @contextmanager
-    def swapped(self, values: Mapping[str, Tensor]) -> Iterator[None]:
-        """Other values of all `parameters` inside the block, where there are no gradients.
+    def keep(self, name: str) -> None:
+        """Copies the trained parameters as they are, for `using` and `banks`.
 
-        Nothing is copied, and graphs of the true values, made before, are as they were. Parameters
-        that are sharded (FSDP) cannot be swapped.
+        The "start" of a LoRA is the network without it: nothing is copied.
         """
-        own = {name: parameter.data for name, parameter in self._trained.items()}
-        with torch.no_grad():
-            try:
-                self._put(values)
-                yield
-            finally:
-                self._put(own)
+        if not (name == "start" and self.adapted):
+            self.banks[name] = Bank(self.parameters())
 
     @contextmanager
-    def reference(self) -> Iterator[None]:
-        """The model at the start, inside the block, where there are no gradients.
+    def using(self, name: str) -> Iterator[None]:
+        """Runs under a copy of the weights inside the block, where there are no gradients.
 
-        Raises:
-            UsageError: there is no copy of it: all weights are trained, and without a penalty.
+        Args:
+            name: of a copy that was kept, or "start", the network without the LoRA in training.
         """
-        if self._base is not None:
-            with self.swapped(self._base):
+        if name in self.banks:
+            with self.banks[name].in_force():
                 yield
             return
-        if not self.adapted:
-            raise UsageError(
-                "all weights are trained, and the model at the start is copied only where "
-                "objective.kl is above 0. Set it, or train a LoRA, whose base stays as it is"
-            )
-        network: Any = self.network
-        network.disable_adapters()
+        if not (name == "start" and self.adapted):
+            raise KeyError(f"no weights are kept as {name!r}; policy.keep({name!r}) does")
+        networks: list[Any] = list(self.networks.values())
+        for network in networks:
+            network.disable_adapters()
         try:
             with torch.no_grad():
                 yield
         finally:
-            network.enable_adapters()
-
-    def _put(self, values: Mapping[str, Tensor]) -> None:
-        for name, parameter in self._trained.items():
-            parameter.data = values[name]
-        # An autocast that surrounds this one keeps its casts by parameter, not by value.
-        torch.clear_autocast_cache()
+            for network in networks:
+                network.enable_adapters()
 
     def _halves(
         self, x: Tensor, timesteps: Tensor, condition: Condition
