@@ -12,12 +12,14 @@ from rewardkit.generators.pipelines import load
 from rewardkit.media.prompts import PromptLine
 
 STEPS = 4
-RULES = {"sd": "ddim", "sd3": "flow"}
+RULES = {
+    "sd": "ddim", "sdxl": "ddim", "sd3": "flow", "flux": "flow", "qwen": "flow", "z": "flow",
+}  # fmt: skip
 
 
 def saved(home: Path) -> dict[str, Path]:
     """Folders of pipelines that can be trained, by name; sd-v predicts v."""
-    folders = {name: tiny_pipelines.saved(name, home) for name in RULES}
+    folders = {name: tiny_pipelines.saved(name, home) for name in ("sd", "sd3")}
     pipe = tiny_pipelines.sd(home / "tokenizer")
     pipe.scheduler.register_to_config(prediction_type="v_prediction")
     pipe.save_pretrained(home / "sd-v")
@@ -32,7 +34,7 @@ def sampling(name: str, **changes) -> SamplerConfig:
         "noise_level": 0.7,
         "steps": STEPS,
         "guidance": 1.0,
-        "max_sequence_length": 8 if family == "sd3" else None,
+        "max_sequence_length": 8 if RULES[family] == "flow" else None,
         "prompts_per_step": 1,
         "group_size": 2,
     }

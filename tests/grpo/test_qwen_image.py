@@ -11,7 +11,7 @@ from rewardkit.errors import UsageError
 from rewardkit.generators.pipelines import load
 from rewardkit.media.prompts import PromptLine
 
-SIZE = {"height": 24, "width": 40}
+OWN = {"guidance": None, "height": 24, "width": 40, "max_sequence_length": 32}
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +20,14 @@ def folder(tmp_path_factory):
 
 
 def made(folder, **sampler):
-    return policies.of(load(folder, device="cpu"), config("qwen-image", sampler=SIZE | sampler))
+    return policies.of(load(folder, device="cpu"), config("qwen-image", sampler=OWN | sampler))
 
 
 @pytest.mark.parametrize(("parameters", "true_guidance"), [("lora", 4.0), ("full", 1.0)])
 def test_qwen_image_conforms(folder, parameters, true_guidance, tmp_path):
     run = config(
         "qwen-image",
-        sampler=SIZE | {"true_guidance": true_guidance},
+        sampler=OWN | {"true_guidance": true_guidance},
         policy={"parameters": parameters},
     )
     check_policy(policies.of(load(folder, device="cpu"), run), run, tmp_path)
@@ -67,8 +67,8 @@ def test_guidance_keeps_the_norm_of_each_token(folder):
 
 def test_the_last_step_starts_where_the_scheduler_says(folder):
     policy = made(folder)
-    sigmas = policy.schedule(sampling("qwen-image")).sigmas
-    assert sigmas[-2].item() == pytest.approx(0.02)
+    sigmas = policy.schedule(sampling("qwen-image", **OWN)).sigmas
+    assert sigmas[-2].item() == pytest.approx(0.02, abs=1e-6)
     scheduler = policy.pipeline.diffusers.scheduler
     scheduler.set_timesteps(sigmas=[1.0, 0.75, 0.5, 0.25], mu=0.5 + 0.4 * (15 - 4) / 60)
     torch.testing.assert_close(sigmas, scheduler.sigmas)
@@ -78,7 +78,7 @@ def test_a_shift_of_the_run_takes_the_place_of_all_that_the_scheduler_shifts(fol
     # XueZeyue/DanceGRPO fastvideo/train_grpo_qwenimage.py: sd3_time_shift.
     even = torch.linspace(1, 0, 5)
     changes = {"schedule": "uniform", "shift": 3.0}
-    sigmas = made(folder).schedule(sampling("qwen-image", **changes)).sigmas
+    sigmas = made(folder).schedule(sampling("qwen-image", **OWN, **changes)).sigmas
     torch.testing.assert_close(sigmas, 3 * even / (1 + 2 * even))
 
 

@@ -9,7 +9,7 @@ from grpo.testing import check_policy
 from rewardkit.generators.pipelines import load
 from rewardkit.media.prompts import PromptLine
 
-SIZE = {"height": 24, "width": 40}
+OWN = {"guidance": None, "height": 24, "width": 40, "max_sequence_length": 32}
 
 
 @pytest.fixture(scope="module")
@@ -19,15 +19,13 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize(("parameters", "guidance"), [("lora", 4.0), ("full", 0.0)])
 def test_z_image_conforms(folder, parameters, guidance, tmp_path):
-    run = config(
-        "z-image", sampler=SIZE | {"guidance": guidance}, policy={"parameters": parameters}
-    )
+    run = config("z-image", sampler=OWN | {"guidance": guidance}, policy={"parameters": parameters})
     check_policy(policies.of(load(folder, device="cpu"), run), run, tmp_path)
 
 
 @pytest.mark.parametrize(("guidance", "halves", "scale"), [(0.0, 1, 1.0), (0.5, 2, 1.5)])
 def test_guidance_is_off_at_0_alone(folder, guidance, halves, scale):
-    run = config("z-image", sampler=SIZE | {"guidance": guidance})
+    run = config("z-image", sampler=OWN | {"guidance": guidance})
     policy = policies.of(load(folder, device="cpu"), run)
     condition = policy.encode([PromptLine("", "a"), PromptLine("", "a ring")])
     assert (condition.halves, policy.scale) == (halves, scale)
