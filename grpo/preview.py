@@ -62,6 +62,13 @@ TRAINABLE = {
     "StableDiffusionXLPipeline": _UNET,
     "StableDiffusion3Pipeline": _TRANSFORMER,
     "FluxPipeline": _TRANSFORMER,
+    "QwenImagePipeline": _TRANSFORMER,
+    "ZImagePipeline": Trainable(
+        ("transformer",),
+        ("dance", "flow", "cps", "ode"),
+        ("attention.to_q", "attention.to_k", "attention.to_v", "attention.to_out.0"),
+        padded=True,
+    ),
 }
 
 
