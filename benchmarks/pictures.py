@@ -108,8 +108,10 @@ def make(
         UsageError: the folder holds pictures made in another way, or they are too many.
         InputError: pictures were removed while others were made.
     """
-    from rewardkit.generators.gallery import Planned, check_kept, check_number, claim, make_pictures
+    from rewardkit.generators.gallery import Planned, check_kept, check_number, claim, make_media
     from rewardkit.generators.noise import picture_seed
+    from rewardkit.generators.requests import Request
+    from rewardkit.media.writing import suffix_of
 
     protocol = protocol or pipeline.protocol
     samples = benchmark.samples
@@ -128,9 +130,8 @@ def make(
         benchmark.layout.write_beside(folder, case)
         group = [
             Planned(
-                folder / f"{benchmark.layout.place(case, sample)}.png",
-                case.prompt,
-                picture_seed(seed, case.index, sample),
+                folder / f"{benchmark.layout.place(case, sample)}{suffix_of(pipeline.task)}",
+                Request(case.prompt, picture_seed(seed, case.index, sample)),
             )
             for sample in range(samples)
         ]
@@ -138,7 +139,7 @@ def make(
     there = [one.path.exists() for group in batches for one in group]
     if not all(there):
         on_picture(sum(there), len(there))
-    make_pictures(pipeline, batches, protocol, on_picture)
+    make_media(pipeline, batches, protocol, on_picture)
     check_kept(folder, [one.path for group in batches for one in group])
 
 
