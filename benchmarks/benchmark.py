@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import entry_points
 from typing import final
 
 from benchmarks.criteria import EVERYTHING, Criterion
@@ -19,7 +18,8 @@ from benchmarks.layout import Layout
 from benchmarks.lists import prompt_list
 from benchmarks.prompts import PromptSet
 from benchmarks.rows import Scored
-from rewardkit.errors import RewardKitError, UsageError, describe, unknown
+from rewardkit import plugins
+from rewardkit.errors import RewardKitError, UsageError, unknown
 from rewardkit.media.task import Task
 
 ENTRY_POINT_GROUP = "rewardkit.benchmarks"
@@ -187,13 +187,6 @@ def catalogue() -> Mapping[str, Benchmark | Suite]:
 
     for module in pkgutil.iter_modules(own.__path__):
         importlib.import_module(f"{own.__name__}.{module.name}")
-    for entry in sorted(entry_points(group=ENTRY_POINT_GROUP)):
-        try:
-            entry.load()
-        except Exception as error:
-            distribution = entry.dist.name if entry.dist else "an unnamed distribution"
-            raise RewardKitError(
-                f"the benchmark plug-in {entry.value!r} of {distribution} cannot be loaded: "
-                f"{describe(error)}. Repair or uninstall {distribution}"
-            ) from error
+    for plugin in plugins.entry_points(ENTRY_POINT_GROUP):
+        plugins.load(plugin, "benchmark plug-in")
     return dict(_known)

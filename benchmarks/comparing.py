@@ -16,8 +16,7 @@ from benchmarks.trained import rewards_in, spec_of
 from benchmarks.trust import contradiction
 from rewardkit.errors import InputError
 from rewardkit.media.task import noun_of
-from rewardkit.records.alike import differences
-from rewardkit.records.storage import first_difference
+from rewardkit.records.differences import differences, first_difference
 
 if TYPE_CHECKING:
     from rewardkit.stats.clusters import Difference, Stratified

@@ -20,11 +20,12 @@ from benchmarks.rows import checksum
 from benchmarks.shard import Shard
 from benchmarks.summary import sum_up
 from rewardkit.errors import InputError, UsageError
+from rewardkit.records.differences import first_difference
 from rewardkit.records.documents import read_json
 from rewardkit.records.provenance import now
 from rewardkit.records.rows import Table, write_rows
 from rewardkit.records.scorefile import meta_path
-from rewardkit.records.storage import first_difference, write_json
+from rewardkit.records.storage import write_json
 
 # Of missing shards, this many are named.
 _NAMED = 10

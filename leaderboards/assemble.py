@@ -20,7 +20,7 @@ from leaderboards.published import Published, published
 from leaderboards.rank import Verdicts, standings
 from rewardkit.errors import InputError, unknown
 from rewardkit.media.task import TASKS, noun_of
-from rewardkit.records.storage import first_difference
+from rewardkit.records.differences import first_difference
 
 _APART = "Its results differ from those of the benchmark's other board in {}: not comparable."
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("benchmark")
 @options(MODEL, PROMPTS, REWARDS, MEDIA, RESULTS, DEVICE)
-@click.option("--with-base", is_flag=True, help="With --lora: run the base model too, and compare.")
+@click.option("--with-base", is_flag=True, help="Run the base model of --lora too, and compare.")
 def run(benchmark: str, **given: Any) -> None:
     """Generate and score the pictures or clips of BENCHMARK for a model, and sum the scores up.
 

@@ -8,22 +8,20 @@ does an `Entry` that a family's factory makes.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
-import importlib.metadata
 import inspect
 import logging
 import pkgutil
 import re
-import sys
 from collections.abc import Callable
 from typing import TypeVar
 
+from rewardkit import plugins
 from rewardkit.engine.card import RewardCard
 from rewardkit.engine.functions import entry_of, load_attribute
 from rewardkit.engine.reward import Entry, Reward
-from rewardkit.errors import RewardKitError, UsageError, describe, unknown
+from rewardkit.errors import RewardKitError, UsageError, unknown
 
 _log = logging.getLogger("rewardkit")
 ENTRY_POINT_GROUP = "rewardkit.rewards"
@@ -79,18 +77,11 @@ def _discover() -> tuple[str, ...]:
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
     broken = []
-    for entry in sorted(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)):
+    for plugin in plugins.entry_points(ENTRY_POINT_GROUP):
         try:
-            with contextlib.redirect_stdout(sys.stderr):
-                entry.load()
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # sys.exit too must cost this plug-in alone
-            distribution = entry.dist.name if entry.dist else "an unnamed distribution"
-            broken.append(
-                f"the reward plug-in {entry.value!r} of {distribution} cannot be loaded: "
-                f"{describe(error)}. Mend it, or uninstall {distribution}"
-            )
+            plugins.load(plugin, "reward plug-in")
+        except RewardKitError as error:
+            broken.append(str(error))
     return tuple(broken)
 
 
