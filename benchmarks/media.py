@@ -19,7 +19,8 @@ from rewardkit.errors import InputError, UsageError, describe
 from rewardkit.media.batch import Kind
 from rewardkit.media.clips import CLIP_SUFFIXES, read_clip
 from rewardkit.media.images import image_suffixes, open_rgb
-from rewardkit.media.task import Task, kind_of, noun_of
+from rewardkit.media.task import kind_of, noun_of
+from rewardkit.media.writing import suffix_of
 from rewardkit.records.provenance import sha256_text
 
 if TYPE_CHECKING:
@@ -77,12 +78,19 @@ def make(
         on_medium: called with (done, total) before the first file and after each.
 
     Raises:
-        UsageError: the folder holds files that were made in another way, or they are too many.
+        UsageError: the model is not of the benchmark's task, the folder holds files that were made
+            in another way, or they are too many.
         InputError: files were removed while others were made.
     """
-    from rewardkit.generators.gallery import Planned, check_kept, check_number, claim, make_pictures
+    from rewardkit.generators.gallery import Planned, check_kept, check_number, claim, make_media
     from rewardkit.generators.noise import picture_seed
+    from rewardkit.generators.requests import Request
 
+    if pipeline.task != benchmark.task:
+        raise UsageError(
+            f"{benchmark.name} is {benchmark.task}, and {pipeline.alias or pipeline.source} makes "
+            f"{pipeline.task}: name a model of the benchmark's task"
+        )
     protocol = protocol or pipeline.protocol
     samples = benchmark.samples
     check_number(len(shard.of(prompts.cases)), samples)
@@ -102,8 +110,7 @@ def make(
         group = [
             Planned(
                 folder / f"{benchmark.layout.place(case, sample)}{suffix_of(benchmark.task)}",
-                case.prompt,
-                picture_seed(seed, case.index, sample),
+                Request(case.prompt, picture_seed(seed, case.index, sample)),
             )
             for sample in range(samples)
         ]
@@ -111,7 +118,7 @@ def make(
     there = [planned.path.exists() for group in batches for planned in group]
     if not all(there):
         on_medium(sum(there), len(there))
-    make_pictures(pipeline, batches, protocol, on_medium)
+    make_media(pipeline, batches, protocol, on_medium)
     check_kept(folder, [planned.path for group in batches for planned in group])
 
 
@@ -192,11 +199,6 @@ def check(
 def _checksums(prompts: PromptSet) -> tuple[str, str]:
     """What the cards of files made for these prompts say: ours, and `rewardkit generate`'s."""
     return prompts.sha256, sha256_text("\n".join(case.prompt for case in prompts.cases))
-
-
-def suffix_of(task: Task) -> str:
-    """The extension of the files that are made for a task."""
-    return ".mp4" if kind_of(task) == "video" else ".png"
 
 
 def _suffixes(kind: Kind) -> frozenset[str]:

@@ -11,6 +11,7 @@ from grpo.policies.policy import Policy
 from grpo.rewards import Rewards
 from rewardkit.generators.noise import picture_seed
 from rewardkit.generators.protocol import Protocol
+from rewardkit.media.batch import Medium
 from rewardkit.media.images import save_picture
 from rewardkit.media.prompts import PromptLine
 from rewardkit.media.sheets import contact_sheet
@@ -63,10 +64,10 @@ def in_turn(
 
 
 def write_sheet(
-    path: Path, pictures: Sequence[Tensor], captions: Sequence[str], columns: int = 5
+    path: Path, media: Sequence[Medium], captions: Sequence[str], columns: int = 5
 ) -> None:
-    """A contact sheet of `pictures`, for people."""
-    sheet = contact_sheet(pictures, captions, columns=columns)
+    """Write a contact sheet of `media`."""
+    sheet = contact_sheet(media, captions, columns=columns)
     with atomic_write(path) as temporary:
         save_picture(sheet, temporary)
 

@@ -57,9 +57,9 @@ def show(name: str, as_json: bool) -> None:
 def _described(one: Benchmark | Suite) -> dict[str, Any]:
     from benchmarks.benchmark import Benchmark
     from benchmarks.criteria import averaging
-    from benchmarks.media import suffix_of
     from benchmarks.prompts import Case
     from rewardkit.media.task import noun_of
+    from rewardkit.media.writing import suffix_of
 
     described: dict[str, Any] = {"name": one.name}
     if isinstance(one, Benchmark):

@@ -30,6 +30,7 @@ from rewardkit.generators.arguments import (
 )
 from rewardkit.generators.decoding import decode
 from rewardkit.generators.exports import refuse_unfinished
+from rewardkit.generators.families import FAMILIES
 from rewardkit.generators.folders import download, read, trained, whole_pipeline
 from rewardkit.generators.lora import add_lora
 from rewardkit.generators.lora_hub import can_be_repo, lora_path
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
     from rewardkit.media.batch import Medium
+    from rewardkit.media.task import Task
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -56,8 +58,8 @@ class Pipeline:
         revision: commit of the repository; None for a folder.
         lora: what was trained of it and is loaded: a LoRA's file, or a folder with all weights.
         trained_on: what the run that trained it says of that: reward, prompts, weights.
-        protocol: what it is sampled with unless told otherwise.
-        dtype: of its networks; its VAE is in float32, as pictures are in training.
+        protocol: what it is sampled with by default.
+        dtype: of its networks; its VAE is in float32, as it is in training.
         folder: where its files are on this machine; None where it was made in memory.
     """
 
@@ -71,8 +73,13 @@ class Pipeline:
     dtype: str = "float32"
     folder: Path | None = None
 
+    @property
+    def task(self) -> Task:
+        """What it is asked to make."""
+        return FAMILIES[type(self.diffusers).__name__].task
+
     def provenance(self) -> dict[str, Any]:
-        """What makes its pictures, but for prompts, seeds and protocol; for JSON."""
+        """What makes its media, but for prompts, seeds and protocol; for JSON."""
         pipe: Any = self.diffusers
         scheduler = {k: v for k, v in pipe.scheduler.config.items() if not k.startswith("_")}
         return {
@@ -81,8 +88,8 @@ class Pipeline:
             "trained_on": self.trained_on,
             "scheduler": {"class": type(pipe.scheduler).__name__, **scheduler},
             "dtype": self.dtype,
-            # Pictures of low precision that were made by releases before, which decoded in it, are
-            # not to be mixed with these.
+            # Earlier releases decoded in low precision: their pictures must not be mixed with
+            # these.
             **({} if self.dtype == "float32" else {"decoded": "float32"}),
         }
 

@@ -54,7 +54,7 @@ def test_shards_make_the_pictures_of_the_whole_to_the_bit(whole, flow, tmp_path)
 @pytest.mark.parametrize("after", [False, True])
 def test_a_killed_run_goes_on_and_ends_with_the_same_bits(n, after, whole, flow, tmp_path, killed):
     folder = tmp_path / "p"
-    with pytest.raises(killed(gallery, "write_image", n, after)):
+    with pytest.raises(killed(gallery, "write_medium", n, after)):
         made(flow, folder)
     assert len(contents(folder)) == n - 1
     calls = []
