@@ -17,7 +17,7 @@ from itertools import combinations
 from statistics import fmean
 from typing import final
 
-from benchmarks.results import place
+from benchmarks.rows import place
 from leaderboards.board import Ranks, Standing
 from rewardkit.stats.totals import Headline
 

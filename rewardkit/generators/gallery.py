@@ -16,8 +16,8 @@ from rewardkit.generators.pipelines import Pipeline, generate
 from rewardkit.generators.protocol import CARD, Protocol
 from rewardkit.generators.requests import Request
 from rewardkit.media.prompts import PromptLine
-from rewardkit.records.differences import first_difference
 from rewardkit.media.writing import SUFFIXES, suffix_of, write_medium
+from rewardkit.records.differences import first_difference
 from rewardkit.records.documents import read_json
 from rewardkit.records.provenance import sha256_text, versions
 from rewardkit.records.storage import atomic_write, write_json

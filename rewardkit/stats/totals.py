@@ -178,6 +178,47 @@ class Totals:
         return error if error > rounding else 0.0
 
 
+def contributions(
+    values: ArrayLike,
+    items: ArrayLike,
+    parts: ArrayLike,
+    *,
+    weights: ArrayLike,
+    lows: ArrayLike,
+    highs: ArrayLike,
+) -> Floats:
+    """Numbers of items, [N], whose mean is a total of normalised means: what can be resampled.
+
+    The total of parts with weights w_k, of which r_k is the mean of the part's values, is
+
+        sum of w_k (r_k - low_k) / (high_k - low_k)  /  sum of w_k,
+
+    and an item contributes, with x_ik its value for part k and n_k the number of such values,
+
+        N * sum of w_k (x_ik - low_k) / (high_k - low_k) / n_k  /  sum of w_k.
+
+    One item may serve several parts; its contribution keeps them together when it is resampled.
+    With items of the same parts as strata, n_k does not vary between resamples where every value is
+    there, and the mean of resampled contributions is the total of the resample.
+
+    Args:
+        values: [n], n >= 1, finite.
+        items: [n], the index of each value's item, 0 <= index < N.
+        parts: [n], the index of each value's part, 0 <= index < K.
+        weights: w_k, [K]. Parts without a value do not count.
+        lows: [K].
+        highs: [K].
+    """
+    sample, item, part = finite(values), np.asarray(items), np.asarray(parts)
+    low, high = np.asarray(lows, float), np.asarray(highs, float)
+    counts = np.bincount(part, minlength=low.size)
+    weight = np.where(counts > 0, np.asarray(weights, float), 0.0)
+    scale = weight / weight.sum() / (high - low)
+    number = int(item.max()) + 1
+    terms = scale[part] * (sample - low[part]) * (number / counts[part])
+    return np.bincount(item, terms, number).astype(np.float64)
+
+
 def over_tasks(headline: Headline) -> bool:
     """Whether each stratum weighs the same, and not each item.
 
