@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from leaderboards.board import Ranks
 from leaderboards.rank import LEVEL, Verdicts, compare, standings
 from rewardkit.stats.clusters import compare as compare_items
-from rewardkit.stats.clusters import sign_flips
+from rewardkit.stats.flips import sign_flips
 from rewardkit.stats.totals import Totals
 
 TASKS = ("colors", "counting")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rewardkit.stats.clusters import compare, estimate, sign_flip
+from rewardkit.stats.clusters import compare, estimate
+from rewardkit.stats.flips import sign_flip
 from rewardkit.stats.intervals import Interval
 from rewardkit.stats.totals import Totals
 
