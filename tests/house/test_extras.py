@@ -95,9 +95,9 @@ CORE = f"""
 import sys
 from importlib.machinery import PathFinder
 
-class Core:
-    @staticmethod
-    def find_spec(name, path=None, target=None):
+class Core(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
         if name.partition(".")[0] not in {LIBRARIES!r}:
             return PathFinder.find_spec(name, path, target)
 

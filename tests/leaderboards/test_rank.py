@@ -66,7 +66,7 @@ def test_a_difference_that_few_prompts_cannot_show_makes_no_rank():
 
 @pytest.mark.parametrize("p_value", [LEVEL, LEVEL - 1e-9])
 def test_the_level_is_five_in_a_hundred(p_value, monkeypatch):
-    monkeypatch.setattr("rewardkit.stats.clusters.sign_flips", lambda *_: [p_value])
+    monkeypatch.setattr("rewardkit.stats.flips.sign_flips", lambda *_: [p_value])
     found = scores({"high": 1.0, "low": 0.0})
     better = compare(found["high"], found["low"], "items").better
     assert better == (p_value < LEVEL)
