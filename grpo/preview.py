@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from rewardkit.errors import UsageError
 from rewardkit.generators.aliases import ALIASES
-from rewardkit.generators.families import FAMILIES, check_size
+from rewardkit.generators.arguments import check_size
+from rewardkit.generators.families import FAMILIES
 from rewardkit.generators.lora_hub import on_hub
 from rewardkit.generators.pipelines import place_of
 from rewardkit.generators.protocol import carried_card, carried_protocol
@@ -34,31 +35,33 @@ class Trainable:
     """What `grpo.policies` says of a class of pipelines; here it costs no import of torch.
 
     Attributes:
-        part: which of its networks is trained.
+        parts: which of its networks are trained.
         rules: of the sampler, which fit.
         targets: the layers that get a LoRA, by the end of their names.
         padded: whether its texts have a length to choose.
     """
 
-    part: str
+    parts: tuple[str, ...]
     rules: tuple[str, ...]
     targets: tuple[str, ...]
     padded: bool
 
 
+_UNET = Trainable(("unet",), ("ddim",), ("to_q", "to_k", "to_v", "to_out.0"), padded=False)
+_TRANSFORMER = Trainable(
+    ("transformer",),
+    ("dance", "flow", "cps", "ode"),
+    (
+        *("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0"),
+        *("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out"),
+    ),
+    padded=True,
+)
 TRAINABLE = {
-    "StableDiffusionPipeline": Trainable(
-        "unet", ("ddim",), ("to_q", "to_k", "to_v", "to_out.0"), padded=False
-    ),
-    "StableDiffusion3Pipeline": Trainable(
-        "transformer",
-        ("dance", "flow", "cps", "ode"),
-        (
-            *("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0"),
-            *("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out"),
-        ),
-        padded=True,
-    ),
+    "StableDiffusionPipeline": _UNET,
+    "StableDiffusionXLPipeline": _UNET,
+    "StableDiffusion3Pipeline": _TRANSFORMER,
+    "FluxPipeline": _TRANSFORMER,
 }
 
 

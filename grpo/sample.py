@@ -8,6 +8,7 @@ from grpo.evaluation import in_turn, write_sheet
 from grpo.run import Run
 from rewardkit.errors import UsageError
 from rewardkit.generators.pipelines import Pipeline, generate, load
+from rewardkit.generators.requests import Request
 from rewardkit.media.prompts import read
 from rewardkit.media.sheets import one_line
 
@@ -25,14 +26,16 @@ def sample(
     if not folder.model.is_dir():
         raise UsageError(f"{run} holds no trained weights yet: go on with grpo train --resume")
     lines, seeds = in_turn(read(prompts), number, seed)
-    asked = [line.prompt for line in lines]
+    requests = [Request(line.prompt, seed) for line, seed in zip(lines, seeds, strict=True)]
     dtype, revision = config.policy.dtype, config.revision
     # One after the other: neither is kept, so that memory holds one of them.
     before = list(generate(load(config.model, device=device, dtype=dtype, revision=revision),
-                           asked, seeds))  # fmt: skip
-    after = list(generate(tuned(folder, device), asked, seeds))
+                           requests))  # fmt: skip
+    after = list(generate(tuned(folder, device), requests))
     pairs = [picture for pair in zip(before, after, strict=True) for picture in pair]
-    captions = [f"{when}\n{one_line(text)}" for text in asked for when in ("before", "after")]
+    captions = [
+        f"{when}\n{one_line(line.prompt)}" for line in lines for when in ("before", "after")
+    ]
     write_sheet(out, pairs, captions, columns=6)  # no pair is torn apart
     return out
 

@@ -20,7 +20,7 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
-from tiny_pipelines import END, START, VOCABULARY, tokenizer
+from tiny_parts import END, START, VOCABULARY, tokenizer
 from torch import nn
 from transformers import (
     CLIPTextConfig,

@@ -1,4 +1,4 @@
-"""Settings by dotted key: which there are, what a text means for one, how they are told."""
+"""Settings by dotted key: which exist, how a text is read as one, how they are printed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from grpo.config.fields import Config, ForwardProcess, PolicyGradient
+from grpo import objectives
+from grpo.config.fields import Config
+from grpo.config.objective import ObjectiveConfig
 from rewardkit.errors import UsageError
 
-KINDS: dict[str, type[BaseModel]] = {
-    "policy-gradient": PolicyGradient,
-    "forward-process": ForwardProcess,
-}
 # The absent value, for which TOML has no word.
 NONE = "none"
 _NEEDED = {
@@ -29,7 +27,7 @@ _NEEDED = {
 }
 
 
-# What other trainers call a setting, by its last word.
+# Names that other trainers have for a setting, by their last word.
 _ELSEWHERE = {
     "learning_rate": "optim.lr",
     "lr_scheduler": "optim.decay",
@@ -54,21 +52,29 @@ def fields(kind: object) -> dict[str, FieldInfo]:
     """Every setting of a run whose objective is of `kind`, in the order of `Config`."""
     found: dict[str, FieldInfo] = {}
     for name, info in Config.model_fields.items():
-        section = KINDS.get(str(kind)) if name == "objective" else info.annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            found |= {f"{name}.{key}": one for key, one in section.model_fields.items()}
-        elif name == "objective":
-            found["objective.kind"] = PolicyGradient.model_fields["kind"]
+        section = info.annotation
+        if name == "objective":
+            found |= {f"objective.{key}": field for key, field in _of_objective(kind).items()}
+        elif isinstance(section, type) and issubclass(section, BaseModel):
+            found |= {f"{name}.{key}": field for key, field in section.model_fields.items()}
         else:
             found[name] = info
     return found
 
 
-def typed(info: FieldInfo, value: str) -> object:
-    """What a text means for a setting; one that means nothing stays, to be told as it was given.
+def _of_objective(kind: object) -> dict[str, FieldInfo]:
+    """The settings of a kind of objective; of an unknown one, its kind alone."""
+    if kind not in objectives.kinds():
+        return {"kind": ObjectiveConfig.model_fields["kind"]}
+    section: type[ObjectiveConfig] = objectives.find(str(kind)).config_class
+    return section.model_fields
 
-    `NONE` is the absent value, where a setting may be absent; a list, or the pairs KEY=VALUE of a
-    table, are separated by commas.
+
+def typed(info: FieldInfo, value: str) -> object:
+    """A text as the type of a setting; one that cannot be read stays a text, and is refused later.
+
+    `NONE` is the absent value, where a setting may be absent. Commas separate the items of a list,
+    and the pairs KEY=VALUE of a table.
     """
     assert info.annotation is not None
     adapter: TypeAdapter[Any] = TypeAdapter(info.annotation)
@@ -87,17 +93,17 @@ def typed(info: FieldInfo, value: str) -> object:
 
 
 def unknown_setting(key: str, origin: str, kind: object) -> UsageError:
-    """The error for a setting that is none, or none of this objective's."""
-    for other, section in KINDS.items():
-        name = key.removeprefix("objective.")
-        if other != kind and name in section.model_fields and key != name:
+    """The error for a setting that does not exist, or belongs to another kind of objective."""
+    name = key.removeprefix("objective.")
+    for other in objectives.kinds():
+        if other != kind and name in _of_objective(other) and key != name:
             return UsageError(
                 f"{key} ({origin}) belongs to objectives of the kind {other}, and this run's is "
                 f"{kind}"
             )
     known = [*fields(kind)]
     leaf = key.rpartition(".")[2]
-    near = [one for one in known if one.rpartition(".")[2] == leaf]
+    near = [setting for setting in known if setting.rpartition(".")[2] == leaf]
     near = near or ([_ELSEWHERE[leaf]] if leaf in _ELSEWHERE else [])
     near = near or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
@@ -107,37 +113,35 @@ def unknown_setting(key: str, origin: str, kind: object) -> UsageError:
 
 
 def explain(error: ValidationError, origins: Mapping[str, str]) -> UsageError:
-    """What a configuration was refused for: each setting, what it is given, what it accepts."""
-    told = []
-    for one in error.errors():
-        key = ".".join(str(part) for part in one["loc"] if part not in KINDS)
+    """The error for a refused configuration: each setting, its value, and what is accepted."""
+    problems = []
+    for detail in error.errors():
+        key = ".".join(map(str, detail["loc"]))
         origin = f" ({origins[key]})" if key in origins else ""
-        given = json.dumps(one["input"], default=str, ensure_ascii=False)
-        match one["type"]:
+        value = json.dumps(detail["input"], default=str, ensure_ascii=False)
+        match detail["type"]:
             case "missing":
-                told.append(_NEEDED.get(key, f"{key} has no value: no method or recipe gives one"))
+                problems.append(
+                    _NEEDED.get(key, f"{key} has no value: no method or recipe gives one")
+                )
             case "json_invalid":
-                told.append("it is not JSON: it was cut, or changed by hand")
-            case "union_tag_not_found":
-                told.append("objective.kind has no value: no method or recipe gives one")
-            case "union_tag_invalid":
-                told.append(f"objective.kind{origin}: accepted are {', '.join(KINDS)}")
+                problems.append("it is not JSON: it was cut, or changed by hand")
             case "value_error":
-                told.append(str(one["ctx"]["error"]))
+                problems.append(str(detail["ctx"]["error"]))
             case "extra_forbidden":
-                told.append(f"{key} is {given}{origin}; there is no such setting")
+                problems.append(f"{key} is {value}{origin}; there is no such setting")
             case "string_too_short" | "too_short":
-                told.append(f"{key} is {given}{origin}, which is empty: give at least one")
+                problems.append(f"{key} is {value}{origin}, which is empty: give at least one")
             case _:
-                wanted = one["msg"].removeprefix("Input should be ")
-                told.append(f"{key} is {given}{origin}; accepted is {wanted}")
-    return UsageError("\n".join(told))
+                accepted = detail["msg"].removeprefix("Input should be ")
+                problems.append(f"{key} is {value}{origin}; accepted is {accepted}")
+    return UsageError("\n".join(problems))
 
 
 def as_toml(values: Mapping[str, object], origins: Mapping[str, str]) -> str:
-    """Settings as TOML, each with its origin and its meaning in a comment.
+    """Settings as TOML, each with its origin and its description in a comment.
 
-    A setting without a value is a comment; what is printed can be read again as a recipe.
+    A setting without a value is a comment. The text can be read again as a recipe.
     """
     return "\n".join(_lines(values, origins))
 

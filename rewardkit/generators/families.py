@@ -5,19 +5,19 @@ A family is a class of pipelines. To add one, add its row to `FAMILIES`.
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, final
 
 from rewardkit.errors import UsageError
-from rewardkit.generators.protocol import Protocol
+from rewardkit.generators import latents
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Task = Literal["text-to-image"]
+    from rewardkit.generators.protocol import Protocol
+    from rewardkit.media.task import Task
 
 
 @final
@@ -26,25 +26,41 @@ class Family:
     """What one class of pipelines needs.
 
     Attributes:
-        task: what it makes of what.
-        latents: the side of the latents, or both sides, that a pipeline was trained for.
-        multiple: what the height and width of its pictures must be multiples of.
-        unscaled: latents `[B, ...]` as the VAE knows them, given those of the pipeline's call.
-        largest: what they are at most, in pixels; None where nothing bounds them.
+        task: what it is asked to make.
+        size: the height and width in pixels that a pipeline was trained for.
+        multiple: what height and width must be multiples of.
+        unscaled: latents `[B, ...]` as the VAE takes them, from those that the call returns.
         settings: given to `from_pretrained`.
+        largest: the largest height and width in pixels; None where nothing bounds them.
+        longest: the largest `max_sequence_length`, where the call has that argument.
+        uses_guidance: whether `guidance_scale` has an effect.
+        unguided: classifier-free guidance is off at this scale and below.
+        negative_prompt: the text that stands for no prompt where guidance needs one.
+        frames: the number of frames must be a multiple of this, plus 1; None for pictures.
+        fps: frames per second of a clip, where the call has no argument for it.
+        references: the argument of the call for each reference of a request. One without a default
+            is required.
     """
 
     task: Task
-    latents: Callable[[Any], int | list[int]]
+    size: Callable[[Any], tuple[int, int]]
     multiple: Callable[[Any], int]
     unscaled: Callable[[Any, Tensor, Protocol], Tensor]
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     largest: Callable[[Any], int | None] = lambda pipe: None
+    longest: int = 512
+    uses_guidance: Callable[[Any], bool] = lambda pipe: True
+    unguided: float = 1.0
+    negative_prompt: str = ""
+    frames: Callable[[Any], int] | None = None
+    fps: float | None = None
+    references: Mapping[str, str] = field(default_factory=dict)
 
 
-def _unet_latents(pipe: Any) -> int | list[int]:
-    side: int | list[int] = pipe.unet.config.sample_size
-    return side
+def _unet_size(pipe: Any) -> tuple[int, int]:
+    side = pipe.unet.config.sample_size
+    height, width = (side, side) if isinstance(side, int) else side
+    return height * pipe.vae_scale_factor, width * pipe.vae_scale_factor
 
 
 def _unet_multiple(pipe: Any) -> int:
@@ -52,42 +68,36 @@ def _unet_multiple(pipe: Any) -> int:
     return math.lcm(8, pipe.vae_scale_factor)
 
 
-def _divided(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
-    # The pipeline has no shift, whatever the VAE's configuration says.
-    scaled: Tensor = latents / pipe.vae.config.scaling_factor
-    return scaled
+def _transformer_size(pipe: Any) -> tuple[int, int]:
+    side = pipe.default_sample_size * pipe.vae_scale_factor
+    return side, side
 
 
-def _normalised(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
-    """By channel, where the VAE has means and deviations."""
-    settings = pipe.vae.config
-    if settings.latents_mean is None or settings.latents_std is None:
-        return _divided(pipe, latents, protocol)
-    mean, std = (
-        latents.new_tensor(values).view(1, -1, 1, 1)
-        for values in (settings.latents_mean, settings.latents_std)
-    )
-    scaled: Tensor = latents * std / settings.scaling_factor + mean
-    return scaled
+def _packed_multiple(pipe: Any) -> int:
+    # Latents are packed 2 x 2. Most pipelines themselves would round the size, with a warning.
+    return int(pipe.vae_scale_factor * 2)
 
 
-def _shifted(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
-    settings = pipe.vae.config
-    scaled: Tensor = latents / settings.scaling_factor + settings.shift_factor
-    return scaled
+def _wan_multiple(pipe: Any) -> int:
+    # A pipeline of two networks may lack the first, but not both.
+    network = pipe.transformer or pipe.transformer_2
+    return math.lcm(16, pipe.vae_scale_factor_spatial * network.config.patch_size[1])
 
 
-def _unpacked(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
-    square = pipe._unpack_latents(latents, protocol.height, protocol.width, pipe.vae_scale_factor)
-    return _shifted(pipe, square, protocol)
-
+_WAN: dict[str, Any] = {
+    "size": lambda pipe: (480, 832),
+    "multiple": _wan_multiple,
+    "unscaled": latents.standardised,
+    "frames": lambda pipe: pipe.vae_scale_factor_temporal,
+    "fps": 16.0,  # of Wan 2.1 and of the large 2.2; the 5B of Wan 2.2 was trained for 24
+}
 
 FAMILIES = {
     "StableDiffusionPipeline": Family(
         task="text-to-image",
-        latents=_unet_latents,
+        size=_unet_size,
         multiple=_unet_multiple,
-        unscaled=_divided,
+        unscaled=latents.divided,
         # The checker blackens what it takes for indecent, often wrongly. A black picture would be
         # scored like any other, and a failure is never a number. Whoever shows pictures to the
         # public checks them there.
@@ -95,18 +105,18 @@ FAMILIES = {
     ),
     "StableDiffusionXLPipeline": Family(
         task="text-to-image",
-        latents=_unet_latents,
+        size=_unet_size,
         multiple=_unet_multiple,
-        unscaled=_normalised,
+        unscaled=latents.normalised,
         # By default pixels are watermarked where the package invisible-watermark is installed: the
         # same seed would give another picture on another machine.
         settings={"add_watermarker": False},
     ),
     "StableDiffusion3Pipeline": Family(
         task="text-to-image",
-        latents=lambda pipe: pipe.default_sample_size,
+        size=_transformer_size,
         multiple=lambda pipe: pipe.vae_scale_factor * pipe.patch_size,
-        unscaled=_shifted,
+        unscaled=latents.shifted,
         # Its embedding of positions has so many places a side.
         largest=lambda pipe: (
             pipe.transformer.config.pos_embed_max_size * pipe.vae_scale_factor * pipe.patch_size
@@ -114,10 +124,37 @@ FAMILIES = {
     ),
     "FluxPipeline": Family(
         task="text-to-image",
-        latents=lambda pipe: pipe.default_sample_size,
-        # Latents are packed 2 x 2. The pipeline itself would round the size, with a warning.
-        multiple=lambda pipe: pipe.vae_scale_factor * 2,
-        unscaled=_unpacked,
+        size=_transformer_size,
+        multiple=_packed_multiple,
+        unscaled=latents.unpacked_and_shifted,
+    ),
+    "Flux2KleinPipeline": Family(
+        task="text-to-image",
+        size=_transformer_size,
+        multiple=_packed_multiple,
+        unscaled=latents.unchanged,
+        references={"source": "image"},
+    ),
+    "QwenImagePipeline": Family(
+        task="text-to-image",
+        size=_transformer_size,
+        multiple=_packed_multiple,
+        unscaled=latents.unpacked_and_standardised,
+        longest=1024,
+        uses_guidance=lambda pipe: pipe.transformer.config.guidance_embeds,
+        negative_prompt=" ",
+    ),
+    "ZImagePipeline": Family(
+        task="text-to-image",
+        size=lambda pipe: (1024, 1024),
+        multiple=_packed_multiple,
+        unscaled=latents.shifted,
+        # Its formula adds the difference to the guided half: 4 here is 5 elsewhere, and 0 is off.
+        unguided=0.0,
+    ),
+    "WanPipeline": Family(task="text-to-video", **_WAN),
+    "WanImageToVideoPipeline": Family(
+        task="image-to-video", **_WAN, references={"first_frame": "image"}
     ),
 }
 
@@ -134,64 +171,3 @@ def family(name: str, source: str) -> Family:
             f"{', '.join(FAMILIES)}"
         )
     return FAMILIES[name]
-
-
-def default_protocol(pipe: Any) -> Protocol:
-    """A pipeline's own protocol: the defaults of its call, and the size it was trained for."""
-    options = inspect.signature(type(pipe).__call__).parameters
-    latents = FAMILIES[type(pipe).__name__].latents(pipe)
-    height, width = (latents, latents) if isinstance(latents, int) else latents
-    length = options.get("max_sequence_length")
-    return Protocol(
-        steps=options["num_inference_steps"].default,
-        guidance=options["guidance_scale"].default,
-        height=height * pipe.vae_scale_factor,
-        width=width * pipe.vae_scale_factor,
-        max_sequence_length=length.default if length else None,
-    )
-
-
-def check_protocol(pipe: Any, protocol: Protocol) -> None:
-    """Refuse a protocol that a pipeline cannot keep, or would change in silence.
-
-    Raises:
-        UsageError: naming the option, and what is accepted.
-    """
-    name = type(pipe).__name__
-    length = inspect.signature(type(pipe).__call__).parameters.get("max_sequence_length")
-    if length is None and protocol.max_sequence_length is not None:
-        raise UsageError(
-            f"a {name} has no max_sequence_length, but the protocol gives "
-            f"{protocol.max_sequence_length}. Leave it out"
-        )
-    if length is not None and protocol.max_sequence_length is None:
-        raise UsageError(
-            f"the protocol lacks max_sequence_length, which changes the pictures of a {name}. "
-            f"Give it; diffusers' own default is {length.default}"
-        )
-    check_size(name, pipe, protocol.height, protocol.width)
-
-
-def check_size(name: str, pipe: Any, height: int, width: int) -> None:
-    """Refuse pictures of a size that a pipeline cannot make.
-
-    Args:
-        name: its class.
-        pipe: the pipeline, or what has those of its attributes that the family reads.
-        height: in pixels.
-        width: in pixels.
-
-    Raises:
-        UsageError: naming the sizes that are accepted.
-    """
-    multiple, largest = FAMILIES[name].multiple(pipe), FAMILIES[name].largest(pipe)
-    given = f"height {height} and width {width} were given"
-    if height % multiple or width % multiple:
-        raise UsageError(
-            f"this {name} makes pictures whose height and width are multiples of {multiple}; "
-            f"{given}"
-        )
-    if largest is not None and max(height, width) > largest:
-        raise UsageError(
-            f"this {name} makes pictures whose height and width are at most {largest}; {given}"
-        )

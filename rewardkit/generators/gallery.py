@@ -10,10 +10,11 @@ from typing import Any
 
 from rewardkit.devices import arithmetic
 from rewardkit.errors import InputError, UsageError
-from rewardkit.generators.families import check_protocol
+from rewardkit.generators.arguments import check_protocol
 from rewardkit.generators.noise import picture_seed
 from rewardkit.generators.pipelines import Pipeline, generate
 from rewardkit.generators.protocol import CARD, Protocol
+from rewardkit.generators.requests import Request
 from rewardkit.media.images import write_image
 from rewardkit.media.prompts import PromptLine
 from rewardkit.records.differences import first_difference
@@ -146,8 +147,7 @@ def make_pictures(
             continue
         pictures = generate(
             pipeline,
-            [one.prompt for one in batch],
-            [one.seed for one in batch],
+            [Request(planned.prompt, planned.seed) for planned in batch],
             protocol=protocol,
             batch_size=len(batch),
         )

@@ -1,9 +1,9 @@
-"""Generators: load a diffusers pipeline by name, sample it with prompts and seeds.
+"""Generators: load a diffusers pipeline by name, sample it with prompts and random seeds.
 
     pipeline = load("sd1.4")
-    for picture in generate(pipeline, ["a red ring", "a blue cross"], seeds=[0, 1]): ...
+    for picture in generate(pipeline, [Request("a red ring", seed=0)]): ...
 
-`generate` is the one loop that makes pictures: what is shown, benchmarked and compared comes from
+`generate` is the one loop that makes media: what is shown, benchmarked and compared comes from
 it. The schedulers are the pipelines' own.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -19,17 +20,27 @@ from rewardkit.devices import pick_device, pick_dtype
 from rewardkit.errors import UsageError, WeightsError, unknown
 from rewardkit.extras import require
 from rewardkit.generators.aliases import ALIASES, Alias
+from rewardkit.generators.arguments import (
+    call_arguments,
+    check_protocol,
+    check_references,
+    default_protocol,
+    reference_arguments,
+    text_arguments,
+)
 from rewardkit.generators.decoding import decode
 from rewardkit.generators.exports import refuse_unfinished
-from rewardkit.generators.families import check_protocol, default_protocol
 from rewardkit.generators.folders import download, read, trained, whole_pipeline
 from rewardkit.generators.lora import add_lora
-from rewardkit.generators.lora_hub import can_be_repo, lora_path
+from rewardkit.generators.lora_hub import lora_path
 from rewardkit.generators.protocol import Protocol, carried_card, carried_protocol
+from rewardkit.generators.requests import Request, check_requests
+from rewardkit.weights.client import can_be_repo
 
 if TYPE_CHECKING:
-    import torch
     from diffusers import DiffusionPipeline
+
+    from rewardkit.media.batch import Medium
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -153,79 +164,72 @@ def load(
 
 def generate(
     pipeline: Pipeline,
-    prompts: str | Sequence[str],
-    seeds: Sequence[int],
+    requests: Sequence[Request],
     *,
     protocol: Protocol | None = None,
     batch_size: int = 4,
-    embed: Callable[[Sequence[str]], Mapping[str, Any]] | None = None,
-) -> Iterator[torch.Tensor]:
-    """Pictures, uint8 `[3, H, W]` on the CPU, one per seed, in order, batch by batch.
+    embed: Callable[[Sequence[Request]], Mapping[str, Any]] | None = None,
+) -> Iterator[Medium]:
+    """The medium of each request, in order: a clip, or a uint8 `[3, H, W]` tensor on the CPU.
 
-    The noise of a sample is drawn on the CPU from its seed alone, so a picture depends neither on
+    The noise of a sample is drawn on the CPU from its seed alone, so a medium depends neither on
     the batch it was made in nor, beyond rounding, on the device. Floats are rounded as saving a PNG
     rounds them.
 
     Args:
         pipeline: what `load` gave.
-        prompts: one per seed; a single string serves every seed.
-        seeds: from 0.
+        requests: what is to be made.
         protocol: instead of the pipeline's own.
-        batch_size: pictures made at once, which memory bounds.
-        embed: gives the embeddings of a batch of prompts, as arguments of the pipeline's call; None
-            is the pipeline's own text encoders.
+        batch_size: requests sampled at once, which memory bounds.
+        embed: gives the embeddings of a batch of requests, also of the negative prompt where there
+            is guidance, as arguments of the pipeline's call; None is the pipeline's own text
+            encoders.
 
     Raises:
-        UsageError: at the call, where the request cannot be met.
-        WeightsError: while iterating, where a picture is not finite.
+        UsageError: at the call, where a request cannot be met.
+        WeightsError: while iterating, where a medium is not finite.
     """
     protocol = protocol or pipeline.protocol
-    prompts = [prompts] * len(seeds) if isinstance(prompts, str) else list(prompts)
-    if len(prompts) != len(seeds):
-        raise UsageError(f"one seed per prompt: {len(prompts)} prompts, {len(seeds)} seeds given")
-    if not prompts:
-        raise UsageError("nothing to generate: no prompt and no seed was given")
-    if min(seeds) < 0 or max(seeds) >= 2**63:
-        raise UsageError("a seed is a whole number from 0 to 2**63 - 1")
+    check_requests(requests)
     if batch_size < 1:
         raise UsageError(f"batch_size is at least 1; {batch_size} was given")
     check_protocol(pipeline.diffusers, protocol)
-    embed = embed or (lambda batch: {"prompt": list(batch)})
-    return _pictures(pipeline.diffusers, prompts, seeds, protocol, batch_size, embed)
+    check_references(pipeline.diffusers, requests)
+    embed = embed or partial(text_arguments, protocol)
+    return _media(pipeline.diffusers, requests, protocol, batch_size, embed)
 
 
-def _pictures(
+def _media(
     pipe: Any,
-    prompts: list[str],
-    seeds: Sequence[int],
+    requests: Sequence[Request],
     protocol: Protocol,
     batch_size: int,
-    embed: Callable[[Sequence[str]], Mapping[str, Any]],
-) -> Iterator[torch.Tensor]:
+    embed: Callable[[Sequence[Request]], Mapping[str, Any]],
+) -> Iterator[Medium]:
     import torch
 
-    options: dict[str, Any] = {
-        "num_inference_steps": protocol.steps,
-        "guidance_scale": protocol.guidance,
-        "height": protocol.height,
-        "width": protocol.width,
-    }
-    if protocol.max_sequence_length is not None:
-        options["max_sequence_length"] = protocol.max_sequence_length
-    for start in range(0, len(prompts), batch_size):
-        batch = slice(start, start + batch_size)
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds[batch]]
-        told = embed(prompts[batch])
+    options = call_arguments(pipe, protocol)
+    if any(request.references for request in requests):
+        batch_size = 1  # a call takes the same references for all its prompts
+    for start in range(0, len(requests), batch_size):
+        batch = requests[start : start + batch_size]
+        generators = [torch.Generator().manual_seed(request.seed) for request in batch]
         # Not decoded by the call itself, which would decode the batch at once, in its own dtype.
-        latents = pipe(generator=generators, output_type="latent", **told, **options).images
-        made = decode(pipe, latents, protocol)
-        for prompt, seed, picture in zip(prompts[batch], seeds[batch], made, strict=True):
-            if picture is None:
+        (latents, *_) = pipe(
+            generator=generators,
+            output_type="latent",
+            return_dict=False,
+            **options,
+            **embed(batch),
+            **reference_arguments(pipe, batch[0]),
+        )
+        for request, medium in zip(batch, decode(pipe, latents, protocol), strict=True):
+            if medium is None:
                 raise WeightsError(
-                    f"the picture of {prompt!r}, seed {seed}, is not a number (NaN). In float16 "
-                    "many models overflow: load with float32 or bfloat16"
+                    f"what was made of {request.prompt!r}, seed {request.seed}, is not a number "
+                    "(NaN). In float16 many models overflow: load with float32 or bfloat16"
                 )
-            yield picture
+            yield medium
 
 
 def place_of(source: str | Path) -> tuple[Alias | None, str | Path]:

@@ -97,6 +97,7 @@ def test_training_evaluates_on_the_pictures_of_the_benchmark(flow, tmp_path):
     """`grpo train` on `shapes`: the same prompts, seeds and, but for rounding, pictures."""
     from grpo.evaluation import in_turn
     from rewardkit.generators.pipelines import generate
+    from rewardkit.generators.requests import Request
     from rewardkit.media.images import read_image
     from rewardkit.media.prompts import read
 
@@ -106,10 +107,8 @@ def test_training_evaluates_on_the_pictures_of_the_benchmark(flow, tmp_path):
     assert [line.prompt for line in lines] == [case.prompt for case in prompts.cases]
     few = PromptSet("few", prompts.cases[:3])
     make(shapes, few, flow, tmp_path, protocol=protocol(flow))
-    asked, seeds = in_turn(lines[:3], 6)
-    for i, one in enumerate(
-        generate(flow, [line.prompt for line in asked], seeds, protocol=protocol(flow))
-    ):
+    requests = [Request(line.prompt, s) for line, s in zip(*in_turn(lines[:3], 6), strict=True)]
+    for i, one in enumerate(generate(flow, requests, protocol=protocol(flow))):
         sample, prompt = divmod(i, 3)
         other = read_image(tmp_path / f"0000{prompt}-0{sample}.png")
         assert (one.int() - other.int()).abs().max() <= 1

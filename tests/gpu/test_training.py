@@ -8,12 +8,12 @@ import torch
 from transformers import T5Config, T5EncoderModel
 
 from grpo import checkpoint, policies
-from grpo.objectives import objective
 from grpo.rewards import Rewards
 from grpo.rollout import collect
 from grpo.trainer import Trainer
 from rewardkit.generators.placement import cast, visiting
-from rewardkit.media.prompts import read
+from rewardkit.generators.requests import Request
+from rewardkit.media.prompts import PromptLine, read
 
 GIB = 2**30
 
@@ -68,8 +68,8 @@ def test_embeddings_are_made_on_the_device_which_is_then_free_again(bench):
     made = trainer(bench, bench.pipeline("sd3"))
     before = bench.allocated()
     with bench.peak("SD 3.5 Medium, embedding by two CLIPs"):
-        condition = made.policy.encode(["a red ring", "two boxes"])
-    assert {t.device.type for t in condition.inputs.values()} == {bench.device.type}
+        condition = made.policy.encode([PromptLine("", "a red ring"), PromptLine("", "two boxes")])
+    assert {t.device.type for t in condition.per_sample.values()} == {bench.device.type}
     assert bench.allocated() - before < 0.1
 
 
@@ -134,7 +134,7 @@ def test_float16_scales_losses_and_leaves_weights_finite(bench):
     before, skipped = copied(made), 0.0
     for index in range(3):
         skipped += made.step(index).values["updates_skipped"]
-    assert made.scaler.is_enabled()
+    assert made.optimizer.scaler.is_enabled()
     assert changed(made, before)
     bench.record("updates left out of 6 while the scale settles", skipped, "")
 
@@ -157,10 +157,10 @@ def test_a_run_with_averaged_weights_and_a_reference_goes_on_from_its_checkpoint
     before = copied(made)
     made.step(1)
     assert changed(made, before)
-    moments = [one["exp_avg"] for one in made.optimizer.state.values()]
-    for tensors in (moments, made.average.values(), made.objective.old.values()):
+    moments = [one["exp_avg"] for one in made.optimizer.adamw.state.values()]
+    for tensors in (moments, *(bank.values.values() for bank in made.policy.banks.values())):
         assert {tensor.device.type for tensor in tensors} == {bench.device.type}
-    with made.best():
+    with made.averaged():
         pictures = made.policy.pictures(
             ["a ring"], [0], made.policy.protocol.model_copy(update={"steps": 2}), 1
         )
@@ -181,18 +181,18 @@ def test_log_probabilities_replayed_before_any_update_are_those_of_the_samples(b
 def test_what_a_rollout_keeps_does_not_stay_on_the_device(bench):
     made = trainer(bench, bench.pipeline("sd3"), sampler={"steps": 8})
     lines = made.choose(0)
-    plan = objective(made.policy, made.sampler, made.config).plan(len(lines), _rng())
+    plan = made.objective.plan(len(lines), _rng())
     before = bench.allocated()
     with bench.peak("SD 3.5 Medium, rollout of 8 steps, 512 px"):
         rollout = collect(
             made.policy,
             made.sampler,
-            [line.prompt for line in lines],
+            lines,
             made.config.sampler,
             plan,
             (0, 0),
         )
-    assert rollout.media.device.type == "cpu"
+    assert {medium.device.type for medium in rollout.media} == {"cpu"}
     # Embeddings of the prompts alone are left there.
     assert bench.allocated() - before < 0.1
 
@@ -214,7 +214,7 @@ def test_evaluation_shows_the_pixels_that_training_scores(bench, name):
         )
     )
     protocol = policy.protocol.model_copy(update={"steps": 2})
-    policy.pictures(["a red ring"], [0], protocol, 1)
+    policy.generate([Request("a red ring", 0)], protocol, 1)
     policy.decode(policy.noise([torch.Generator().manual_seed(0)]))
     assert set(seen) == {(torch.float32, False)}
 

@@ -9,6 +9,7 @@ import torch
 
 from rewardkit.generators.pipelines import Pipeline, generate
 from rewardkit.generators.protocol import Protocol
+from rewardkit.generators.requests import Request
 from rewardkit.shapes.detect import detect
 from rewardkit.shapes.judge import correct, graded
 from rewardkit.shapes.prompts import TASKS, balanced, parse
@@ -17,9 +18,10 @@ from rewardkit.shapes.prompts import TASKS, balanced, parse
 def held_out(pipeline: Any, protocol: Protocol, samples: int) -> dict[str, float]:
     """`strict` and `graded` over all tasks, and strict per task; seeds are 0, 1, 2, ..."""
     prompts = balanced("held-out", samples // len(TASKS))
+    requests = [Request(prompt, seed) for seed, prompt in enumerate(prompts)]
     model = Pipeline(pipeline, "in training", None, None, None, None, protocol)
     with torch.no_grad():
-        pictures = list(generate(model, prompts, range(len(prompts)), batch_size=90))
+        pictures = list(generate(model, requests, batch_size=90))
     found = detect(np.stack([np.asarray(picture) for picture in pictures]))
     asked = [parse(prompt) for prompt in prompts]
     right = [correct(one, things) for one, things in zip(asked, found, strict=True)]

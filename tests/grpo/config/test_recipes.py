@@ -4,7 +4,7 @@ from itertools import combinations
 import pytest
 
 from grpo.config.fields import Config
-from grpo.config.layers import layers
+from grpo.config.layers import flatten, layers
 from grpo.config.resolve import resolve
 from rewardkit.generators.aliases import ALIASES
 from rewardkit.generators.families import FAMILIES
@@ -27,6 +27,8 @@ def test_there_are_methods_and_recipes():
     }  # fmt: skip
     expected = {"shapes-flow", "shapes-sd", "sd1.4-dance", "sd1.4-dance-hps"}
     expected |= {"sd3.5-medium-flow", "sd3.5-medium-nft", "sd3.5-medium-cps"}
+    expected |= {"flux.1-dev-dance", "flux.1-dev-dance-8gpu", "flux.1-dev-dance-lora"}
+    expected |= {"flux.1-dev-flow", "qwen-image-dance", "qwen-image-flow", "sdxl-dance-hps"}
     assert expected <= {recipe.name for recipe in RECIPES}
 
 
@@ -162,6 +164,84 @@ def test_the_two_recipes_of_stable_diffusion_differ_in_the_reward_alone():
     )
     different = {key for key in both if both[key] != alone[key]}
     assert different == {"reward", "recipe"}
+
+
+def changed(recipe, other):
+    """The settings of a recipe that another one has otherwise, without where each is from."""
+    own, others = (
+        dict(flatten(resolve(recipe=name, settings=NEEDED).config.model_dump()))
+        for name in (recipe, other)
+    )
+    return {key: own[key] for key in own if own[key] != others.get(key)}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "other", "expected"),
+    [
+        # scripts/finetune/finetune_flux_grpo_8gpus.sh and its LoRA twin, at commit 15cc71d.
+        (
+            "flux.1-dev-dance-8gpu",
+            "flux.1-dev-dance",
+            {"objective.updates": 2, "optim.max_grad_norm": 0.01, "policy.ema": 0.9975},
+        ),
+        (
+            "flux.1-dev-dance-lora",
+            "flux.1-dev-dance",
+            {
+                "steps": 301,
+                "sampler.steps": 12,
+                "objective.updates": 2,
+                "optim.lr": 3e-4,
+                "policy.parameters": "lora",
+                "policy.rank": 128,
+                "policy.alpha": 256,
+                "policy.targets": ("to_k", "to_q", "to_v", "to_out.0"),
+                "evaluation.every": 60,
+                "checkpoint.every": 60,
+            },
+        ),
+        (
+            "sdxl-dance-hps",
+            "sd1.4-dance-hps",
+            {
+                "model": "sdxl",
+                "sampler.height": 1024,
+                "sampler.width": 1024,
+                "policy.gradient_checkpointing": True,
+            },
+        ),
+    ],
+)
+def test_a_recipe_differs_from_the_one_it_extends_as_upstreams_script_does(recipe, other, expected):
+    assert changed(recipe, other) == {"recipe": recipe, **expected}
+
+
+def test_flux_is_trained_as_dancegrpo_trained_it_on_16_gpus():
+    # scripts/finetune/finetune_flux_grpo.sh, at commit 15cc71d.
+    config = resolve(recipe="flux.1-dev-dance", settings=NEEDED).config
+    sampler, objective = config.sampler, config.objective
+    assert (sampler.rule, sampler.noise_level, sampler.steps) == ("dance", 0.3, 16)
+    assert (sampler.schedule, sampler.shift, sampler.truncate_timesteps) == ("uniform", 3.0, True)
+    assert (sampler.guidance, sampler.height, sampler.width) == (3.5, 720, 720)
+    assert (sampler.prompts_per_step, sampler.group_size, sampler.noise) == (16, 12, "group")
+    assert (objective.fraction, objective.clip_range, objective.updates) == (0.6, 1e-4, 3)
+    assert (config.optim.lr, config.optim.max_grad_norm) == (1e-5, 1.0)
+    assert (config.policy.parameters, config.policy.ema) == ("full", None)
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "recipe"),
+    [
+        ("flux.1-dev", None, "flux.1-dev-dance-lora"),
+        ("flux.1-dev", "flow-grpo", "flux.1-dev-flow"),
+        ("sdxl", None, "sdxl-dance-hps"),
+        ("qwen-image", None, "qwen-image-flow"),
+        ("qwen-image", "dance-grpo", "qwen-image-dance"),
+    ],
+)
+def test_a_model_alone_or_with_a_method_finds_its_recipe(model, method, recipe):
+    resolved = resolve(method=method, settings=NEEDED | {"model": model})
+    assert resolved.config.recipe == recipe
 
 
 def test_the_penalty_of_flow_grpo_is_upstreams():

@@ -100,6 +100,7 @@ image.save(sys.argv[4])
 def test_diffusers_alone_makes_the_same_picture(name, missing, options, tmp_path):
     from rewardkit.generators.aliases import ALIASES
     from rewardkit.generators.pipelines import generate, load
+    from rewardkit.generators.requests import Request
     from rewardkit.media.images import read_image
 
     arguments = [ALIASES[name].place, json.dumps(missing), json.dumps(options), tmp_path / "x.png"]
@@ -109,7 +110,7 @@ def test_diffusers_alone_makes_the_same_picture(name, missing, options, tmp_path
         cwd=tmp_path,
         capture_output=True,
     )
-    (ours,) = generate(load(name, device="cpu"), "three rings", [3])
+    (ours,) = generate(load(name, device="cpu"), [Request("three rings", 3)])
     plain = read_image(tmp_path / "x.png")
     # The decoder's rounding may differ by one level where a batch is padded otherwise.
     assert (ours.int() - plain.int()).abs().max() <= 1
@@ -118,12 +119,14 @@ def test_diffusers_alone_makes_the_same_picture(name, missing, options, tmp_path
 @pytest.mark.parametrize("name", ["shapes-flow", "shapes-sd"])
 def test_a_batch_of_the_packaged_models_is_its_pictures_one_by_one(name):
     from rewardkit.generators.pipelines import generate, load
+    from rewardkit.generators.requests import Request
 
     pipe = load(name, device="cpu")
     prompts = ["a ring", "two crosses", "a red ring and a blue cross", "a green square", "a cross"]
-    together = list(generate(pipe, prompts, range(5), batch_size=5))
-    for seed, prompt in enumerate(prompts):
-        (alone,) = generate(pipe, prompt, [seed])
+    requests = [Request(prompt, seed) for seed, prompt in enumerate(prompts)]
+    together = list(generate(pipe, requests, batch_size=5))
+    for seed, request in enumerate(requests):
+        (alone,) = generate(pipe, [request])
         apart = (alone.int() - together[seed].int()).abs()
         # 1e-4 of the range is 0.026 levels: it may turn the rounding of a pixel in forty, by one.
         assert apart.max() <= 1 and (apart > 0).float().mean() <= 0.026

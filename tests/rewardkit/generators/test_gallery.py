@@ -12,6 +12,7 @@ from rewardkit.errors import InputError, UsageError
 from rewardkit.generators.gallery import claim, make_gallery
 from rewardkit.generators.noise import number
 from rewardkit.generators.pipelines import generate
+from rewardkit.generators.requests import Request
 from rewardkit.media.images import read_image
 from rewardkit.media.prompts import PromptLine
 
@@ -27,7 +28,7 @@ def test_pictures_are_those_of_their_seeds_and_the_manifest_says_so(loaded, tmp_
     assert [row["seed"] for row in rows] == [number(5, i, j) for i in (0, 1) for j in (0, 1)]
     card = json.loads((tmp_path / "out" / "rewardkit.json").read_text())
     assert card["arithmetic"] == {"float32_matmul_precision": "highest", "cudnn_allow_tf32": True}
-    (again,) = generate(pipe, ["a dog"], [number(5, 1, 0)])
+    (again,) = generate(pipe, [Request("a dog", number(5, 1, 0))])
     assert torch.equal(read_image(tmp_path / "out" / "00001-00.png"), again)
 
 

@@ -1,6 +1,7 @@
 """Networks are cast as their authors load them, and leave a device as they came."""
 
 import pytest
+import tiny_parts
 import tiny_pipelines
 import torch
 from diffusers import DiffusionPipeline
@@ -67,7 +68,7 @@ def test_what_diffusers_keeps_in_float32_stays_in_it(dtype):
 
 
 def test_a_visitor_leaves_as_it_came():
-    network = tiny_pipelines._t5("", 8)["text_encoder"]
+    network = tiny_parts.t5("", 8)["text_encoder"]
     assert isinstance(network, T5EncoderModel)
     own = {name: id(tensor) for name, tensor in network.named_parameters(remove_duplicate=False)}
     with pytest.raises(ZeroDivisionError), visiting([network], META):
