@@ -73,7 +73,7 @@ def _verdicts(
     cluster: Mapping[str, int],
 ) -> list[Verdict | None]:
     """The verdicts on pairs of models, as `compare` has them; many at once are cheaper."""
-    from rewardkit.stats.clusters import sign_flips
+    from rewardkit.stats.flips import sign_flips
     from rewardkit.stats.intervals import win_rate
     from rewardkit.stats.totals import Grouping, Totals
 
