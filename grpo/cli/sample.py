@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from rewardkit.cli.options import device_option
 from rewardkit.cli.terminal import echo
 
 
@@ -24,7 +25,7 @@ from rewardkit.cli.terminal import echo
     "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="Contact sheet to write, .png or .jpg.  [default: RUN/samples.png]",
 )  # fmt: skip
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@device_option
 def sample(
     run: Path, prompts: str | None, count: int | None, seed: int, out: Path | None, device: str
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rewardkit.cli.options import reward_option
+from rewardkit.cli.options import device_option, reward_option
 from rewardkit.cli.terminal import echo
 from rewardkit.errors import UsageError
 
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Allow running a FILE.py that a recipe or the run in --out names as a reward.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@device_option
 def train(
     model: str | None,
     rewards: str | None,

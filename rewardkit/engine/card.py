@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rewardkit.engine.preprocess import Steps
 from rewardkit.media.batch import Kind
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile, Snapshot
 
 
 class EncoderSpec(BaseModel):
@@ -20,8 +20,8 @@ class EncoderSpec(BaseModel):
     Attributes:
         architecture: an open_clip model name. OpenAI's and DFN's weights were trained with
             QuickGELU and need a `-quickgelu` architecture: with GELU they load and score wrongly.
-            None: config.json and the tokenizer lie beside the weights, in a folder of a package
-            that transformers' `CLIPModel` was saved to.
+            None: config.json and the tokenizer lie beside the weights, in a snapshot or in a
+            folder of a package that transformers' `CLIPModel` was saved to.
         weights: the checkpoint.
         preprocess: from a uint8 picture to the network's input.
         library: the one the checkpoint was made with: its names of tensors, and its cleaning of
@@ -31,18 +31,18 @@ class EncoderSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: str | None
-    weights: Weights
+    weights: PinnedFile | Snapshot
     preprocess: Steps
     library: Literal["open_clip", "transformers"] = "open_clip"
 
     @model_validator(mode="after")
     def _described(self) -> Self:
-        # From the hub one file is downloaded, and what lies beside it is not.
-        beside = self.library == "transformers" and self.weights.host == "package"
-        if self.architecture is None and not beside:
+        # Of a pinned file on the hub what lies beside it is not downloaded.
+        beside = isinstance(self.weights, Snapshot) or self.weights.host == "package"
+        if self.architecture is None and not (beside and self.library == "transformers"):
             raise ValueError(
-                f"{self.weights.name}: name its architecture; only a folder of transformers in a "
-                "package says its own"
+                f"{self.weights.name}: name its architecture; only a folder of transformers, as a "
+                "snapshot or in a package, says its own"
             )
         return self
 
@@ -89,7 +89,7 @@ class RewardCard(BaseModel):
         texts: fixed texts that the picture is compared with.
         encoder: the shared encoder it reads features from; None where it computes its own.
         preprocess: from a picture to the input of its own network, where it has no encoder.
-        weights: files it loads beside the encoder's.
+        weights: files and snapshots it loads beside the encoder's.
         licence_code: of the upstream code the reward follows; "Apache-2.0" where it is our own.
         paper: address of the paper that defines it.
         upstream: permalink to the code it is tested against.
@@ -113,7 +113,7 @@ class RewardCard(BaseModel):
     texts: tuple[str, ...] = ()
     encoder: EncoderSpec | None = None
     preprocess: Steps = ()
-    weights: tuple[Weights, ...] = ()
+    weights: tuple[PinnedFile | Snapshot, ...] = ()
     licence_code: str = "Apache-2.0"
     paper: str | None = None
     upstream: str | None = None
@@ -129,6 +129,6 @@ class RewardCard(BaseModel):
         return self.name.partition(".")[0]
 
     @property
-    def all_weights(self) -> tuple[Weights, ...]:
-        """Every file the reward loads, the encoder's first."""
+    def all_weights(self) -> tuple[PinnedFile | Snapshot, ...]:
+        """All weights that the reward loads, the encoder's first."""
         return ((self.encoder.weights,) if self.encoder else ()) + self.weights

@@ -17,6 +17,7 @@ from rewardkit.engine.preprocess import apply, split
 from rewardkit.media.batch import Sample
 from rewardkit.weights.nets.clip_folder import read_folder
 from rewardkit.weights.nets.clip_layout import from_transformers
+from rewardkit.weights.pins import Snapshot
 
 # Prompts repeat (one prompt, many samples; the same list every epoch): their embeddings are kept.
 # 2**15 embeddings of ViT-H-14 are 128 MB.
@@ -52,7 +53,11 @@ class ClipEncoder(Extractor):
         import open_clip
 
         if spec.architecture is None:
-            config, tokenize = read_folder(loader.file(spec.weights).parent)
+            if isinstance(spec.weights, Snapshot):
+                folder = loader.folder(spec.weights)
+            else:
+                folder = loader.file(spec.weights).parent
+            config, tokenize = read_folder(folder)
         else:
             config = open_clip.get_model_config(spec.architecture)
             tokenize = open_clip.get_tokenizer(spec.architecture)

@@ -16,7 +16,7 @@ from rewardkit.errors import RewardKitError, UsageError, describe
 from rewardkit.media.images import read_image
 from rewardkit.records.provenance import sha256_file
 from rewardkit.weights.fetch import fetch
-from rewardkit.weights.hub import Located
+from rewardkit.weights.pins import Located
 
 
 @dataclass(frozen=True)

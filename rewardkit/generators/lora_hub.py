@@ -8,7 +8,8 @@ from pathlib import Path
 from rewardkit.errors import WeightsError, describe
 from rewardkit.generators.lora import LORA, PEFT_LORA
 from rewardkit.generators.lora_settings import DANCE_GRPO, PEFT
-from rewardkit.weights.hub import Weights, download
+from rewardkit.weights.hub import download
+from rewardkit.weights.pins import PinnedFile
 
 _NAMED = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*?)(@(?P<revision>[\w.-]+))?"
@@ -32,7 +33,7 @@ def lora_path(given: str | Path) -> Path:
     if named is None:
         return Path(given)
     repo, revision, file = named["repo"], named["revision"], named["file"]
-    weights = Weights(
+    weights = PinnedFile(
         name=f"lora {given}",
         repo=repo,
         files=(file,) if file else (LORA, PEFT_LORA),

@@ -20,7 +20,7 @@ from rewardkit.engine.preprocess import CLIP_NORMALIZE, CenterCrop, Resize, ToFl
 from rewardkit.errors import InputError
 from rewardkit.geneval.names import COLOURS
 from rewardkit.geneval.rules import Boxes, ColourOf
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # where one loader serves both.
 ENCODER = EncoderSpec(
     architecture="ViT-L-14-quickgelu",
-    weights=Weights(
+    weights=PinnedFile(
         name="clip.vit-l-14",
         repo="timm/vit_large_patch14_clip_224.openai",
         files=("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),

@@ -23,14 +23,14 @@ from rewardkit.geneval.pixels import SCALE, normalise, resize
 from rewardkit.geneval.postprocess import objects
 from rewardkit.geneval.rules import THRESHOLD, Boxes
 from rewardkit.media.batch import Sample
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile
 
 if TYPE_CHECKING:
     import torch
 
     from rewardkit.engine.loader import Loader
 
-META = Weights(
+META = PinnedFile(
     name="geneval-hf.detector",
     repo="facebook/mask2former-swin-small-coco-instance",
     files=("model.safetensors", "pytorch_model.bin"),
@@ -80,7 +80,7 @@ class Detector(Extractor):
         self._scale = scale
 
     @classmethod
-    def load(cls, weights: Weights, loader: Loader) -> Detector:
+    def load(cls, weights: PinnedFile, loader: Loader) -> Detector:
         """The detector of `CONVERTED` or `META` weights, that has seen its self-test picture.
 
         Raises:

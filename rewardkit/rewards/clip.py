@@ -13,7 +13,7 @@ from rewardkit.engine.preprocess import CLIP_NORMALIZE, CenterCrop, Resize, Step
 from rewardkit.engine.registry import register
 from rewardkit.engine.reward import EncodedReward
 from rewardkit.media.batch import Batch
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +32,7 @@ _OPEN_CLIP = "https://github.com/mlfoundations/open_clip/tree/v3.3.0/src/open_cl
 
 def openai_encoder(name: str, architecture: str, repo: str) -> EncoderSpec:
     """OpenAI's CLIP of one size, with the preprocessing it was trained with."""
-    weights = Weights(name=name, repo=repo, files=_FILES, licence="MIT")
+    weights = PinnedFile(name=name, repo=repo, files=_FILES, licence="MIT")
     return EncoderSpec(architecture=architecture, weights=weights, preprocess=_OPENAI)
 
 
@@ -44,7 +44,7 @@ VIT_L_14 = openai_encoder(
 )
 DFN5B_H_14_378 = EncoderSpec(
     architecture="ViT-H-14-378-quickgelu",
-    weights=Weights(
+    weights=PinnedFile(
         name="clip.dfn5b-h-14-378",
         repo="apple/DFN5B-CLIP-ViT-H-14-378",
         files=_FILES,

@@ -16,7 +16,7 @@ from rewardkit.geneval.colours import ENCODER, ColourClassifier
 from rewardkit.geneval.convert import CONVERTED
 from rewardkit.geneval.detector import BATCH_SIZE, META, Detector, Found
 from rewardkit.media.batch import Batch
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ _UPSTREAM = "https://github.com/djghosh13/geneval"
 _COMMIT = "af4902f24d3ca90ebbb446dd9891a59e0f82725f"
 
 
-def _cards(suffix: str, detector: Weights, *notes: str) -> tuple[RewardCard, RewardCard]:
+def _cards(suffix: str, detector: PinnedFile, *notes: str) -> tuple[RewardCard, RewardCard]:
     """The strict and the graded reward by one detector."""
     strict = RewardCard(
         name=f"geneval{suffix}",
@@ -98,6 +98,7 @@ class GenEval(Reward):
         from rewardkit.engine.encoders import ClipEncoder
 
         (weights,) = card.weights
+        assert isinstance(weights, PinnedFile)
         encoder = ClipEncoder.shared(ENCODER, loader)
         return cls(
             card,

@@ -25,7 +25,7 @@ from rewardkit.engine.registry import register
 from rewardkit.engine.reward import Reward
 from rewardkit.errors import WeightsError
 from rewardkit.media.batch import Batch, Sample
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile
 
 if TYPE_CHECKING:
     import torch
@@ -51,13 +51,13 @@ TINY_VOCABULARY = (
     *("of", "photo", "word", "sample", "number", "##ing", "##er"),
 )
 
-WEIGHTS = Weights(
+WEIGHTS = PinnedFile(
     name="imagereward.v1",
     repo="THUDM/ImageReward",
     files=("ImageReward.pt",),
     licence="Apache-2.0",
 )
-VOCABULARY = Weights(
+VOCABULARY = PinnedFile(
     name="imagereward.vocabulary",
     repo="google-bert/bert-base-uncased",
     files=("vocab.txt",),

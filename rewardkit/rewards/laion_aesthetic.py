@@ -13,7 +13,7 @@ from rewardkit.engine.registry import register
 from rewardkit.engine.reward import Reward
 from rewardkit.media.batch import Batch
 from rewardkit.rewards.clip import VIT_B_32, VIT_L_14, openai_encoder
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +72,7 @@ def head_v2(width: int) -> torch.nn.Module:
 def _card(
     tag: str,
     encoder: EncoderSpec,
-    head: Weights,
+    head: PinnedFile,
     data: tuple[str, ...],
     upstream: str,
     *notes: str,
@@ -103,7 +103,7 @@ def _card(
 
 
 def _card_v1(tag: str, encoder: EncoderSpec, file: str, sha256: str) -> RewardCard:
-    head = Weights(
+    head = PinnedFile(
         name=f"laion-aesthetic.v1-{tag}",
         repo=_V1,
         host="github",
@@ -123,7 +123,7 @@ def _card_v1(tag: str, encoder: EncoderSpec, file: str, sha256: str) -> RewardCa
     )
 
 
-_HEAD_V2 = Weights(
+_HEAD_V2 = PinnedFile(
     name="laion-aesthetic.v2",
     repo=_V2,
     host="github",

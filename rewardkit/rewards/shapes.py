@@ -16,7 +16,7 @@ from rewardkit.engine.registry import register
 from rewardkit.engine.reward import Reward
 from rewardkit.media.batch import Batch, Sample
 from rewardkit.rewards.clip import ClipReward
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile
 
 if TYPE_CHECKING:
     import torch
@@ -136,7 +136,7 @@ CLIP = RewardCard(
     typical=(-0.5, 0.25),
     encoder=EncoderSpec(
         architecture=None,
-        weights=Weights(
+        weights=PinnedFile(
             name="shapes-clip",
             repo="rewardkit.shapes",
             host="package",
