@@ -50,8 +50,8 @@ def verify(name: str | None, device: str, weights: tuple[str, ...], as_json: boo
         _print(found)
     if not found.checks:
         echo(f"{name or 'no reward'} has no published values to compare with", err=True)
-    for told in dict.fromkeys(f"{c.reward}: {c.error}" for c in found.checks if c.error):
-        echo(f"Error: {told}", err=True)
+    for failure in dict.fromkeys(f"{c.reward}: {c.error}" for c in found.checks if c.error):
+        echo(f"Error: {failure}", err=True)
     if found.failed:
         echo(
             f"Error: {len(found.failed)} of {len(found.checks)} published values were not met",
