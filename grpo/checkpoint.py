@@ -104,11 +104,16 @@ def _optimizer(like: Mapping[str, Any], given: Any) -> dict[str, Any]:
         wanted["param_groups"] = [
             {**group, "params": one["params"]} for group, one in zip(groups, ours, strict=True)
         ]
-    if given.get("state"):
-        moments = [torch.zeros_like(value) for value in like["parameters"].values()]
+    if moved := given.get("state"):
+        own = [*like["parameters"].values()]
+        modules = (module["parameters"] for module in like.get("modules", {}).values())
+        trained = [*own, *(value for parameters in modules for value in parameters.values())]
+        moments = [torch.zeros_like(value) for value in trained]
         wanted["state"] = {
             number: {"step": torch.zeros(()), "exp_avg": moment, "exp_avg_sq": moment}
             for number, moment in enumerate(moments)
+            # A module's parameter may not have had a gradient yet.
+            if number < len(own) or (isinstance(moved, dict) and number in moved)
         }
     return wanted
 
@@ -121,6 +126,8 @@ def _problems(given: Any, wanted: Any, name: str) -> Iterator[str]:
         if not isinstance(given, Mapping):
             yield f"{name or 'it'} is not a dictionary"
             return
+        if not wanted and name.startswith("objective/"):
+            wanted = given  # a record that was empty at the start
         for key in wanted:
             if key not in given:
                 yield f"{_joined(name, key)} is missing"
@@ -130,6 +137,8 @@ def _problems(given: Any, wanted: Any, name: str) -> Iterator[str]:
         for key in wanted.keys() & given.keys():
             yield from _problems(given[key], wanted[key], _joined(name, key))
     elif isinstance(wanted, list | tuple):
+        if not wanted and isinstance(given, list) and name.startswith("objective/"):
+            wanted = given
         if not isinstance(given, list | tuple) or len(given) != len(wanted):
             yield f"{name} is not a list of {len(wanted)}"
             return

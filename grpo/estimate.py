@@ -83,7 +83,6 @@ def _memory(config: Config, total: int, trained: int) -> int:
     """Bytes of a network's weights, of their gradients and of all that is kept beside them."""
     adapted = config.policy.parameters == "lora"
     copies = 4 + (config.policy.ema is not None)  # weight, gradient, two moments, the average
-    copies += config.objective.kind == "forward-process"  # the old policy
-    copies += config.objective.kl > 0 and not adapted  # the model at the start
+    copies += config.objective.copies(adapted)
     base = total * (4 if config.policy.dtype == "float32" else 2) if adapted else 0
     return base + 4 * trained * copies

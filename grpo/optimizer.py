@@ -1,27 +1,107 @@
-"""AdamW over what the policy trains, and its learning rate."""
+"""AdamW over what a run trains: its learning rate, clipped gradients, and float16's scale."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any, final
 
 import torch
+from torch import Tensor, nn
 
 from grpo.config.fields import OptimConfig
-from grpo.policies.policy import Policy
+from rewardkit.errors import RewardKitError
 
 
-def optimizer_of(policy: Policy, config: OptimConfig) -> torch.optim.AdamW:
-    """Over the trainable parameters, in float32 whatever the networks compute in."""
-    return torch.optim.AdamW(
-        list(policy.parameters().values()),
-        lr=config.lr,
-        betas=(config.beta1, config.beta2),
-        eps=config.eps,
-        weight_decay=config.weight_decay,
-    )
+@final
+class Optimizer:
+    """Updates the policy's parameters, and modules that an objective trains beside them.
+
+    Each of them is a group of AdamW's and has its gradient clipped on its own, so that a module
+    does not decide how far the policy moves. Parameters are float32 whatever networks compute in.
+
+    Args:
+        policy: the policy's parameters.
+        modules: by name.
+        module_lr: the modules' highest learning rate.
+        config: all other settings.
+        device: where the parameters are.
+        float16: whether networks compute in it: small gradients vanish there unless scaled up.
+    """
+
+    def __init__(
+        self,
+        policy: Mapping[str, nn.Parameter],
+        modules: Mapping[str, nn.Module],
+        module_lr: float,
+        config: OptimConfig,
+        device: torch.device,
+        float16: bool,
+    ) -> None:
+        self.config = config
+        self.names = ["", *(f"/{name}" for name in modules)]
+        self.highest = [config.lr, *(module_lr for _ in modules)]
+        groups = [list(policy.values()), *(list(m.parameters()) for m in modules.values())]
+        self.adamw = torch.optim.AdamW(
+            [{"params": parameters} for parameters in groups],
+            lr=config.lr,
+            betas=(config.beta1, config.beta2),
+            eps=config.eps,
+            weight_decay=config.weight_decay,
+        )
+        self.scaler = torch.amp.GradScaler(device.type, enabled=float16)
+
+    def set_rates(self, step: int, steps: int) -> float:
+        """Sets the learning rates of a training step, from 0 of `steps`; returns the policy's."""
+        rates = [learning_rate(highest, self.config, step, steps) for highest in self.highest]
+        for group, rate in zip(self.adamw.param_groups, rates, strict=True):
+            group["lr"] = rate
+        return rates[0]
+
+    def backward(self, loss: Tensor) -> None:
+        """Adds the gradient of a loss."""
+        self.scaler.scale(loss).backward()
+
+    def update(self) -> dict[str, Tensor] | None:
+        """Moves the parameters along the gradient, which is then gone.
+
+        Returns:
+            The gradient's norms before clipping; None where it overflowed float16, which leaves
+            the update out and halves the scale.
+
+        Raises:
+            RewardKitError: the gradient is not finite: training has diverged.
+        """
+        self.scaler.unscale_(self.adamw)
+        norms = {
+            f"grad_norm{name}": torch.nn.utils.clip_grad_norm_(
+                group["params"], self.config.max_grad_norm
+            )
+            for name, group in zip(self.names, self.adamw.param_groups, strict=True)
+        }
+        wrong = [name for name, norm in norms.items() if not norm.isfinite()]
+        if wrong and not self.scaler.is_enabled():
+            raise RewardKitError(
+                f"the gradient's norm is {norms[wrong[0]].item()}: training has diverged. Use a "
+                "lower optim.lr"
+            )
+        self.scaler.step(self.adamw)
+        self.scaler.update()
+        self.adamw.zero_grad(set_to_none=True)
+        return None if wrong else norms
+
+    def state(self) -> dict[str, Any]:
+        """All that a later update depends on."""
+        return {"optimizer": self.adamw.state_dict(), "scaler": self.scaler.state_dict()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The reverse of `state`; settings are the configuration's, not the state's."""
+        ours = self.adamw.state_dict()["param_groups"]
+        self.adamw.load_state_dict({**state["optimizer"], "param_groups": ours})
+        self.scaler.load_state_dict(state["scaler"])
 
 
-def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
+def learning_rate(highest: float, config: OptimConfig, step: int, steps: int) -> float:
     """The rate of `step`, from 0: a linear rise over `warmup` steps, then as `decay` says."""
     done = step / steps
     falling = {
@@ -29,4 +109,4 @@ def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
         "linear": 1 - done,
         "cosine": 0.5 * (1 + math.cos(math.pi * done)),
     }
-    return config.lr * min(1.0, (step + 1) / (config.warmup + 1)) * falling[config.decay]
+    return highest * min(1.0, (step + 1) / (config.warmup + 1)) * falling[config.decay]

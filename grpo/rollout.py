@@ -26,14 +26,18 @@ class Plan:
 
     Attributes:
         stochastic: the steps that draw noise; the others follow the ODE.
-        kept: int64 on the CPU, the stochastic steps to remember: [P, K], the same for all samples
-            of a prompt, or [N, K], for each sample; K may be 0.
+        kept: int64 on the CPU, the steps to store, ascending: [P, K], the same for all samples of a
+            prompt, or [N, K], for each sample; K may be 0.
         log_prob: what the log-probability of a transition is, see `grpo.sde.spread`.
     """
 
     stochastic: frozenset[int]
     kept: Tensor
     log_prob: LogProb = "gaussian"
+
+    def first(self, steps: int) -> int:
+        """The first of `steps` steps that is random or stored; `steps` where none is."""
+        return min([*self.stochastic, *self.kept.flatten().tolist()], default=steps)
 
     def of_samples(self, owner: Tensor) -> Tensor:
         """`kept` of each sample, [N, K]; `owner` is the prompt of each, [N]."""
@@ -50,7 +54,7 @@ class Transitions:
         start: [N, K] int64, which state a step begins with.
         end: [N, K] int64, which state it ends with.
         index: [N, K] int64, which step of the sampler.
-        log_prob: [N, K] float32, of the policy that took it.
+        log_prob: [N, K] float32, of the policy that took it; NaN where the step was not random.
     """
 
     states: Tensor
@@ -136,7 +140,7 @@ def collect(
     """G samples of each of `prompts`, drawn without gradients.
 
     Where a group shares its initial noise, its samples are the same until the first random step:
-    that prefix is computed once per group.
+    that prefix, up to the first step that is stored, is computed once per group.
 
     Args:
         policy: draws.
@@ -194,7 +198,7 @@ def _start(
     # Sharing among all prompts of a step is DanceGRPO's; within a group, a comparison of equals.
     shared = [() if config.noise == "step" else (p,) for p in range(groups)]
     x = policy.noise([generator(*keys, _START, *one) for one in shared])
-    first = min(plan.stochastic, default=sampler.steps)
+    first = plan.first(sampler.steps)
     for begin in range(0, groups if first else 0, config.batch_size):
         part = slice(begin, begin + config.batch_size)
         theirs = condition.index(range(groups)[part])
@@ -225,7 +229,7 @@ def _chunk(
     clean = x
     for i in range(first, sampler.steps):
         random = i in plan.stochastic
-        if random:
+        if random or i in wanted:
             # Rounded as it is stored: training then sees the very numbers that sampling saw.
             x = x.to(policy.dtype).float()
         if i in wanted:
@@ -235,8 +239,12 @@ def _chunk(
         if random:
             noise = torch.stack([torch.randn(x.shape[1:], generator=g) for g in sources])
             following = step.draw(sent(noise, x.device)).to(policy.dtype).float()
-            if i in logged:
-                logs[i] = log_prob(following, step.mean, spread(step, plan.log_prob))
+        if i in logged:
+            logs[i] = (
+                log_prob(following, step.mean, spread(step, plan.log_prob))
+                if random
+                else x.new_full((len(x),), torch.nan)
+            )
         x = following
     if sampler.steps in wanted:
         states[sampler.steps] = x.to(policy.dtype)

@@ -26,9 +26,11 @@ from grpo.config.fields import Config
 from grpo.config.settings import explain
 from grpo.places import anchored
 from rewardkit.errors import InputError, UsageError, describe
+from rewardkit.records.differences import first_difference
 from rewardkit.records.disk import writing
 from rewardkit.records.documents import parse_json, read_json
-from rewardkit.records.storage import atomic_write, first_difference, lock, write_json
+from rewardkit.records.locks import lock
+from rewardkit.records.storage import atomic_write, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

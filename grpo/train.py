@@ -125,7 +125,7 @@ def _train(
         if done > saved:
             checkpoint.save(run.checkpoints, done, trainer.state(), config.checkpoint.keep)
         if done:  # before the first step, nothing is trained
-            with trainer.best():
+            with trainer.averaged():
                 export(policy, run.model, card)
         display.finished(done)
     if done < config.steps:
@@ -155,7 +155,7 @@ def _evaluation(config: Config, trainer: Trainer) -> Evaluation | None:
 
 
 def _evaluate(run: Run, trainer: Trainer, evaluation: Evaluation, step: int) -> dict[str, Any]:
-    with trainer.best():
+    with trainer.averaged():
         scores, pictures = evaluation()
     shown = evaluation.lines[: trainer.config.evaluation.sheet]
     write_sheet(

@@ -3,6 +3,8 @@
     rewardkit.create("clip.vit-l-14")(images, prompts)            -> float32 [B]
     rewardkit.scorer("clip+sharpness")(images, prompts)           -> {name: float32 [B]}
     rewardkit.score_folder("photos/", "clip+sharpness", output="scores.parquet")
+    rewardkit.read_scores("scores.parquet")                       -> DataFrame
+    rewardkit.compare("before.parquet", "after.parquet").frame()  -> DataFrame
 
 This package imports none of its neighbours. To add a reward, copy a file of
 `rewardkit/rewards/`; to add one from another distribution, see `rewardkit.engine.registry`.
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from rewardkit.media.batch import Batch as Batch
     from rewardkit.media.batch import Clip as Clip
     from rewardkit.media.batch import Sample as Sample
+    from rewardkit.records.comparing import compare as compare
+    from rewardkit.records.frames import read_scores as read_scores
 
 _HOME = {
     "RewardCard": "engine.card",
@@ -47,6 +51,8 @@ _HOME = {
     "Batch": "media.batch",
     "Clip": "media.batch",
     "Sample": "media.batch",
+    "compare": "records.comparing",
+    "read_scores": "records.frames",
 }
 __all__ = sorted(_HOME)
 

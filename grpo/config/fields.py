@@ -1,75 +1,32 @@
-"""The whole configuration of a run: every field typed, bounded, and said in a sentence.
+"""The whole configuration of a run: every field typed, bounded, and described in a sentence.
 
 Methods and recipes are TOML files that fill parts of it; `grpo.config.resolve` lays them over one
-another, and `grpo.config.checks` refuses what does not fit together. Loads no torch.
+another. Values that do not fit together are refused with what is given, what is accepted and what
+to do. Loads no torch.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, final
+from typing import Annotated, Any, Literal, Self, final
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from grpo.config import checks
+from grpo import objectives
+from grpo.config.objective import ObjectiveConfig
+from grpo.config.sampler import SamplerConfig
+from grpo.config.section import Section
 
-
-class Section(BaseModel):
-    """A table of the configuration; the text under a field is its description."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True,
-        strict=True,  # TOML has types: "3" for a number, or true for 1, is a mistake
-    )  # fmt: skip
-
-
-@final
-class SamplerConfig(Section):
-    """How samples are drawn in training: in which steps, with which noise, how many."""
-
-    rule: Literal["ddim", "dance", "flow", "cps", "ode"]
-    """What a step does: ddim for diffusion models, the others for flows."""
-    noise_level: float = Field(default=0.0, ge=0, le=10)
-    """eta of ddim and dance, a of flow and cps; 0 for ode."""
-    steps: int = Field(ge=1, le=1000)
-    """Denoising steps of a sample."""
-    guidance: float | None = Field(default=None, ge=0, le=100)
-    """Guidance scale, in sampling and training alike; none is the model's own."""
-    height: int | None = Field(default=None, ge=8, le=8192)
-    """Of pictures, in pixels; none is the model's own."""
-    width: int | None = Field(default=None, ge=8, le=8192)
-    """Of pictures, in pixels; none is the model's own."""
-    max_sequence_length: int | None = Field(default=None, ge=0, le=512)
-    """Tokens to which prompts are padded or cut; none is the model's own."""
-    schedule: Literal["uniform", "scheduler"] = "scheduler"
-    """Sigmas of a flow: even ones, shifted by the scheduler (FLUX), or its own (SD3)."""
-    shift: float | None = Field(default=None, gt=0, le=100)
-    """Of a flow's sigmas; none is the scheduler's own."""
-    truncate_timesteps: bool = False
-    """Whether a flow is told 1000 sigma without its fraction."""
-    prompts_per_step: int = Field(ge=1, le=100_000)
-    """Prompts of a training step."""
-    group_size: int = Field(ge=2, le=10_000)
-    """Samples of each prompt, which are compared with one another."""
-    batch_size: int = Field(default=1, ge=1, le=10_000)
-    """Samples per call of the model; it bounds memory, and changes nothing but rounding."""
-    noise: Literal["sample", "group", "step"] = "sample"
-    """What has one initial noise: each sample, a prompt's group, or a training step."""
-    stochastic: Literal["all", "window"] = "all"
-    """Which steps draw noise: all, or a window of them, the others following the ODE."""
-    window_size: int | None = Field(default=None, ge=1, le=1000)
-    """Steps in the window."""
-    window_within: int | None = Field(default=None, ge=1, le=1000)
-    """The window lies at random inside this many first steps."""
-
-    @property
-    def deterministic(self) -> bool:
-        """Whether no step draws noise, so that the initial noise alone decides the picture."""
-        return self.noise_level == 0
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        checks.sampler(self)
-        return self
+__all__ = [
+    "AdvantageConfig",
+    "CheckpointConfig",
+    "Config",
+    "EvaluationConfig",
+    "OptimConfig",
+    "PolicyConfig",
+    "SamplerConfig",
+    "ScoringConfig",
+]
 
 
 @final
@@ -92,63 +49,6 @@ class AdvantageConfig(Section):
     """Samples of each group to train on, half best, half worst; none is all."""
     count_flat: bool = False
     """Whether groups with equal rewards, which have no gradient, still count in the mean."""
-
-
-@final
-class PolicyGradient(Section):
-    """The clipped surrogate on stored transitions: DDPO, DanceGRPO, Flow-GRPO."""
-
-    kind: Literal["policy-gradient"]
-    """Which objective this is."""
-    clip_range: float = Field(default=1e-4, gt=0, lt=1)
-    """Of the ratio about 1; it belongs to log-probabilities per dimension."""
-    log_prob: Literal["gaussian", "bare"] = "gaussian"
-    """Log-probability of a step: of its Gaussian, or -(x' - mu)^2 alone; KL of x is likewise."""
-    fraction: float = Field(default=1.0, gt=0, le=1)
-    """Share of the random steps to train on; `subset` says whether per group or per sample."""
-    subset: Literal["group", "sample"] = "group"
-    """Whether a prompt's samples train on the same random steps, or each sample on its own."""
-    drop_last: bool = True
-    """Whether the last step is left out of training."""
-    updates: int = Field(default=1, ge=1, le=10_000)
-    """Optimizer updates per pass over a rollout."""
-    epochs: int = Field(default=1, ge=1, le=1000)
-    """Passes over a rollout."""
-    kl: float = Field(default=0.0, ge=0, le=1000)
-    """Weight of the distance to the model at the start."""
-    kl_space: Literal["x", "v"] = "x"
-    """What that distance is of: the mean of a step, or the model's output."""
-
-
-@final
-class ForwardProcess(Section):
-    """DiffusionNFT: clean samples are noised again, and no step needs a probability."""
-
-    kind: Literal["forward-process"]
-    """Which objective this is."""
-    beta: float = Field(default=1.0, gt=0, le=100)
-    """How far the implicit policies are from the old one."""
-    timesteps: int = Field(ge=1, le=1000)
-    """Of the sampler's timesteps, how many each sample is trained at per pass."""
-    updates: int = Field(default=1, ge=1, le=10_000)
-    """Optimizer updates per pass over a rollout."""
-    epochs: int = Field(default=1, ge=1, le=1000)
-    """Passes over a rollout."""
-    kl: float = Field(default=0.0, ge=0, le=1000)
-    """Weight of the distance to the model at the start."""
-    decay_start: int = Field(default=0, ge=0, le=1_000_000)
-    """Updates until which the old policy is the new one."""
-    decay_slope: float = Field(default=0.001, ge=0, le=1)
-    """By how much the old policy's decay then grows with each update."""
-    decay_cap: float = Field(default=0.5, ge=0, lt=1)
-    """The largest decay of the old policy."""
-
-    def decay(self, updates: int) -> float:
-        """What the old policy keeps of itself after so many optimizer updates, in [0, 1).
-
-        Source: NVlabs/DiffusionNFT scripts/train_nft_sd3.py: return_decay.
-        """
-        return min(self.decay_slope * max(updates - self.decay_start, 0), self.decay_cap)
 
 
 @final
@@ -247,7 +147,11 @@ class ScoringConfig(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        checks.scoring(self)
+        if self.offload and self.device == "cpu":
+            raise ValueError(
+                "scoring.offload moves the rewards' networks to the CPU while they are not in use, "
+                "but scoring.device is cpu, so they are there already. Set scoring.offload to false"
+            )
         return self
 
 
@@ -259,6 +163,21 @@ class CheckpointConfig(Section):
     """Training steps from one checkpoint to the next."""
     keep: int = Field(default=2, ge=1, le=1000)
     """How many of the newest stay."""
+
+
+def _of_its_kind(table: Any) -> Any:
+    """The table [objective] by the class of its kind."""
+    if not isinstance(table, dict):
+        return table
+    known = objectives.kinds()
+    if table.get("kind") in known:
+        return objectives.find(table["kind"]).config_class.model_validate(table)
+    accepted = {"kinds": " or ".join(known)}
+    wrong = PydanticCustomError("unknown_kind", "Input should be {kinds}", accepted)
+    problem = InitErrorDetails(
+        type=wrong if "kind" in table else "missing", loc=("kind",), input=table.get("kind")
+    )
+    raise ValidationError.from_exception_data("objective", [problem])
 
 
 @final
@@ -283,7 +202,7 @@ class Config(Section):
     """Name or file of the recipe; none where the method alone decided."""
     sampler: SamplerConfig
     advantage: AdvantageConfig = AdvantageConfig()
-    objective: Annotated[PolicyGradient | ForwardProcess, Field(discriminator="kind")]
+    objective: Annotated[SerializeAsAny[ObjectiveConfig], BeforeValidator(_of_its_kind)]
     policy: PolicyConfig = PolicyConfig()
     optim: OptimConfig
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -292,5 +211,27 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        checks.run(self)
+        best, size = self.advantage.best, self.sampler.group_size
+        if best is not None and best > size:
+            raise ValueError(
+                f"advantage.best {best} is given for groups of {size}; it is at most that"
+            )
+        updates, trained = self.objective.updates, self.sampler.prompts_per_step * (best or size)
+        if updates > trained:
+            raise ValueError(
+                f"objective.updates {updates} is given for {trained} samples; an update takes at "
+                "least one"
+            )
+        if self.policy.init_lora is not None and self.policy.parameters != "lora":
+            raise ValueError(
+                "policy.init_lora is given, but policy.parameters is full; a LoRA to start from is "
+                "trained as a LoRA. Set policy.parameters to lora, or merge the LoRA with "
+                "diffusers' fuse_lora"
+            )
+        if self.optim.warmup >= self.steps:
+            raise ValueError(
+                f"optim.warmup {self.optim.warmup} is given for {self.steps} training steps; it is "
+                "less than those"
+            )
+        self.objective.check(self.sampler)
         return self

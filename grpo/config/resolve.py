@@ -252,13 +252,13 @@ def derived(config: Config) -> dict[str, int]:
     sampler, objective = config.sampler, config.objective
     drawn = sampler.prompts_per_step * sampler.group_size
     trained = sampler.prompts_per_step * (config.advantage.best or sampler.group_size)
-    updates, steps = objective.updates, steps_trained(config)
+    updates, steps = objective.updates, objective.steps_trained(sampler)
     parts = [trained // updates + (i < trained % updates) for i in range(updates)]
     per_step = updates * objective.epochs
     return {
         "samples_per_step": drawn,
         "rollout_model_calls": ceil(drawn / sampler.batch_size) * sampler.steps,
-        "transitions_stored": drawn * steps if objective.kind == "policy-gradient" else 0,
+        "transitions_stored": drawn * objective.steps_stored(sampler),
         "samples_trained": trained,
         "steps_trained_per_sample": steps,
         "gradient_model_calls_per_pass": sum(ceil(n / sampler.batch_size) for n in parts) * steps,
@@ -266,15 +266,3 @@ def derived(config: Config) -> dict[str, int]:
         "total_samples": drawn * config.steps,
         "total_updates": per_step * config.steps,
     }
-
-
-def steps_trained(config: Config) -> int:
-    """Denoising steps of each sample that one pass trains at."""
-    sampler, objective = config.sampler, config.objective
-    if objective.kind == "forward-process":
-        return objective.timesteps
-    if sampler.window_size is not None:
-        return sampler.window_size
-    # The last step of cps draws no noise, so it is never trained on.
-    random = sampler.steps - (objective.drop_last or sampler.rule == "cps")
-    return max(1, int(random * objective.fraction))

@@ -11,13 +11,11 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from grpo.config.fields import Config, ForwardProcess, PolicyGradient
+from grpo import objectives
+from grpo.config.fields import Config
+from grpo.config.objective import ObjectiveConfig
 from rewardkit.errors import UsageError
 
-KINDS: dict[str, type[BaseModel]] = {
-    "policy-gradient": PolicyGradient,
-    "forward-process": ForwardProcess,
-}
 # The absent value, for which TOML has no word.
 NONE = "none"
 _NEEDED = {
@@ -54,14 +52,22 @@ def fields(kind: object) -> dict[str, FieldInfo]:
     """Every setting of a run whose objective is of `kind`, in the order of `Config`."""
     found: dict[str, FieldInfo] = {}
     for name, info in Config.model_fields.items():
-        section = KINDS.get(str(kind)) if name == "objective" else info.annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            found |= {f"{name}.{key}": one for key, one in section.model_fields.items()}
-        elif name == "objective":
-            found["objective.kind"] = PolicyGradient.model_fields["kind"]
+        section = info.annotation
+        if name == "objective":
+            found |= {f"objective.{key}": field for key, field in _of_objective(kind).items()}
+        elif isinstance(section, type) and issubclass(section, BaseModel):
+            found |= {f"{name}.{key}": field for key, field in section.model_fields.items()}
         else:
             found[name] = info
     return found
+
+
+def _of_objective(kind: object) -> dict[str, FieldInfo]:
+    """The settings of a kind of objective; of an unknown one, its kind alone."""
+    if kind not in objectives.kinds():
+        return {"kind": ObjectiveConfig.model_fields["kind"]}
+    section: type[ObjectiveConfig] = objectives.find(str(kind)).config_class
+    return section.model_fields
 
 
 def typed(info: FieldInfo, value: str) -> object:
@@ -88,9 +94,9 @@ def typed(info: FieldInfo, value: str) -> object:
 
 def unknown_setting(key: str, origin: str, kind: object) -> UsageError:
     """The error for a setting that is none, or none of this objective's."""
-    for other, section in KINDS.items():
-        name = key.removeprefix("objective.")
-        if other != kind and name in section.model_fields and key != name:
+    name = key.removeprefix("objective.")
+    for other in objectives.kinds():
+        if other != kind and name in _of_objective(other) and key != name:
             return UsageError(
                 f"{key} ({origin}) belongs to objectives of the kind {other}, and this run's is "
                 f"{kind}"
@@ -110,7 +116,7 @@ def explain(error: ValidationError, origins: Mapping[str, str]) -> UsageError:
     """What a configuration was refused for: each setting, what it is given, what it accepts."""
     told = []
     for one in error.errors():
-        key = ".".join(str(part) for part in one["loc"] if part not in KINDS)
+        key = ".".join(map(str, one["loc"]))
         origin = f" ({origins[key]})" if key in origins else ""
         given = json.dumps(one["input"], default=str, ensure_ascii=False)
         match one["type"]:
@@ -118,10 +124,6 @@ def explain(error: ValidationError, origins: Mapping[str, str]) -> UsageError:
                 told.append(_NEEDED.get(key, f"{key} has no value: no method or recipe gives one"))
             case "json_invalid":
                 told.append("it is not JSON: it was cut, or changed by hand")
-            case "union_tag_not_found":
-                told.append("objective.kind has no value: no method or recipe gives one")
-            case "union_tag_invalid":
-                told.append(f"objective.kind{origin}: accepted are {', '.join(KINDS)}")
             case "value_error":
                 told.append(str(one["ctx"]["error"]))
             case "extra_forbidden":

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from grpo.adapters import prepare
+from grpo.banks import Bank
 from grpo.policies.condition import Condition
 from grpo.policies.embeddings import HOME, REMEMBERED, Embeddings
 from rewardkit.devices import pick_dtype, sent
@@ -51,6 +52,7 @@ class Policy(ABC):
         adapted: whether a LoRA is trained, not all weights.
         device: where the network and the VAE are.
         dtype: what they compute in.
+        banks: copies of the trained parameters, by the names `keep` gave them.
     """
 
     #: Diffusers' pipeline classes of this family.
@@ -96,11 +98,7 @@ class Policy(ABC):
             # Diffusers' own `to` warns of modules to be left in float32 where there are none.
             nn.Module.to(part, HOME if part in encoders else self.device)
         self._trained = {n: p for n, p in self.network.named_parameters() if p.requires_grad}
-        self._base = (
-            {name: weight.detach().clone() for name, weight in self._trained.items()}
-            if config.objective.kl > 0 and not self.adapted
-            else None
-        )
+        self.banks: dict[str, Bank] = {}
         self._embedded = Embeddings(encoders, self.device)
 
     @abstractmethod
@@ -258,37 +256,27 @@ class Policy(ABC):
         """What is trained, by its name in the network; float32."""
         return dict(self._trained)
 
-    @contextmanager
-    def swapped(self, values: Mapping[str, Tensor]) -> Iterator[None]:
-        """Other values of all `parameters` inside the block, where there are no gradients.
+    def keep(self, name: str) -> None:
+        """Copies the trained parameters as they are, for `using` and `banks`.
 
-        Nothing is copied, and graphs of the true values, made before, are as they were. Parameters
-        that are sharded (FSDP) cannot be swapped.
+        The "start" of a LoRA is the network without it: nothing is copied.
         """
-        own = {name: parameter.data for name, parameter in self._trained.items()}
-        with torch.no_grad():
-            try:
-                self._put(values)
-                yield
-            finally:
-                self._put(own)
+        if not (name == "start" and self.adapted):
+            self.banks[name] = Bank(self.parameters())
 
     @contextmanager
-    def reference(self) -> Iterator[None]:
-        """The model at the start, inside the block, where there are no gradients.
+    def using(self, name: str) -> Iterator[None]:
+        """Runs under a copy of the weights inside the block, where there are no gradients.
 
-        Raises:
-            UsageError: there is no copy of it: all weights are trained, and without a penalty.
+        Args:
+            name: of a copy that was kept, or "start", the network without the LoRA in training.
         """
-        if self._base is not None:
-            with self.swapped(self._base):
+        if name in self.banks:
+            with self.banks[name].in_force():
                 yield
             return
-        if not self.adapted:
-            raise UsageError(
-                "all weights are trained, and the model at the start is copied only where "
-                "objective.kl is above 0. Set it, or train a LoRA, whose base stays as it is"
-            )
+        if not (name == "start" and self.adapted):
+            raise KeyError(f"no weights are kept as {name!r}; policy.keep({name!r}) does")
         network: Any = self.network
         network.disable_adapters()
         try:
@@ -301,12 +289,6 @@ class Policy(ABC):
         """What `module` makes of a batch; a family whose network is called otherwise says how."""
         output: Tensor = self.module(x, timestep=timesteps, return_dict=False, **inputs)[0]
         return output
-
-    def _put(self, values: Mapping[str, Tensor]) -> None:
-        for name, parameter in self._trained.items():
-            parameter.data = values[name]
-        # An autocast that surrounds this one keeps its casts by parameter, not by value.
-        torch.clear_autocast_cache()
 
     def _arguments(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """The embeddings of prompts as arguments of the pipeline's call."""

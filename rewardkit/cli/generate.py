@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from rewardkit.cli.options import device_option
 from rewardkit.cli.tables import console
 from rewardkit.cli.terminal import echo
 
@@ -47,7 +48,7 @@ from rewardkit.cli.terminal import echo
     "--lora", metavar="PATH", help="A run's folder, or a LoRA: its file, folder or owner/name."
 )
 @click.option("--revision", help="Commit, tag or branch of a repository on the hub.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@device_option
 @click.option("--dtype", help="Data type: float32, bfloat16, float16.  [default: the model's]")
 @click.option(
     "--batch-size", type=click.IntRange(1), default=4, show_default=True,

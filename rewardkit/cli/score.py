@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from rewardkit.cli.options import FiniteRange, reward_option
+from rewardkit.cli.options import FiniteRange, device_option, reward_option
 from rewardkit.cli.tables import console
 from rewardkit.cli.terminal import echo, shown
 
@@ -58,9 +58,9 @@ if TYPE_CHECKING:
     "--input",
     "kind",
     type=click.Choice(["image", "video"]),
-    help="Which files to score, where both would do.",
+    help="Kind of files to score, where the rewards take both.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@device_option
 @click.option(
     "--dtype",
     default="float32",

@@ -27,10 +27,11 @@ from rewardkit.media.clips import MAX_CLIP_BYTES, read_clip
 from rewardkit.media.images import MAX_PIXELS, read_image
 from rewardkit.media.sources import Item
 from rewardkit.records.provenance import now, sha256_file, versions
-from rewardkit.records.rows import Row, storable, to_arrow
+from rewardkit.records.rows import Row, Table, storable, to_arrow
 from rewardkit.records.scorefile import ScoreFile, Seen
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 _log = logging.getLogger("rewardkit")
@@ -73,8 +74,12 @@ class Report:
         return sum(row.error is not None for row in self.rows)
 
     def table(self) -> pa.Table:
-        """The rows as the table that `output` holds; `.to_pandas()` makes it a DataFrame."""
+        """The rows as the table that `output` holds."""
         return to_arrow(self.rows, self.rewards, self.spec.has_total)
+
+    def frame(self) -> pd.DataFrame:
+        """The rows as a DataFrame, as `rewardkit.read_scores` reads `output`."""
+        return Table(tuple(self.rows), self.rewards, self.spec.has_total).to_pandas()
 
     def __len__(self) -> int:
         return len(self.rows)

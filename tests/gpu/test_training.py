@@ -8,7 +8,6 @@ import torch
 from transformers import T5Config, T5EncoderModel
 
 from grpo import checkpoint, policies
-from grpo.objectives import objective
 from grpo.rewards import Rewards
 from grpo.rollout import collect
 from grpo.trainer import Trainer
@@ -134,7 +133,7 @@ def test_float16_scales_losses_and_leaves_weights_finite(bench):
     before, skipped = copied(made), 0.0
     for index in range(3):
         skipped += made.step(index).values["updates_skipped"]
-    assert made.scaler.is_enabled()
+    assert made.optimizer.scaler.is_enabled()
     assert changed(made, before)
     bench.record("updates left out of 6 while the scale settles", skipped, "")
 
@@ -157,10 +156,10 @@ def test_a_run_with_averaged_weights_and_a_reference_goes_on_from_its_checkpoint
     before = copied(made)
     made.step(1)
     assert changed(made, before)
-    moments = [one["exp_avg"] for one in made.optimizer.state.values()]
-    for tensors in (moments, made.average.values(), made.objective.old.values()):
+    moments = [one["exp_avg"] for one in made.optimizer.adamw.state.values()]
+    for tensors in (moments, *(bank.values.values() for bank in made.policy.banks.values())):
         assert {tensor.device.type for tensor in tensors} == {bench.device.type}
-    with made.best():
+    with made.averaged():
         pictures = made.policy.pictures(
             ["a ring"], [0], made.policy.protocol.model_copy(update={"steps": 2}), 1
         )
@@ -181,7 +180,7 @@ def test_log_probabilities_replayed_before_any_update_are_those_of_the_samples(b
 def test_what_a_rollout_keeps_does_not_stay_on_the_device(bench):
     made = trainer(bench, bench.pipeline("sd3"), sampler={"steps": 8})
     lines = made.choose(0)
-    plan = objective(made.policy, made.sampler, made.config).plan(len(lines), _rng())
+    plan = made.objective.plan(len(lines), _rng())
     before = bench.allocated()
     with bench.peak("SD 3.5 Medium, rollout of 8 steps, 512 px"):
         rollout = collect(

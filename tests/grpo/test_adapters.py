@@ -128,7 +128,9 @@ def test_frozen_parts_without_files_are_saved_from_memory(folders, tmp_path, sou
 
 def test_other_weights_are_exported_while_they_are_in_force(folders, tmp_path):
     made = moved(folders["sd"])
-    with made.swapped({key: torch.ones_like(value) for key, value in made.parameters().items()}):
+    made.keep("ones")
+    made.banks["ones"].restore({n: torch.ones_like(v) for n, v in made.parameters().items()})
+    with made.using("ones"):
         export(made, tmp_path, {})
     saved = load_file(tmp_path / "pytorch_lora_weights.safetensors")
     assert {float(tensor.mean()) for tensor in saved.values()} == {1.0}
@@ -253,7 +255,7 @@ def test_a_lora_is_on_attention_and_begins_as_nothing(folders, name):
         and any(part.startswith("attn") for part in key.split("."))
         and not key.endswith("base_layer")
     }
-    with made.reference():
+    with made.using("start"):
         base = made.predict(*inputs(made))
     assert layers and not attention - layers
     assert torch.equal(made.predict(*inputs(made)).detach(), base)

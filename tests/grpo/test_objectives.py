@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grpo.objectives import Samples, objective
+from grpo import objectives
+from grpo.objectives.objective import Samples
 from grpo.rollout import collect
 
 FAMILIES = ["sd", "sd3"]
@@ -29,7 +30,8 @@ def plans(folders, flow, *, seed=0, settings=None, **sampler):
     asked = tiny_runs.config(
         folders["sd3"], objective={**tiny_runs.GRADIENT, **(settings or {})}, sampler=sampler
     )
-    made = objective(flow, flow.sampler(asked.sampler), asked)
+    kind = objectives.find(asked.objective.kind)
+    made = kind(flow, flow.sampler(asked.sampler), asked, {"sharpness": 1.0})
     return made.plan(2, np.random.default_rng(seed))
 
 
@@ -109,12 +111,12 @@ def test_the_gradient_of_a_bare_log_probability_is_flow_cps(folders, kind, kl):
     plan = trainer.objective.plan(2, np.random.default_rng(0))
     prompts = [line.prompt for line in lines]
     rollout = collect(policy, trainer.sampler, prompts, asked.sampler, plan, (0, 0))
-    drew = {name: value.detach().clone() for name, value in policy.parameters().items()}
+    policy.keep("drew")
     with torch.no_grad():
         for parameter in policy.parameters().values():
             parameter.mul_(1.01)  # so that the ratios are not 1
     rows, advantage = torch.arange(6), torch.tensor([1.0, -1.0, 0.5, 2.0, -2.0, 0.1])
-    samples = Samples(rollout, rows, rollout.told(rows), advantage)
+    samples = Samples(rollout, rows, rollout.told(rows), {}, advantage)
     weights = list(policy.parameters().values())
 
     def gradient(losses):
@@ -140,9 +142,9 @@ def test_the_gradient_of_a_bare_log_probability_is_flow_cps(folders, kind, kl):
             return -(x_next - mean).square().mean((1, 2, 3))
 
         now = mean()
-        with policy.swapped(drew):
+        with policy.using("drew"):
             old = log_prob(mean())
-        with policy.reference():
+        with policy.using("start"):
             reference = mean()
         ratio = (log_prob(now) - old).exp()
         loss = -(advantage * ratio).mean()  # far inside the clip range
@@ -180,7 +182,7 @@ def test_in_low_precision_drift_is_measured_and_mended_where_it_would_clip(
         sampler={"batch_size": 6},
     )
     trainer = tiny_runs.trainer(asked)
-    real, seen = trainer.objective.anchor, {}
+    real, seen = trainer.objective.before_updates, {}
 
     def anchor(batches):
         (batch,) = batches()
@@ -191,7 +193,7 @@ def test_in_low_precision_drift_is_measured_and_mended_where_it_would_clip(
         seen["replayed"] = trainer.objective._replayed(batch)[batch.rows.argsort()]
         return figures
 
-    trainer.objective.anchor = anchor
+    trainer.objective.before_updates = anchor
     values = trainer.step(0).values
     assert {key for key in values if key.startswith("drift/")} == {"drift/step_0", "drift/step_1"}
     assert values["drift/step_0"] == pytest.approx(0.01, rel=0.1)

@@ -20,7 +20,6 @@ from rewardkit.generators.requests import Request
 
 # Before the shift, without the 0 at the end, which diffusers appends.
 EVEN = np.linspace(1, 0, STEPS + 1)[:-1]
-PENALTY = {"kind": "policy-gradient", "kl": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -179,38 +178,46 @@ def test_a_plug_in_that_cannot_be_is_named(plug_in, folders, name, what):
         policy(folders["sd"])
 
 
-# Weights put aside.
+# Banks of weights.
+
+
+def zeroed(made):
+    """Keeps zeros under that name."""
+    made.keep("zeros")
+    bank = made.banks["zeros"]
+    bank.restore({name: torch.zeros_like(value) for name, value in bank.values.items()})
 
 
 @pytest.mark.parametrize("name", ["sd", "sd3"])
-def test_swapped_weights_are_in_force_inside_the_block_alone(folders, name):
+def test_weights_of_a_bank_are_in_force_inside_the_block_alone(folders, name):
     made = policy(folders[name], sampler={"guidance": 3.0})
     trained = made.parameters()
     own = {key: value.detach().clone() for key, value in trained.items()}
-    zeros = {key: torch.zeros_like(value) for key, value in trained.items()}
     before = predicted(made)
-    with made.reference():
+    with made.using("start"):
         base = predicted(made)
-    with pytest.raises(ZeroDivisionError), made.swapped(zeros):
+    zeroed(made)
+    with pytest.raises(ZeroDivisionError), made.using("zeros"):
         assert torch.allclose(predicted(made), base, atol=1e-5)
         assert not torch.is_grad_enabled()
         raise ZeroDivisionError
     assert torch.equal(predicted(made), before)
     assert not torch.allclose(before, base, atol=1e-2)
     assert all(torch.equal(trained[key], own[key]) for key in own)
-    assert not any(value.any() for value in zeros.values())
+    assert not any(value.any() for value in made.banks["zeros"].values.values())
 
 
 def test_a_graph_made_before_a_swap_has_its_own_gradients(folders):
     made = policy(folders["sd"])
     trained = made.parameters()
+    zeroed(made)
 
     def gradients(other):
         output = made.predict(*inputs(made))
         if other:
-            with made.swapped({key: torch.zeros_like(value) for key, value in trained.items()}):
+            with made.using("zeros"):
                 made.predict(*inputs(made))
-            with made.reference():
+            with made.using("start"):
                 made.predict(*inputs(made))
         values = torch.autograd.grad(output.square().sum(), list(trained.values()))
         return torch.cat([value.flatten() for value in values])
@@ -218,14 +225,14 @@ def test_a_graph_made_before_a_swap_has_its_own_gradients(folders):
     assert torch.equal(gradients(other=True), gradients(other=False))
 
 
-def test_a_surrounding_autocast_does_not_remember_swapped_weights(folders):
+def test_a_surrounding_autocast_does_not_remember_weights_of_a_bank(folders):
     made = policy(folders["sd"], policy={"dtype": "bfloat16"})
-    zeros = {key: torch.zeros_like(value) for key, value in made.parameters().items()}
-    with made.reference():
+    zeroed(made)
+    with made.using("start"):
         base = predicted(made)
     with made.autocast():
         before = predicted(made)
-        with made.swapped(zeros):
+        with made.using("zeros"):
             assert torch.allclose(predicted(made), base, atol=1e-6)
         assert torch.equal(predicted(made), before)
     assert not torch.allclose(before, base, atol=1e-2)
@@ -233,22 +240,24 @@ def test_a_surrounding_autocast_does_not_remember_swapped_weights(folders):
 
 @pytest.mark.parametrize("parameters", ["lora", "full"])
 def test_the_reference_is_the_model_at_the_start(folders, parameters):
-    made = policy(folders["sd"], policy={"parameters": parameters}, objective=PENALTY)
+    made = policy(folders["sd"], policy={"parameters": parameters})
+    made.keep("start")
+    assert ("start" in made.banks) == (parameters == "full")
     start = predicted(policy(folders["sd"], policy={"parameters": "full"}))
     with torch.no_grad():
         for weight in made.parameters().values():
             weight.add_(0.05)
     assert not torch.allclose(predicted(made), start, atol=1e-2)
-    with made.reference():
+    with made.using("start"):
         assert torch.allclose(predicted(made), start, atol=1e-5)
         assert not made.predict(*inputs(made)).requires_grad
     assert all(weight.requires_grad for weight in made.parameters().values())
     assert not torch.allclose(predicted(made), start, atol=1e-2)
 
 
-def test_a_full_run_without_a_penalty_has_no_reference(folders):
+def test_weights_that_were_not_kept_are_named(folders):
     made = policy(folders["sd"], policy={"parameters": "full"})
-    with pytest.raises(UsageError, match=r"objective\.kl is above 0"), made.reference():
+    with pytest.raises(KeyError, match="no weights are kept as 'start'"), made.using("start"):
         pass
 
 

@@ -54,7 +54,7 @@ def test_the_first_sample_is_of_the_lora(folders, lora):
     start = take(pipeline, policies.part(pipeline), folder)
     config = start.adopted(asked(folders, name, folder))
     made = policies.of(pipeline, config)
-    with made.reference():
+    with made.using("start"):
         base = made.predict(*tiny_policies.inputs(made))
     start.put(made)
     assert (config.policy.rank, config.policy.alpha) == (3, 5)
@@ -64,7 +64,7 @@ def test_the_first_sample_is_of_the_lora(folders, lora):
     with torch.no_grad():
         expected = getattr(worn, made.part)(x, timestep=timesteps, **given).sample
         ours = made.predict(x, timesteps, condition)
-        with made.reference():  # what kl is measured from is the model without the LoRA
+        with made.using("start"):  # what kl is measured from is the model without the LoRA
             assert torch.equal(made.predict(x, timesteps, condition), base)
     assert torch.equal(ours, expected)
     assert (expected - base).abs().max() > 0.01

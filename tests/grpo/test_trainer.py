@@ -10,9 +10,9 @@ import tiny_runs
 import torch
 
 from grpo.advantage import Advantages
+from grpo.figures import Figures
 from grpo.policies import Policy
 from grpo.rollout import collect
-from grpo.trainer import Figures
 from rewardkit.media.prompts import PromptLine
 
 KINDS = {
@@ -66,8 +66,8 @@ def test_the_gradient_does_not_depend_on_the_batch_size(folders, kind, updates):
         sampler = asked.sampler.model_copy(update={"batch_size": size})
         trainer.config = asked.model_copy(update={"sampler": sampler})
         seen = found[size] = []
-        trainer._apply = lambda seen=seen: seen.append(taken(trainer)) or torch.tensor(1.0)
-        trainer.update(0, rollout, advantages, Figures())
+        trainer.optimizer.update = lambda seen=seen: seen.append(taken(trainer)) or {}
+        trainer.update(0, rollout, {}, advantages, Figures())
     assert all(len(seen) == 2 * updates for seen in found.values())
     for size in (1, 2, 4):
         for ours, whole in zip(found[size], found[6], strict=True):
@@ -79,7 +79,7 @@ def taken(trainer):
     """The gradient of all weights, which are then without."""
     parameters = trainer.policy.parameters().values()
     gradient = torch.cat([p.grad.flatten().clone() for p in parameters])
-    trainer.optimizer.zero_grad()
+    trainer.optimizer.adamw.zero_grad()
     return gradient
 
 
@@ -89,7 +89,7 @@ def test_every_pass_takes_each_sample_once(folders, kind, updates):
     asked = config(folders, kind, objective={"updates": updates, "epochs": 2})
     trainer, passes = tiny_runs.trainer(asked), {}
     real, steps = trainer.objective.terms, []
-    trainer.optimizer.register_step_post_hook(lambda *given: steps.append(0))
+    trainer.optimizer.adamw.register_step_post_hook(lambda *given: steps.append(0))
 
     def terms(samples, keys):
         passes.setdefault(keys[-1], []).extend(samples.rows.tolist())
@@ -104,7 +104,7 @@ def test_every_pass_takes_each_sample_once(folders, kind, updates):
 
 def test_drift_is_measured_on_the_batches_of_the_updates(folders):
     trainer, taken = tiny_runs.trainer(config(folders, objective={"updates": 2, "epochs": 2})), []
-    anchor, terms = trainer.objective.anchor, trainer.objective.terms
+    anchor, terms = trainer.objective.before_updates, trainer.objective.terms
     measured, replayed = [], trainer.objective._replayed
 
     def watched(batches):
@@ -117,7 +117,7 @@ def test_drift_is_measured_on_the_batches_of_the_updates(folders):
 
     sizes = []
     trainer.objective._replayed = lambda one: sizes.append(len(one.rows)) or replayed(one)
-    trainer.objective.anchor, trainer.objective.terms = watched, trained
+    trainer.objective.before_updates, trainer.objective.terms = watched, trained
     values = trainer.step(0).values
     order = [row for rows in measured for row in rows]
     assert measured == taken[: len(taken) // 2] and order != sorted(order)
@@ -144,7 +144,8 @@ def test_a_group_of_equal_rewards_is_left_out(folders):
     assert rows.tolist() == [3, 4, 5]
     assert values.tolist() == [1.0, -2.0, 1.0]
     figures = Figures()
-    trainer.weigh({"sharpness": torch.tensor([[2.0, 2.0, 2.0], [1.0, 2.0, 3.0]])}, figures)
+    scores = {"sharpness": torch.tensor([[2.0, 2.0, 2.0], [1.0, 2.0, 3.0]])}
+    figures.scored(scores, trainer.objective.credit(scores, trainer.choose(0)))
     # Means of 2, 2, 2 and 1, 2, 3; their unbiased stds are 0 and 1.
     assert figures.values == {
         "reward/sharpness": 2.0, "reward_std/sharpness": 0.5, "groups_dropped": 1.0,
@@ -167,8 +168,8 @@ def test_the_old_policy_moves_once_per_rollout_and_draws(folders):
     trainer = tiny_runs.trainer(asked)
     policy, updates = trainer.policy, 0
     for index in range(2):
-        old = {name: value.clone() for name, value in trainer.objective.old.items()}
-        with policy.swapped(old):
+        old = {name: value.clone() for name, value in policy.banks["old"].values.items()}
+        with policy.using("old"):
             latents = drawn_by(trainer, index)
         seen = {}
         real = trainer.rewards
@@ -180,15 +181,14 @@ def test_the_old_policy_moves_once_per_rollout_and_draws(folders):
         decay = 0.1 * updates  # below the cap: 0.2, then 0.4
         for name, parameter in policy.parameters().items():
             expected = decay * old[name] + (1 - decay) * parameter.detach()
-            torch.testing.assert_close(trainer.objective.old[name], expected, rtol=0, atol=1e-6)
-    assert any(
-        not torch.equal(value, policy.parameters()[name])
-        for name, value in trainer.objective.old.items()
-    )
+            values = policy.banks["old"].values[name]
+            torch.testing.assert_close(values, expected, rtol=0, atol=1e-6)
+    kept = policy.banks["old"].values
+    assert any(not torch.equal(value, policy.parameters()[n]) for n, value in kept.items())
     # Another old policy draws others.
-    trainer.objective.old = {name: value + 0.3 for name, value in trainer.objective.old.items()}
+    policy.banks["old"].restore({name: value + 0.3 for name, value in kept.items()})
     here = drawn_by(trainer, 0)
-    with trainer.objective.sampling():
+    with trainer.objective.behaviour():
         there = drawn_by(trainer, 0)
     assert not torch.equal(here.clean, there.clean)
 
@@ -241,39 +241,39 @@ def test_averaged_weights_are_in_force_where_the_policy_is_shown(folders):
     trainer.step(0)
     policy: Policy = trainer.policy
     after = copied(trainer)
-    with trainer.best():
+    with trainer.averaged():
         for name, shown in policy.parameters().items():
             expected = 0.75 * before[name] + 0.25 * after[name]
             torch.testing.assert_close(shown.detach(), expected, rtol=1e-6, atol=1e-6)
     assert unchanged(trainer, after)
     plain = tiny_runs.trainer(config(folders))
     before = copied(plain)
-    with plain.best():
+    with plain.averaged():
         assert unchanged(plain, before)
 
 
 def test_the_average_warms_up_over_the_updates_of_the_run(folders):
     changes = {"policy": {"ema": 0.9, "ema_warmup": 1.0}}
     trainer = tiny_runs.trainer(config(folders, **changes))
-    real, moved, expected = trainer._apply, [], copied(trainer)
+    real, moved, expected = trainer.optimizer.update, [], copied(trainer)
 
     def apply():
-        norm = real()
+        norms = real()
         moved.append(copied(trainer))
-        return norm
+        return norms
 
-    trainer._apply = apply
+    trainer.optimizer.update = apply
     trainer.step(0)
     again = tiny_runs.trainer(config(folders, **changes))  # goes on from what a checkpoint holds
     again.restore(trainer.state())
-    trainer, real = again, again._apply
-    trainer._apply = apply
+    trainer, real = again, again.optimizer.update
+    trainer.optimizer.update = apply
     trainer.step(1)
     # By hand: after s updates (1 + s) / (10 + s), 2/11, 3/12, 4/13 and 5/14, below 0.9.
     for decay, after in zip((2 / 11, 3 / 12, 4 / 13, 5 / 14), moved, strict=True):
         for name, value in after.items():
             expected[name] = decay * expected[name] + (1 - decay) * value
-    for name, value in trainer.average.items():
+    for name, value in trainer.policy.banks["average"].values.items():
         torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-7)
 
 
@@ -287,13 +287,13 @@ def test_groups_of_equal_rewards_count_in_the_mean_if_they_are_to(folders, count
     )
     trainer, seen = tiny_runs.trainer(asked), []
     rollout = drawn_by(trainer, 0)
-    trainer._apply = lambda: seen.append(taken(trainer)) or torch.tensor(1.0)
+    trainer.optimizer.update = lambda: seen.append(taken(trainer)) or {}
     rewards = [[1.0, -0.5, -0.5], [0.0, 0.0, 0.0]]
     figures = Figures()
-    trainer.update(0, rollout, weighed(rewards), figures)
+    trainer.update(0, rollout, {}, weighed(rewards), figures)
     # The same gradient by the formula, over all 6 samples or over the 3 of the first group.
     rows = torch.arange(3)
-    samples = trainer._samples(rollout, rows, torch.tensor(rewards[0]), rows)
+    samples = trainer.samples(rollout, rows, {}, torch.tensor(rewards[0]))
     for term in trainer.objective.terms(samples, ()):
         (term.loss * term.share * (0.5 if counted else 1)).backward()
     torch.testing.assert_close(seen[0], taken(trainer), rtol=1e-5, atol=1e-7)
@@ -302,12 +302,16 @@ def test_groups_of_equal_rewards_count_in_the_mean_if_they_are_to(folders, count
 def test_an_update_that_overflows_float16_is_left_out_and_counted(folders):
     trainer = tiny_runs.trainer(tiny_runs.config(folders["sd"], policy={"dtype": "float16"}))
     before = {name: p.detach().clone() for name, p in trainer.policy.parameters().items()}
-    trainer.scaler.load_state_dict({**trainer.scaler.state_dict(), "scale": 2.0**100})
+    trainer.optimizer.scaler.load_state_dict(
+        {**trainer.optimizer.scaler.state_dict(), "scale": 2.0**100}
+    )
     values = trainer.step(0).values
     assert values["updates_skipped"] > 0 and "grad_norm" not in values
     assert all(torch.equal(p, before[n]) for n, p in trainer.policy.parameters().items())
     # Halved at each, the scale comes down to one that fits, and the weights move.
-    trainer.scaler.load_state_dict({**trainer.scaler.state_dict(), "scale": 2.0**10})
+    trainer.optimizer.scaler.load_state_dict(
+        {**trainer.optimizer.scaler.state_dict(), "scale": 2.0**10}
+    )
     values = trainer.step(1).values
     assert values["updates_skipped"] == 0 and values["grad_norm"] > 0
     assert any(not torch.equal(p, before[n]) for n, p in trainer.policy.parameters().items())

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from grpo import policies
-from grpo.config.resolve import resolve, steps_trained
-from grpo.objectives import ForwardProcessObjective
+from grpo.config.resolve import resolve
+from grpo.objectives.forward_process import ForwardProcess
 from grpo.rewards import Rewards
 from grpo.trainer import Trainer
 from rewardkit.generators.pipelines import load
@@ -62,7 +62,7 @@ class Bare:
 
     def __init__(self, of: Trainer) -> None:
         self.config, self.pipe = of.config, of.policy.pipeline.diffusers
-        self.forward_process = isinstance(of.objective, ForwardProcessObjective)
+        self.forward_process = isinstance(of.objective, ForwardProcess)
         self.network = deepcopy(of.policy.network)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-6)
         self.x = torch.randn(self.config.sampler.batch_size, *of.policy.shape)
@@ -101,7 +101,7 @@ class Bare:
         updates = min(self.config.objective.updates, rows)
         for part in torch.arange(rows).tensor_split(updates):
             for batch in part.split(self.config.sampler.batch_size):
-                for _ in range(steps_trained(self.config)):
+                for _ in range(self.config.objective.steps_trained(self.config.sampler)):
                     output = self.forward(len(batch))
                     if self.forward_process:
                         with torch.no_grad():

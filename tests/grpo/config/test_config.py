@@ -5,8 +5,11 @@ from golden.calls import load
 from pydantic import ValidationError
 
 from grpo.advantage import Combine, Standard
-from grpo.config.fields import AdvantageConfig, Config, ForwardProcess, PolicyConfig, Section
+from grpo.config.fields import AdvantageConfig, Config, PolicyConfig
 from grpo.config.layers import layers
+from grpo.config.section import Section
+from grpo.objectives.forward_process import ForwardProcessConfig
+from grpo.objectives.policy_gradient import PolicyGradientConfig
 
 SAMPLER = {"rule": "flow", "noise_level": 0.7, "steps": 10, "prompts_per_step": 4, "group_size": 6}
 GRADIENT = {"kind": "policy-gradient"}
@@ -31,7 +34,7 @@ def config(sampler=None, objective=None, **changes):
 
 FIELDS = [
     pytest.param(info, id=f"{section.__name__}.{name}")
-    for section in Section.__subclasses__()
+    for section in [*Section.__subclasses__(), PolicyGradientConfig, ForwardProcessConfig]
     for name, info in section.model_fields.items()
 ]
 
@@ -123,22 +126,22 @@ WINDOW = {"stochastic": "window", "window_size": 2, "window_within": 5}
         ({"rule": "ddim", "noise_level": 0.0, "noise": "group"}, FORWARD, "nothing to learn from"),
         (ODE, GRADIENT, "nothing to follow"),
         ({"rule": "ddim", "noise_level": 0.0}, GRADIENT, "nothing to follow"),
-        ({"rule": "ode"}, FORWARD, "noise_level 0.7 is given; set it to 0"),
+        ({"rule": "ode"}, FORWARD, "noise_level 0.7 is given. Set it to 0"),
         ({"noise_level": 0.0}, GRADIENT, "is the rule ode"),
-        ({"rule": "cps", "noise_level": 1.5}, GRADIENT, "that of cps is at most 1"),
+        ({"rule": "cps", "noise_level": 1.5}, GRADIENT, "with cps it is at most 1"),
         ({"rule": "ddim", "shift": 3.0}, GRADIENT, "timesteps of the model's scheduler"),
         ({"rule": "ddim", "truncate_timesteps": True}, GRADIENT, "timesteps of the model's"),
-        ({"window_size": 2}, GRADIENT, "for stochastic window"),
-        ({"stochastic": "window"}, GRADIENT, "takes window_size and window_within"),
+        ({"window_size": 2}, GRADIENT, "for stochastic=window"),
+        ({"stochastic": "window"}, GRADIENT, "needs window_size and window_within"),
         (WINDOW | {"window_size": 6}, GRADIENT, "window_size <= window_within <= steps"),
         (WINDOW | {"window_within": 11}, GRADIENT, "window_size <= window_within <= steps"),
         # Of 10 steps the last is not trained on.
         (WINDOW | {"window_within": 10}, GRADIENT, "at most 9"),
-        (WINDOW, GRADIENT | {"fraction": 0.5}, "it is 1 there"),
+        (WINDOW, GRADIENT | {"fraction": 0.5}, "window it is 1"),
         (WINDOW, FORWARD, "the forward process takes all"),
         (ODE | WINDOW, FORWARD, "a rule with a noise_level above 0"),
         ({"steps": 1}, GRADIENT, "none is trained on"),
-        ({}, FORWARD | {"timesteps": 11}, "the sampler has 10 steps"),
+        ({}, FORWARD | {"timesteps": 11}, "at most sampler.steps, 10"),
         # 4 prompts of 6 samples
         ({}, GRADIENT | {"updates": 25}, "for 24 samples"),
     ],
@@ -180,9 +183,9 @@ def test_a_warmup_ends_before_the_run():
 def test_the_old_policy_decays_as_published():
     # return_decay of type 1 (min(0.001 k, 0.5)) and of type 2 (0 before 75, then 0.0075 (k - 75)
     # up to 0.999) of scripts/train_nft_sd3.py.
-    one = ForwardProcess.model_validate(FORWARD)
+    one = ForwardProcessConfig.model_validate(FORWARD)
     assert [one.decay(k) for k in (0, 100, 500, 9000)] == pytest.approx([0, 0.1, 0.5, 0.5])
-    two = ForwardProcess.model_validate(
+    two = ForwardProcessConfig.model_validate(
         FORWARD | {"decay_start": 75, "decay_slope": 0.0075, "decay_cap": 0.999}
     )
     assert [two.decay(k) for k in (74, 75, 175, 300)] == pytest.approx([0, 0, 0.75, 0.999])

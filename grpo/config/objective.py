@@ -1,0 +1,44 @@
+"""What the table [objective] says whatever its kind. Loads no torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from pydantic import Field
+
+from grpo.config.sampler import SamplerConfig
+from grpo.config.section import Section
+
+
+class ObjectiveConfig(Section, ABC):
+    """The settings of an objective, with what they ask of the sampler and what they cost.
+
+    A subclass adds its own settings and stands in the file of its objective, see
+    `grpo.objectives`.
+    """
+
+    kind: str = Field(min_length=1)
+    """Which objective is minimised."""
+    updates: int = Field(default=1, ge=1, le=10_000)
+    """Optimizer updates per pass over a rollout."""
+    epochs: int = Field(default=1, ge=1, le=1000)
+    """Passes over a rollout."""
+
+    def check(self, sampler: SamplerConfig) -> None:
+        """Refuses a sampler that these settings cannot train with.
+
+        Raises:
+            ValueError: with what is given, what is accepted and what to do.
+        """
+
+    @abstractmethod
+    def steps_trained(self, sampler: SamplerConfig) -> int:
+        """Denoising steps of each sample that one pass trains at."""
+
+    def steps_stored(self, sampler: SamplerConfig) -> int:
+        """Denoising steps of each sample that a rollout stores."""
+        return 0
+
+    def copies(self, adapted: bool) -> int:
+        """Copies of the trained parameters that are kept; `adapted` says that these are a LoRA."""
+        return 0

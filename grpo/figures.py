@@ -1,0 +1,66 @@
+"""The figures of a training step, as they are logged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import final
+
+from torch import Tensor
+
+from grpo.advantage import Advantages
+
+
+@final
+@dataclass
+class Figures:
+    """The figures of one training step.
+
+    Attributes:
+        values: by name, as they go into metrics.jsonl.
+        seconds: per phase.
+    """
+
+    values: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Counts the seconds of what runs inside it."""
+        began = perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - began
+
+    def scored(self, scores: Mapping[str, Tensor], advantages: Advantages) -> None:
+        """Adds each reward's mean and spread, and how many groups have no gradient."""
+        for name, values in scores.items():
+            self.values[f"reward/{name}"] = float(values.mean())
+            self.values[f"reward_std/{name}"] = float(values.std(dim=1).mean())
+        self.values["groups_dropped"] = float((~advantages.kept).sum())
+
+
+@final
+class Means:
+    """Weighted means of scalars that stay on their device until they are asked for."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, list[tuple[float, Tensor]]] = {}
+
+    def add(self, weight: float, values: Mapping[str, Tensor]) -> None:
+        """Adds a value to the mean of each name."""
+        for name, value in values.items():
+            self._entries.setdefault(name, []).append((weight, value.detach()))
+
+    def join(self, other: Means) -> None:
+        """Adds all that another has."""
+        for name, entries in other._entries.items():
+            self._entries.setdefault(name, []).extend(entries)
+
+    def values(self) -> dict[str, float]:
+        """The means by name."""
+        return {
+            name: float(sum(w * v for w, v in entries) / sum(w for w, _ in entries))
+            for name, entries in self._entries.items()
+        }

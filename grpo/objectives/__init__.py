@@ -1,0 +1,70 @@
+"""What is a method's loss, and what does it need of a rollout? One file per kind of objective.
+
+A file holds two classes: the settings, an `ObjectiveConfig` with its checks and counts, and the
+`Objective` that names them as its `config_class`. It is registered by its kind, the value of
+objective.kind: one of the package in `KINDS`, one of another distribution through the entry-point
+group `grpo.objectives`, `KIND = "module:Objective"`. A file is imported when its kind is asked for.
+
+Settings are read where torch is not loaded, such as a dry run: the package's files therefore import
+torch, and what imports it, where they use it. A plug-in may import it at its top; then a dry run of
+its kind loads it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pkgutil import resolve_name
+from typing import Any
+
+from rewardkit.errors import RewardKitError, describe, unknown
+
+ENTRY_POINT_GROUP = "grpo.objectives"
+KINDS = {
+    "policy-gradient": "grpo.objectives.policy_gradient:PolicyGradient",
+    "forward-process": "grpo.objectives.forward_process:ForwardProcess",
+}
+
+
+def kinds() -> list[str]:
+    """The kinds of objectives, the package's first; imports none of them."""
+    return [*KINDS, *_plugins()]
+
+
+def find(kind: str) -> type[Any]:
+    """The `Objective` of a kind.
+
+    Raises:
+        UsageError: there is none.
+        RewardKitError: a plug-in cannot be loaded.
+    """
+    found: type[Any]
+    if kind in KINDS:
+        found = resolve_name(KINDS[kind])
+        return found
+    plugins = _plugins()
+    if kind not in plugins:
+        raise unknown("objective", kind, kinds(), "grpo methods")
+    entry = plugins[kind]
+    try:
+        found = entry.load()
+    except Exception as error:
+        name = entry.dist.name if entry.dist else "an unnamed distribution"
+        raise RewardKitError(
+            f"the objective plug-in {entry.value!r} of {name} cannot be loaded: "
+            f"{describe(error)}. Mend it, or uninstall {name}"
+        ) from error
+    return found
+
+
+@cache
+def _plugins() -> dict[str, EntryPoint]:
+    """The entry points of other distributions, by the kinds they name."""
+    plugins: dict[str, EntryPoint] = {}
+    for entry in sorted(entry_points(group=ENTRY_POINT_GROUP)):
+        if entry.name in KINDS or plugins.setdefault(entry.name, entry) is not entry:
+            raise RewardKitError(
+                f"the objective plug-in {entry.value!r} is of the kind {entry.name}, which there "
+                "is already; uninstall one of them"
+            )
+    return plugins

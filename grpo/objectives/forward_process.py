@@ -1,0 +1,154 @@
+"""DiffusionNFT: clean samples are noised again, and a slower copy of the policy draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, final
+
+from pydantic import Field
+
+from grpo.config.objective import ObjectiveConfig
+from grpo.config.sampler import SamplerConfig
+from grpo.objectives.objective import Objective, Samples, Term
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from grpo.config.fields import Config
+    from grpo.policies.policy import Policy
+    from grpo.rollout import Plan
+    from grpo.sampler import Sampler
+
+
+@final
+class ForwardProcessConfig(ObjectiveConfig):
+    """DiffusionNFT: clean samples are noised again, and no step needs a probability."""
+
+    beta: float = Field(default=1.0, gt=0, le=100)
+    """How far the implicit policies are from the old one."""
+    timesteps: int = Field(ge=1, le=1000)
+    """How many of the sampler's timesteps each sample is trained at per pass."""
+    kl: float = Field(default=0.0, ge=0, le=1000)
+    """Weight of the distance to the model at the start."""
+    decay_start: int = Field(default=0, ge=0, le=1_000_000)
+    """Number of updates until which the old policy is the new one."""
+    decay_slope: float = Field(default=0.001, ge=0, le=1)
+    """Growth of the old policy's decay with each update after that."""
+    decay_cap: float = Field(default=0.5, ge=0, lt=1)
+    """Largest decay of the old policy."""
+
+    def check(self, sampler: SamplerConfig) -> None:
+        """Refuses a sampler with fewer steps than are trained at, or with a window."""
+        if self.timesteps > sampler.steps:
+            raise ValueError(
+                f"objective.timesteps is {self.timesteps}; it is at most sampler.steps, "
+                f"{sampler.steps}"
+            )
+        if sampler.stochastic == "window":
+            raise ValueError(
+                "sampler.stochastic=window is for policy gradients; the forward process takes all"
+            )
+
+    def steps_trained(self, sampler: SamplerConfig) -> int:
+        """As many as are set."""
+        return self.timesteps
+
+    def copies(self, adapted: bool) -> int:
+        """The old policy, and the model at the start, which a LoRA has beneath it."""
+        return 1 + (self.kl > 0 and not adapted)
+
+    def decay(self, updates: int) -> float:
+        """The share of itself that the old policy keeps after so many updates, in [0, 1).
+
+        Source: NVlabs/DiffusionNFT scripts/train_nft_sd3.py: return_decay.
+        """
+        return min(self.decay_slope * max(updates - self.decay_start, 0), self.decay_cap)
+
+
+@final
+class ForwardProcess(Objective[ForwardProcessConfig]):
+    """DiffusionNFT: clean samples are noised again; a slower copy of the policy draws them."""
+
+    config_class = ForwardProcessConfig
+
+    def __init__(
+        self, policy: Policy, sampler: Sampler, config: Config, weights: Mapping[str, float]
+    ) -> None:
+        super().__init__(policy, sampler, config, weights)
+        policy.keep("old")
+        if self.settings.kl > 0:
+            policy.keep("start")
+
+    def plan(self, groups: int, rng: np.random.Generator) -> Plan:
+        """The sampler's own steps, none of them stored."""
+        import torch
+
+        from grpo.rollout import Plan
+
+        none = torch.zeros(groups, 0, dtype=torch.long)
+        return Plan(frozenset(self.sampler.stochastic_steps()), none)
+
+    def terms(self, samples: Samples, keys: tuple[int, ...]) -> Iterator[Term]:
+        """One per timestep; timesteps and noise belong to the samples, not to the batch."""
+        import torch
+
+        from grpo.loss import kl_v, nft
+        from rewardkit.devices import sent
+        from rewardkit.generators.noise import generator
+
+        policy, settings, rows = self.policy, self.settings, samples.rows.tolist()
+        x0 = sent(samples.rollout.clean[samples.rows], policy.device)
+        sources = [generator(*keys, row) for row in rows]
+        order = torch.stack([torch.randperm(self.sampler.steps, generator=g) for g in sources])
+        for k in range(settings.timesteps):
+            index = sent(order[:, k], x0.device)
+            noise = torch.stack([torch.randn(x0.shape[1:], generator=g) for g in sources])
+            x = self.sampler.noised(x0, sent(noise, x0.device), index)
+            timesteps = self.sampler.timesteps.to(x0.device)[index]
+            with torch.no_grad(), policy.using("old"):
+                old = policy.predict(x, timesteps, samples.condition)
+            if settings.kl > 0:
+                with torch.no_grad(), policy.using("start"):
+                    start = policy.predict(x, timesteps, samples.condition)
+            new = policy.predict(x, timesteps, samples.condition)
+            scale, level = self.sampler.as_flow(index)
+            parts = nft(
+                new,
+                old,
+                x * scale.view(-1, *[1] * (x.ndim - 1)),
+                x0,
+                level,
+                samples.advantage,
+                beta=settings.beta,
+                advantage_clip=self.config.advantage.clamp,
+            )
+            loss = parts.loss
+            figures = {
+                "positive": parts.positive,
+                "negative": parts.negative,
+                "deviation": parts.deviation,
+            }
+            if settings.kl > 0:
+                kl = kl_v(new, start)
+                loss = loss + settings.kl * kl
+                figures["kl"] = kl.detach()
+            yield Term(loss, 1 / settings.timesteps, figures)
+
+    def behaviour(self) -> AbstractContextManager[Any]:
+        """The old policy draws."""
+        return self.policy.using("old")
+
+    def after_updates(self, updates: int) -> None:
+        """`old <- d old + (1 - d) new`; d grows with the updates, as the policy settles."""
+        super().after_updates(updates)
+        self.policy.banks["old"].follow(self.settings.decay(self.updates))
+
+    def state(self) -> dict[str, Any]:
+        """With the old policy."""
+        return {**super().state(), "old": self.policy.banks["old"].values}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """With the old policy."""
+        super().restore(state)
+        self.policy.banks["old"].restore(state["old"])

@@ -1,0 +1,217 @@
+"""The clipped surrogate over stored transitions: DDPO, DanceGRPO, Flow-GRPO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Literal, final
+
+import numpy as np
+from pydantic import Field
+
+from grpo.config.objective import ObjectiveConfig
+from grpo.config.sampler import SamplerConfig
+from grpo.objectives.objective import Objective, Samples, Term
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from grpo.config.fields import Config
+    from grpo.policies.policy import Policy
+    from grpo.rollout import Plan
+    from grpo.sampler import Sampler
+    from grpo.sde import Step
+
+
+@final
+class PolicyGradientConfig(ObjectiveConfig):
+    """The clipped surrogate over stored transitions: DDPO, DanceGRPO, Flow-GRPO."""
+
+    clip_range: float = Field(default=1e-4, gt=0, lt=1)
+    """Range of the ratio around 1; it belongs to log-probabilities per dimension."""
+    log_prob: Literal["gaussian", "bare"] = "gaussian"
+    """Log-probability of a step: its Gaussian's, or -(x' - mu)^2 alone; KL in x is likewise."""
+    fraction: float = Field(default=1.0, gt=0, le=1)
+    """Share of the random steps to train on; `subset` says whether per group or per sample."""
+    subset: Literal["group", "sample"] = "group"
+    """Whether a prompt's samples train on the same random steps, or each sample on its own."""
+    drop_last: bool = True
+    """Whether the last step is left out of training."""
+    kl: float = Field(default=0.0, ge=0, le=1000)
+    """Weight of the distance to the model at the start."""
+    kl_space: Literal["x", "v"] = "x"
+    """Where that distance is measured: in the mean of a step, or in the model's output."""
+
+    def check(self, sampler: SamplerConfig) -> None:
+        """Refuses a sampler without random steps to train on."""
+        if sampler.deterministic:
+            raise ValueError(
+                f"sampler.rule {sampler.rule} draws no noise here, so its steps have no "
+                "probability and a policy gradient has nothing to follow. Use a rule with a "
+                "noise_level above 0, or a method of the forward process, such as nft"
+            )
+        usable = self._usable(sampler)
+        if usable < 1:
+            raise ValueError(
+                "sampler.steps is 1 and the last step is left out, so none is trained on. Use "
+                "more steps"
+            )
+        if sampler.window_within is None:
+            return
+        if self.fraction < 1:
+            raise ValueError(
+                f"objective.fraction is {self.fraction:g}, and with sampler.stochastic=window it "
+                "is 1: all steps of a window are trained on"
+            )
+        if sampler.window_within > usable:
+            raise ValueError(
+                f"sampler.window_within is {sampler.window_within} of {sampler.steps} steps; the "
+                f"last is left out, so it is at most {usable}"
+            )
+
+    def steps_trained(self, sampler: SamplerConfig) -> int:
+        """The window, or a share of the random steps."""
+        if sampler.window_size is not None:
+            return sampler.window_size
+        return max(1, int(self._usable(sampler) * self.fraction))
+
+    def steps_stored(self, sampler: SamplerConfig) -> int:
+        """Each step that is trained on."""
+        return self.steps_trained(sampler)
+
+    def copies(self, adapted: bool) -> int:
+        """The model at the start, which a LoRA has beneath it."""
+        return int(self.kl > 0 and not adapted)
+
+    def _usable(self, sampler: SamplerConfig) -> int:
+        """How many steps could be trained on; the last of cps draws no noise."""
+        return sampler.steps - (self.drop_last or sampler.rule == "cps")
+
+
+@final
+class PolicyGradient(Objective[PolicyGradientConfig]):
+    """The clipped surrogate over stored transitions."""
+
+    config_class = PolicyGradientConfig
+
+    def __init__(
+        self, policy: Policy, sampler: Sampler, config: Config, weights: Mapping[str, float]
+    ) -> None:
+        super().__init__(policy, sampler, config, weights)
+        if self.settings.kl > 0:
+            policy.keep("start")
+
+    def plan(self, groups: int, rng: np.random.Generator) -> Plan:
+        """All random steps or a window; of all, groups or samples train on a random share."""
+        import torch
+
+        from grpo.rollout import Plan
+
+        settings, sampler = self.settings, self.config.sampler
+        trainable = self.sampler.stochastic_steps()
+        if settings.drop_last and len(trainable) > 1:
+            trainable = [i for i in trainable if i < self.sampler.steps - 1]
+        if sampler.window_within is not None and sampler.window_size is not None:
+            begin = int(rng.integers(sampler.window_within - sampler.window_size + 1))
+            window = trainable[begin : begin + sampler.window_size]
+            return Plan(frozenset(window), torch.tensor([window] * groups), settings.log_prob)
+        number = max(1, int(len(trainable) * settings.fraction))
+        draws = groups * (sampler.group_size if settings.subset == "sample" else 1)
+        chosen = [np.sort(rng.permutation(trainable)[:number]) for _ in range(draws)]
+        return Plan(
+            frozenset(self.sampler.stochastic_steps()),
+            torch.from_numpy(np.stack(chosen)),
+            settings.log_prob,
+        )
+
+    def terms(self, samples: Samples, keys: tuple[int, ...]) -> Iterator[Term]:
+        """One per stored transition: the new log-probability of the very step that was taken."""
+        import torch
+
+        from grpo.loss import clipped_surrogate, kl_v, kl_x
+        from grpo.sde import log_prob, spread
+        from rewardkit.devices import sent
+
+        past, rows, settings = samples.rollout.transitions, samples.rows, self.settings
+        number = past.index.shape[1]
+        for k in range(number):
+            x, x_next = past.step(rows, k, self.policy.device)
+            index = sent(past.index[rows, k], x.device)
+            if settings.kl > 0:
+                with torch.no_grad(), self.policy.using("start"):
+                    output_start, step_start = self._replay(samples, x, index)
+            output, step = self._replay(samples, x, index)
+            std = spread(step, settings.log_prob)
+            surrogate = clipped_surrogate(
+                log_prob(x_next, step.mean, std),
+                sent(past.log_prob[rows, k], x.device),
+                samples.advantage,
+                clip_range=settings.clip_range,
+                advantage_clip=self.config.advantage.clamp,
+            )
+            loss = surrogate.loss
+            figures = {
+                "clip_fraction": surrogate.clip_fraction,
+                "approx_kl": surrogate.approx_kl,
+                "ratio": surrogate.ratio,
+            }
+            if settings.kl > 0:
+                kl = (
+                    kl_x(step.mean, step_start.mean, std)
+                    if settings.kl_space == "x"
+                    else kl_v(output, output_start)
+                )
+                loss = loss + settings.kl * kl
+                figures["kl"] = kl.detach()
+            yield Term(loss, 1 / number, figures)
+
+    def before_updates(self, batches: Callable[[], Iterable[Samples]]) -> dict[str, float]:
+        """How far log-probabilities replayed before any update are off, by step: `drift/step_I`.
+
+        Sampling and training may round differently: by the batch, by what autocast keeps in
+        float32, by what a device makes of float32. One batch of each size is replayed, as updates
+        will. Where rounding moves one by more than a third of the clip range, the ratio could be
+        clipped for it alone; then all are computed again, as training does.
+        """
+        import torch
+
+        seen: set[int] = set()
+        drifts, steps = [], []
+        for batch in batches():
+            if len(batch.rows) not in seen:
+                seen.add(len(batch.rows))
+                past = batch.rollout.transitions
+                drifts.append((self._replayed(batch) - past.log_prob[batch.rows]).abs())
+                steps.append(past.index[batch.rows])
+        drift, index = torch.cat(drifts), torch.cat(steps)
+        figures = {
+            f"drift/step_{i}": float(drift[index == i].mean())
+            for i in sorted(set(index.flatten().tolist()))
+        }
+        if float(drift.max()) > self.settings.clip_range / 3:
+            for batch in batches():
+                batch.rollout.transitions.log_prob[batch.rows] = self._replayed(batch)
+            figures["log_probs_recomputed"] = 1.0
+        return figures
+
+    def _replayed(self, samples: Samples) -> Tensor:
+        """Log-probabilities of stored steps under the weights as they are, [n, K], on the CPU."""
+        import torch
+
+        from grpo.sde import log_prob, spread
+        from rewardkit.devices import sent
+
+        past, rows = samples.rollout.transitions, samples.rows
+        columns = []
+        with torch.no_grad():
+            for k in range(past.index.shape[1]):
+                x, x_next = past.step(rows, k, self.policy.device)
+                _, step = self._replay(samples, x, sent(past.index[rows, k], x.device))
+                std = spread(step, self.settings.log_prob)
+                columns.append(log_prob(x_next, step.mean, std))
+        return torch.stack(columns, dim=1).cpu()
+
+    def _replay(self, samples: Samples, x: Tensor, index: Tensor) -> tuple[Tensor, Step]:
+        """The model's output at x, and the step that follows from it."""
+        timesteps = self.sampler.timesteps.to(x.device)[index]
+        output = self.policy.predict(x, timesteps, samples.condition)
+        return output, self.sampler.step(output, x, index)

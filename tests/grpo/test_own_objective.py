@@ -1,0 +1,257 @@
+"""An objective in one file, with a trained module of its own and a history of rewards."""
+
+import math
+from collections.abc import Mapping, Sequence
+from importlib.metadata import EntryPoint
+
+import pytest
+import tiny_policies
+import tiny_runs
+import torch
+from click.testing import CliRunner
+from pydantic import Field
+from torch import Tensor, nn
+
+from grpo import checkpoint, objectives
+from grpo.advantage import Advantages
+from grpo.cli import main
+from grpo.config.objective import ObjectiveConfig
+from grpo.config.resolve import resolve
+from grpo.config.sampler import SamplerConfig
+from grpo.config.settings import fields
+from grpo.objectives.objective import Objective, Samples, Term
+from grpo.rollout import Plan, collect
+from grpo.run import Run
+from grpo.sde import log_prob
+from grpo.train import train
+from grpo.trainer import Trainer
+from rewardkit.errors import InputError, UsageError
+
+
+class CriticConfig(ObjectiveConfig):
+    """A policy gradient whose baseline is learned."""
+
+    value_lr: float = Field(default=1e-2, gt=0, le=1)
+    """Learning rate of the value network."""
+
+    def check(self, sampler: SamplerConfig) -> None:
+        if sampler.noise != "sample":
+            raise ValueError("a critic needs sampler.noise=sample")
+
+    def steps_trained(self, sampler: SamplerConfig) -> int:
+        return 1
+
+    def steps_stored(self, sampler: SamplerConfig) -> int:
+        return 2
+
+
+class Critic(Objective[CriticConfig]):
+    """Rewards beside their prompt's history; a value network predicts them from the first state."""
+
+    config_class = CriticConfig
+
+    def __init__(self, policy, sampler, config, weights):
+        super().__init__(policy, sampler, config, weights)
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            size = math.prod(policy.noise([torch.Generator()]).shape)
+            value = nn.Sequential(nn.Flatten(), nn.Linear(size, 4), nn.BatchNorm1d(4))
+            self.value = nn.Sequential(value, nn.Linear(4, 1), nn.Flatten(0))
+        self.value[1].bias.requires_grad_(False)  # it never has a gradient, nor moments
+        self.history: dict[str, list[float]] = {}
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        return {"value": self.value}
+
+    def learning_rate(self) -> float:
+        return self.settings.value_lr
+
+    def plan(self, groups, rng) -> Plan:
+        # The first step is random and has a log-probability; the second is not, and has none.
+        return Plan(frozenset({0}), torch.tensor([[0, 1]] * groups))
+
+    def credit(self, scores: Mapping[str, Tensor], lines: Sequence) -> Advantages:
+        (rewards,) = scores.values()
+        rows = []
+        for line, values in zip(lines, rewards.tolist(), strict=True):
+            past = self.history.setdefault(line.prompt, [])
+            past += values
+            rows.append([value - sum(past) / len(past) for value in values])
+        values = torch.tensor(rows) / 1000
+        return Advantages(values, dict(scores), values.any(dim=1))
+
+    def terms(self, samples: Samples, keys: tuple[int, ...]):
+        past = samples.rollout.transitions
+        x, x_next = past.step(samples.rows, 0, self.policy.device)
+        index = past.index[samples.rows, 0]
+        output = self.policy.predict(x, self.sampler.timesteps[index], samples.condition)
+        step = self.sampler.step(output, x, index)
+        gap = self.value(x) - samples.scores["sharpness"] / 1000
+        loss = -(log_prob(x_next, step.mean, step.std) * samples.advantage).mean()
+        yield Term(loss + gap.square().mean(), 1.0, {"value_gap": gap.abs().mean().detach()})
+
+    def state(self):
+        return {**super().state(), "history": self.history}
+
+    def restore(self, state):
+        super().restore(state)
+        self.history = {prompt: [*values] for prompt, values in state["history"].items()}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return tiny_policies.saved(tmp_path_factory.mktemp("pipelines"))
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch):
+    """The objective as the plug-in of another distribution."""
+    entry = EntryPoint("critic", f"{__name__}:Critic", objectives.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(objectives, "entry_points", lambda group: [entry])
+    objectives._plugins.cache_clear()
+    yield
+    objectives._plugins.cache_clear()
+
+
+def config(folders, **changes):
+    return tiny_runs.config(
+        folders["sd3"],
+        objective={"kind": "critic", "updates": 2},
+        **({"top": {"steps": 2}, "checkpoint": {"every": 1}} | changes),
+    )
+
+
+class Killed(BaseException):
+    """Ends a process's work where it is raised, as SIGKILL would."""
+
+
+def test_it_trains_and_resumes_bit_for_bit(folders, tmp_path, monkeypatch):
+    asked = config(folders)
+    whole = train(asked, out=tmp_path / "whole", device="cpu")
+    real = Trainer.update
+
+    def update(self, index, *given):
+        if index == 1:
+            raise Killed
+        real(self, index, *given)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Trainer, "update", update)
+        train(asked, out=tmp_path / "killed", device="cpu")
+    resumed = train(asked, out=tmp_path / "killed", resume=True, device="cpu")
+    assert tiny_runs.lines(resumed) == tiny_runs.lines(whole)
+    assert tiny_runs.same(tiny_runs.outcome(resumed), tiny_runs.outcome(whole))
+    state = whole.latest()
+    assert sorted(len(past) for past in state["objective"]["history"].values()) == [3, 3, 6]
+    saved = state["modules"]["value"]
+    assert saved["buffers"]["0.2.num_batches_tracked"] > 0
+    (line, _) = tiny_runs.lines(whole)
+    assert line["grad_norm/value"] > 0 and line["value_gap"] > 0
+
+
+def test_its_module_has_its_own_learning_rate_and_clipping(folders):
+    trainer = tiny_runs.trainer(config(folders, optim={"lr": 1e-3, "decay": "linear"}))
+    policy = {name: p.detach().clone() for name, p in trainer.policy.parameters().items()}
+    value = {name: p.detach().clone() for name, p in trainer.objective.value.named_parameters()}
+    trainer.step(1)  # of two: half of the highest rate
+    assert [group["lr"] for group in trainer.optimizer.adamw.param_groups] == [5e-4, 5e-3]
+
+    def largest(before, after):
+        return max(float((after[name] - old).detach().abs().max()) for name, old in before.items())
+
+    # AdamW's first two updates move a weight by about the rate each.
+    moved = largest(value, dict(trainer.objective.value.named_parameters()))
+    assert 5e-3 < moved < 2.5e-2
+    assert largest(policy, trainer.policy.parameters()) < 2.5e-3
+
+
+def test_a_checkpoint_must_fit_its_module(folders, tmp_path):
+    trainer = tiny_runs.trainer(config(folders))
+    like = tiny_runs.trainer(config(folders)).state()
+    trainer.step(0)
+    path = checkpoint.save(tmp_path, 1, trainer.state(), keep=1)
+    checkpoint.check(path, checkpoint.load(path), like)
+    for change, what in [
+        (lambda s: s["modules"]["value"]["parameters"].pop("1.weight"), "1.weight is missing"),
+        (lambda s: s["objective"]["history"].update(x=[float("nan")]), "history/x/0 is nan"),
+        (lambda s: s["optimizer"]["state"].pop(0), "optimizer/state/0 is missing"),
+    ]:
+        state = checkpoint.load(path)
+        change(state)
+        with pytest.raises(InputError, match=what):
+            checkpoint.check(path, state, like)
+
+
+def test_a_step_without_noise_is_stored_without_a_log_probability(folders):
+    asked = config(folders, sampler={"noise": "sample"})
+    trainer = tiny_runs.trainer(asked)
+    prompts = [line.prompt for line in trainer.choose(0)]
+    plan = Plan(frozenset({1}), torch.tensor([[0, 1, 2]] * 2))
+
+    def drawn(plan, **changes):
+        how = asked.sampler.model_copy(update=changes)
+        return collect(trainer.policy, trainer.sampler, prompts, how, plan, (0, 0))
+
+    rollout = drawn(plan)
+    steps = rollout.transitions
+    assert steps.log_prob.isnan().tolist() == [[True, False, True]] * 6
+    assert torch.equal(steps.x[:, 1:], steps.x_next[:, :-1])
+    assert torch.equal(steps.x_next[:, 2], rollout.clean)
+    # Where a group shares its noise, what it shares is stored of each of its samples.
+    shared = drawn(plan, noise="group").transitions
+    assert torch.equal(shared.x[0, 1], shared.x[2, 1])
+    assert not torch.equal(shared.x[0, 2], shared.x[2, 2])
+    # Storing more changes nothing.
+    assert torch.equal(rollout.clean, drawn(Plan(frozenset({1}), torch.tensor([[1]] * 2))).clean)
+
+
+RECIPE = """
+method = "flow-grpo"
+model = "shapes-flow"
+reward = "sharpness"
+prompts = "package:rewardkit.shapes/lists/train.jsonl"
+steps = 10
+[objective]
+kind = "critic"
+value_lr = 0.003
+"""
+
+
+def test_commands_and_settings_know_its_kind(tmp_path):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(RECIPE, "utf-8")
+    resolved = resolve(str(recipe), settings={"objective.value_lr": "5e-3"})
+    assert resolved.config.objective == CriticConfig(kind="critic", value_lr=5e-3)
+    assert resolved.origins["objective.value_lr"] == "given"
+    assert resolved.config.model_dump()["objective"]["value_lr"] == 5e-3
+    assert "objective.value_lr" in fields("critic")
+    shown = CliRunner().invoke(main, ["recipes", str(recipe)]).stdout
+    assert 'kind = "critic"' in shown and "Learning rate of the value network." in shown
+    dry = CliRunner().invoke(main, ["train", "--recipe", str(recipe), "--dry-run"])
+    assert "steps_trained_per_sample: 1" in dry.stdout, dry.output
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"objective.value_lr": "2"}, "objective.value_lr is 2.0 (given); accepted is less than"),
+        ({"objective.clip_range": "1"}, "belongs to objectives of the kind policy-gradient"),
+        ({"sampler.noise": "group"}, "a critic needs sampler.noise=sample"),
+        ({"objective.kind": "critics"}, "policy-gradient or forward-process or critic"),
+    ],
+)
+def test_its_settings_are_refused_in_words(tmp_path, settings, told):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(RECIPE, "utf-8")
+    with pytest.raises(UsageError) as refused:
+        resolve(str(recipe), settings=settings)
+    assert told in str(refused.value)
+
+
+def test_a_run_whose_plug_in_is_gone_says_so(folders, tmp_path, monkeypatch):
+    run = Run(tmp_path)
+    tmp_path.joinpath("config.json").write_text(config(folders).model_dump_json(), "utf-8")
+    monkeypatch.setattr(objectives, "entry_points", lambda group: [])
+    objectives._plugins.cache_clear()
+    with pytest.raises(InputError, match=r"objective\.kind is \"critic\"; accepted is policy-grad"):
+        run.read_config()
