@@ -33,9 +33,10 @@ from rewardkit.generators.exports import refuse_unfinished
 from rewardkit.generators.families import FAMILIES
 from rewardkit.generators.folders import download, read, trained, whole_pipeline
 from rewardkit.generators.lora import add_lora
-from rewardkit.generators.lora_hub import can_be_repo, lora_path
+from rewardkit.generators.lora_hub import lora_path
 from rewardkit.generators.protocol import Protocol, carried_card, carried_protocol
 from rewardkit.generators.requests import Request, check_requests
+from rewardkit.weights.client import can_be_repo
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
