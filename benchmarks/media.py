@@ -197,7 +197,9 @@ def check(
 
 
 def _checksums(prompts: PromptSet) -> tuple[str, str]:
-    """What the cards of files made for these prompts say: ours, and `rewardkit generate`'s."""
+    """The checksums in the cards of files that were made for these prompts, by `rewardkit bench` and
+    by `rewardkit generate`.
+    """
     return prompts.sha256, sha256_text("\n".join(case.prompt for case in prompts.cases))
 
 
