@@ -197,8 +197,9 @@ def check(
 
 
 def _checksums(prompts: PromptSet) -> tuple[str, str]:
-    """The checksums in the cards of files that were made for these prompts, by `rewardkit bench` and
-    by `rewardkit generate`.
+    """The checksums that cards of files made for these prompts hold.
+
+    The first is that of `rewardkit bench`, the second that of `rewardkit generate`.
     """
     return prompts.sha256, sha256_text("\n".join(case.prompt for case in prompts.cases))
 

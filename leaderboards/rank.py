@@ -129,7 +129,7 @@ class Verdicts:
         for start in range(0, len(pairs), _AT_ONCE):
             part = pairs[start : start + _AT_ONCE]
             verdicts = _verdicts(
-                [(scores[one], scores[two]) for one, two in part], headline, cluster or {}
+                [(scores[first], scores[second]) for first, second in part], headline, cluster or {}
             )
             for (first, second), verdict in zip(part, verdicts, strict=True):
                 if verdict is not None:

@@ -47,10 +47,10 @@ def check(files: tuple[Path, ...], write: bool) -> None:
         raise InputError("no Markdown file here, or below docs/, holds a table: name FILE")
     stale = 0
     for path, parts in found.items():
-        texts = {one: text for one in parts if (text := _text(one)) != one.text}
+        texts = {block: text for block in parts if (text := _text(block)) != block.text}
         stale += len(texts)
-        for one in texts:
-            echo(f"{one}: {'written' if write else 'is not what the results say'}")
+        for block in texts:
+            echo(f"{block}: {'written' if write else 'is not what the results say'}")
         if write and texts:
             content = rewritten(path, texts)
             with atomic_write(path) as temporary:

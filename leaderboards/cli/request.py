@@ -64,13 +64,16 @@ def made(
         raise UsageError("--across has its own columns: leave out --columns")
     shown = leaderboard(results, benchmarks=benchmarks, with_published=published)
     if not across:
-        names = [] if columns is None else [one.strip() for one in columns.split(",")]
+        names = [] if columns is None else [name.strip() for name in columns.split(",")]
         return shown, tables(shown, names)
     found = across_boards(shown)
     if not found:
         raise InputError(
             "--across needs two benchmarks or more, each with two ranked models; there are "
-            + (", ".join(f"{len(one.ranked)} on {one.benchmark}" for one in shown.boards) or "none")
+            + (
+                ", ".join(f"{len(board.ranked)} on {board.benchmark}" for board in shown.boards)
+                or "none"
+            )
         )
     return shown, found
 
