@@ -1,7 +1,7 @@
 """Which model is better, as far as tests can tell. Pure functions.
 
 Two models are compared on the pictures or clips that both have, prompt by prompt. One is better
-where the two-sided p-value of `rewardkit.stats.clusters.sign_flip` is below 0.05, which is what
+where the two-sided p-value of `rewardkit.stats.flips.sign_flip` is below 0.05, which is what
 `rewardkit bench compare` prints. The p-value decides, not the interval of the difference, because
 it keeps its level also for few prompts and for models that are nearly always right, where the
 interval is too narrow.
@@ -74,7 +74,7 @@ def _verdicts(
     cluster: Mapping[str, int],
 ) -> list[Verdict | None]:
     """The verdicts of `compare` on many pairs of models, which is faster than one by one."""
-    from rewardkit.stats.clusters import sign_flips
+    from rewardkit.stats.flips import sign_flips
     from rewardkit.stats.intervals import win_rate
     from rewardkit.stats.totals import Grouping, Totals
 

@@ -31,7 +31,7 @@ def contact_sheet(
     Args:
         media: of any sizes; each is scaled, whole, to fit `width` x `width`. A clip is shown by its
             middle frame.
-        captions: one per medium. Each of its lines is cut to the width, with an ellipsis.
+        captions: one per medium. Each line is cut to the width, with an ellipsis.
         columns: media in a row.
         width: of each medium, in pixels.
     """

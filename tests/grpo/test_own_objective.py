@@ -1,8 +1,11 @@
 """An objective in one file, with a trained module of its own and a history of rewards."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 import tiny_policies
@@ -204,6 +207,22 @@ def test_a_step_without_noise_is_stored_without_a_log_probability(folders):
     assert not torch.equal(shared.x[0, 2], shared.x[2, 2])
     # Storing more changes nothing.
     assert torch.equal(rollout.clean, drawn(Plan(frozenset({1}), torch.tensor([[1]] * 2))).clean)
+
+
+def test_settings_of_the_packages_objectives_load_no_torch():
+    code = """
+import sys
+from grpo import objectives
+from grpo.config.fields import Config
+print(*[objectives.find(kind).config_class.__name__ for kind in objectives.KINDS], *sys.modules)
+"""
+    root = Path(__file__).parents[2]
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
+    )
+    words = shown.stdout.split()
+    assert words[: len(objectives.KINDS)] == ["PolicyGradientConfig", "ForwardProcessConfig"]
+    assert not {"torch", "diffusers"} & set(words)
 
 
 RECIPE = """

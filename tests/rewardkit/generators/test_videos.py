@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import tiny_videos
 import torch
+from click.testing import CliRunner
+from PIL import Image
 from tiny_videos import CLIP
 
+from rewardkit.cli import main
 from rewardkit.errors import UsageError
 from rewardkit.generators.gallery import make_gallery
 from rewardkit.generators.pipelines import generate, load
@@ -93,6 +96,23 @@ def test_a_gallery_of_a_video_pipeline_holds_mp4_and_is_resumed(wan, tmp_path):
     assert (tmp_path / rows[1]["path"]).read_bytes() == before
     with pytest.raises(UsageError, match=r"protocol\.fps was 8\.0, now 16\.0"):
         make_gallery(wan, lines, tmp_path, protocol=CLIP.changed({"fps": 16.0}))
+
+
+def test_commands_make_score_and_show_clips(wan, tmp_path):
+    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
+    arguments = "--steps 2 --height 16 --width 16 --frames 5 --fps 8 --max-sequence-length 16"
+    for command in (
+        f"generate {wan.folder} -p {tmp_path}/prompts.txt -o {tmp_path}/clips --device cpu "
+        f"--guidance 3 --negative-prompt blur {arguments}",
+        f"score {tmp_path}/clips/manifest.jsonl -r motion-smoothness -o {tmp_path}/scores.csv",
+        f"sheet {tmp_path}/scores.csv -o {tmp_path}/sheet.png",
+    ):
+        done = CliRunner().invoke(main, command.split())
+        assert done.exit_code == 0, done.output
+    made_by = json.loads((tmp_path / "clips" / "rewardkit.json").read_text())["made_by"]
+    assert made_by["protocol"]["negative_prompt"] == "blur" and made_by["protocol"]["frames"] == 5
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width == 12 + 2 * 212
 
 
 def test_references_that_are_missing_unknown_or_clips_are_refused_at_the_call(wan, wan_i2v):
