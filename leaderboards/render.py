@@ -25,8 +25,8 @@ def markdown(tables: Sequence[Table]) -> str:
 def comma_separated(tables: Sequence[Table]) -> str:
     """One table of the rows of all, a row per model and board, in full precision.
 
-    A column that a board does not have is empty in its rows. What is unknown is empty. A text that
-    a spreadsheet would take for a formula gets a `'` before it: names come from other people.
+    A column that a board does not have is empty in its rows, and so is what is unknown. A text that
+    a spreadsheet would take for a formula gets a `'` before it, because names come from others.
     """
     rows = [row for table in tables for row in _data(table)]
     names = dict.fromkeys(name for row in rows for name in row)
@@ -45,7 +45,7 @@ def latex_tables(tables: Sequence[Table]) -> str:
 
 def json_text(tables: Sequence[Table]) -> str:
     """Everything, in full precision."""
-    told: list[dict[str, Any]] = [
+    documents: list[dict[str, Any]] = [
         {
             **table.board,
             "title": table.title,
@@ -55,7 +55,7 @@ def json_text(tables: Sequence[Table]) -> str:
         }
         for table in tables
     ]
-    return json.dumps({"tables": told}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps({"tables": documents}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 #: Writers by the name of a format.

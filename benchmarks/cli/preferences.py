@@ -105,11 +105,11 @@ def _print(result: PreferenceResult) -> None:
     headings = ("accuracy", "95 % interval", "pairs", "ties as wrong", "with ties", "ranking")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    for name, one in result.agreement.items():
-        others = (one.ties_as_wrong, one.with_ties, one.ranking_accuracy)
-        table.add_row(name, *_cells(one.accuracy), *(_number(share.score) for share in others))
-        if len(one.tags) > 1:
-            for tag, share in one.tags.items():
+    for name, measured in result.agreement.items():
+        others = (measured.ties_as_wrong, measured.with_ties, measured.ranking_accuracy)
+        table.add_row(name, *_cells(measured.accuracy), *(_number(share.score) for share in others))
+        if len(measured.tags) > 1:
+            for tag, share in measured.tags.items():
                 table.add_row(f"  {tag}", *_cells(share), "", "", "")
     console().print(table, markup=False)
     if result.changes:
@@ -130,10 +130,14 @@ def _print_changes(first: str, changes: dict[str, Change]) -> None:
     table.add_column(f"against {first}", no_wrap=True)
     for heading in ("difference", "95 % interval", "p", "prompts won : lost"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for name, one in changes.items():
-        ends = " .. ".join(f"{end:+.4f}" for end in one.interval) if one.interval else "-"
+    for name, change in changes.items():
+        ends = " .. ".join(f"{end:+.4f}" for end in change.interval) if change.interval else "-"
         table.add_row(
-            name, f"{one.difference:+.4f}", ends, f"{one.p_value:.2g}", f"{one.won} : {one.lost}"
+            name,
+            f"{change.difference:+.4f}",
+            ends,
+            f"{change.p_value:.2g}",
+            f"{change.won} : {change.lost}",
         )
     out = console()
     out.print()

@@ -47,14 +47,14 @@ def check(files: tuple[Path, ...], write: bool) -> None:
         raise InputError("no Markdown file here, or below docs/, holds a table: name FILE")
     stale = 0
     for path, parts in found.items():
-        texts = {one: text for one in parts if (text := _text(one)) != one.text}
+        texts = {block: text for block in parts if (text := _text(block)) != block.text}
         stale += len(texts)
-        for one in texts:
-            echo(f"{one}: {'written' if write else 'is not what the results say'}")
+        for block in texts:
+            echo(f"{block}: {'written' if write else 'is not what the results say'}")
         if write and texts:
-            told = rewritten(path, texts)
+            content = rewritten(path, texts)
             with atomic_write(path) as temporary:
-                temporary.write_text(told, "utf-8")
+                temporary.write_text(content, "utf-8")
     total = sum(map(len, found.values()))
     if stale and not write:
         raise InputError(f"{stale} of {total} tables are stale: see them, then check --write")
