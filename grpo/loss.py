@@ -64,7 +64,7 @@ def clipped_surrogate(
     scripts/train.py; XueZeyue/DanceGRPO fastvideo/train_grpo_flux.py: train_one_step.
     """
     if not log_prob.shape == old_log_prob.shape == advantage.shape:
-        shapes = [list(given.shape) for given in (log_prob, old_log_prob, advantage)]
+        shapes = [list(values.shape) for values in (log_prob, old_log_prob, advantage)]
         raise UsageError(f"log_prob, old_log_prob and advantage must be [B]; got shapes {shapes}")
     change = log_prob.float() - old_log_prob.detach().float()
     ratio = change.exp()

@@ -244,23 +244,23 @@ def _name(config: Config) -> str:
 def _print(
     resolved: Resolved, out: Path, prompts: int, summary: Sequence[str], as_json: bool
 ) -> None:
+    from grpo.config.counts import counts
     from grpo.config.layers import flatten
-    from grpo.config.resolve import derived
     from grpo.config.settings import as_toml
 
     config = resolved.config.model_dump(mode="json")
-    counts = {"prompts": prompts, **derived(resolved.config)}
+    amounts = {"prompts": prompts, **counts(resolved.config)}
     if as_json:
         shown = {
             "out": str(out),
             "config": config,
             "origins": dict(resolved.origins),
             "summary": list(summary),
-            "derived": counts,
+            "derived": amounts,
             "notes": list(resolved.notes),
         }
         echo(json.dumps(shown, indent=2))
         return
     echo("\n".join([*(f"# {line}" for line in summary), ""]))
     echo(as_toml(dict(flatten(config)), resolved.origins))
-    echo("\n".join(["", f"# out: {out}", *(f"# {k}: {v}" for k, v in counts.items())]))
+    echo("\n".join(["", f"# out: {out}", *(f"# {k}: {v}" for k, v in amounts.items())]))
