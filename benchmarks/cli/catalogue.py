@@ -40,7 +40,7 @@ def list_command(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(name: str, as_json: bool) -> None:
-    """Show a benchmark: its task, prompts, rewards, criteria and traps."""
+    """Show benchmark NAME: its task, prompts, rewards, criteria and known pitfalls."""
     from benchmarks.benchmark import get
 
     described = _described(get(name))

@@ -19,18 +19,22 @@ _RESULTS = click.argument(
     "results", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULTS]..."
 )
 _BENCHMARK = click.option(
-    "--benchmark", "benchmarks", multiple=True, metavar="NAME", help="Only this one; repeatable."
+    "--benchmark",
+    "benchmarks",
+    multiple=True,
+    metavar="NAME",
+    help="Show only this benchmark; can be repeated.",
 )
 _COLUMNS = click.option(
     "--columns", metavar="NAMES",
     help="Columns to show: rank, model, score, tasks, metrics, media, trained-on, made-with, "
-    "created, and the names of tasks and rewards; with commas between.",
+    "created, and the names of tasks and rewards, separated by commas.",
 )  # fmt: skip
 _PUBLISHED = click.option(
-    "--published", is_flag=True, help="Numbers from papers too, in tables of their own."
+    "--published", is_flag=True, help="Add numbers from papers in separate tables."
 )
 _ACROSS = click.option(
-    "--across", is_flag=True, help="Models across benchmarks instead: mean rank and win rate."
+    "--across", is_flag=True, help="Compare models across benchmarks by mean rank and win rate."
 )
 OPTIONS = (_RESULTS, _BENCHMARK, _COLUMNS, _PUBLISHED, _ACROSS)
 
