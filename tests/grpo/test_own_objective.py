@@ -111,16 +111,16 @@ def folders(tmp_path_factory):
 def installed(monkeypatch):
     """The objective as the plug-in of another distribution."""
     entry = EntryPoint("critic", f"{__name__}:Critic", objectives.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry] * (group == entry.group))
     objectives._plugins.cache_clear()
     yield
     objectives._plugins.cache_clear()
 
 
-def config(folders, **changes):
+def config(folders, *, updates=2, **changes):
     return tiny_runs.config(
         folders["sd3"],
-        objective={"kind": "critic", "updates": 2},
+        objective={"kind": "critic", "updates": updates},
         **({"top": {"steps": 2}, "checkpoint": {"every": 1}} | changes),
     )
 
@@ -167,6 +167,15 @@ def test_its_module_has_its_own_learning_rate_and_clipping(folders):
     moved = largest(value, dict(trainer.objective.value.named_parameters()))
     assert 5e-3 < moved < 2.5e-2
     assert largest(policy, trainer.policy.parameters()) < 2.5e-3
+
+
+def test_its_credit_needs_no_group(folders):
+    asked = config(folders, updates=1, sampler={"group_size": 1})
+    trainer = tiny_runs.trainer(asked)
+    trainer.objective.history = {line.prompt: [0.0] for line in trainer.prompts}
+    values = trainer.step(0).values
+    assert values["grad_norm"] > 0 and values["groups_dropped"] == 0
+    assert "reward/sharpness" in values and "reward_std/sharpness" not in values
 
 
 def test_a_checkpoint_must_fit_its_module(folders, tmp_path):
