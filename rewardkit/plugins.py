@@ -1,10 +1,10 @@
 """What other distributions add: entry points, found and loaded so that a broken one breaks itself.
 
-    rewardkit.rewards     modules that call `rewardkit.register`     (rewardkit.engine.registry)
-    rewardkit.benchmarks  modules that call `register`               (benchmarks.benchmark)
-    rewardkit.commands    click commands                             (rewardkit.cli)
-    grpo.policies         subclasses of `Policy`                     (grpo.policies)
-    grpo.objectives       subclasses of `Objective`                  (grpo.objectives)
+rewardkit.rewards     modules that call `rewardkit.register`     (rewardkit.engine.registry)
+rewardkit.benchmarks  modules that call `register`               (benchmarks.benchmark)
+rewardkit.commands    click commands                             (rewardkit.cli)
+grpo.policies         subclasses of `Policy`                     (grpo.policies)
+grpo.objectives       subclasses of `Objective`                  (grpo.objectives)
 """
 
 from __future__ import annotations

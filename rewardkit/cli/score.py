@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("inputs", nargs=-1, required=True)
 @reward_option(
     required=True,
-    help="Rewards to compute: 'clip+sharpness', '0.7*hps+1.4*clip', './my.py:score'.",
+    help="Rewards: 'clip+sharpness', '0.7*hps+1.4*clip', 'clip:owner/name', './my.py:score'.",
 )
 @click.option(
     "-p",
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     "--weights",
     multiple=True,
     metavar="NAME=PATH",
-    help="A local file of weights instead of the hub's; names as `rewardkit show` gives them.",
+    help="Local weights, a file or a folder, in place of the hub's; `rewardkit show` prints names.",
 )
 @click.option(
     "--batch-size", default=32, show_default=True, type=click.IntRange(1),

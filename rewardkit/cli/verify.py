@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "--weights",
     multiple=True,
     metavar="NAME=PATH",
-    help="A local file of weights instead of the hub's; names as `rewardkit show` gives them.",
+    help="Local weights, a file or a folder, in place of the hub's; `rewardkit show` prints names.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, in full precision.")
 def verify(name: str | None, device: str, weights: tuple[str, ...], as_json: bool) -> None:

@@ -20,8 +20,8 @@ class EncoderSpec(BaseModel):
     Attributes:
         architecture: an open_clip model name. OpenAI's and DFN's weights were trained with
             QuickGELU and need a `-quickgelu` architecture: with GELU they load and score wrongly.
-            None: config.json and the tokenizer lie beside the weights, in a snapshot or in a
-            folder of a package that transformers' `CLIPModel` was saved to.
+            None: the config lies beside the weights, in a snapshot of open_clip or transformers,
+            or in a folder of a package that transformers' `CLIPModel` was saved to.
         weights: the checkpoint.
         preprocess: from a uint8 picture to the network's input.
         library: the one the checkpoint was made with: its names of tensors, and its cleaning of
@@ -38,11 +38,11 @@ class EncoderSpec(BaseModel):
     @model_validator(mode="after")
     def _described(self) -> Self:
         # Of a pinned file on the hub what lies beside it is not downloaded.
-        beside = isinstance(self.weights, Snapshot) or self.weights.host == "package"
-        if self.architecture is None and not (beside and self.library == "transformers"):
+        packaged = self.weights.host == "package" and self.library == "transformers"
+        if self.architecture is None and not (isinstance(self.weights, Snapshot) or packaged):
             raise ValueError(
-                f"{self.weights.name}: name its architecture; only a folder of transformers, as a "
-                "snapshot or in a package, says its own"
+                f"{self.weights.name}: name its architecture; only a snapshot, or a folder of "
+                "transformers in a package, says its own"
             )
         return self
 

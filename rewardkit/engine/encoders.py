@@ -15,7 +15,7 @@ from rewardkit.engine.extractor import Extractor
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.preprocess import apply, split
 from rewardkit.media.batch import Sample
-from rewardkit.weights.nets.clip_folder import read_folder
+from rewardkit.weights.nets.clip_folder import read_folder, read_open_clip
 from rewardkit.weights.nets.clip_layout import from_transformers
 from rewardkit.weights.pins import Snapshot
 
@@ -57,7 +57,8 @@ class ClipEncoder(Extractor):
                 folder = loader.folder(spec.weights)
             else:
                 folder = loader.file(spec.weights).parent
-            config, tokenize = read_folder(folder)
+            read = read_open_clip if spec.library == "open_clip" else read_folder
+            config, tokenize = read(folder)
         else:
             config = open_clip.get_model_config(spec.architecture)
             tokenize = open_clip.get_tokenizer(spec.architecture)

@@ -22,8 +22,9 @@ from rewardkit.engine.registry import entry
 from rewardkit.engine.scorer import Scorer
 from rewardkit.engine.spec import RewardSpec
 from rewardkit.errors import InputError, RewardKitError, UsageError, describe
-from rewardkit.media.batch import Kind, LazySample, Medium, Sample, refuse_address
+from rewardkit.media.batch import Kind, LazySample, Medium, Sample
 from rewardkit.media.clips import MAX_CLIP_BYTES, read_clip
+from rewardkit.media.files import refuse_address
 from rewardkit.media.images import MAX_PIXELS, read_image
 from rewardkit.media.sources import Item
 from rewardkit.records.provenance import now, sha256_file, versions

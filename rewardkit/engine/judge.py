@@ -66,7 +66,7 @@ def create(
     """One reward, its weights loaded: `create("clip.vit-l-14")(images, prompts)`.
 
     Args:
-        name: a registered name, a bare family, or FILE.py:NAME.
+        name: a registered name, a bare family, FILE.py:NAME, or clip:owner/name.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         dtype: "float32", "bfloat16" or "float16", of the networks.
         weights: local files instead of the hub's, by the names that `rewardkit show` prints.

@@ -15,12 +15,13 @@ import logging
 import pkgutil
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from rewardkit import plugins
 from rewardkit.engine.card import RewardCard
 from rewardkit.engine.functions import entry_of, load_attribute
 from rewardkit.engine.reward import Entry, Reward
+from rewardkit.engine.spec import user_file
 from rewardkit.errors import RewardKitError, UsageError, unknown
 
 _log = logging.getLogger("rewardkit")
@@ -28,6 +29,26 @@ ENTRY_POINT_GROUP = "rewardkit.rewards"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9][a-z0-9.-]*)?")
 _R = TypeVar("_R", bound=type[Reward])
 
+
+class Scheme(Protocol):
+    """Rewards that are named by where their weights are, SCHEME:PLACE, and need no registration."""
+
+    def check(self, place: str) -> str:
+        """The place as it is recorded; nothing is read or downloaded.
+
+        Raises:
+            UsageError: nothing can be at such a place.
+        """
+
+    def entry(self, name: str, place: str) -> Entry:
+        """The reward of that name, whose card is made from what is at the place.
+
+        Raises:
+            WeightsError: what is there cannot be had, or is no such reward.
+        """
+
+
+_schemes: dict[str, Scheme] = {}
 _entries: dict[str, Entry] = {}
 _defaults: dict[str, str] = {}
 
@@ -70,6 +91,11 @@ def register(*cards: RewardCard, default: str | None = None) -> Callable[[_R], _
     return decorate
 
 
+def register_scheme(name: str, scheme: Scheme) -> None:
+    """Make `NAME:PLACE` the name of rewards that `scheme` makes."""
+    _schemes[name] = scheme
+
+
 @functools.cache
 def _discover() -> tuple[str, ...]:
     """Import every family of ours, then every plug-in; the errors of plug-ins that fail."""
@@ -99,18 +125,22 @@ def list_rewards(kind: str | None = None) -> list[RewardCard]:
 def resolve(name: str) -> str:
     """The registered name that `name` means: itself, or the default of a bare family.
 
-    FILE.py:NAME stays as it is, once the file and the name in it are there.
+    FILE.py:NAME stays as it is, once the file and the name in it are there; so does SCHEME:PLACE,
+    such as clip:owner/name, once the scheme is known and the place is well-formed.
 
     Raises:
         UsageError: nothing has that name; the nearest names are given, and plug-ins that cannot be
             loaded, one of which may have it.
     """
-    if ":" in name:
+    if user_file(name) is not None:
         load_attribute(name)
         return name
     if name.endswith(".py"):
         raise UsageError(f"a function as a reward is written FILE.py:NAME, such as {name}:score")
     broken = _discover()
+    scheme, colon, place = name.partition(":")
+    if colon and scheme.casefold() in _schemes:
+        return f"{scheme.casefold()}:{_schemes[scheme.casefold()].check(place)}"
     folded = name.casefold()
     folded = _defaults.get(folded, folded)
     if folded in _entries:
@@ -120,11 +150,16 @@ def resolve(name: str) -> str:
         return tags[0]
     if tags:
         raise UsageError(f"the family {name!r} has no default; choose one of {', '.join(tags)}")
-    error = unknown("reward", name, [*_entries, *_defaults], "rewardkit list")
+    forms = ["FILE.py:NAME", *(f"{scheme}:owner/name" for scheme in sorted(_schemes))]
+    where = f"rewardkit list. Not registered, but accepted: {', '.join(forms)}"
+    error = unknown("reward", name, [*_entries, *_defaults], where)
     raise UsageError("\n".join([str(error), *broken])) if broken else error
 
 
 def entry(name: str) -> Entry:
     """The registration that `name` resolves to."""
     name = resolve(name)
-    return entry_of(name) if ":" in name else _entries[name]
+    if user_file(name) is not None:
+        return entry_of(name)
+    scheme, colon, place = name.partition(":")
+    return _schemes[scheme].entry(name, place) if colon else _entries[name]

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rewardkit.errors import InputError, ScoringError, UsageError
+from rewardkit.media.arguments import one_mapping_each, one_text_each
+from rewardkit.media.files import refuse_address
 
 if TYPE_CHECKING:
     import torch
@@ -169,8 +171,11 @@ class Batch:
             ScoringError: naming the first sample with a medium that cannot be opened, and why.
         """
         listed = _as_list(media)
-        texts, lines = _prompts(prompts, len(listed)), _mappings("meta", meta, len(listed))
-        others = _mappings("references", references, len(listed))
+        texts, lines = (
+            one_text_each(prompts, len(listed)),
+            one_mapping_each("meta", meta, len(listed)),
+        )
+        others = one_mapping_each("references", references, len(listed))
         sizes = {"media": listed, "prompts": texts, "meta": lines, "references": others}
         if len({len(values) for values in sizes.values()}) != 1:
             counts = ", ".join(f"{len(values)} {what}" for what, values in sizes.items())
@@ -204,36 +209,6 @@ def _as_list(media: Any) -> list[Any]:
         f"a {type(media).__name__} is given as the media to score. Accepted: a list of media, or "
         f"one medium. A medium is {_ACCEPTED}"
     )
-
-
-def _prompts(given: Any, size: int) -> list[str | None]:
-    if given is None or isinstance(given, str):
-        return [given] * size
-    if isinstance(given, Mapping | bytes) or not hasattr(given, "__iter__"):
-        raise UsageError(
-            f"a {type(given).__name__} is given as prompts. Accepted: one text for all media, or a "
-            "list with a text or None for each"
-        )
-    prompts = list(given)
-    for index, prompt in enumerate(prompts):
-        if prompt is not None and not isinstance(prompt, str):
-            raise UsageError(
-                f"prompt {index} is {prompt!r}, a {type(prompt).__name__}. A prompt is a text, or "
-                "None where there is none"
-            )
-    return prompts
-
-
-def _mappings(what: str, given: Any, size: int) -> list[Mapping[str, Any]]:
-    if given is None:
-        return [{}] * size
-    lines = [given] if isinstance(given, Mapping) and size == 1 else given
-    if not isinstance(lines, Sequence) or not all(isinstance(line, Mapping) for line in lines):
-        raise UsageError(
-            f"a {type(given).__name__} is given as {what}. Accepted: a list with one mapping for "
-            "each medium"
-        )
-    return list(lines)
 
 
 def kind_of(medium: Medium) -> Kind:
@@ -277,19 +252,6 @@ def to_medium(source: Any) -> Medium:
         source = _to_uint8(source.detach())
     _check_uint8(source, ndim=3, what="a picture", shape="[3, H, W]")
     return source.cpu()
-
-
-def refuse_address(path: object) -> None:
-    """Refuse a URL, which as a path would only be said not to exist.
-
-    Raises:
-        InputError: `path` is one.
-    """
-    if str(path).lower().startswith(("http:", "https:")):
-        raise InputError(
-            f"{str(path)!r} is a URL, and only files are read. Download it, and give the path of "
-            "the file"
-        )
 
 
 def _from_array(array: NDArray[Any]) -> torch.Tensor:

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rewardkit.engine.card import RewardCard
+from rewardkit.engine.openai_clip import VIT_L_14
 from rewardkit.engine.registry import register
 from rewardkit.engine.reward import Reward
-from rewardkit.geneval.colours import ENCODER, ColourClassifier
+from rewardkit.geneval.colours import ColourClassifier
 from rewardkit.geneval.convert import CONVERTED
 from rewardkit.geneval.detector import BATCH_SIZE, META, Detector, Found
 from rewardkit.media.batch import Batch
@@ -37,7 +38,7 @@ def _cards(suffix: str, detector: PinnedFile, *notes: str) -> tuple[RewardCard, 
         batch_size=BATCH_SIZE,
         unit="0 or 1",
         range=(0.0, 1.0),
-        encoder=ENCODER,
+        encoder=VIT_L_14,
         weights=(detector,),
         licence_code="MIT",
         paper="https://arxiv.org/abs/2310.11513",
@@ -99,7 +100,7 @@ class GenEval(Reward):
 
         (weights,) = card.weights
         assert isinstance(weights, PinnedFile)
-        encoder = ClipEncoder.shared(ENCODER, loader)
+        encoder = ClipEncoder.shared(VIT_L_14, loader)
         return cls(
             card,
             loader.shared(weights, lambda: Detector.load(weights, loader)),

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rewardkit.engine.card import EncoderSpec, Published, RewardCard
+from rewardkit.engine.openai_clip import VIT_B_16, VIT_B_32, VIT_L_14
 from rewardkit.engine.registry import register
 from rewardkit.engine.reward import Reward
 from rewardkit.media.batch import Batch
-from rewardkit.rewards.clip import VIT_B_32, VIT_L_14, openai_encoder
 from rewardkit.weights.pins import PinnedFile
 
 if TYPE_CHECKING:
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
     from rewardkit.engine.encoders import ClipEncoder, ClipFeatures
     from rewardkit.engine.loader import Loader
-
-VIT_B_16 = openai_encoder(
-    "clip.vit-b-16", "ViT-B-16-quickgelu", "timm/vit_base_patch16_clip_224.openai"
-)
 
 _V1 = "LAION-AI/aesthetic-predictor"
 _V1_COMMIT = "6d122adad522ab246644d9dc1c6d7a3810ee255f"

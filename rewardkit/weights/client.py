@@ -65,3 +65,15 @@ def list_files(repo: str, revision: str | None) -> tuple[str, list[str]]:
         raise NotDownloaded(describe(error)) from error
     assert info.sha is not None
     return info.sha, [sibling.rfilename for sibling in info.siblings or ()]
+
+
+def can_be_repo(name: str) -> bool:
+    """Whether a repository on the hub can have this name."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils._validators import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True

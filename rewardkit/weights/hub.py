@@ -36,7 +36,7 @@ def locate(weights: PinnedFile | Snapshot, overrides: Mapping[str, Path]) -> Loc
         WeightsError: they are nowhere to be had, or are not those that were pinned here or recorded
             at the first download.
     """
-    local = overrides.get(weights.name.casefold()) or _in_folder(weights)
+    local = overrides.get(weights.name.casefold()) or local_copy(weights)
     if local is None:
         return download(weights)
     # What the user chose is not compared with the pin: its checksum goes into the result.
@@ -99,7 +99,8 @@ def parse_overrides(pairs: tuple[str, ...] | list[str]) -> dict[str, Path]:
     return overrides
 
 
-def _in_folder(weights: PinnedFile | Snapshot) -> Path | None:
+def local_copy(weights: PinnedFile | Snapshot) -> Path | None:
+    """What a folder in `REWARDKIT_WEIGHTS` has of the weights; None where it has nothing."""
     folder = os.environ.get("REWARDKIT_WEIGHTS")
     if not folder:
         return None

@@ -12,10 +12,11 @@ from pictures import PROMPTS, pil, twelve
 
 from rewardkit.engine.judge import Judge
 from rewardkit.engine.loader import Loader
+from rewardkit.engine.openai_clip import VIT_B_32, VIT_L_14
 from rewardkit.engine.preprocess import CenterCrop, Resize, apply, split
 from rewardkit.engine.scorer import Scorer
 from rewardkit.engine.spec import RewardSpec, Term
-from rewardkit.rewards.clip import DFN5B_H_14_378, VIT_B_32, VIT_L_14
+from rewardkit.rewards.clip import DFN5B_H_14_378
 
 TAGS = {
     "clip.vit-b-32": ("ViT-B-32", "openai", VIT_B_32),
