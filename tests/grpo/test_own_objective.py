@@ -198,12 +198,12 @@ def test_a_checkpoint_must_fit_its_module(folders, tmp_path):
 def test_a_step_without_noise_is_stored_without_a_log_probability(folders):
     asked = config(folders, sampler={"noise": "sample"})
     trainer = tiny_runs.trainer(asked)
-    prompts = [line.prompt for line in trainer.choose(0)]
+    lines = trainer.choose(0)
     plan = Plan(frozenset({1}), torch.tensor([[0, 1, 2]] * 2))
 
     def drawn(plan, **changes):
         how = asked.sampler.model_copy(update=changes)
-        return collect(trainer.policy, trainer.sampler, prompts, how, plan, (0, 0))
+        return collect(trainer.policy, trainer.sampler, lines, how, plan, (0, 0))
 
     rollout = drawn(plan)
     steps = rollout.transitions
