@@ -266,7 +266,7 @@ def test_commands_and_settings_know_its_kind(tmp_path):
         ({"objective.value_lr": "2"}, "objective.value_lr is 2.0 (given); accepted is less than"),
         ({"objective.clip_range": "1"}, "belongs to objectives of the kind policy-gradient"),
         ({"sampler.noise": "group"}, "a critic needs sampler.noise=sample"),
-        ({"objective.kind": "critics"}, "policy-gradient or forward-process or critic"),
+        ({"objective.kind": "critics"}, "'policy-gradient', 'forward-process' or 'critic'"),
     ],
 )
 def test_its_settings_are_refused_in_words(tmp_path, settings, told):
@@ -282,5 +282,7 @@ def test_a_run_whose_plug_in_is_gone_says_so(folders, tmp_path, monkeypatch):
     tmp_path.joinpath("config.json").write_text(config(folders).model_dump_json(), "utf-8")
     monkeypatch.setattr(plugins, "entry_points", lambda group: [])
     objectives._plugins.cache_clear()
-    with pytest.raises(InputError, match=r"objective\.kind is \"critic\"; accepted is policy-grad"):
+    with pytest.raises(
+        InputError, match=r"objective\.kind is \"critic\"; accepted is 'policy-grad"
+    ):
         run.read_config()
