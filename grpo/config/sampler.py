@@ -39,8 +39,8 @@ class SamplerConfig(Section):
     """Whether the timestep given to a flow, 1000 sigma, is cut to a whole number."""
     prompts_per_step: int = Field(ge=1, le=100_000)
     """Number of prompts in a training step."""
-    group_size: int = Field(ge=2, le=10_000)
-    """Number of samples per prompt, which are compared with one another."""
+    group_size: int = Field(ge=1, le=10_000)
+    """Number of samples per prompt; most objectives compare them with one another."""
     batch_size: int = Field(default=1, ge=1, le=10_000)
     """Samples per call of the model; it bounds memory and changes nothing but rounding."""
     noise: Literal["sample", "group", "step"] = "sample"
