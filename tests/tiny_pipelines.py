@@ -43,7 +43,16 @@ from rewardkit.generators.requests import Request
 
 SHORT = Protocol(steps=3, guidance=4.0, height=32, width=32)
 PADDED = SHORT.model_copy(update={"max_sequence_length": 16})
-PROTOCOLS = {"sd": SHORT, "sdxl": SHORT, "sd3": PADDED, "flux": PADDED}
+TRUE = PADDED.model_copy(update={"guidance": None, "true_guidance": 4.0, "negative_prompt": " "})
+PROTOCOLS = {
+    "sd": SHORT,
+    "sdxl": SHORT,
+    "sd3": PADDED,
+    "flux": PADDED,
+    "flux-schnell": PADDED,
+    "qwen-image": TRUE.model_copy(update={"max_sequence_length": 32}),
+    "z-image": PADDED.model_copy(update={"max_sequence_length": 64}),
+}
 
 
 def sd(folder: Path) -> StableDiffusionPipeline:
@@ -240,13 +249,20 @@ def z_image(folder: Path) -> ZImagePipeline:
     )
 
 
-ALL = {"sd": sd, "sdxl": sdxl, "sd3": sd3, "flux": flux}
-MORE = {"flux-schnell": flux_schnell, "qwen-image": qwen_image, "z-image": z_image}
+ALL = {
+    "sd": sd,
+    "sdxl": sdxl,
+    "sd3": sd3,
+    "flux": flux,
+    "flux-schnell": flux_schnell,
+    "qwen-image": qwen_image,
+    "z-image": z_image,
+}
 
 
 def saved(name: str, folder: Path, dtype: torch.dtype = torch.float32) -> Path:
     """The folder of the pipeline of that name, written below `folder` as a user would save it."""
-    pipe: DiffusionPipeline = (ALL | MORE)[name](folder / "tokenizer")
+    pipe: DiffusionPipeline = ALL[name](folder / "tokenizer")
     pipe.to(dtype=dtype).save_pretrained(folder / name)
     return folder / name
 

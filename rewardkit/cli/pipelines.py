@@ -55,9 +55,11 @@ def _cells(protocol: Protocol | None) -> tuple[str, ...]:
     if protocol is None:
         return ("-",) * 4
     length = protocol.max_sequence_length
+    # Where guidance is classifier-free under another name, that is the one scale there is.
+    guidance = protocol.true_guidance if protocol.guidance is None else protocol.guidance
     return (
         str(protocol.steps),
-        f"{protocol.guidance:g}",
+        "-" if guidance is None else f"{guidance:g}",
         f"{protocol.width}x{protocol.height}",
         "-" if length is None else str(length),
     )

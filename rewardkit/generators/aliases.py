@@ -153,5 +153,34 @@ _ALL = (
         protocol=Protocol(steps=4, guidance=0.0, height=1024, width=1024, max_sequence_length=256),
         dtype="bfloat16",  # the card's; in float32 its weights alone take 63 GiB
     ),
+    Alias(
+        name="qwen-image",
+        pipeline="QwenImagePipeline",
+        repo="Qwen/Qwen-Image",
+        revision="75e0b4be04f60ec59a75f475837eced720f823b6",
+        licence="Apache-2.0",
+        # The card gives all but the length, the pipeline's default; the size is its square one. It
+        # adds words on quality to each prompt, which are not added here.
+        protocol=Protocol(
+            steps=50,
+            guidance=None,
+            true_guidance=4.0,
+            negative_prompt=" ",
+            height=1328,
+            width=1328,
+            max_sequence_length=512,
+        ),
+        dtype="bfloat16",  # the card's; in float32 its weights alone take 107 GiB
+    ),
+    Alias(
+        name="z-image",
+        pipeline="ZImagePipeline",
+        repo="Tongyi-MAI/Z-Image",
+        revision="04cc4abb7c5069926f75c9bfde9ef43d49423021",
+        licence="Apache-2.0",
+        # The card gives all but the length, the pipeline's default.
+        protocol=Protocol(steps=50, guidance=4.0, height=1280, width=720, max_sequence_length=512),
+        dtype="bfloat16",  # the card's
+    ),
 )
 ALIASES = {alias.name: alias for alias in _ALL}

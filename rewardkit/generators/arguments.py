@@ -6,13 +6,21 @@ What a pipeline accepts is read from the signature of its call, so that no famil
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rewardkit.errors import UsageError
 from rewardkit.generators.families import FAMILIES, Family
 from rewardkit.generators.protocol import Protocol
+from rewardkit.media.batch import Clip
+from rewardkit.media.images import to_pil
 from rewardkit.media.task import kind_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from rewardkit.generators.requests import Request
+    from rewardkit.media.batch import Medium
 
 #: The argument of diffusers' calls for each value of a protocol.
 ARGUMENTS = {
@@ -28,15 +36,19 @@ ARGUMENTS = {
 }
 
 
+_OFF_IF_ABSENT = {"true_guidance", "negative_prompt"}
+
+
 def default_protocol(pipe: Any) -> Protocol:
     """A pipeline's own protocol: the defaults of its call, and the size it was trained for."""
-    family, defaults = FAMILIES[type(pipe).__name__], _defaults(pipe)
-    height, width = family.size(pipe)
-    values = {"fps": family.fps, **defaults, "height": height, "width": width}
-    if (defaults.get("true_guidance") or 1) > 1:
+    family, values = FAMILIES[type(pipe).__name__], _defaults(pipe)
+    values["height"], values["width"] = family.size(pipe)
+    if kind_of(family.task) == "video":
+        values.setdefault("fps", family.fps)
+    if (values.get("true_guidance") or 0) > 1:
         values["negative_prompt"] = family.negative_prompt
     else:
-        values.pop("true_guidance", None)
+        values["true_guidance"] = None  # off
     return Protocol(**{"guidance": None, **values})
 
 
@@ -49,6 +61,44 @@ def call_arguments(pipe: Any, protocol: Protocol) -> dict[str, Any]:
     return {ARGUMENTS[name]: value for name, value in values.items() if name in accepted}
 
 
+def text_arguments(protocol: Protocol, requests: Sequence[Request]) -> dict[str, Any]:
+    """The texts that a pipeline's call is given."""
+    texts = {"prompt": [request.prompt for request in requests]}
+    if protocol.negative_prompt is not None:
+        texts["negative_prompt"] = [protocol.negative_prompt] * len(requests)
+    return texts
+
+
+def reference_arguments(pipe: Any, request: Request) -> dict[str, Any]:
+    """The reference media that a pipeline's call is given."""
+    names = FAMILIES[type(pipe).__name__].references
+    return {names[name]: _to_pil(name, medium) for name, medium in request.references.items()}
+
+
+def check_references(pipe: Any, requests: Sequence[Request]) -> None:
+    """Refuse requests with references that a pipeline does not take, or without those it needs.
+
+    Raises:
+        UsageError: naming the reference, and what is accepted.
+    """
+    name, names = type(pipe).__name__, FAMILIES[type(pipe).__name__].references
+    parameters = inspect.signature(type(pipe).__call__).parameters
+    accepted = ", ".join(names) or "none"
+    for request in requests:
+        for reference, medium in request.references.items():
+            if reference not in names:
+                raise UsageError(f"a {name} takes no reference {reference!r}; accepted: {accepted}")
+            _to_pil(reference, medium)
+        for reference, argument in names.items():
+            required = parameters[argument].default is inspect.Parameter.empty
+            if required and reference not in request.references:
+                raise UsageError(
+                    f"a {name} needs the reference {reference!r}, and the request for "
+                    f"{request.prompt!r} has none. Give it: Request(..., references="
+                    f"{{{reference!r}: medium}})"
+                )
+
+
 def check_protocol(pipe: Any, protocol: Protocol) -> None:
     """Refuse a protocol that a pipeline cannot keep, or would change in silence.
 
@@ -58,27 +108,32 @@ def check_protocol(pipe: Any, protocol: Protocol) -> None:
     name, accepted = type(pipe).__name__, _defaults(pipe)
     family = FAMILIES[name]
     given = protocol.model_dump(exclude_none=True)
-    for option in given:
-        # A clip has a frame rate, also where the network is not told it.
-        if option not in accepted and not (option == "fps" and kind_of(family.task) == "video"):
-            raise UsageError(
-                f"a {name} has no {ARGUMENTS[option]}, but the protocol gives {option} "
-                f"{given[option]}. Leave it out"
-            )
-    optional = {"true_guidance", "negative_prompt"}
-    needed = {option: value for option, value in accepted.items() if value is not None}
+    needed = {option: value for option, value in accepted.items() if option not in _OFF_IF_ABSENT}
     if kind_of(family.task) == "video":
+        # A clip has a frame rate, also where the network is not told it.
         needed.setdefault("fps", family.fps)
-    for option, default in needed.items():
-        if option not in given and option not in optional:
+    for option in given:
+        if option not in needed and option not in accepted:
             raise UsageError(
-                f"the protocol lacks {option}, which changes what a {name} makes. Give it; the "
-                f"default is {default}"
+                f"a {name} does not use {ARGUMENTS[option]}, but the protocol gives {option} "
+                f"{given[option]!r}. Leave it out"
+            )
+    for option, default in needed.items():
+        if option not in given:
+            own = "" if default is None else f"; the default is {default}"
+            raise UsageError(
+                f"the protocol lacks {option}, which changes what a {name} makes. Give it{own}"
             )
     if (protocol.max_sequence_length or 0) > family.longest:
         raise UsageError(
             f"a {name} accepts a max_sequence_length of at most {family.longest}; "
             f"{protocol.max_sequence_length} was given"
+        )
+    multiple = family.frames(pipe) if family.frames else 1
+    if protocol.frames is not None and (protocol.frames - 1) % multiple:
+        raise UsageError(
+            f"a {name} makes a number of frames that is a multiple of {multiple}, plus 1; "
+            f"{protocol.frames} was given"
         )
     _check_guidance(name, accepted, protocol)
     check_size(name, pipe, protocol.height, protocol.width)
@@ -86,15 +141,16 @@ def check_protocol(pipe: Any, protocol: Protocol) -> None:
 
 def _check_guidance(name: str, accepted: Mapping[str, Any], protocol: Protocol) -> None:
     """Refuse a negative prompt without guidance by it, and the reverse: each is ignored alone."""
-    option = "true_guidance" if "true_guidance" in accepted else "guidance"
+    true = "true_guidance" in accepted
+    option, off = ("true_guidance", 1.0) if true else ("guidance", FAMILIES[name].unguided)
     scale = getattr(protocol, option)
-    guided = scale is not None and scale > 1
+    guided = scale is not None and scale > off
     if protocol.negative_prompt is not None and not guided:
         raise UsageError(
-            f"a {name} uses a negative prompt where {option} is above 1; {scale} was given. Raise "
-            f"{option}, or leave the negative prompt out"
+            f"a {name} uses a negative prompt where {option} is above {off:g}; {scale} was given. "
+            f"Raise {option}, or leave the negative prompt out"
         )
-    if protocol.true_guidance is not None and guided and protocol.negative_prompt is None:
+    if true and guided and protocol.negative_prompt is None:
         raise UsageError(
             f"a {name} uses true_guidance where there is a negative prompt, and none was given. "
             "Give negative_prompt; it may be a single space"
@@ -125,10 +181,17 @@ def check_size(name: str, pipe: Any, height: int, width: int) -> None:
 
 
 def _defaults(pipe: Any) -> dict[str, Any]:
-    """The default of each value of a protocol that the pipeline's call has an argument for."""
+    """The default of each value of a protocol that the pipeline's call uses."""
     parameters = inspect.signature(type(pipe).__call__).parameters
+    unused = set() if FAMILIES[type(pipe).__name__].uses_guidance(pipe) else {"guidance"}
     return {
         name: parameters[argument].default
         for name, argument in ARGUMENTS.items()
-        if argument in parameters
+        if argument in parameters and name not in unused
     }
+
+
+def _to_pil(name: str, medium: Medium) -> Image.Image:
+    if isinstance(medium, Clip):
+        raise UsageError(f"the reference {name!r} is a picture, and a clip was given")
+    return to_pil(medium)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, final
 
 from rewardkit.errors import UsageError
+from rewardkit.generators import latents
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,33 +32,35 @@ class Family:
         unscaled: latents `[B, ...]` as the VAE takes them, from those that the call returns.
         settings: given to `from_pretrained`.
         largest: the largest height and width in pixels; None where nothing bounds them.
-        references: the argument of the call for each reference of a request.
-        negative_prompt: the text that stands for no prompt where guidance needs one.
         longest: the largest `max_sequence_length`, where the call has that argument.
+        uses_guidance: whether `guidance_scale` has an effect.
+        unguided: classifier-free guidance is off at this scale and below.
+        negative_prompt: the text that stands for no prompt where guidance needs one.
+        frames: the number of frames must be a multiple of this, plus 1; None for pictures.
         fps: frames per second of a clip, where the call has no argument for it.
+        references: the argument of the call for each reference of a request. One without a default
+            is required.
     """
 
     task: Task
     size: Callable[[Any], tuple[int, int]]
     multiple: Callable[[Any], int]
     unscaled: Callable[[Any, Tensor, Protocol], Tensor]
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     largest: Callable[[Any], int | None] = lambda pipe: None
-    references: Mapping[str, str] = field(default_factory=dict)
-    negative_prompt: str = ""
     longest: int = 512
+    uses_guidance: Callable[[Any], bool] = lambda pipe: True
+    unguided: float = 1.0
+    negative_prompt: str = ""
+    frames: Callable[[Any], int] | None = None
     fps: float | None = None
+    references: Mapping[str, str] = field(default_factory=dict)
 
 
 def _unet_size(pipe: Any) -> tuple[int, int]:
-    latents = pipe.unet.config.sample_size
-    height, width = (latents, latents) if isinstance(latents, int) else latents
+    side = pipe.unet.config.sample_size
+    height, width = (side, side) if isinstance(side, int) else side
     return height * pipe.vae_scale_factor, width * pipe.vae_scale_factor
-
-
-def _transformer_size(pipe: Any) -> tuple[int, int]:
-    side = pipe.default_sample_size * pipe.vae_scale_factor
-    return side, side
 
 
 def _unet_multiple(pipe: Any) -> int:
@@ -65,42 +68,36 @@ def _unet_multiple(pipe: Any) -> int:
     return math.lcm(8, pipe.vae_scale_factor)
 
 
-def _divided(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
-    # The pipeline has no shift, whatever the VAE's configuration says.
-    scaled: Tensor = latents / pipe.vae.config.scaling_factor
-    return scaled
+def _transformer_size(pipe: Any) -> tuple[int, int]:
+    side = pipe.default_sample_size * pipe.vae_scale_factor
+    return side, side
 
 
-def _normalised(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
-    """By channel, where the VAE has means and deviations."""
-    settings = pipe.vae.config
-    if settings.latents_mean is None or settings.latents_std is None:
-        return _divided(pipe, latents, protocol)
-    mean, std = (
-        latents.new_tensor(values).view(1, -1, 1, 1)
-        for values in (settings.latents_mean, settings.latents_std)
-    )
-    scaled: Tensor = latents * std / settings.scaling_factor + mean
-    return scaled
+def _packed_multiple(pipe: Any) -> int:
+    # Latents are packed 2 x 2. Most pipelines themselves would round the size, with a warning.
+    return int(pipe.vae_scale_factor * 2)
 
 
-def _shifted(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
-    settings = pipe.vae.config
-    scaled: Tensor = latents / settings.scaling_factor + settings.shift_factor
-    return scaled
+def _wan_multiple(pipe: Any) -> int:
+    # A pipeline of two networks may lack the first, but not both.
+    network = pipe.transformer or pipe.transformer_2
+    return math.lcm(16, pipe.vae_scale_factor_spatial * network.config.patch_size[1])
 
 
-def _unpacked(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
-    square = pipe._unpack_latents(latents, protocol.height, protocol.width, pipe.vae_scale_factor)
-    return _shifted(pipe, square, protocol)
-
+_WAN: dict[str, Any] = {
+    "size": lambda pipe: (480, 832),
+    "multiple": _wan_multiple,
+    "unscaled": latents.standardised,
+    "frames": lambda pipe: pipe.vae_scale_factor_temporal,
+    "fps": 16.0,  # of Wan 2.1 and of the large 2.2; the 5B of Wan 2.2 was trained for 24
+}
 
 FAMILIES = {
     "StableDiffusionPipeline": Family(
         task="text-to-image",
         size=_unet_size,
         multiple=_unet_multiple,
-        unscaled=_divided,
+        unscaled=latents.divided,
         # The checker blackens what it takes for indecent, often wrongly. A black picture would be
         # scored like any other, and a failure is never a number. Whoever shows pictures to the
         # public checks them there.
@@ -110,7 +107,7 @@ FAMILIES = {
         task="text-to-image",
         size=_unet_size,
         multiple=_unet_multiple,
-        unscaled=_normalised,
+        unscaled=latents.normalised,
         # By default pixels are watermarked where the package invisible-watermark is installed: the
         # same seed would give another picture on another machine.
         settings={"add_watermarker": False},
@@ -119,7 +116,7 @@ FAMILIES = {
         task="text-to-image",
         size=_transformer_size,
         multiple=lambda pipe: pipe.vae_scale_factor * pipe.patch_size,
-        unscaled=_shifted,
+        unscaled=latents.shifted,
         # Its embedding of positions has so many places a side.
         largest=lambda pipe: (
             pipe.transformer.config.pos_embed_max_size * pipe.vae_scale_factor * pipe.patch_size
@@ -128,9 +125,36 @@ FAMILIES = {
     "FluxPipeline": Family(
         task="text-to-image",
         size=_transformer_size,
-        # Latents are packed 2 x 2. The pipeline itself would round the size, with a warning.
-        multiple=lambda pipe: pipe.vae_scale_factor * 2,
-        unscaled=_unpacked,
+        multiple=_packed_multiple,
+        unscaled=latents.unpacked_and_shifted,
+    ),
+    "Flux2KleinPipeline": Family(
+        task="text-to-image",
+        size=_transformer_size,
+        multiple=_packed_multiple,
+        unscaled=latents.unchanged,
+        references={"source": "image"},
+    ),
+    "QwenImagePipeline": Family(
+        task="text-to-image",
+        size=_transformer_size,
+        multiple=_packed_multiple,
+        unscaled=latents.unpacked_and_standardised,
+        longest=1024,
+        uses_guidance=lambda pipe: pipe.transformer.config.guidance_embeds,
+        negative_prompt=" ",
+    ),
+    "ZImagePipeline": Family(
+        task="text-to-image",
+        size=lambda pipe: (1024, 1024),
+        multiple=_packed_multiple,
+        unscaled=latents.shifted,
+        # Its formula adds the difference to the guided half: 4 here is 5 elsewhere, and 0 is off.
+        unguided=0.0,
+    ),
+    "WanPipeline": Family(task="text-to-video", **_WAN),
+    "WanImageToVideoPipeline": Family(
+        task="image-to-video", **_WAN, references={"first_frame": "image"}
     ),
 }
 

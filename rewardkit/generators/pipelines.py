@@ -12,20 +12,30 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from rewardkit.devices import pick_device, pick_dtype
 from rewardkit.errors import UsageError, WeightsError, unknown
+from rewardkit.extras import require
 from rewardkit.generators.aliases import ALIASES, Alias
-from rewardkit.generators.arguments import call_arguments, check_protocol, default_protocol
+from rewardkit.generators.arguments import (
+    call_arguments,
+    check_protocol,
+    check_references,
+    default_protocol,
+    reference_arguments,
+    text_arguments,
+)
 from rewardkit.generators.decoding import decode
 from rewardkit.generators.exports import refuse_unfinished
 from rewardkit.generators.folders import download, read, trained, whole_pipeline
 from rewardkit.generators.lora import add_lora
-from rewardkit.generators.lora_hub import can_be_repo, lora_path
+from rewardkit.generators.lora_hub import lora_path
 from rewardkit.generators.protocol import Protocol, carried_card, carried_protocol
 from rewardkit.generators.requests import Request, check_requests
+from rewardkit.weights.client import can_be_repo
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -108,7 +118,9 @@ def load(
     Raises:
         UsageError: nothing goes by this name, or its pipeline class cannot be sampled here.
         WeightsError: files are missing, cannot be downloaded, or do not fit.
+        MissingPackage: the extra `generate` is not installed.
     """
+    require("generate", "loading a generator")
     alias, place = place_of(source)
     if isinstance(place, Path) and revision is not None:
         raise UsageError(f"a revision belongs to a repository on the hub; {source} is a folder")
@@ -182,14 +194,9 @@ def generate(
     if batch_size < 1:
         raise UsageError(f"batch_size is at least 1; {batch_size} was given")
     check_protocol(pipeline.diffusers, protocol)
-
-    def texts(batch: Sequence[Request]) -> dict[str, Any]:
-        prompts = {"prompt": [request.prompt for request in batch]}
-        if protocol.negative_prompt is not None:
-            prompts["negative_prompt"] = [protocol.negative_prompt] * len(batch)
-        return prompts
-
-    return _media(pipeline.diffusers, requests, protocol, batch_size, embed or texts)
+    check_references(pipeline.diffusers, requests)
+    embed = embed or partial(text_arguments, protocol)
+    return _media(pipeline.diffusers, requests, protocol, batch_size, embed)
 
 
 def _media(
@@ -202,17 +209,24 @@ def _media(
     import torch
 
     options = call_arguments(pipe, protocol)
+    if any(request.references for request in requests):
+        batch_size = 1  # a call takes the same references for all its prompts
     for start in range(0, len(requests), batch_size):
         batch = requests[start : start + batch_size]
         generators = [torch.Generator().manual_seed(request.seed) for request in batch]
         # Not decoded by the call itself, which would decode the batch at once, in its own dtype.
-        latents = pipe(
-            generator=generators, output_type="latent", return_dict=False, **embed(batch), **options
-        )[0]
+        (latents, *_) = pipe(
+            generator=generators,
+            output_type="latent",
+            return_dict=False,
+            **options,
+            **embed(batch),
+            **reference_arguments(pipe, batch[0]),
+        )
         for request, medium in zip(batch, decode(pipe, latents, protocol), strict=True):
             if medium is None:
                 raise WeightsError(
-                    f"the medium of {request.prompt!r}, seed {request.seed}, is not a number "
+                    f"what was made of {request.prompt!r}, seed {request.seed}, is not a number "
                     "(NaN). In float16 many models overflow: load with float32 or bfloat16"
                 )
             yield medium

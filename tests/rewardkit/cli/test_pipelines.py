@@ -60,6 +60,11 @@ def test_what_is_in_the_package_says_its_protocol_in_its_folder(tmp_path, monkey
     assert row == "ours in the package FluxPipeline text-to-image 9 1.5 32x24 0 MIT"
 
 
+def test_true_guidance_is_the_guidance_that_is_shown():
+    (row,) = (line for line in run().stdout.splitlines() if line.startswith("qwen-image"))
+    assert " 50 4 " in " ".join(row.split()).replace("1328x1328", "")
+
+
 @pytest.mark.parametrize("args", [["--help"], []])
 def test_looking_loads_nothing_heavy(args):
     code = "import sys, click.testing, rewardkit.cli as cli\n"

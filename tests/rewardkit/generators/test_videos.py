@@ -1,0 +1,114 @@
+"""Video families are rows like others: requests in, clips out."""
+
+import numpy as np
+import pytest
+import tiny_videos
+import torch
+from tiny_videos import CLIP
+
+from rewardkit.errors import UsageError
+from rewardkit.generators.pipelines import generate, load
+from rewardkit.generators.protocol import Protocol
+from rewardkit.generators.requests import Request
+from rewardkit.media.batch import Clip
+from rewardkit.media.images import to_pil
+
+PROMPTS = ["a red ring", "two blue boxes"]
+
+
+@pytest.fixture(scope="module")
+def wan(tmp_path_factory):
+    return load(tiny_videos.saved(tiny_videos.wan, tmp_path_factory.mktemp("wan")), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def wan_i2v(tmp_path_factory):
+    home = tmp_path_factory.mktemp("wan")
+    return load(tiny_videos.saved(tiny_videos.wan_i2v, home), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def first_frames():
+    rng = np.random.default_rng(0)
+    return [torch.from_numpy(rng.integers(0, 256, (3, 16, 16), np.uint8)) for _ in PROMPTS]
+
+
+def theirs(pipeline, seed, **options):
+    """The frames that diffusers itself makes, rounded as a picture is saved."""
+    frames = pipeline.diffusers(
+        generator=torch.Generator().manual_seed(seed),
+        num_inference_steps=CLIP.steps,
+        guidance_scale=CLIP.guidance,
+        height=16,
+        width=16,
+        num_frames=5,
+        max_sequence_length=16,
+        output_type="pt",
+        **options,
+    ).frames[0]
+    return frames.mul(255).round().to(torch.uint8)
+
+
+def test_a_text_to_video_pipeline_makes_the_clips_that_diffusers_makes(wan):
+    requests = [Request(prompt, seed) for seed, prompt in enumerate(PROMPTS)]
+    clips = list(generate(wan, requests, protocol=CLIP, batch_size=1))
+    for clip, request in zip(clips, requests, strict=True):
+        assert isinstance(clip, Clip) and clip.fps == 8.0
+        assert torch.equal(clip.frames, theirs(wan, request.seed, prompt=request.prompt))
+    together = list(generate(wan, requests, protocol=CLIP))
+    assert all(
+        (one.frames.int() - other.frames.int()).abs().max() <= 1
+        for one, other in zip(clips, together, strict=True)
+    )
+
+
+def test_an_image_to_video_pipeline_is_given_each_requests_own_first_frame(wan_i2v, first_frames):
+    requests = [
+        Request(prompt, 7, {"first_frame": picture})
+        for prompt, picture in zip(PROMPTS, first_frames, strict=True)
+    ]
+    clips = list(generate(wan_i2v, requests, protocol=CLIP))
+    for clip, request in zip(clips, requests, strict=True):
+        picture = to_pil(request.references["first_frame"])
+        expected = theirs(wan_i2v, 7, prompt=request.prompt, image=picture)
+        assert torch.equal(clip.frames, expected)
+    assert not torch.equal(clips[0].frames, clips[1].frames)
+
+
+def test_references_that_are_missing_unknown_or_clips_are_refused_at_the_call(wan, wan_i2v):
+    picture = torch.zeros(3, 16, 16, dtype=torch.uint8)
+    with pytest.raises(UsageError, match="needs the reference 'first_frame'"):
+        generate(wan_i2v, [Request("a", 0)], protocol=CLIP)
+    with pytest.raises(UsageError, match="takes no reference 'source'; accepted: first_frame"):
+        generate(wan_i2v, [Request("a", 0, {"source": picture})], protocol=CLIP)
+    with pytest.raises(UsageError, match="takes no reference 'first_frame'; accepted: none"):
+        generate(wan, [Request("a", 0, {"first_frame": picture})], protocol=CLIP)
+    with pytest.raises(UsageError, match="is a picture, and a clip was given"):
+        clip = Clip(picture[None], 8.0)
+        generate(wan_i2v, [Request("a", 0, {"first_frame": clip})], protocol=CLIP)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"frames": None}, "lacks frames.*default is 81"),
+        ({"fps": None}, r"lacks fps.*default is 16\.0"),
+        ({"frames": 8}, "a multiple of 4, plus 1; 8 was given"),
+        ({"height": 24}, "multiples of 16"),
+    ],
+)
+def test_a_clip_the_pipeline_would_change_in_silence_is_refused(wan, changes, what):
+    with pytest.raises(UsageError, match=what):
+        generate(wan, [Request("a", 0)], protocol=CLIP.model_copy(update=changes))
+
+
+def test_a_video_pipeline_has_the_protocol_of_its_call_and_its_family(wan):
+    assert wan.protocol == Protocol(
+        steps=50,
+        guidance=5.0,
+        height=480,
+        width=832,
+        frames=81,
+        fps=16.0,
+        max_sequence_length=512,
+    )
