@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from grpo import checkpoint, policies, preview, ready
-from grpo.adapters import export
 from grpo.card import run_card
 from grpo.config.fields import Config
 from grpo.display import Display
 from grpo.evaluation import Evaluation, summary, write_sheet
+from grpo.export import export
 from grpo.places import anchored
 from grpo.rewards import Rewards
 from grpo.run import Run
