@@ -11,8 +11,10 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from grpo.policies.condition import Condition
+from grpo.policies.flux import Flux
 from grpo.policies.policy import Policy
 from grpo.policies.qwen_image import QwenImage
+from grpo.policies.sdxl import StableDiffusionXL
 from grpo.policies.stable_diffusion import StableDiffusion
 from grpo.policies.stable_diffusion_3 import StableDiffusion3
 from grpo.policies.z_image import ZImage
@@ -47,13 +49,19 @@ def of(pipeline: Pipeline, config: Config, device: torch.device | None = None) -
 
 
 def part(pipeline: Pipeline) -> str:
-    """What of a pipeline is trained.
+    """The part of a pipeline that is trained.
 
     Raises:
-        UsageError: no family trains pipelines of this class.
+        UsageError: no family trains pipelines of this class, or theirs trains several parts.
     """
-    (part,) = _family(pipeline).parts
-    return part
+    parts = _family(pipeline).parts
+    if len(parts) > 1:
+        raise UsageError(
+            f"{pipeline.source} has several networks to train, {' and '.join(parts)}, and a LoRA "
+            "to start from is taken for one. Merge it with diffusers' fuse_lora and "
+            "save_pretrained, and train that folder"
+        )
+    return parts[0]
 
 
 def classes() -> frozenset[str]:
@@ -92,7 +100,9 @@ def load(config: Config) -> Pipeline:
 @cache
 def _families() -> dict[str, type[Policy]]:
     """The policies, ours and plug-ins', by the pipeline classes they train."""
-    policies: list[type[Policy]] = [StableDiffusion, StableDiffusion3, QwenImage, ZImage]
+    policies: list[type[Policy]] = [
+        StableDiffusion, StableDiffusionXL, StableDiffusion3, Flux, QwenImage, ZImage,
+    ]  # fmt: skip
     for entry in sorted(entry_points(group=ENTRY_POINT_GROUP)):
         try:
             policies.append(entry.load())
