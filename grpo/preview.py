@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,6 +62,11 @@ TRAINABLE = {
     "StableDiffusionXLPipeline": _UNET,
     "StableDiffusion3Pipeline": _TRANSFORMER,
     "FluxPipeline": _TRANSFORMER,
+    "QwenImagePipeline": _TRANSFORMER,
+    "ZImagePipeline": replace(
+        _TRANSFORMER,
+        targets=("attention.to_q", "attention.to_k", "attention.to_v", "attention.to_out.0"),
+    ),
 }
 
 

@@ -32,7 +32,8 @@ def flow_sigmas(
         scheduler: a FlowMatchEulerDiscreteScheduler; it stays as it is.
         steps: how many.
         mu: used where the scheduler shifts by the sample (`use_dynamic_shifting`).
-        shift: in place of the scheduler's own shift; None keeps it.
+        shift: in place of all by which the scheduler shifts, also towards its last sigma
+            (`shift_terminal`); None keeps that.
         even: whether the scheduler is given even sigmas from 1 to 1 / steps, as DanceGRPO and the
             pipelines of FLUX and Qwen-Image do; otherwise it has its own.
 
@@ -52,7 +53,11 @@ def flow_sigmas(
             "the pipeline's scheduler has invert_sigmas set: its sigmas rise from noise at 0, and "
             "steps here go down from noise at 1. Such a model cannot be trained"
         )
-    changes = {} if shift is None else {"shift": shift, "use_dynamic_shifting": False}
+    changes = (
+        {}
+        if shift is None
+        else {"shift": shift, "use_dynamic_shifting": False, "shift_terminal": None}
+    )
     made: Any = FlowMatchEulerDiscreteScheduler  # its from_config comes without types
     own = made.from_config(settings, **changes)
     # Rounded as torch rounds them: the last bit decides where DanceGRPO truncates a timestep.

@@ -12,7 +12,9 @@ from rewardkit.generators.pipelines import load
 from rewardkit.media.prompts import PromptLine
 
 STEPS = 4
-RULES = {"sd": "ddim", "sdxl": "ddim", "sd3": "flow", "flux": "flow"}
+RULES = {
+    "sd": "ddim", "sdxl": "ddim", "sd3": "flow", "flux": "flow", "qwen": "flow", "z": "flow",
+}  # fmt: skip
 
 
 def saved(home: Path) -> dict[str, Path]:

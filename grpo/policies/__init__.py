@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from grpo.policies.condition import Condition
 from grpo.policies.flux import Flux
 from grpo.policies.policy import Policy
+from grpo.policies.qwen_image import QwenImage
 from grpo.policies.sdxl import StableDiffusionXL
 from grpo.policies.stable_diffusion import StableDiffusion
 from grpo.policies.stable_diffusion_3 import StableDiffusion3
+from grpo.policies.z_image import ZImage
 from rewardkit import plugins
 from rewardkit.errors import RewardKitError, UsageError
 from rewardkit.generators import pipelines
@@ -98,7 +100,9 @@ def load(config: Config) -> Pipeline:
 @cache
 def _families() -> dict[str, type[Policy]]:
     """The policies, ours and plug-ins', by the pipeline classes they train."""
-    policies: list[type[Policy]] = [StableDiffusion, StableDiffusionXL, StableDiffusion3, Flux]
+    policies: list[type[Policy]] = [
+        StableDiffusion, StableDiffusionXL, StableDiffusion3, Flux, QwenImage, ZImage,
+    ]  # fmt: skip
     policies += [plugins.load(p, "policy plug-in") for p in plugins.entry_points(ENTRY_POINT_GROUP)]
     families: dict[str, type[Policy]] = {}
     for policy in policies:

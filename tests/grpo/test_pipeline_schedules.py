@@ -89,9 +89,10 @@ def test_options_of_a_scheduler_are_kept(option, schedule):
     assert not torch.allclose(theirs, ours({"shift": 3.0}, 7, 256, schedule), atol=1e-3)
 
 
-def test_a_shift_of_ones_own_keeps_the_terminal_sigma():
+def test_a_shift_of_ones_own_takes_the_place_of_the_terminal_sigma():
+    # As XueZeyue/DanceGRPO fastvideo/train_grpo_qwenimage.py, which asks no scheduler.
     found = ours(SCHEDULERS["qwen-image"], 4, 4096, "uniform", shift=3.0)
-    plain = FlowMatchEulerDiscreteScheduler(shift=3.0, shift_terminal=0.02)
+    plain = FlowMatchEulerDiscreteScheduler(shift=3.0)
     plain.set_timesteps(sigmas=np.linspace(1.0, 0.25, 4))
     assert torch.equal(found, plain.sigmas)
 
