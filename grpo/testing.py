@@ -130,7 +130,7 @@ def check_encoding(policy: Policy) -> None:
     # Two steps: some schedulers' last sigma has no place in one.
     call = {**call_arguments(pipe, policy.protocol), "num_inference_steps": 2}
     with torch.no_grad(), _sampled_with(pipe, first_order(pipe)):
-        given = policy._arguments(policy.encode(LINES))
+        given = policy.call_arguments(policy.encode(LINES))
         ours = pipe(generator=_generators(), output_type="latent", **call, **given)[0]
         theirs = pipe(generator=_generators(), output_type="latent", **call, **_texts(policy))[0]
     _close(ours, theirs, "embeddings are not those that the pipeline's call makes")

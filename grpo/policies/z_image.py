@@ -61,7 +61,8 @@ class ZImage(Policy):
         )
         return {"cap_feats": states[None], "mask": torch.ones(1, len(states), dtype=torch.bool)}
 
-    def _arguments(self, condition: Condition) -> dict[str, Any]:
+    def call_arguments(self, condition: Condition) -> dict[str, Any]:
+        """The texts as lists, each of its own length."""
         texts = condition.per_sample
         halves = [*map(_texts, texts["cap_feats"], texts["mask"])]  # with the prompt is the last
         names = ("prompt_embeds", "negative_prompt_embeds")
