@@ -280,8 +280,8 @@ class Policy(ABC):
             output = self._output(
                 torch.cat([x] * halves), torch.cat([timesteps] * halves), condition.arguments()
             ).float()
-        without, given = output.chunk(2) if halves == 2 else (None, output)
-        return without, given
+        unconditional, conditional = output.chunk(2) if halves == 2 else (None, output)
+        return unconditional, conditional
 
     def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """The network's output for a batch, in the form that `predict` guides."""

@@ -36,8 +36,10 @@ class ZImage(Policy):
 
     def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         """The velocity, with classifier-free guidance."""
-        without, given = self._halves(x, timesteps, condition)
-        return classifier_free(without, given, self.scale, detach_uncond=self.detach_uncond)
+        unconditional, conditional = self._halves(x, timesteps, condition)
+        return classifier_free(
+            unconditional, conditional, self.scale, detach_uncond=self.detach_uncond
+        )
 
     def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         frames = list(x.unsqueeze(2))  # clips of one frame, one by one
