@@ -15,7 +15,7 @@ from rewardkit.generators import pipelines
 from rewardkit.generators.noise import picture_seed
 from rewardkit.generators.protocol import Protocol
 from rewardkit.generators.requests import Request
-from rewardkit.media.batch import Clip, Medium
+from rewardkit.media.batch import Medium
 from rewardkit.media.images import save_picture
 from rewardkit.media.prompts import PromptLine
 from rewardkit.media.sheets import contact_sheet
@@ -104,12 +104,8 @@ def in_turn(
 def write_sheet(
     path: Path, media: Sequence[Medium], captions: Sequence[str], columns: int = 5
 ) -> None:
-    """A contact sheet for people; a clip is shown by the frame in its middle."""
-    stills = [
-        medium.frames[len(medium.frames) // 2] if isinstance(medium, Clip) else medium
-        for medium in media
-    ]
-    sheet = contact_sheet(stills, captions, columns=columns)
+    """Write a contact sheet of `media`."""
+    sheet = contact_sheet(media, captions, columns=columns)
     with atomic_write(path) as temporary:
         save_picture(sheet, temporary)
 

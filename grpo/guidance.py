@@ -25,9 +25,9 @@ def classifier_free(
     """
     if unconditional is None:
         return conditional
-    return torch.lerp(
-        unconditional.detach() if detach_uncond else unconditional, conditional, scale
-    )
+    if detach_uncond:
+        unconditional = unconditional.detach()
+    return torch.lerp(unconditional, conditional, scale)
 
 
 def rescaled(

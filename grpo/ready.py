@@ -28,8 +28,8 @@ def check(
         kind: of the media that the model makes.
 
     Raises:
-        UsageError: a reward takes no such media, a prompt is not of a reward's kind, or a local file
-            of weights is not there or of no reward.
+        UsageError: a reward takes no such media, a prompt is not of a reward's kind, or a local
+            file of weights is not there or of no reward.
     """
     reward = parse(config.reward, resolve)
     check_lines(reward, lines, kind)

@@ -28,10 +28,8 @@ class Flux(Packed):
 
     def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         """The velocity, [B, L, 4 C]."""
-        unconditional, conditional = self._halves(x, timesteps, condition)
-        return classifier_free(
-            unconditional, conditional, self.scale, detach_uncond=self.detach_uncond
-        )
+        halves = self._halves(x, timesteps, condition)
+        return classifier_free(*halves, self.scale, detach_uncond=self.detach_uncond)
 
     def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         if self._pipe.transformer.config.guidance_embeds:

@@ -36,10 +36,8 @@ class ZImage(Policy):
 
     def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         """The velocity, with classifier-free guidance."""
-        unconditional, conditional = self._halves(x, timesteps, condition)
-        return classifier_free(
-            unconditional, conditional, self.scale, detach_uncond=self.detach_uncond
-        )
+        halves = self._halves(x, timesteps, condition)
+        return classifier_free(*halves, self.scale, detach_uncond=self.detach_uncond)
 
     def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         frames = list(x.unsqueeze(2))  # clips of one frame, one by one
