@@ -12,11 +12,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any, final
 
 from benchmarks.layout import Layout
-from rewardkit.errors import RewardKitError, UsageError, describe, unknown
+from rewardkit import plugins
+from rewardkit.errors import RewardKitError, UsageError, unknown
 from rewardkit.records.provenance import sha256_text
 from rewardkit.stats.totals import Headline
 
@@ -235,13 +235,6 @@ def catalogue() -> Mapping[str, Benchmark | Suite]:
 
     for module in pkgutil.iter_modules(ours.__path__):
         importlib.import_module(f"{ours.__name__}.{module.name}")
-    for entry in sorted(entry_points(group=ENTRY_POINT_GROUP)):
-        try:
-            entry.load()
-        except Exception as error:
-            distribution = entry.dist.name if entry.dist else "an unnamed distribution"
-            raise RewardKitError(
-                f"the benchmark plug-in {entry.value!r} of {distribution} cannot be loaded: "
-                f"{describe(error)}. Mend it, or uninstall {distribution}"
-            ) from error
+    for plugin in plugins.entry_points(ENTRY_POINT_GROUP):
+        plugins.load(plugin, "benchmark plug-in")
     return dict(_known)

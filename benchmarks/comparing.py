@@ -11,8 +11,7 @@ from benchmarks.results import Result, clusters, place, read_result, read_table
 from benchmarks.trust import contradiction
 from rewardkit.engine.spec import parse
 from rewardkit.errors import InputError, UsageError
-from rewardkit.records.alike import differences
-from rewardkit.records.storage import first_difference
+from rewardkit.records.differences import differences, first_difference
 
 if TYPE_CHECKING:
     from rewardkit.stats.clusters import Difference, Stratified

@@ -13,7 +13,8 @@ from benchmarks.benchmark import Case, PromptSet
 from rewardkit.errors import InputError
 from rewardkit.media.files import quoted, read_text
 from rewardkit.media.prompts import read
-from rewardkit.weights.hub import Weights, locate
+from rewardkit.weights.hub import locate
+from rewardkit.weights.pins import PinnedFile
 
 # The task of prompts that name none.
 _ONE_TASK = "prompts"
@@ -22,7 +23,7 @@ _ONE_TASK = "prompts"
 class Named(NamedTuple):
     """A public list: where it is, what it is, how many prompts it has, how its file is read."""
 
-    file: Weights
+    file: PinnedFile
     about: str
     number: int
     read: Callable[[Path], list[tuple[str, str]]]
@@ -49,7 +50,7 @@ def _word(text: str) -> str:
 
 LISTS = {
     "parti": Named(
-        Weights(
+        PinnedFile(
             name="parti-prompts",
             repo="google-research/parti",
             host="github",
@@ -64,7 +65,7 @@ LISTS = {
         _parti,
     ),
     "pick-a-pic-test": Named(
-        Weights(
+        PinnedFile(
             name="pick-a-pic-test",
             repo="yifan123/flow_grpo",
             host="github",
@@ -79,7 +80,7 @@ LISTS = {
         _plain,
     ),
     "drawbench": Named(
-        Weights(
+        PinnedFile(
             name="drawbench",
             repo="zhwang/HPDv2",
             kind="data",

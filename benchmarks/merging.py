@@ -17,11 +17,12 @@ from benchmarks.results import Result, checksum, file_name, read_result, read_ta
 from benchmarks.shard import Shard
 from benchmarks.summary import sum_up
 from rewardkit.errors import InputError, UsageError
+from rewardkit.records.differences import first_difference
 from rewardkit.records.documents import read_json
 from rewardkit.records.provenance import now
 from rewardkit.records.rows import Table, write_rows
 from rewardkit.records.scorefile import meta_path
-from rewardkit.records.storage import first_difference, write_json
+from rewardkit.records.storage import write_json
 
 # Of shards that are missing, this many are named.
 _NAMED = 10

@@ -1,10 +1,10 @@
-"""Draw docs/training.png: pictures before and after training, chosen by a rule and marked.
+"""Draw docs/training.png: images before and after training, selected by a fixed rule and marked.
 
     rewardkit bench run shapes --model shapes-flow --lora runs/a --with-base -o results
     python docs/training.py results/shapes-flow.shapes.json results/shapes-flow-a.shapes.json
 
-The rule: of each task the first picture, in the order of the benchmark, whose verdict training
-changed, for better or worse. A green frame is right, a red one wrong.
+The rule selects, for each task, the first image in benchmark order whose verdict changed with
+training, for better or worse. A green frame marks a correct image, a red one a wrong image.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from rewardkit.media.sheets import contact_sheet
 from rewardkit.records.rows import Row
 
 _FRAMES = {True: (46, 160, 67), False: (207, 34, 46)}
-# The sheet cuts lines that are longer.
+# The contact sheet truncates longer lines.
 _LETTERS = 26
 
 
 def chosen(before: dict[str, Row], after: dict[str, Row], metric: str) -> list[str]:
-    """Of each task, the first picture whose verdict changed; all of them by id."""
+    """Ids of the first image of each task whose verdict changed."""
     found: dict[str, str] = {}
     for id, row in before.items():
         if id in after and row.scores[metric] != after[id].scores[metric]:
@@ -35,7 +35,7 @@ def chosen(before: dict[str, Row], after: dict[str, Row], metric: str) -> list[s
 
 
 def framed(path: Path, right: bool) -> torch.Tensor:
-    """A picture, enlarged, in a frame that says whether it is right: uint8 `[3, H, W]`."""
+    """An enlarged image in a frame that shows whether it is correct: uint8 `[3, H, W]`."""
     large = read_image(path).repeat_interleave(6, 1).repeat_interleave(6, 2)
     frame = torch.tensor(_FRAMES[right], dtype=torch.uint8)[:, None, None]
     picture = frame.expand(3, large.shape[1] + 12, large.shape[2] + 12).clone()
@@ -44,7 +44,7 @@ def framed(path: Path, right: bool) -> torch.Tensor:
 
 
 def main(base: Path, trained: Path, out: Path) -> None:
-    """Write the sheet of two results whose pictures are here."""
+    """Write the contact sheet of two results whose images are on this machine."""
     results = [read_result(path) for path in (base, trained)]
     metric = results[0].benchmark.metric
     tables = [

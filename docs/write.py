@@ -1,4 +1,4 @@
-"""Write what is generated: the page of commands, the README's table and picture. `make docs`."""
+"""Write the generated documents: docs/cli.md, the README's table of rewards and docs/ladders.png."""
 
 from __future__ import annotations
 
@@ -23,26 +23,27 @@ MARKS = ("<!-- rewards: written by make docs -->", "<!-- end of rewards -->")
 
 
 def commands() -> str:
-    """Every command's --help as one page."""
+    """One Markdown page with the --help of every command."""
     parts = ["# The command line", "Written by `make docs` from `--help`."]
     for group in (rewardkit, grpo):
-        parts += _of(group, click.Context(group, info_name=group.name, **SHOWN), "##")
+        parts += _sections(group, click.Context(group, info_name=group.name, **SHOWN), "##")
     return "\n\n".join(parts) + "\n"
 
 
-def _of(command: click.Command, context: click.Context, mark: str) -> list[str]:
-    """A command, and those of a group after it."""
+def _sections(command: click.Command, context: click.Context, mark: str) -> list[str]:
+    """The sections of a command and, for a group, of its subcommands."""
     parts = [f"{mark} {context.command_path}", _help(command, context)]
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
-            one = command.get_command(context, name)
-            assert one is not None
-            parts += _of(one, click.Context(one, context, name, **SHOWN), "###")
+            subcommand = command.get_command(context, name)
+            assert subcommand is not None
+            inner = click.Context(subcommand, context, name, **SHOWN)
+            parts += _sections(subcommand, inner, "###")
     return parts
 
 
 def readme() -> str:
-    """The README with its table of rewards made anew."""
+    """The README with an up-to-date table of rewards."""
     text = (ROOT / "README.md").read_text("utf-8")
     before, _, rest = text.partition(MARKS[0])
     _, _, after = rest.partition(MARKS[1])
@@ -55,7 +56,7 @@ def readme() -> str:
 
 
 def sheet() -> Image.Image:
-    """The README's picture: four ladders, each with the score of the reward that orders it."""
+    """The README's contact sheet: four ladders with the scores of the reward that orders each."""
     shown = {"blur": "sharpness", "colour": "colorfulness", "contrast": "contrast"}
     shown["detail"] = "jpeg-compressibility"
     ladders = {

@@ -1,4 +1,4 @@
-"""Rewards -> advantages: what a sample is worth beside the others of its prompt.
+"""Rewards -> advantages: the worth of a sample beside the others of its prompt.
 
 Rewards are [P, G]: P prompts with G samples each. Statistics are computed on the CPU in float64 (a
 group of equal rewards has to have no advantage at all, and not every device has float64);

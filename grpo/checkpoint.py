@@ -1,4 +1,4 @@
-"""Checkpoints: everything a run needs to go on as if it had never stopped."""
+"""Checkpoints: everything a run needs to resume as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -64,16 +64,17 @@ def load(path: Path) -> dict[str, Any]:
 def check(path: Path, state: Mapping[str, Any], like: Mapping[str, Any]) -> None:
     """Refuses a state that was not saved from a trainer of the same run.
 
-    Every name, shape and type is that of `like`, and every number is finite. An optimizer that has
-    not made an update yet has no moments; a state may have them.
+    Every name, shape and type is that of `like`, and every number is finite. Two things may be in
+    the state alone: the moments of an optimizer that has made updates, and the content of a
+    dictionary or list that an objective begins empty.
 
     Args:
         path: of the checkpoint, for the error.
-        state: what it holds.
+        state: its content.
         like: the state of the trainer it is to be restored into.
 
     Raises:
-        InputError: saying what differs first.
+        InputError: naming the first difference.
     """
     wanted = {**like, "step": 0, "optimizer": _optimizer(like, state.get("optimizer"))}
     problem = next(_problems(state, wanted, ""), None)
@@ -89,76 +90,76 @@ def found(folder: Path) -> list[Path]:
     return [path for _, path in sorted((int(name[1]), path) for name, path in named if name)]
 
 
-def _optimizer(like: Mapping[str, Any], given: Any) -> dict[str, Any]:
-    """What AdamW's state is like once it has made an update; before, its moments are missing.
+def _optimizer(like: Mapping[str, Any], saved: Any) -> dict[str, Any]:
+    """AdamW's state once it has made an update; before, its moments are missing.
 
     Its settings are the configuration's, and other releases of torch have others: any are taken.
     """
     import torch
 
     wanted = dict(like["optimizer"])
-    if not isinstance(given, dict):
+    if not isinstance(saved, dict):
         return wanted
-    groups, ours = given.get("param_groups"), wanted["param_groups"]
+    groups, ours = saved.get("param_groups"), wanted["param_groups"]
     if isinstance(groups, list) and [type(group) for group in groups] == [dict] * len(ours):
         wanted["param_groups"] = [
-            {**group, "params": one["params"]} for group, one in zip(groups, ours, strict=True)
+            {**group, "params": own["params"]} for group, own in zip(groups, ours, strict=True)
         ]
-    if moved := given.get("state"):
-        own = [*like["parameters"].values()]
+    moments = saved.get("state")
+    if moments and isinstance(moments, dict):
+        policy = [*like["parameters"].values()]
         modules = (module["parameters"] for module in like.get("modules", {}).values())
-        trained = [*own, *(value for parameters in modules for value in parameters.values())]
-        moments = [torch.zeros_like(value) for value in trained]
+        trained = [*policy, *(value for parameters in modules for value in parameters.values())]
+        zeros = [torch.zeros_like(value) for value in trained]
         wanted["state"] = {
-            number: {"step": torch.zeros(()), "exp_avg": moment, "exp_avg_sq": moment}
-            for number, moment in enumerate(moments)
+            number: {"step": torch.zeros(()), "exp_avg": zero, "exp_avg_sq": zero}
+            for number, zero in enumerate(zeros)
             # A module's parameter may not have had a gradient yet.
-            if number < len(own) or (isinstance(moved, dict) and number in moved)
+            if number < len(policy) or number in moments
         }
     return wanted
 
 
-def _problems(given: Any, wanted: Any, name: str) -> Iterator[str]:
-    """What of `given` is not like `wanted`, in words."""
+def _problems(value: Any, wanted: Any, name: str) -> Iterator[str]:
+    """How `value` differs from `wanted`, in words."""
     import torch
 
+    if isinstance(wanted, dict | list) and not wanted and name.startswith("objective/"):
+        # A record of the objective's that was empty at the start.
+        wanted = value if type(value) is type(wanted) else wanted
     if isinstance(wanted, Mapping):
-        if not isinstance(given, Mapping):
+        if not isinstance(value, Mapping):
             yield f"{name or 'it'} is not a dictionary"
             return
-        if not wanted and name.startswith("objective/"):
-            wanted = given  # a record that was empty at the start
         for key in wanted:
-            if key not in given:
+            if key not in value:
                 yield f"{_joined(name, key)} is missing"
-        for key in given:
+        for key in value:
             if key not in wanted:
                 yield f"{_joined(name, key)} is not of this run"
-        for key in wanted.keys() & given.keys():
-            yield from _problems(given[key], wanted[key], _joined(name, key))
+        for key in wanted.keys() & value.keys():
+            yield from _problems(value[key], wanted[key], _joined(name, key))
     elif isinstance(wanted, list | tuple):
-        if not wanted and isinstance(given, list) and name.startswith("objective/"):
-            wanted = given
-        if not isinstance(given, list | tuple) or len(given) != len(wanted):
+        if not isinstance(value, list | tuple) or len(value) != len(wanted):
             yield f"{name} is not a list of {len(wanted)}"
             return
-        for number, (one, other) in enumerate(zip(given, wanted, strict=True)):
-            yield from _problems(one, other, _joined(name, number))
+        for number, (item, like) in enumerate(zip(value, wanted, strict=True)):
+            yield from _problems(item, like, _joined(name, number))
     elif isinstance(wanted, torch.Tensor):
-        if not isinstance(given, torch.Tensor):
+        if not isinstance(value, torch.Tensor):
             yield f"{name} is not a tensor"
-        elif (given.shape, given.dtype) != (wanted.shape, wanted.dtype):
-            yield (f"{name} is {_form(given)}, and {_form(wanted)} is needed")
-        elif given.layout != torch.strided or given.is_meta:
+        elif (value.shape, value.dtype) != (wanted.shape, wanted.dtype):
+            yield (f"{name} is {_form(value)}, and {_form(wanted)} is needed")
+        elif value.layout != torch.strided or value.is_meta:
             yield f"{name} does not hold its numbers one by one"
-        elif given.is_floating_point() and not given.isfinite().all():
+        elif value.is_floating_point() and not value.isfinite().all():
             yield f"{name} holds numbers that are not finite"
-        elif name.startswith("optimizer/state/") and name.endswith("/step") and given < 0:
-            yield f"{name} is {given.item():g}"
-    elif type(given) is not type(wanted):
-        yield f"{name} is {given!r}, of the type {type(given).__name__}"
-    elif isinstance(given, float) and not abs(given) < float("inf"):
-        yield f"{name} is {given}"
+        elif name.startswith("optimizer/state/") and name.endswith("/step") and value < 0:
+            yield f"{name} is {value.item():g}"
+    elif type(value) is not type(wanted):
+        yield f"{name} is {value!r}, of the type {type(value).__name__}"
+    elif isinstance(value, float) and not abs(value) < float("inf"):
+        yield f"{name} is {value}"
 
 
 def _joined(name: str, key: object) -> str:

@@ -1,4 +1,4 @@
-"""What a run shows while it goes: on a terminal a line that moves, else a line per step."""
+"""The progress of a run: a moving line on a terminal, elsewhere a line per step."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rewardkit.cli.tables import console
 
 
 def stopped(folder: Path, done: int, steps: int) -> str:
-    """What is left of a run that was stopped, and how to go on."""
+    """What is saved of a run that was stopped, and the command that resumes it."""
     saved = f"saved after step {done} of {steps}" if done else "no step is saved"
-    again = "Go on with" if done else "Start again with"
+    again = "Resume with" if done else "Start again with"
     return f"Stopped: {saved}. {again}: grpo train --out {shlex.quote(str(folder))} --resume"
 
 
@@ -48,7 +48,7 @@ class Display:
 
     def __enter__(self) -> Self:
         if self._done:
-            self._say(f"going on from step {self._done} of {self._config.steps}")
+            self._say(f"resuming from step {self._done} of {self._config.steps}")
         self._bar.start()
         return self
 
@@ -72,8 +72,8 @@ class Display:
             for name, value in line.items()
             if name.startswith("seconds/") and name != "seconds/step"
         ]
-        alike = line.get("groups_dropped") == self._config.sampler.prompts_per_step
-        remark = ["nothing learned: in every group all rewards are the same"] if alike else []
+        flat = line.get("groups_dropped") == self._config.sampler.prompts_per_step
+        remark = ["nothing learned: in every group all rewards are the same"] if flat else []
         text = "  ".join([*parts, *phases, *remark])
         self._bar.update(self._task, completed=done, text=text)
         if self._bar.disable:

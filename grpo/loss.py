@@ -1,6 +1,6 @@
-"""What is minimised: the clipped surrogate, DiffusionNFT's loss, and penalties for moving away.
+"""Losses: the clipped surrogate, DiffusionNFT's loss, and penalties for moving away.
 
-A loss is the mean over the samples it is given; a caller that accumulates gradients divides it.
+A loss is the mean over its samples; a caller that accumulates gradients divides it.
 Arithmetic is in float32 whatever comes in.
 """
 
@@ -17,7 +17,7 @@ from rewardkit.errors import UsageError
 
 @dataclass(frozen=True)
 class Surrogate:
-    """The clipped surrogate and what tells whether it works; all scalars, float32.
+    """The clipped surrogate and the figures that show whether it works; all scalars, float32.
 
     Attributes:
         loss: to be minimised.
@@ -64,7 +64,7 @@ def clipped_surrogate(
     scripts/train.py; XueZeyue/DanceGRPO fastvideo/train_grpo_flux.py: train_one_step.
     """
     if not log_prob.shape == old_log_prob.shape == advantage.shape:
-        shapes = [list(given.shape) for given in (log_prob, old_log_prob, advantage)]
+        shapes = [list(values.shape) for values in (log_prob, old_log_prob, advantage)]
         raise UsageError(f"log_prob, old_log_prob, advantage of shapes {shapes} given; all are [B]")
     change = log_prob.float() - old_log_prob.detach().float()
     ratio = change.exp()

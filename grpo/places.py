@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from grpo.config.fields import Config
-from rewardkit.engine.spec import parse
+from rewardkit.engine.spec import local_folder, parse, user_file
 from rewardkit.errors import UsageError
 from rewardkit.generators.aliases import ALIASES
 from rewardkit.generators.lora_hub import on_hub
@@ -41,8 +41,8 @@ def anchored(config: Config) -> Config:
 
 def code(spec: str) -> list[str]:
     """The Python files that a spec of rewards names."""
-    names = parse(spec, str).names
-    return [name.rpartition(":")[0] for name in names if ":" in name]
+    files = map(user_file, parse(spec, str).names)
+    return [file for file in files if file is not None]
 
 
 def _model(model: str) -> str:
@@ -71,8 +71,11 @@ def _spec(spec: str) -> str:
 
 
 def _reward(name: str) -> str:
-    file, colon, attribute = name.rpartition(":")
-    return f"{_absolute(file)}:{attribute}" if colon else name
+    if (file := user_file(name)) is not None:
+        return _absolute(file) + name.removeprefix(file)
+    if (folder := local_folder(name)) is not None:
+        return name.removesuffix(folder) + _absolute(folder)
+    return name
 
 
 def _absolute(file: str) -> str:

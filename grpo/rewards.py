@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.scorer import Scorer
 from rewardkit.engine.spec import Term, parse
 from rewardkit.errors import RewardKitError, ScoringError, UsageError, describe
-from rewardkit.media.batch import Medium, Sample
+from rewardkit.media.batch import LazySample, Medium, Sample
 from rewardkit.media.prompts import PromptLine
 
 
@@ -81,7 +81,7 @@ class Rewards:
         """
         asked = [line for line in lines for _ in range(group)]
         samples = [
-            Sample(_given(medium), line.prompt, line.meta, index // group)
+            LazySample.of(Sample(medium, line.prompt, line.meta), index // group)
             for index, (medium, line) in enumerate(zip(media, asked, strict=True))
         ]
         values: dict[str, list[float]] = {key: [] for key in self._terms}
@@ -112,10 +112,6 @@ class Rewards:
     def _leave(self) -> None:
         if self._settings.offload:
             self._loader.move("cpu")
-
-
-def _given(medium: Medium) -> Callable[[], Medium]:
-    return lambda: medium
 
 
 def _value(term: Term, raw: float | None) -> float:

@@ -1,10 +1,10 @@
-"""A run's folder: what was asked, what happened, and what came of it.
+"""A run's folder: its configuration, what happened, and what came of it.
 
 config.json            the resolved configuration, its paths absolute
 rewardkit.json         the RunCard: base model, rewards trained on, prompts' checksum, versions
 metrics.jsonl          one line per step, and one per evaluation
 samples/               sheets of fixed prompts and seeds
-checkpoints/           what --resume goes on from
+checkpoints/           what --resume continues from
 model/                 the trained weights, as plain diffusers loads them
 .lock                  locked by the process that trains
 """
@@ -12,7 +12,6 @@ model/                 the trained weights, as plain diffusers loads them
 from __future__ import annotations
 
 import json
-import math
 import re
 import shlex
 from pathlib import Path
@@ -24,16 +23,16 @@ from pydantic import ValidationError
 from grpo import checkpoint
 from grpo.config.fields import Config
 from grpo.config.settings import explain
+from grpo.log import Log
 from grpo.places import anchored
 from rewardkit.errors import InputError, UsageError, describe
-from rewardkit.records.disk import writing
-from rewardkit.records.documents import parse_json, read_json
-from rewardkit.records.storage import atomic_write, first_difference, lock, write_json
+from rewardkit.records.differences import first_difference
+from rewardkit.records.documents import read_json
+from rewardkit.records.locks import lock
+from rewardkit.records.storage import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from torch.utils.tensorboard import SummaryWriter
 
 
 # What a killed writer of the run's files leaves: those of `atomic_write`.
@@ -55,24 +54,22 @@ class Run:
         self.samples = folder / "samples"
         self.checkpoints = folder / "checkpoints"
         self.model = folder / "model"
-        self.tensorboard = folder / "tensorboard"
-        self._events: SummaryWriter | None = None
+        self.log = Log(self.metrics, folder / "tensorboard")
         self._lock: BinaryIO | None = None
 
     @classmethod
     def open(cls, folder: Path, config: Config, resume: bool) -> Run:
-        """The folder of a new run, or of one to go on with; a new one is not made before `begin`.
+        """The folder of a new run, or of one to resume; a new one is not made before `begin`.
 
         Raises:
-            UsageError: it holds a run and `resume` was not asked for, or a run of another
-                configuration.
+            UsageError: it holds a run and `resume` is false, or a run of another configuration.
             InputError: another process trains in it.
         """
         run = cls(folder)
         if run.config_path.exists():
             if not resume:
                 raise UsageError(
-                    f"{folder} holds a run already: go on with --resume, or name another --out"
+                    f"{folder} holds a run already: resume it with --resume, or name another --out"
                 )
             run._take()
             try:
@@ -104,9 +101,7 @@ class Run:
 
     def close(self) -> None:
         """Lets another process train in the folder."""
-        if self._events is not None:
-            self._events.close()
-            self._events = None
+        self.log.close()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -161,10 +156,10 @@ class Run:
 
         Args:
             like: the state of a trainer of this run.
-            steps: of the run, when it is over.
+            steps: number of steps of the whole run.
 
         Raises:
-            InputError: it is damaged, or of another run.
+            InputError: it is damaged, or it is another run's.
             UsageError: the run has made more steps already.
         """
         state = self.latest()
@@ -177,50 +172,6 @@ class Run:
                 "--steps at least as many, or name another --out"
             )
         return state
-
-    def begin_log(self, steps: int) -> None:
-        """Removes what was logged of steps after a checkpoint: they will be made again.
-
-        Args:
-            steps: of the checkpoint; 0 where there is none, and even what was measured before the
-                first step will be measured again.
-        """
-        from torch.utils.tensorboard import SummaryWriter
-
-        try:
-            self._events = SummaryWriter(str(self.tensorboard), purge_step=steps + bool(steps))
-            lines = self.metrics.read_bytes().splitlines() if self.metrics.exists() else []
-        except OSError as error:
-            raise InputError(
-                f"cannot write {error.filename or self.folder}: {error.strerror}. Move away what "
-                "is there, and go on with --resume"
-            ) from error
-        kept = [line + b"\n" for line in lines if 0 < steps >= _step_of(line)]
-        if lines:
-            with atomic_write(self.metrics) as temporary:
-                temporary.write_bytes(b"".join(kept))
-
-    def log(self, figures: dict[str, Any]) -> None:
-        """Appends one line to metrics.jsonl, and the same to TensorBoard's events.
-
-        Raises:
-            InputError: it cannot be written.
-        """
-        assert self._events is not None, "begin_log comes first"
-        line = json.dumps(figures, allow_nan=False) + "\n"
-        try:
-            with self.metrics.open("a", encoding="utf-8") as file:
-                file.write(line)
-        except OSError as error:
-            raise InputError(
-                f"cannot write {self.metrics}: {error.strerror}. Make room for it, and go on with "
-                "--resume"
-            ) from error
-        with writing(self.tensorboard):
-            for name, value in figures.items():
-                if name != "step":
-                    self._events.add_scalar(name, value, figures["step"])
-            self._events.flush()
 
     def _take(self) -> None:
         """Keeps other processes from training in the folder."""
@@ -248,7 +199,7 @@ class Run:
                     path.unlink(missing_ok=True)
 
     def _must_be(self, config: Config) -> None:
-        """Refuses another configuration than the run's, but for what may change on the way."""
+        """Refuses a configuration that differs from the run's in what may not change on the way."""
         free = {"evaluation", "checkpoint"}
         if config.optim.decay == "constant":  # else the rate of every step depends on the last
             free.add("steps")
@@ -269,7 +220,7 @@ class Run:
                 "step depends on the last. Train on from its weights in a new run: grpo train "
                 f"{self._weights(config)} --out ANOTHER"
             )
-        raise UsageError(f"{what}. Go on with --resume alone, or name another --out")
+        raise UsageError(f"{what}. Resume it with --resume alone, or name another --out")
 
     def _weights(self, config: Config) -> str:
         """The options that start another run from what this one trained."""
@@ -280,9 +231,10 @@ class Run:
 
 
 def _comparable(config: Config) -> dict[str, Any]:
-    """A configuration without what changes no more than rounding, or a LoRA to start from decides.
+    """A configuration without what may differ when a run is resumed.
 
-    Where rewards are computed, and in how large batches, is of the first kind.
+    Where rewards are computed, and in how large batches, changes nothing but rounding; the rank,
+    alpha and layers of a LoRA to start from are the LoRA's.
     """
     values = config.model_dump(
         mode="json", exclude={"scoring": {"device", "batch_size", "offload"}}
@@ -291,12 +243,3 @@ def _comparable(config: Config) -> dict[str, Any]:
         for key in ("rank", "alpha", "targets"):
             del values["policy"][key]
     return values
-
-
-def _step_of(line: bytes) -> float:
-    """The step of a line of metrics.jsonl; infinite of what the log did not write whole."""
-    try:
-        step = parse_json(line, "metrics.jsonl")["step"]
-    except (ValueError, TypeError, KeyError):
-        return math.inf
-    return step if isinstance(step, int) else math.inf

@@ -33,8 +33,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from grpo.adapters import export
 from grpo.config.fields import Config, SamplerConfig
+from grpo.export import export
 from grpo.policies.policy import Policy
 from grpo.rollout import Plan, collect
 from grpo.sde import log_prob

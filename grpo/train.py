@@ -1,4 +1,4 @@
-"""A training run from its configuration to its weights: start or go on, step, evaluate, save."""
+"""A training run from its configuration to its weights: start or resume, step, evaluate, save."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from typing import Any
 import torch
 
 from grpo import checkpoint, policies, preview, ready
-from grpo.adapters import export
 from grpo.card import run_card
 from grpo.config.fields import Config
 from grpo.display import Display
 from grpo.evaluation import Evaluation, summary, write_sheet
+from grpo.export import export
 from grpo.places import anchored
 from grpo.rewards import Rewards
 from grpo.run import Run
 from grpo.start import take
 from grpo.trainer import Trainer
 from rewardkit.devices import pick_device
+from rewardkit.extras import require
 from rewardkit.generators.lora_hub import lora_path
 from rewardkit.media.prompts import read
 from rewardkit.media.sheets import one_line
 
 
 class Stopped(KeyboardInterrupt):
-    """The run was asked to stop: the step it was in is finished and saved, and that was told."""
+    """The run was stopped: the step it was in is finished and saved, and the user was told so."""
 
 
 def train(
@@ -42,22 +43,24 @@ def train(
     device: str = "auto",
     should_stop: Callable[[], bool] | None = None,
 ) -> Run:
-    """Trains as `config` says into the folder `out`; with `resume` goes on from its newest state.
+    """Trains as `config` says into the folder `out`; with `resume`, continues from its checkpoint.
 
     Args:
         config: the run.
         out: its folder.
-        resume: whether there may be a run in it, to go on with.
+        resume: whether to resume the run in it, if there is one.
         device: "auto" is a CUDA device, Apple's, or the CPU, the first there is.
-        should_stop: asked before each step, it ends the run as Ctrl-C and SIGTERM do. These are
-            listened to in the main thread of a process alone.
+        should_stop: called before each step; True ends the run as Ctrl-C and SIGTERM do, which
+            are handled in the main thread of a process alone.
 
     Raises:
-        UsageError: the folder, the configuration or the model is not fit for it.
+        MissingPackage: the extra `train` is not installed.
+        UsageError: the folder, the configuration or the model cannot be used for it.
         RewardKitError: a reward failed, or a file could not be written: the last checkpoint stays.
         Stopped: after Ctrl-C, SIGTERM or `should_stop`: the step it was in is finished, and saved.
             A second signal is a KeyboardInterrupt at once.
     """
+    require("train", "training a model")
     config = anchored(config)
     precision = torch.get_float32_matmul_precision()
     try:
@@ -74,8 +77,8 @@ def _train(
     # Before gigabytes are downloaded.
     preview.check(config, preview.look(config.model, config.revision, fetch=True))
     lines = read(config.prompts)
-    asked = config.evaluation.prompts
-    ready.check(config, lines, None if asked is None else read(asked))
+    held_out = config.evaluation.prompts
+    ready.check(config, lines, None if held_out is None else read(held_out))
     if config.policy.float32_matmul is not None:
         torch.set_float32_matmul_precision(config.policy.float32_matmul)
     # From the CPU, in the run's dtype: the device never holds more than training needs.
@@ -98,9 +101,9 @@ def _train(
         trainer.restore(state)
         done = saved = int(state["step"])
     run.begin(config, card)
-    run.begin_log(done)
+    run.log.begin(done)
 
-    with Display(config, run, done) as display, _asked_to_stop() as stopping:
+    with Display(config, run, done) as display, _stop_signals() as stopping:
         if done == 0 and evaluation is not None:
             display.evaluated(_evaluate(run, trainer, evaluation, 0))
         while done < config.steps and not (stopping() or should_stop()):
@@ -110,7 +113,7 @@ def _train(
             line: dict[str, Any] = {"step": done, **figures.values}
             line |= {f"seconds/{name}": value for name, value in figures.seconds.items()}
             line["seconds/step"] = perf_counter() - began
-            run.log(line)
+            run.log.append(line)
             display.stepped(done, line)
             if evaluation is not None and (
                 done == config.steps or done % (config.evaluation.every or done + 1) == 0
@@ -169,27 +172,27 @@ def _evaluate(run: Run, trainer: Trainer, evaluation: Evaluation, step: int) -> 
         ],
     )
     figures = {"step": step, **summary(scores)}
-    run.log(figures)
+    run.log.append(figures)
     return figures
 
 
 @contextmanager
-def _asked_to_stop() -> Iterator[Any]:
+def _stop_signals() -> Iterator[Callable[[], bool]]:
     """Ctrl-C and SIGTERM end the run after the step it is in; a second one ends it at once."""
-    asked = False
+    stopping = False
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        if stopping:
             raise KeyboardInterrupt
-        asked = True
+        stopping = True
 
-    listened: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
+    handled: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
     if threading.current_thread() is not threading.main_thread():
-        listened = ()  # Python hands signals to the main thread, and sets them there alone
-    before = {number: signal.signal(number, ask) for number in listened}
+        handled = ()  # Python hands signals to the main thread, and sets them there alone
+    before = {number: signal.signal(number, stop) for number in handled}
     try:
-        yield lambda: asked
+        yield lambda: stopping
     finally:
         for number, handler in before.items():
             # None stands for a handler that was not set from Python, and cannot be put back.

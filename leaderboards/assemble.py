@@ -23,7 +23,7 @@ from leaderboards.load import Loaded, load
 from leaderboards.published import Published, published
 from leaderboards.rank import Verdicts, standings
 from rewardkit.errors import InputError, unknown
-from rewardkit.records.storage import first_difference
+from rewardkit.records.differences import first_difference
 
 _MODALITIES: dict[str, Modality] = {
     "text-to-image": "image",

@@ -3,6 +3,8 @@
     rewardkit.create("clip.vit-l-14")(images, prompts)            -> float32 [B]
     rewardkit.scorer("clip+sharpness")(images, prompts)           -> {name: float32 [B]}
     rewardkit.score_folder("photos/", "clip+sharpness", output="scores.parquet")
+    rewardkit.read_scores("scores.parquet")                       -> DataFrame
+    rewardkit.compare("before.parquet", "after.parquet").frame()  -> DataFrame
 
 This package imports none of its neighbours. To add a reward, copy a file of
 `rewardkit/rewards/`; to add one from another distribution, see `rewardkit.engine.registry`.
@@ -17,18 +19,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rewardkit.engine.card import RewardCard as RewardCard
     from rewardkit.engine.folder import score_folder as score_folder
+    from rewardkit.engine.judge import create as create
+    from rewardkit.engine.judge import scorer as scorer
     from rewardkit.engine.registry import list_rewards as list_rewards
     from rewardkit.engine.registry import register as register
     from rewardkit.engine.reward import GroupReward as GroupReward
     from rewardkit.engine.reward import MeasuredReward as MeasuredReward
     from rewardkit.engine.reward import Reward as Reward
-    from rewardkit.engine.scorer import create as create
-    from rewardkit.engine.scorer import scorer as scorer
     from rewardkit.errors import RewardKitError as RewardKitError
     from rewardkit.errors import RewardUnavailable as RewardUnavailable
     from rewardkit.errors import ScoringError as ScoringError
     from rewardkit.media.batch import Batch as Batch
     from rewardkit.media.batch import Clip as Clip
+    from rewardkit.media.batch import Sample as Sample
+    from rewardkit.records.comparing import compare as compare
+    from rewardkit.records.frames import read_scores as read_scores
 
 _HOME = {
     "RewardCard": "engine.card",
@@ -38,13 +43,16 @@ _HOME = {
     "GroupReward": "engine.reward",
     "MeasuredReward": "engine.reward",
     "Reward": "engine.reward",
-    "create": "engine.scorer",
-    "scorer": "engine.scorer",
+    "create": "engine.judge",
+    "scorer": "engine.judge",
     "RewardKitError": "errors",
     "RewardUnavailable": "errors",
     "ScoringError": "errors",
     "Batch": "media.batch",
     "Clip": "media.batch",
+    "Sample": "media.batch",
+    "compare": "records.comparing",
+    "read_scores": "records.frames",
 }
 __all__ = sorted(_HOME)
 

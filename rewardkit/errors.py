@@ -23,7 +23,7 @@ class InputError(RewardKitError):
 
 
 class MissingPackage(RewardKitError):
-    """A library that only some rewards need is not installed."""
+    """A library of an extra is not installed; see `rewardkit.extras`."""
 
 
 class WeightsError(RewardKitError):

@@ -1,6 +1,7 @@
 """A hub on this machine, for tests of what downloads."""
 
 import hashlib
+import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -28,6 +29,8 @@ def server(home, monkeypatch):
             self.do_GET(body=False)
 
         def do_GET(self, body=True):
+            if self.path.startswith("/api/models/"):
+                return self.listing(*self.path.split("/")[3:])
             # Repositories of data lie below datasets/.
             path = self.path.lstrip("/").removeprefix("datasets/")
             owner, name, _, revision, file = path.split("/", 4)
@@ -44,6 +47,16 @@ def server(home, monkeypatch):
             self.end_headers()
             if body:
                 self.wfile.write(content)
+
+        def listing(self, owner, name, _="revision", revision="main"):
+            repo = f"{owner}/{name}"
+            commit = commits.get(repo, "") if revision == "main" else revision
+            held = [{"rfilename": f} for r, c, f in files if (r, c) == (repo, commit)]
+            body = json.dumps({"id": repo, "sha": commit, "siblings": held}).encode()
+            self.send_response(200 if held else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, *_):
             pass

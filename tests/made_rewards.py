@@ -1,7 +1,7 @@
 """Rewards and scorers made by hand, for tests of how samples are scored."""
 
 from rewardkit.engine.card import RewardCard
-from rewardkit.engine.reward import FunctionReward
+from rewardkit.engine.functions import FunctionReward
 from rewardkit.engine.scorer import Scorer
 from rewardkit.engine.spec import RewardSpec, Term
 

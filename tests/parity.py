@@ -14,6 +14,7 @@ from golden.prompted import PromptedGolden, fill, sample
 from transformers import CLIPConfig, CLIPModel
 
 from rewardkit.engine.card import RewardCard
+from rewardkit.engine.judge import Judge
 from rewardkit.engine.preprocess import Step
 from rewardkit.engine.reward import Reward
 
@@ -41,7 +42,7 @@ def check_pixels(reward: Reward, golden: PromptedGolden) -> None:
     """The network's input is upstream's."""
     pictures = media()
     for case in golden.cases:
-        (pixels,) = reward.extractor.pixels([reward.extractor.prepare(pictures[case.picture])])
+        (pixels,) = reward.extractor.pixels([reward.extractor.resized(pictures[case.picture])])
         assert sample(pixels) == pytest.approx(case.pixels, rel=0, abs=1e-6)
 
 
@@ -64,7 +65,7 @@ def check_scores(reward: Reward, golden: PromptedGolden) -> None:
 def worst(reward: Reward, golden: PromptedGolden) -> float:
     """The largest difference between a score and upstream's."""
     pictures = media()
-    got = reward(
+    got = Judge(reward)(
         [pictures[case.picture] for case in golden.cases], [case.prompt for case in golden.cases]
     )
     return float((got - torch.tensor([case.score for case in golden.cases])).abs().max())

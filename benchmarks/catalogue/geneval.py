@@ -14,10 +14,11 @@ from benchmarks.benchmark import Benchmark, Case, PromptSet, Scored, register
 from benchmarks.layout import Layout
 from benchmarks.lists import check_number
 from rewardkit.media.prompts import read
-from rewardkit.weights.hub import Weights, locate
+from rewardkit.weights.hub import locate
+from rewardkit.weights.pins import PinnedFile
 
 NUMBER = 553
-LINES = Weights(
+LINES = PinnedFile(
     name="geneval-prompts",
     repo="djghosh13/geneval",
     host="github",

@@ -14,7 +14,8 @@ from benchmarks.benchmark import Benchmark, Case, PromptSet, Scored, register
 from benchmarks.layout import Layout
 from benchmarks.lists import check_number
 from rewardkit.media.prompts import read
-from rewardkit.weights.hub import Weights, locate
+from rewardkit.weights.hub import locate
+from rewardkit.weights.pins import PinnedFile
 
 STYLES = ("anime", "concept-art", "paintings", "photo")
 PER_STYLE = 800
@@ -34,7 +35,7 @@ def prompts() -> PromptSet:
     revisions = []
     for style in STYLES:
         located = locate(
-            Weights(
+            PinnedFile(
                 name=f"hps-{style}",
                 repo="zhwang/HPDv2",
                 kind="data",

@@ -9,16 +9,16 @@ from typing import Any, TypeVar
 
 import click
 
-from rewardkit.cli.options import reward_option
+from rewardkit.cli.options import device_option, reward_option
 
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[F], F]
 
 PROMPTS = click.option(
     "-p", "--prompts", metavar="FILE",
-    help="For the benchmark `prompts`: a file, package:NAME/FILE, or a public list.",
+    help="Prompts of the benchmark `prompts`: a file, package:NAME/FILE, or a public list.",
 )  # fmt: skip
-REWARDS = reward_option(help="For the benchmark `prompts`: the rewards that score it.")
+REWARDS = reward_option(help="Rewards of the benchmark `prompts`.")
 PICTURES = (
     click.option(
         "--samples", type=click.IntRange(1), help="Pictures per prompt.  [default: the benchmark's]"
@@ -67,9 +67,7 @@ RESULTS = (
     click.option("--overwrite", is_flag=True, help="Score everything anew."),
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
 )  # fmt: skip
-DEVICE = click.option(
-    "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."
-)
+DEVICE = device_option
 
 
 def options(*groups: tuple[Option[Any], ...] | Option[Any]) -> Callable[[F], F]:

@@ -31,7 +31,7 @@ class _Part(NamedTuple):
 @click.command()
 @click.argument("benchmark")
 @options(MODEL, PROMPTS, REWARDS, PICTURES, RESULTS, DEVICE)
-@click.option("--with-base", is_flag=True, help="With --lora: run the base model too, and compare.")
+@click.option("--with-base", is_flag=True, help="Run the base model of --lora too, and compare.")
 def run(
     benchmark: str,
     model: str,
@@ -93,7 +93,7 @@ def run(
 @options(MODEL, PROMPTS, PICTURES, DEVICE)
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="Where the pictures go; several shards may share it.",
+    help="Folder of the pictures; several shards may share it.",
 )  # fmt: skip
 def generate(
     benchmark: str,
@@ -106,7 +106,7 @@ def generate(
     device: str,
     **rest: Any,
 ) -> None:
-    """Make the pictures of BENCHMARK, to be scored later or elsewhere, by ours or upstream's tools.
+    """Make the pictures of BENCHMARK, to be scored later, here or by other tools.
 
     An interrupted run continues where it stopped.
     """

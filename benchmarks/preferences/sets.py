@@ -21,7 +21,8 @@ from rewardkit.errors import InputError, UsageError, unknown
 from rewardkit.media.files import open_file, quoted, read_text
 from rewardkit.records.documents import parse_json
 from rewardkit.records.storage import atomic_write
-from rewardkit.weights.hub import Weights, locate
+from rewardkit.weights.hub import locate
+from rewardkit.weights.pins import PinnedFile
 
 # Rows of a table whose pictures are in memory at once.
 _AT_ONCE = 64
@@ -117,7 +118,7 @@ class PickRow(BaseModel):
 
 
 def read_list(
-    name: str, local: Local, *, annotations: Weights, entry: type[_Entry], number: int | None
+    name: str, local: Local, *, annotations: PinnedFile, entry: type[_Entry], number: int | None
 ) -> PreferenceSet:
     """A set that is a JSON list of entries, with pictures at the paths that they name.
 
@@ -224,14 +225,14 @@ def _unpack(jpg: bytes, folder: Path) -> str:
 ANNOTATIONS = {
     one.name: one
     for one in (
-        Weights(
+        PinnedFile(
             name="hpd.v2-test",
             repo="zhwang/HPDv2",
             kind="data",
             files=("test.json",),
             licence="Apache-2.0",
         ),
-        Weights(
+        PinnedFile(
             name="imagereward-test",
             repo="THUDM/ImageReward",
             host="github",

@@ -1,6 +1,6 @@
-"""The `grpo` command: one group, its commands loaded when they are called.
+"""The `grpo` command group. Each command is imported when it is called.
 
-Looking (`--help`, methods, recipes, `train --dry-run`) loads no torch.
+`--help`, `methods`, `recipes` and `train --dry-run` do not import torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`grpo methods` and `grpo recipes`: what there is to train with."""
+"""`grpo methods` and `grpo recipes`: the available training methods and recipes."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def methods(name: str | None, as_json: bool) -> None:
-    """List the methods, or print the file of one with the source of each number."""
+    """List the methods, or print the file of method NAME with the source of each number."""
     from grpo.config.layers import layer, layers
 
     found = layers("method") if name is None else [layer("method", name)]
     if as_json:
-        shown = [_shown(one) for one in found]
+        shown = [_summary(method) for method in found]
         echo(json.dumps(shown if name is None else shown[0], indent=2))
     elif name is None:
         keys = ("objective.kind", "sampler.rule")
-        rows = [(*_cells(one, keys), one.header.source, one.header.about) for one in found]
-        _print(("method", "objective", "sampler", "source", "what it is"), rows)
+        rows = [
+            (*_cells(method, keys), method.header.source, method.header.about) for method in found
+        ]
+        _print(("method", "objective", "sampler", "source", "description"), rows)
     else:
         echo(found[0].text, nl=False)
 
@@ -38,10 +40,10 @@ def methods(name: str | None, as_json: bool) -> None:
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def recipes(name: str | None, as_json: bool) -> None:
-    """List the recipes, or print one whole: every setting, what it means and who decided it.
+    """List the recipes, or print recipe NAME: every setting with its meaning and its origin.
 
-    What is printed can be saved as mine.toml, changed, and run by `grpo train --recipe mine.toml`.
-    A file with the line extends = "NAME" needs only the settings that differ.
+    The printed recipe can be saved as mine.toml, edited, and run with `grpo train --recipe
+    mine.toml`. A file with the line extends = "NAME" needs only the settings that differ.
     """
     from grpo.config.layers import layer, layers
     from grpo.config.resolve import merge
@@ -56,19 +58,20 @@ def recipes(name: str | None, as_json: bool) -> None:
         return
     found = layers("recipe")
     if as_json:
-        echo(json.dumps([_shown(one) for one in found], indent=2))
+        echo(json.dumps([_summary(recipe) for recipe in found], indent=2))
         return
-    rows = [(*_cells(one, ("model", "method", "reward")), one.header.about) for one in found]
-    _print(("recipe", "model", "method", "reward", "what it is"), rows)
+    keys = ("model", "method", "reward")
+    rows = [(*_cells(recipe, keys), recipe.header.about) for recipe in found]
+    _print(("recipe", "model", "method", "reward", "description"), rows)
 
 
-def _shown(one: Layer) -> dict[str, object]:
-    told = one.header.model_dump(exclude_unset=True)
-    return {"name": one.name, **told, "settings": dict(one.settings)}
+def _summary(layer: Layer) -> dict[str, object]:
+    header = layer.header.model_dump(exclude_unset=True)
+    return {"name": layer.name, **header, "settings": dict(layer.settings)}
 
 
-def _cells(one: Layer, keys: Sequence[str]) -> list[str]:
-    return [one.name, *(str(one.settings.get(key, "-")) for key in keys)]
+def _cells(layer: Layer, keys: Sequence[str]) -> list[str]:
+    return [layer.name, *(str(layer.settings.get(key, "-")) for key in keys)]
 
 
 def _print(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

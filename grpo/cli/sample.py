@@ -1,4 +1,4 @@
-"""`grpo sample`: what a run changed, as pictures."""
+"""`grpo sample`: images before and after a training run."""
 
 from __future__ import annotations
 
@@ -6,29 +6,39 @@ from pathlib import Path
 
 import click
 
+from rewardkit.cli.options import device_option
 from rewardkit.cli.terminal import echo
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
-    "-p", "--prompts", metavar="FILE", help="A file of prompts.  [default: the evaluation's]"
+    "-p",
+    "--prompts",
+    metavar="FILE",
+    help="File with prompts.  [default: the prompts of the held-out evaluation]",
 )
 @click.option(
-    "-n", "--count", type=click.IntRange(1), help="Number of prompts.  [default: the run's sheet]"
+    "-n",
+    "--count",
+    type=click.IntRange(1),
+    help="Number of prompts.  [default: evaluation.sheet of the run]",
 )
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed of the noise."
 )
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-    help="The sheet, .png or .jpg.  [default: RUN/samples.png]",
+    help="Contact sheet to write, .png or .jpg.  [default: RUN/samples.png]",
 )  # fmt: skip
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@device_option
 def sample(
     run: Path, prompts: str | None, count: int | None, seed: int, out: Path | None, device: str
 ) -> None:
-    """Draw a sheet of samples: each prompt before and after the training of RUN, with one noise."""
+    """Draw a contact sheet of samples before and after training, from the same initial noise.
+
+    RUN is the folder of a run of `grpo train`.
+    """
     from grpo.run import Run
 
     config = Run(run).read_config()

@@ -1,4 +1,4 @@
-"""`grpo train`: prompts and a reward in, a better model out."""
+"""`grpo train`: trains a model on a reward."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rewardkit.cli.options import reward_option
+from rewardkit.cli.options import device_option, reward_option
 from rewardkit.cli.terminal import echo
 from rewardkit.errors import UsageError
 
@@ -23,62 +23,68 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--model", metavar="NAME", help="Model to train: a name, owner/name on the hub, or a folder."
+    "--model", metavar="NAME", help="Model to train: a name, owner/name on the Hub, or a folder."
 )
 @reward_option(
-    help="Rewards to train on: 'hps+clip', '0.7*hps+1.4*clip'. Repeat it to add rewards."
+    help="Rewards to train on: 'hps+clip', '0.7*hps+1.4*clip'. Repeat the option to add rewards."
 )
 @click.option(
-    "--method", metavar="NAME", help="The algorithm: a name (`grpo methods`), or a .toml of yours."
+    "--method",
+    metavar="NAME",
+    help="Training method: a name (`grpo methods`) or your own .toml file.",
 )
 @click.option(
     "--recipe",
     metavar="NAME",
-    help="A method with its numbers for a model: a name (`grpo recipes`), or a .toml of yours.",
+    help="Method and settings for a model: a name (`grpo recipes`) or your own .toml file.",
 )
 @click.option(
     "-p",
     "--prompts",
     metavar="FILE",
-    help=".txt, .jsonl, .csv, .parquet, .json; package:NAME/FILE.",
+    help="Prompts: .txt, .jsonl, .csv, .parquet, .json, or package:NAME/FILE.",
 )
-@click.option("--steps", metavar="N", help="Training steps: a rollout and its updates each.")
+@click.option(
+    "--steps", metavar="N", help="Number of training steps, each a rollout and its updates."
+)
 @click.option(
     "--lora",
     metavar="PATH",
-    help="A LoRA to start from: a run's folder, a LoRA's file or folder, or owner/name.",
+    help="LoRA to start from: a run's folder, a LoRA file or folder, or owner/name.",
 )
 @click.option("--seed", metavar="N", help="Random seed of the run.  [default: 0]")
-@click.option("--eval-every", metavar="N", help="Training steps between held-out evaluations.")
+@click.option(
+    "--eval-every", metavar="N", help="Number of training steps between held-out evaluations."
+)
 @click.option(
     "--set", "sets", multiple=True, metavar="KEY=VALUE",
-    help="Any setting, such as optim.lr=1e-5; none is the absent value.",
+    help="Change any setting, such as optim.lr=1e-5. KEY=none unsets it.",
 )  # fmt: skip
 @click.option(
     "--weights",
     multiple=True,
     metavar="NAME=PATH",
-    help="A local file of a reward's weights; names as `rewardkit show` gives them.",
+    help="Local file with a reward's weights; `rewardkit show` lists the names.",
 )
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="The run's folder.  [default: runs/MODEL-METHOD-SEED]",
+    help="Folder of the run.  [default: runs/MODEL-METHOD-SEED]",
 )  # fmt: skip
 @click.option(
-    "--resume", is_flag=True, help="Go on with the run in --out; start it if there is none."
+    "--resume", is_flag=True, help="Resume the run in --out, or start it if there is none."
 )
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Print the full configuration and the cost of a step, and run nothing.",
+    help="Print the full configuration and the cost of a step without training.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the dry run as JSON.")
 @click.option(
     "--trust-code",
     is_flag=True,
-    help="Run a FILE.py that a recipe or the run in --out names as a reward.",
+    help="Allow running a FILE.py that a recipe or the run in --out names as a reward.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@device_option
 def train(
     model: str | None,
     rewards: str | None,
@@ -98,18 +104,19 @@ def train(
     trust_code: bool,
     device: str,
 ) -> None:
-    """Train a generator so that what it makes scores higher.
+    """Train an image generator to score higher on a reward.
 
-    Settings come from the method, the recipe, the options and --set; later ones win. Without
-    --recipe and --method, the recipe that is made for the model is taken. A run uses one device.
+    Settings come from the method, the recipe, the options and --set, in this order; later ones
+    override earlier ones. Without --recipe and --method, the default recipe of the model is used. A
+    run uses one device.
 
-    To go on with a run, --out DIR --resume is enough; where optim.decay is constant, --steps N
-    makes it longer. Ctrl-C and SIGTERM end a run after the step it is in, which is saved; a second
-    one ends it at once. The exit code is then 130.
+    To resume a run, pass --out DIR --resume. If optim.decay is constant, --steps N extends the run.
+    Ctrl-C or SIGTERM stops a run after the current step and saves it; a second one stops it
+    immediately. The exit code is then 130.
 
-    A reward FILE.py:NAME is code, and is run where -r names it. Where a recipe or the run in --out
-    names it, which others may have written, you are asked on a terminal; elsewhere it is refused
-    without -r or --trust-code.
+    A reward FILE.py:NAME is code. It runs if you name it with -r. If only a recipe or the run in
+    --out names it, which others may have written, you are asked to confirm on a terminal; without a
+    terminal it is refused unless you pass -r or --trust-code.
     """
     from grpo import preview
     from grpo.ready import check
@@ -135,8 +142,8 @@ def train(
     if lora is not None:
         settings.setdefault("policy.parameters", "lora")
     if as_json and not dry_run:
-        raise UsageError("--json is the form of a dry run: give --dry-run too")
-    if model is not None:  # before a recipe is asked for that there is not
+        raise UsageError("--json prints a dry run: pass --dry-run too")
+    if model is not None:  # A wrong model is reported before a missing recipe.
         preview.look(model, str(settings["revision"]) if "revision" in settings else None)
     trust = (lambda _: True) if trust_code else _ask
     resolved, out = _run(recipe, method, settings, out, resume, trust)
@@ -144,15 +151,16 @@ def train(
     preview.check(resolved.config, looked)
     for note in resolved.notes:
         echo(f"Note: {note}", err=True)
-    # Read here, so that a wrong file is told before the model is loaded.
+    # Read here so that errors in the file are reported before the model is loaded.
     lines = read(resolved.config.prompts)
-    asked = resolved.config.evaluation.prompts
-    check(resolved.config, lines, None if asked is None else read(asked))
-    each = resolved.config.sampler.prompts_per_step
-    if len(lines) < each:
+    held_out = resolved.config.evaluation.prompts
+    check(resolved.config, lines, None if held_out is None else read(held_out))
+    per_step = resolved.config.sampler.prompts_per_step
+    if len(lines) < per_step:
         echo(
-            f"Note: {resolved.config.prompts} has {len(lines):,} prompts, and a step takes "
-            f"{each:,}: prompts repeat within a step. sampler.prompts_per_step sets it",
+            f"Note: {resolved.config.prompts} has {len(lines):,} prompts and a training step uses "
+            f"{per_step:,}, so prompts repeat within a step. To change this, set "
+            "sampler.prompts_per_step",
             err=True,
         )
     if dry_run:
@@ -167,19 +175,19 @@ def train(
         run(resolved.config, out=out, resume=resume, device=device)
     except KeyboardInterrupt as interrupt:
         if not isinstance(interrupt, Stopped):
-            _tell_stopped(resolved.config, out)
+            _report_stopped(resolved.config, out)
         click.get_current_context().exit(130)
 
 
-def _tell_stopped(config: Config, out: Path) -> None:
-    """What a run leaves that was stopped at once, by a second signal or before its first step."""
+def _report_stopped(config: Config, out: Path) -> None:
+    """Print what is kept of a run that a second signal stopped, or a first one before step 1."""
     from grpo import checkpoint
     from grpo.display import stopped
     from grpo.run import Run
 
     run = Run(out)
     if not run.config_path.exists():
-        echo("\nStopped before the run was begun: nothing is written.", err=True)
+        echo("\nStopped before the run started: nothing was written.", err=True)
         return
     saved = checkpoint.found(run.checkpoints)
     done = int(saved[-1].stem.removeprefix("step-")) if saved else 0
@@ -187,14 +195,16 @@ def _tell_stopped(config: Config, out: Path) -> None:
 
 
 def _settings(options: Mapping[str, object], sets: Sequence[str]) -> dict[str, object]:
-    """Options and --set as one, by dotted key."""
+    """Options and --set in one dictionary, by dotted key."""
     settings: dict[str, object] = {**options}
-    for given in sets:
-        key, equals, text = (part.strip() for part in given.partition("="))
+    for assignment in sets:
+        key, equals, text = (part.strip() for part in assignment.partition("="))
         if not key or not equals:
-            raise UsageError(f"--set {given!r}: a setting is written KEY=VALUE, as optim.lr=1e-5")
+            raise UsageError(
+                f"--set {assignment!r}: a setting is written KEY=VALUE, such as optim.lr=1e-5"
+            )
         if key in settings:
-            raise UsageError(f"{key} is given twice: {settings[key]!r} and {text!r}")
+            raise UsageError(f"{key} is given twice: {settings[key]!r} and {text!r}; give it once")
         settings[key] = text
     return settings
 
@@ -207,7 +217,7 @@ def _run(
     resume: bool,
     trust: Trust,
 ) -> tuple[Resolved, Path]:
-    """What to run and where: the run that is in the folder and goes on, or a new one."""
+    """The settings and the folder of the run: the resumed run in `out`, or a new one."""
     from grpo.config.resolve import continued, resolve
     from grpo.run import Run
 
@@ -220,7 +230,7 @@ def _run(
 
 
 def _ask(what: str) -> bool:
-    """Whether to run code that a file names; without a terminal nobody can be asked."""
+    """Whether the user allows code that a file names; False without a terminal to ask on."""
     return (
         sys.stdin is not None and sys.stdin.isatty() and click.confirm(f"{what}. Run it?", err=True)
     )
@@ -234,23 +244,23 @@ def _name(config: Config) -> str:
 def _print(
     resolved: Resolved, out: Path, prompts: int, summary: Sequence[str], as_json: bool
 ) -> None:
+    from grpo.config.counts import counts
     from grpo.config.layers import flatten
-    from grpo.config.resolve import derived
     from grpo.config.settings import as_toml
 
     config = resolved.config.model_dump(mode="json")
-    counts = {"prompts": prompts, **derived(resolved.config)}
+    amounts = {"prompts": prompts, **counts(resolved.config)}
     if as_json:
         shown = {
             "out": str(out),
             "config": config,
             "origins": dict(resolved.origins),
             "summary": list(summary),
-            "derived": counts,
+            "derived": amounts,
             "notes": list(resolved.notes),
         }
         echo(json.dumps(shown, indent=2))
         return
     echo("\n".join([*(f"# {line}" for line in summary), ""]))
     echo(as_toml(dict(flatten(config)), resolved.origins))
-    echo("\n".join(["", f"# out: {out}", *(f"# {k}: {v}" for k, v in counts.items())]))
+    echo("\n".join(["", f"# out: {out}", *(f"# {k}: {v}" for k, v in amounts.items())]))

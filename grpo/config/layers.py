@@ -1,15 +1,15 @@
-"""Methods and recipes: TOML files that fill parts of a configuration, and say what they are.
+"""Methods and recipes: TOML files that fill parts of a configuration.
 
     about = "one line"              what the table of methods or recipes shows
     source = "https://..."          of a method: its paper
-    trained_at = "one line"         of a method: the model and the size its numbers are from
+    trained_at = "one line"         of a method: the model and size its numbers are from
     default_for = ["sd1.4", ...]    of a recipe: models, or classes of pipelines, it is taken for
-    with_method_for = [...]         of a recipe: the same, but only where its method is asked for
+    with_method_for = [...]         of a recipe: the same, but only where its method is given
     extends = "shapes-flow"         name or path of another, whose settings hold where this has none
     everything else                 settings, as `grpo.config.fields` names them
 
-Those of the package are in `grpo/methods` and `grpo/recipes`; a path that ends in .toml is one's
-own.
+Those of the package are in `grpo/methods` and `grpo/recipes`; a path that ends in .toml is a
+file of the user's.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TABLES = {"scoring.weights"}
 
 
 class Header(BaseModel):
-    """What a file says of itself."""
+    """The keys of a file that are not settings."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -49,8 +49,8 @@ class Layer:
 
     Attributes:
         kind: which.
-        name: as it is asked for: a name, or a path.
-        header: what it says of itself.
+        name: a name of the package's, or a path.
+        header: its other keys.
         settings: by dotted key, "optim.lr".
         text: the file, whose comments say where each number is from.
     """
@@ -83,20 +83,20 @@ def layers(kind: Kind) -> list[Layer]:
 
 
 def default_recipe(model: str, method: str | None) -> Layer | None:
-    """The recipe that is taken for `model` where none is named; of that method, if one is.
+    """The recipe for `model`, and for a method if one is named, where no recipe is.
 
-    Its name decides, or the name of what a run made it from; then the class of its pipeline, known
-    of a name and of a folder.
+    The model's name decides, or the name of the model that a run trained it from; then the class
+    of its pipeline.
     """
     recipes = layers("recipe")
     for name in _families(model):
         for recipe in recipes:
             if method is None:
-                found = name in recipe.header.default_for
+                fits = name in recipe.header.default_for
             else:
                 models = recipe.header.default_for + recipe.header.with_method_for
-                found = name in models and method == recipe.settings["method"]
-            if found:
+                fits = name in models and method == recipe.settings["method"]
+            if fits:
                 return recipe
     return None
 
@@ -131,12 +131,12 @@ def _read(kind: Kind, name: str, path: Path, above: tuple[str, ...] = ()) -> Lay
 
 
 def _families(model: str) -> list[str]:
-    """What `model` is called in `default_for`, the most telling name first."""
+    """The names of `model` in `default_for`, the most specific first."""
     from rewardkit.generators.aliases import ALIASES
     from rewardkit.generators.protocol import CARD
 
-    asked = model.casefold()
-    named = [a for a in ALIASES.values() if asked in (a.name, (a.repo or "").casefold())]
+    name = model.casefold()
+    named = [a for a in ALIASES.values() if name in (a.name, (a.repo or "").casefold())]
     if named:
         # One of the package has no class here: recipes of its class are for large models.
         return [named[0].name] + ([named[0].pipeline] if named[0].repo else [])
@@ -147,7 +147,7 @@ def _families(model: str) -> list[str]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """An object in a file; empty where there is none, which whoever loads the model will tell."""
+    """The JSON object in a file; empty if there is none: loading the model reports that."""
     try:
         value = read_json(path)
     except (OSError, ValueError):

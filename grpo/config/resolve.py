@@ -1,14 +1,10 @@
-"""From a method, a recipe and what the user gives to one configuration.
-
-Each wins over those before it: the defaults of the classes, the method, the recipe, the user.
-"""
+"""One configuration from defaults, a method, a recipe and the user's settings; later ones win."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import ceil
 from typing import Any, TypeAlias
 
 from pydantic import ValidationError
@@ -21,9 +17,9 @@ from rewardkit.engine import registry
 from rewardkit.engine.spec import parse
 from rewardkit.errors import UsageError
 
-# Whether code is to be run, from a sentence that says which.
+# Answers whether to run code, from a sentence that says which.
 Trust: TypeAlias = Callable[[str], bool]
-# What a LoRA to start from decides.
+# Settings that a LoRA to start from decides.
 LORAS_OWN = ("policy.rank", "policy.alpha", "policy.targets")
 _GIVEN, _DEFAULT = "given", "default"
 
@@ -35,7 +31,7 @@ class Resolved:
     Attributes:
         config: as it will be run, rewards under their full names.
         origins: dotted key -> who decided: "default", "method M", "recipe R", "given".
-        notes: what a user may not expect.
+        notes: remarks on what a user may not expect.
     """
 
     config: Config
@@ -45,7 +41,7 @@ class Resolved:
 
 @dataclass(frozen=True)
 class Merged:
-    """Settings laid over one another, not yet checked; what nobody gave is missing."""
+    """Settings laid over one another, not yet checked; those that nothing sets are missing."""
 
     values: dict[str, object]
     origins: dict[str, str]
@@ -90,7 +86,7 @@ def resolve(
 
 
 def _near(model: str) -> str:
-    """The name that was meant, if it was one."""
+    """A question whether the nearest name was meant, if one is near."""
     from rewardkit.generators.aliases import ALIASES
 
     near = difflib.get_close_matches(model.casefold(), ALIASES, n=1, cutoff=0.6)
@@ -130,7 +126,7 @@ def continued(
     settings: Mapping[str, object],
     trust: Trust | None = None,
 ) -> Resolved:
-    """The configuration of a run that goes on: its own, and over it what is given now.
+    """The configuration of a run that is resumed: its own, with the settings that are given now.
 
     `grpo.run` says which settings may change on the way. Code that the run names is run as
     `trust` says: a folder may be somebody else's.
@@ -138,10 +134,10 @@ def continued(
     Raises:
         UsageError: a setting is unknown, or a value is refused.
     """
-    asked = {key: name for key, name in (("recipe", recipe), ("method", method)) if name}
+    names = {key: name for key, name in (("recipe", recipe), ("method", method)) if name}
     merged = Merged({}, {})
     _lay(merged, "the run", dict(flatten(stored.model_dump(mode="json"))))
-    _lay(merged, _GIVEN, {**asked, **settings})
+    _lay(merged, _GIVEN, {**names, **settings})
     return Resolved(_config(merged, trust), merged.origins)
 
 
@@ -168,7 +164,7 @@ def _with_defaults(merged: Merged) -> Merged:
 
 
 def _refuse_code(merged: Merged, trust: Trust | None) -> None:
-    """Code is run where it was given on the command line; from a file only if it is trusted."""
+    """Refuses code that a file names, unless it is trusted; code on the command line is run."""
     for key in ("reward", "evaluation.rewards"):
         value, origin = merged.values.get(key), merged.origins.get(key)
         files = code(value) if isinstance(value, str) and origin != _GIVEN else []
@@ -237,32 +233,6 @@ def _notes(config: Config, recipe: Layer | None, named: bool) -> list[str]:
 
 
 def _same_rewards(named: str, resolved: str) -> bool:
-    """Whether both are the same rewards; what a file of code holds is not looked at."""
+    """Whether both are the same rewards; files of code are compared by name."""
     name = str if code(named) else registry.resolve
     return str(parse(named, name)) == resolved
-
-
-def derived(config: Config) -> dict[str, int]:
-    """What a configuration amounts to, in counts.
-
-    A call of the model is one of `batch_size` samples, twice as many with guidance. Where groups
-    share their noise and only a window is random, the steps before it are drawn once per group:
-    calls of a rollout are then fewer.
-    """
-    sampler, objective = config.sampler, config.objective
-    drawn = sampler.prompts_per_step * sampler.group_size
-    trained = sampler.prompts_per_step * (config.advantage.best or sampler.group_size)
-    updates, steps = objective.updates, objective.steps_trained(sampler)
-    parts = [trained // updates + (i < trained % updates) for i in range(updates)]
-    per_step = updates * objective.epochs
-    return {
-        "samples_per_step": drawn,
-        "rollout_model_calls": ceil(drawn / sampler.batch_size) * sampler.steps,
-        "transitions_stored": drawn * objective.steps_stored(sampler),
-        "samples_trained": trained,
-        "steps_trained_per_sample": steps,
-        "gradient_model_calls_per_pass": sum(ceil(n / sampler.batch_size) for n in parts) * steps,
-        "updates_per_step": per_step,
-        "total_samples": drawn * config.steps,
-        "total_updates": per_step * config.steps,
-    }

@@ -22,7 +22,7 @@ class SamplerConfig(Section):
     guidance: float | None = Field(default=None, ge=0, le=100)
     """Guidance scale, in sampling and training alike; none uses the model's own."""
     true_guidance: float | None = Field(default=None, ge=0, le=100)
-    """Scale of classifier-free guidance beside an embedded one (true_cfg_scale); none: the model's."""
+    """Guidance scale of true_cfg_scale, beside an embedded one; none uses the model's own."""
     negative_prompt: str | None = None
     """Prompt that classifier-free guidance moves away from; none uses the model's own."""
     height: int | None = Field(default=None, ge=8, le=8192)

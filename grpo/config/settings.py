@@ -1,4 +1,4 @@
-"""Settings by dotted key: which there are, what a text means for one, how they are told."""
+"""Settings by dotted key: which exist, how a text is read as one, how they are printed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NEEDED = {
 }
 
 
-# What other trainers call a setting, by its last word.
+# Names that other trainers have for a setting, by their last word.
 _ELSEWHERE = {
     "learning_rate": "optim.lr",
     "lr_scheduler": "optim.decay",
@@ -71,10 +71,10 @@ def _of_objective(kind: object) -> dict[str, FieldInfo]:
 
 
 def typed(info: FieldInfo, value: str) -> object:
-    """What a text means for a setting; one that means nothing stays, to be told as it was given.
+    """A text as the type of a setting; one that cannot be read stays a text, and is refused later.
 
-    `NONE` is the absent value, where a setting may be absent; a list, or the pairs KEY=VALUE of a
-    table, are separated by commas.
+    `NONE` is the absent value, where a setting may be absent. Commas separate the items of a list,
+    and the pairs KEY=VALUE of a table.
     """
     assert info.annotation is not None
     adapter: TypeAdapter[Any] = TypeAdapter(info.annotation)
@@ -93,7 +93,7 @@ def typed(info: FieldInfo, value: str) -> object:
 
 
 def unknown_setting(key: str, origin: str, kind: object) -> UsageError:
-    """The error for a setting that is none, or none of this objective's."""
+    """The error for a setting that does not exist, or belongs to another kind of objective."""
     name = key.removeprefix("objective.")
     for other in objectives.kinds():
         if other != kind and name in _of_objective(other) and key != name:
@@ -103,7 +103,7 @@ def unknown_setting(key: str, origin: str, kind: object) -> UsageError:
             )
     known = [*fields(kind)]
     leaf = key.rpartition(".")[2]
-    near = [one for one in known if one.rpartition(".")[2] == leaf]
+    near = [setting for setting in known if setting.rpartition(".")[2] == leaf]
     near = near or ([_ELSEWHERE[leaf]] if leaf in _ELSEWHERE else [])
     near = near or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
@@ -113,33 +113,35 @@ def unknown_setting(key: str, origin: str, kind: object) -> UsageError:
 
 
 def explain(error: ValidationError, origins: Mapping[str, str]) -> UsageError:
-    """What a configuration was refused for: each setting, what it is given, what it accepts."""
-    told = []
-    for one in error.errors():
-        key = ".".join(map(str, one["loc"]))
+    """The error for a refused configuration: each setting, its value, and what is accepted."""
+    problems = []
+    for detail in error.errors():
+        key = ".".join(map(str, detail["loc"]))
         origin = f" ({origins[key]})" if key in origins else ""
-        given = json.dumps(one["input"], default=str, ensure_ascii=False)
-        match one["type"]:
+        value = json.dumps(detail["input"], default=str, ensure_ascii=False)
+        match detail["type"]:
             case "missing":
-                told.append(_NEEDED.get(key, f"{key} has no value: no method or recipe gives one"))
+                problems.append(
+                    _NEEDED.get(key, f"{key} has no value: no method or recipe gives one")
+                )
             case "json_invalid":
-                told.append("it is not JSON: it was cut, or changed by hand")
+                problems.append("it is not JSON: it was cut, or changed by hand")
             case "value_error":
-                told.append(str(one["ctx"]["error"]))
+                problems.append(str(detail["ctx"]["error"]))
             case "extra_forbidden":
-                told.append(f"{key} is {given}{origin}; there is no such setting")
+                problems.append(f"{key} is {value}{origin}; there is no such setting")
             case "string_too_short" | "too_short":
-                told.append(f"{key} is {given}{origin}, which is empty: give at least one")
+                problems.append(f"{key} is {value}{origin}, which is empty: give at least one")
             case _:
-                wanted = one["msg"].removeprefix("Input should be ")
-                told.append(f"{key} is {given}{origin}; accepted is {wanted}")
-    return UsageError("\n".join(told))
+                accepted = detail["msg"].removeprefix("Input should be ")
+                problems.append(f"{key} is {value}{origin}; accepted is {accepted}")
+    return UsageError("\n".join(problems))
 
 
 def as_toml(values: Mapping[str, object], origins: Mapping[str, str]) -> str:
-    """Settings as TOML, each with its origin and its meaning in a comment.
+    """Settings as TOML, each with its origin and its description in a comment.
 
-    A setting without a value is a comment; what is printed can be read again as a recipe.
+    A setting without a value is a comment. The text can be read again as a recipe.
     """
     return "\n".join(_lines(values, origins))
 

@@ -13,11 +13,12 @@ its kind loads it.
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pkgutil import resolve_name
 from typing import Any
 
-from rewardkit.errors import RewardKitError, describe, unknown
+from rewardkit import plugins
+from rewardkit.errors import RewardKitError, unknown
 
 ENTRY_POINT_GROUP = "grpo.objectives"
 KINDS = {
@@ -42,29 +43,21 @@ def find(kind: str) -> type[Any]:
     if kind in KINDS:
         found = resolve_name(KINDS[kind])
         return found
-    plugins = _plugins()
-    if kind not in plugins:
+    others = _plugins()
+    if kind not in others:
         raise unknown("objective", kind, kinds(), "grpo methods")
-    entry = plugins[kind]
-    try:
-        found = entry.load()
-    except Exception as error:
-        name = entry.dist.name if entry.dist else "an unnamed distribution"
-        raise RewardKitError(
-            f"the objective plug-in {entry.value!r} of {name} cannot be loaded: "
-            f"{describe(error)}. Mend it, or uninstall {name}"
-        ) from error
+    found = plugins.load(others[kind], "objective plug-in")
     return found
 
 
 @cache
 def _plugins() -> dict[str, EntryPoint]:
     """The entry points of other distributions, by the kinds they name."""
-    plugins: dict[str, EntryPoint] = {}
-    for entry in sorted(entry_points(group=ENTRY_POINT_GROUP)):
-        if entry.name in KINDS or plugins.setdefault(entry.name, entry) is not entry:
+    found: dict[str, EntryPoint] = {}
+    for entry in plugins.entry_points(ENTRY_POINT_GROUP):
+        if entry.name in KINDS or found.setdefault(entry.name, entry) is not entry:
             raise RewardKitError(
                 f"the objective plug-in {entry.value!r} is of the kind {entry.name}, which there "
                 "is already; uninstall one of them"
             )
-    return plugins
+    return found

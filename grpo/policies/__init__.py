@@ -7,7 +7,6 @@ subclasses of `Policy`. What a policy promises, `grpo.testing` checks of any.
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from grpo.policies.condition import Condition
@@ -18,7 +17,8 @@ from grpo.policies.sdxl import StableDiffusionXL
 from grpo.policies.stable_diffusion import StableDiffusion
 from grpo.policies.stable_diffusion_3 import StableDiffusion3
 from grpo.policies.z_image import ZImage
-from rewardkit.errors import RewardKitError, UsageError, describe
+from rewardkit import plugins
+from rewardkit.errors import RewardKitError, UsageError
 from rewardkit.generators import pipelines
 
 if TYPE_CHECKING:
@@ -103,15 +103,7 @@ def _families() -> dict[str, type[Policy]]:
     policies: list[type[Policy]] = [
         StableDiffusion, StableDiffusionXL, StableDiffusion3, Flux, QwenImage, ZImage,
     ]  # fmt: skip
-    for entry in sorted(entry_points(group=ENTRY_POINT_GROUP)):
-        try:
-            policies.append(entry.load())
-        except Exception as error:
-            distribution = entry.dist.name if entry.dist else "an unnamed distribution"
-            raise RewardKitError(
-                f"the policy plug-in {entry.value!r} of {distribution} cannot be loaded: "
-                f"{describe(error)}. Mend it, or uninstall {distribution}"
-            ) from error
+    policies += [plugins.load(p, "policy plug-in") for p in plugins.entry_points(ENTRY_POINT_GROUP)]
     families: dict[str, type[Policy]] = {}
     for policy in policies:
         for name in policy.pipeline_classes:

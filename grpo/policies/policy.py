@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from grpo.adapters import prepare
+from grpo.adapters import place
 from grpo.banks import Bank
 from grpo.policies.condition import Condition
 from grpo.policies.embeddings import HOME, REMEMBERED, Embeddings
@@ -21,7 +21,6 @@ from rewardkit.errors import UsageError, WeightsError
 from rewardkit.generators.arguments import check_protocol
 from rewardkit.generators.decoding import decode
 from rewardkit.generators.pipelines import generate
-from rewardkit.generators.placement import cast
 from rewardkit.generators.protocol import Protocol
 
 if TYPE_CHECKING:
@@ -97,17 +96,15 @@ class Policy(ABC):
         self.modules = dict(self.networks)
         self.adapted = config.policy.parameters == "lora"
         self.detach_uncond = config.policy.detach_uncond
-        components = {name: m for name, m in pipe.components.items() if isinstance(m, nn.Module)}
-        for name, component in components.items():
-            exact = name == "vae" or (name in self.parts and not self.adapted)
-            component.requires_grad_(False).eval()
-            cast(component, torch.float32 if exact else self.dtype)
-        for network in self.networks.values():
-            prepare(network, config.policy, self.targets, config.seed)
-        encoders = [m for name, m in components.items() if name.startswith("text_encoder")]
-        for component in components.values():
-            # Diffusers' own `to` warns of modules to be left in float32 where there are none.
-            nn.Module.to(component, HOME if component in encoders else self.device)
+        encoders = place(
+            {name: m for name, m in pipe.components.items() if isinstance(m, nn.Module)},
+            self.parts,
+            config.policy,
+            self.targets,
+            seed=config.seed,
+            device=self.device,
+            home=HOME,
+        )
         # With one network, names are its own: checkpoints hold them.
         self._trained = {
             name if len(self.parts) == 1 else f"{part}.{name}": parameter

@@ -15,7 +15,7 @@ from rewardkit.cli.terminal import echo
 @options(OPTIONS)
 @click.option(
     "--format", "form", type=click.Choice(["md", "csv", "latex", "json"]), default="md",
-    show_default=True,
+    show_default=True, help="Format to print.",
 )  # fmt: skip
 def table(form: str, **asked: Any) -> None:
     """Compare the models of RESULTS: folders of `rewardkit bench`, searched whole, or files.

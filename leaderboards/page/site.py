@@ -15,6 +15,7 @@ from leaderboards.page.gallery import gallery
 from leaderboards.page.runs import Run, Sheet
 from leaderboards.page.view import groups
 from rewardkit.errors import UsageError
+from rewardkit.extras import require
 from rewardkit.records.provenance import now
 from rewardkit.records.storage import atomic_write
 
@@ -56,9 +57,11 @@ def build(
         The file to open.
 
     Raises:
+        MissingPackage: the extra `page` is not installed.
         UsageError: the folder holds something else.
         InputError: rows or pictures cannot be read, or the page not written.
     """
+    require("page", "building the page")
     index = out / _INDEX
     _check(out, index)
     # Hidden, so that what an interrupted build leaves is in the way of nobody.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from rewardkit.cli.terminal import echo, shown
-from rewardkit.records.alike import differently_scored
-from rewardkit.records.comparing import Comparison, compare_tables
-from rewardkit.records.rows import read_rows, storable
+from rewardkit.records.comparing import Comparison, Key
+from rewardkit.records.comparing import compare as compare_files
+from rewardkit.records.rows import storable
 
 if TYPE_CHECKING:
     from rewardkit.stats.clusters import Difference
@@ -32,7 +31,7 @@ _TABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Column that pairs a row of BASE with one of OTHER.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, in full precision.")
-def compare(base: Path, other: Path, on: str, as_json: bool) -> None:
+def compare(base: Path, other: Path, on: Key, as_json: bool) -> None:
     """Compare two score tables of the same items: is OTHER better than BASE?
 
     For each reward: the pairs that have both scores, the two means, and the mean of OTHER - BASE
@@ -41,29 +40,23 @@ def compare(base: Path, other: Path, on: str, as_json: bool) -> None:
     count one by one. The last column counts the prompts won, tied and lost.
     With --on prompt, the scores of a prompt are averaged first.
     """
-    found = compare_tables(read_rows(base), read_rows(other), on)
-    for warning in (*differently_scored(base, other, found.columns), *_of_prompts(found)):
+    found = compare_files(base, other, on)
+    for warning in found.warnings:
         echo(f"Warning: {warning}", err=True)
     if as_json:
-        about = {"base": storable(str(base)), "other": storable(str(other)), "on": on}
-        echo(json.dumps({**about, **asdict(found)}, indent=2, allow_nan=False))
+        inputs = {"base": storable(str(base)), "other": storable(str(other)), "on": on}
+        echo(json.dumps({**inputs, **asdict(found)}, indent=2, allow_nan=False))
     else:
         _print(found, _headings(base, other))
-    of = f" of {_count(found.prompts, 'prompt')}" if found.prompts and on != "prompt" else ""
+    prompts = f" of {_count(found.prompts, 'prompt')}" if found.prompts and on != "prompt" else ""
     echo(
-        f"{_count(found.pairs, 'pair')}{of}, paired on {on}; {found.rows_only_before} only in "
+        f"{_count(found.pairs, 'pair')}{prompts}, paired on {on}; {found.rows_only_before} only in "
         f"{base}, {found.rows_only_after} only in {other}",
         err=True,
     )
     for names, path in ((found.rewards_only_before, base), (found.rewards_only_after, other)):
         if names:
             echo(f"not compared, because only {path} has it: {', '.join(names)}", err=True)
-
-
-def _of_prompts(found: Comparison) -> Iterator[str]:
-    if found.other_prompt:
-        n, first = len(found.other_prompt), found.other_prompt[0]
-        yield f"{n} of {_count(found.pairs, 'pair')} had two different prompts, such as {first!r}"
 
 
 def _count(number: int, word: str) -> str:
@@ -73,9 +66,9 @@ def _count(number: int, word: str) -> str:
 def _headings(base: Path, other: Path) -> tuple[str, str]:
     """The shortest names that tell two files apart."""
     for name in ("stem", "name"):
-        one, two = getattr(base, name), getattr(other, name)
-        if one != two:
-            return one, two
+        names = getattr(base, name), getattr(other, name)
+        if names[0] != names[1]:
+            return names
     return str(base), str(other)
 
 

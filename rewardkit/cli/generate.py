@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from rewardkit.cli.options import device_option
 from rewardkit.cli.tables import console
 from rewardkit.cli.terminal import echo
 
@@ -19,7 +20,7 @@ from rewardkit.cli.terminal import echo
 )  # fmt: skip
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="Where the pictures go; an interrupted run goes on there.",
+    help="Folder of the pictures; an interrupted run goes on there.",
 )  # fmt: skip
 @click.option("--prompt-column", metavar="NAME", help="Column with the prompts.")
 @click.option("--first", type=click.IntRange(1), metavar="N", help="Only the first N prompts.")
@@ -37,7 +38,7 @@ from rewardkit.cli.terminal import echo
     "--lora", metavar="PATH", help="A run's folder, or a LoRA: its file, folder or owner/name."
 )
 @click.option("--revision", help="Commit, tag or branch of a repository on the hub.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@device_option
 @click.option("--dtype", help="Data type: float32, bfloat16, float16.  [default: the model's]")
 @click.option(
     "--batch-size", type=click.IntRange(1), default=4, show_default=True,

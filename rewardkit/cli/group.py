@@ -19,10 +19,10 @@ from typing import Any, ClassVar
 import click
 
 from rewardkit.cli.options import refuse_repeats
-from rewardkit.cli.plugins import load_plugin, plugins
 from rewardkit.cli.streams import open_standard_streams, threads_told, told_by_the_machine
 from rewardkit.cli.terminal import LogHandler, echo
 from rewardkit.errors import RewardKitError, UsageError, unknown
+from rewardkit.plugins import entry_points, load
 
 
 class LazyGroup(click.Group, ABC):
@@ -54,7 +54,7 @@ class LazyGroup(click.Group, ABC):
         for entry in self._plugged():
             if entry.name == cmd_name:
                 try:
-                    return _command(load_plugin(entry, "command"))
+                    return _command(load(entry, "command"))
                 except RewardKitError as error:
                     return _unloadable(cmd_name, error)
         return None
@@ -100,7 +100,7 @@ class LazyGroup(click.Group, ABC):
             ctx.exit(1)
 
     def _plugged(self) -> list[importlib.metadata.EntryPoint]:
-        return [] if self.plugins is None else plugins(self.plugins)
+        return [] if self.plugins is None else entry_points(self.plugins)
 
 
 def _tell(message: str) -> None:

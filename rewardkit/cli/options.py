@@ -25,6 +25,14 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Device to compute on: auto, cpu, cuda, cuda:1, mps.",
+)
+
+
 def reward_option(**settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The option -r, --reward, as the parameter `rewards`: `-r a -r b` is `-r a+b`.
 

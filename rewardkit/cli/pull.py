@@ -25,9 +25,9 @@ from rewardkit.errors import WeightsError
 def pull(names: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
     """Download the weights of rewards, so that they can be scored without a network.
 
-    Every file goes into the hub's cache, and its revision and checksum are recorded. Weights that
-    come with an installed package are listed, not copied. Weights that cannot be downloaded are
-    named, the others are pulled, and the exit code is then 1.
+    Every file goes into the hub's cache, and its revision and checksum are recorded; a checkpoint
+    of many files is one folder. Weights that come with an installed package are listed, not copied.
+    Weights that cannot be downloaded are named, the others are pulled, and the exit code is then 1.
     """
     from rewardkit.engine.registry import entry
     from rewardkit.weights.pull import pull as pull_file
@@ -40,7 +40,7 @@ def pull(names: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
         except WeightsError as error:
             failures.append(str(error))
     if as_json:
-        files = [asdict(file) | {"path": str(file.path)} for file in pulled]
+        files = [asdict(weights) | {"path": str(weights.path)} for weights in pulled]
         echo(json.dumps(files, indent=2))
     elif pulled:
         from rich.table import Table

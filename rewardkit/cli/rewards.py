@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +11,7 @@ from rewardkit.cli.terminal import echo
 
 if TYPE_CHECKING:
     from rewardkit.engine.card import EncoderSpec
-    from rewardkit.weights.hub import Weights
+    from rewardkit.weights.pins import PinnedFile, Snapshot
 
 
 @click.command("list")
@@ -66,6 +66,7 @@ def show(name: str, as_json: bool) -> None:
         ("input", " or ".join(card.inputs)),
         ("prompt", "needed" if card.needs_prompt else "not used"),
         ("keys of the prompt line", ", ".join(card.needs_meta)),
+        ("reference media", ", ".join(card.needs_references)),
         ("compared with", "\n".join(card.texts)),
         ("unit", card.unit),
         ("range", _range(card.range)),
@@ -75,10 +76,11 @@ def show(name: str, as_json: bool) -> None:
     rows += [
         ("architecture", _architecture(card.encoder)),
         ("preprocessing", "\n".join(describe_steps(steps))),
+        ("largest batch", "" if card.batch_size is None else str(card.batch_size)),
     ]
     for weights in card.all_weights:
         rows += [
-            ("weights", f"{weights.name}: {weights.place} ({' or '.join(weights.files)})"),
+            ("weights", f"{weights.name}: {weights.place} ({weights.contents})"),
             ("", f"licence {weights.licence}"),
             ("", _pin(weights, downloads[weights.name])),
         ]
@@ -109,7 +111,9 @@ def _architecture(encoder: EncoderSpec | None) -> str:
     return encoder.architecture or "as config.json beside the weights says"
 
 
-def _pin(weights: Weights, download: dict[str, str] | None) -> str:
+def _pin(weights: PinnedFile | Snapshot, download: dict[str, Any] | None) -> str:
+    if weights.host == "folder":
+        return "a folder on this machine: nothing is downloaded"
     if weights.host == "package":
         return "comes with the package: nothing is downloaded"
     if weights.host == "made":
@@ -117,10 +121,9 @@ def _pin(weights: Weights, download: dict[str, str] | None) -> str:
     if weights.sha256 is not None:
         return f"pinned: revision {weights.revision}, sha256 {weights.sha256}"
     if download is not None:
-        return (
-            f"as first downloaded here: {download['file']}, revision {download['revision']}, "
-            f"sha256 {download['sha256']}"
-        )
+        files = download.get("files") or {download["file"]: download["sha256"]}
+        checksums = "".join(f"\n{name}, sha256 {files[name]}" for name in sorted(files))
+        return f"as first downloaded here: revision {download['revision']}{checksums}"
     return "not downloaded here yet: the first download records revision and sha256"
 
 

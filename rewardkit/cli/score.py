@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from rewardkit.cli.options import FiniteRange, reward_option
+from rewardkit.cli.options import FiniteRange, device_option, reward_option
 from rewardkit.cli.tables import console
 from rewardkit.cli.terminal import echo, shown
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("inputs", nargs=-1, required=True)
 @reward_option(
     required=True,
-    help="Rewards to compute: 'clip+sharpness', '0.7*hps+1.4*clip', './my.py:score'.",
+    help="Rewards to compute: 'clip+sharpness', '0.7*hps+1.4*clip', 'clip:owner/name', './my.py:score'.",
 )
 @click.option(
     "-p",
@@ -58,9 +58,9 @@ if TYPE_CHECKING:
     "--input",
     "kind",
     type=click.Choice(["image", "video"]),
-    help="Which files to score, where both would do.",
+    help="Kind of files to score, where the rewards take both.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@device_option
 @click.option(
     "--dtype",
     default="float32",
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     "--weights",
     multiple=True,
     metavar="NAME=PATH",
-    help="A local file of weights instead of the hub's; names as `rewardkit show` gives them.",
+    help="Local weights, a file or a folder, in place of the hub's; `rewardkit show` prints names.",
 )
 @click.option(
     "--batch-size", default=32, show_default=True, type=click.IntRange(1),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rewardkit.cli.options import device_option
 from rewardkit.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@device_option
 @click.option(
     "--weights",
     multiple=True,
     metavar="NAME=PATH",
-    help="A local file of weights instead of the hub's; names as `rewardkit show` gives them.",
+    help="Local weights, a file or a folder, in place of the hub's; `rewardkit show` prints names.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, in full precision.")
 def verify(name: str | None, device: str, weights: tuple[str, ...], as_json: bool) -> None:

@@ -1,4 +1,16 @@
-"""How does a reward become numbers? Cards, registry, spec, preprocessing, encoders, scorers.
+"""How does a reward become numbers? From a name to one score for each sample.
 
-May import `rewardkit.errors`, `records`, `media` and `models`; knows no particular reward.
+    spec        "0.7*hps+clip@0.3" -> names, weights, thresholds
+    registry    a name -> its card and its class    functions  FILE.py:NAME -> the same
+    card        what a reward needs and returns     preprocess  steps from a picture to a network
+    reward      the contract: `load`, `score`       extractor  the contract: `prepare`, `features`
+    loader      device, dtype, weights; nothing twice    encoders  CLIP, shared by many rewards
+    scorer      several rewards as one: batches, errors, memory; `Scorer.stream` scores everything
+    preparing   samples read and prepared in threads     batches  what is scored together
+    checks      kinds, needs and returned scores         recovery  what an error means
+    judge       `create` and `scorer`, for Python        folder, items  files in, rows out
+    verify      published scores, computed again         needs  prompts checked before generation
+
+May import `rewardkit.errors`, `plugins`, `devices`, `records`, `media` and `weights`; knows no
+particular reward. To add a reward, see `rewardkit.rewards`.
 """

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
+from rewardkit.engine.checks import check_scores
+from rewardkit.engine.extractor import Extractor
 from rewardkit.engine.recovery import as_error
-from rewardkit.engine.reward import Extractor, Reward, check_scores
-from rewardkit.media.batch import Batch, Kind, Sample
+from rewardkit.engine.reward import GroupReward, Reward
+from rewardkit.media.batch import Batch, Kind, LazySample, Sample
 
-# Samples of a batch that go through rewards together: their places, and the rewards' names.
-Part: TypeAlias = tuple[tuple[int, ...], tuple[str, ...]]
+
+@dataclass(frozen=True)
+class Part:
+    """Samples of a batch that go through rewards together.
+
+    Attributes:
+        indices: their places in the batch.
+        names: of the rewards, which all read one extractor.
+    """
+
+    indices: tuple[int, ...]
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -32,18 +45,24 @@ class Prepared:
     """What a loader thread made of a sample.
 
     Attributes:
-        sample: whose medium was read, and is let go.
-        kind: of the medium; None where it could not be read.
-        halves: what each extractor prepared, or the error it met; why there is no medium.
+        sample: without its media; None where it could not be read.
+        kind: of its medium; None where it could not be read.
+        references: the names of its reference media.
+        group: the group it belongs to.
+        halves: what each extractor prepared, or the error it met.
+        problem: why the sample could not be read.
     """
 
-    sample: Sample
-    kind: Kind | None
-    halves: tuple[Any, ...] | Exception
+    sample: Sample | None = None
+    kind: Kind | None = None
+    references: frozenset[str] = frozenset()
+    group: int | None = None
+    halves: Mapping[Extractor, Any] = field(default_factory=dict)
+    problem: Exception | None = None
 
 
 def cuts(
-    samples: Sequence[Sample | None], size: int, whole_groups: bool
+    samples: Sequence[LazySample | None], size: int, whole_groups: bool
 ) -> Iterator[tuple[int, int]]:
     """Where batches of `size` start and stop; with `whole_groups` no group is cut."""
     last = {s.group: i for i, s in enumerate(samples) if s is not None} if whole_groups else {}
@@ -57,85 +76,76 @@ def cuts(
 
 
 def spread_to_groups(
-    batch: Sequence[Prepared], outcomes: Sequence[Scored], groups: Sequence[str]
+    batch: Sequence[Prepared], outcomes: Sequence[Scored], names: Sequence[str]
 ) -> None:
-    """A `GroupReward` sees a whole group or none of it: one member's error is that of all."""
-    for name in groups:
+    """Make one member's error that of its whole group: a `GroupReward` never sees a part of it."""
+    for name in names:
         errors: dict[int | None, Exception] = {}
         for prepared, outcome in zip(batch, outcomes, strict=True):
             if name in outcome.errors:
-                errors.setdefault(prepared.sample.group, outcome.errors[name])
+                errors.setdefault(prepared.group, outcome.errors[name])
         for prepared, outcome in zip(batch, outcomes, strict=True):
-            if prepared.sample.group in errors:
-                outcome.errors.setdefault(name, errors[prepared.sample.group])
+            if prepared.group in errors:
+                outcome.errors.setdefault(name, errors[prepared.group])
 
 
 def parts(
-    batch: Sequence[Prepared],
-    outcomes: Sequence[Scored],
-    names: Sequence[str],
-    groups: Sequence[str],
+    batch: Sequence[Prepared], outcomes: Sequence[Scored], rewards: Mapping[str, Reward]
 ) -> list[Part]:
-    """What is scored together: samples that take the same rewards, and whole groups."""
-    found: dict[tuple[int, ...], tuple[str, ...]] = {}
-    members: dict[tuple[str, ...], list[int]] = {}
-    for index, outcome in enumerate(outcomes):
-        able = [n for n in names if n not in outcome.errors and n not in groups]
-        members.setdefault(tuple(able), []).append(index)
-    for shared, indices in members.items():
-        if shared:
-            found[tuple(indices)] = shared
-    for name in groups:
-        whole: dict[int | None, list[int]] = {}
+    """What is scored together: samples with the same rewards of one extractor, and whole groups."""
+    found: dict[tuple[Extractor, tuple[int, ...]], tuple[str, ...]] = {}
+    for extractor in dict.fromkeys(reward.extractor for reward in rewards.values()):
+        own = [name for name, reward in rewards.items() if reward.extractor is extractor]
+        groups = [name for name in own if isinstance(rewards[name], GroupReward)]
+        members: dict[tuple[str, ...], list[int]] = {}
         for index, outcome in enumerate(outcomes):
-            if name not in outcome.errors:
-                whole.setdefault(batch[index].sample.group, []).append(index)
-        for indices in whole.values():
-            found[tuple(indices)] = (*found.get(tuple(indices), ()), name)
-    return list(found.items())
+            able = (n for n in own if n not in outcome.errors and n not in groups)
+            members.setdefault(tuple(able), []).append(index)
+        found |= {(extractor, tuple(m)): names for names, m in members.items() if names}
+        for name in groups:
+            whole: dict[int | None, list[int]] = {}
+            for index, outcome in enumerate(outcomes):
+                if name not in outcome.errors:
+                    whole.setdefault(batch[index].group, []).append(index)
+            for indices in whole.values():
+                key = (extractor, tuple(indices))
+                found[key] = (*found.get(key, ()), name)
+    return [Part(indices, names) for (_, indices), names in found.items()]
 
 
-def pieces(part: Part, size: int, groups: Sequence[str]) -> list[Part]:
-    """A part in pieces of `size` samples, but for rewards that must see it whole."""
-    indices, names = part
-    if len(indices) <= size:
+def pieces(part: Part, size: int, rewards: Mapping[str, Reward]) -> list[Part]:
+    """A part in pieces of `size` samples; a `GroupReward` keeps it whole."""
+    if len(part.indices) <= size:
         return [part]
-    whole = tuple(name for name in names if name in groups)
-    others = tuple(name for name in names if name not in groups)
-    starts = range(0, len(indices), size) if others else ()
-    cut: list[Part] = [(indices[start : start + size], others) for start in starts]
-    return [*cut, (indices, whole)] if whole else cut
+    whole = tuple(name for name in part.names if isinstance(rewards[name], GroupReward))
+    others = tuple(name for name in part.names if name not in whole)
+    starts = range(0, len(part.indices), size) if others else ()
+    cut = [Part(part.indices[start : start + size], others) for start in starts]
+    return [*cut, Part(part.indices, whole)] if whole else cut
 
 
 class Together:
-    """Some samples of a batch; their features are computed once per extractor and kept."""
+    """Some samples of a batch and the features that one extractor finds in them, computed once."""
 
-    def __init__(self, samples: Sequence[Prepared]) -> None:
+    def __init__(self, samples: Sequence[Prepared], extractor: Extractor) -> None:
         self._samples = samples
-        self._features: dict[int, Any] = {}
+        self._extractor = extractor
 
+    @cached_property
     def batch(self) -> Batch:
         """The samples without their media."""
-        samples = [prepared.sample for prepared in self._samples]
-        return Batch(None, [s.prompt for s in samples], [s.meta for s in samples])
+        return Batch([prepared.sample for prepared in self._samples if prepared.sample])
 
-    def features(self, extractor: Extractor, slot: int) -> Any:
-        """What `extractor`, which prepared the halves in `slot`, says of the samples."""
-        if slot not in self._features:
-            halves = []
-            for prepared in self._samples:
-                assert not isinstance(prepared.halves, Exception)
-                halves.append(prepared.halves[slot])
-            self._features[slot] = extractor.features(halves)
-        return self._features[slot]
+    @cached_property
+    def features(self) -> Any:
+        """What the extractor finds in the samples."""
+        return self._extractor.features([p.halves[self._extractor] for p in self._samples])
 
 
-def attempt(
-    reward: Reward, slot: int, together: Together, outcomes: Sequence[Scored]
-) -> Exception | None:
+def attempt(reward: Reward, together: Together, outcomes: Sequence[Scored]) -> Exception | None:
     """Score samples and write down their scores; the error where the batch as a whole failed."""
     try:
-        raw = reward.score(together.batch(), together.features(reward.extractor, slot))
+        raw = reward.score(together.batch, together.features)
         scores = check_scores(reward.card, raw, len(outcomes))
     except BaseException as error:
         return as_error(error)

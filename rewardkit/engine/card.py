@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rewardkit.engine.preprocess import Steps
 from rewardkit.media.batch import Kind
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile, Snapshot
 
 
 class EncoderSpec(BaseModel):
@@ -20,8 +20,8 @@ class EncoderSpec(BaseModel):
     Attributes:
         architecture: an open_clip model name. OpenAI's and DFN's weights were trained with
             QuickGELU and need a `-quickgelu` architecture: with GELU they load and score wrongly.
-            None: config.json and the tokenizer lie beside the weights, in a folder of a package
-            that transformers' `CLIPModel` was saved to.
+            None: the config lies beside the weights, in a snapshot of open_clip or transformers,
+            or in a folder of a package that transformers' `CLIPModel` was saved to.
         weights: the checkpoint.
         preprocess: from a uint8 picture to the network's input.
         library: the one the checkpoint was made with: its names of tensors, and its cleaning of
@@ -31,18 +31,18 @@ class EncoderSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: str | None
-    weights: Weights
+    weights: PinnedFile | Snapshot
     preprocess: Steps
     library: Literal["open_clip", "transformers"] = "open_clip"
 
     @model_validator(mode="after")
     def _described(self) -> Self:
-        # From the hub one file is downloaded, and what lies beside it is not.
-        beside = self.library == "transformers" and self.weights.host == "package"
-        if self.architecture is None and not beside:
+        # Of a pinned file on the hub what lies beside it is not downloaded.
+        packaged = self.weights.host == "package" and self.library == "transformers"
+        if self.architecture is None and not (isinstance(self.weights, Snapshot) or packaged):
             raise ValueError(
-                f"{self.weights.name}: name its architecture; only a folder of transformers in a "
-                "package says its own"
+                f"{self.weights.name}: name its architecture; only a snapshot, or a folder of "
+                "transformers in a package, says its own"
             )
         return self
 
@@ -80,13 +80,16 @@ class RewardCard(BaseModel):
         inputs: the kinds of media it takes.
         needs_prompt: whether a sample without a prompt cannot be scored.
         needs_meta: keys a sample's manifest line must have.
+        needs_references: names of the reference media a sample must have, such as "first_frame".
+        batch_size: the largest number of samples it should score at once; None where there is no
+            such limit.
         unit: of the score ("cosine", "kB", "pixels per …").
         range: the lowest and highest possible score; None where unbounded.
         typical: where scores of ordinary media lie, where that is known, with its source in notes.
         texts: fixed texts that the picture is compared with.
         encoder: the shared encoder it reads features from; None where it computes its own.
         preprocess: from a picture to the input of its own network, where it has no encoder.
-        weights: files it loads beside the encoder's.
+        weights: files and snapshots it loads beside the encoder's.
         licence_code: of the upstream code the reward follows; "Apache-2.0" where it is our own.
         paper: address of the paper that defines it.
         upstream: permalink to the code it is tested against.
@@ -102,13 +105,15 @@ class RewardCard(BaseModel):
     inputs: tuple[Kind, ...] = Field(min_length=1)
     needs_prompt: bool = False
     needs_meta: tuple[str, ...] = ()
+    needs_references: tuple[str, ...] = ()
+    batch_size: int | None = Field(default=None, ge=1)
     unit: str
     range: tuple[float | None, float | None]
     typical: tuple[float, float] | None = None
     texts: tuple[str, ...] = ()
     encoder: EncoderSpec | None = None
     preprocess: Steps = ()
-    weights: tuple[Weights, ...] = ()
+    weights: tuple[PinnedFile | Snapshot, ...] = ()
     licence_code: str = "Apache-2.0"
     paper: str | None = None
     upstream: str | None = None
@@ -124,6 +129,6 @@ class RewardCard(BaseModel):
         return self.name.partition(".")[0]
 
     @property
-    def all_weights(self) -> tuple[Weights, ...]:
-        """Every file the reward loads, the encoder's first."""
+    def all_weights(self) -> tuple[PinnedFile | Snapshot, ...]:
+        """All weights that the reward loads, the encoder's first."""
         return ((self.encoder.weights,) if self.encoder else ()) + self.weights

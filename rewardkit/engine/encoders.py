@@ -5,20 +5,19 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from rewardkit.engine.card import EncoderSpec
+from rewardkit.engine.extractor import Extractor
+from rewardkit.engine.loader import Loader
 from rewardkit.engine.preprocess import apply, split
-from rewardkit.engine.reward import Extractor
-from rewardkit.media.batch import Clip, Medium
-from rewardkit.weights.nets.clip_folder import read_folder
+from rewardkit.media.batch import Sample
+from rewardkit.weights.nets.clip_folder import read_folder, read_open_clip
 from rewardkit.weights.nets.clip_layout import from_transformers
-
-if TYPE_CHECKING:
-    from rewardkit.engine.loader import Loader
+from rewardkit.weights.pins import Snapshot
 
 # Prompts repeat (one prompt, many samples; the same list every epoch): their embeddings are kept.
 # 2**15 embeddings of ViT-H-14 are 128 MB.
@@ -44,12 +43,22 @@ class ClipEncoder(Extractor):
         self.dim = int(model.text_projection.shape[1])
 
     @classmethod
+    def shared(cls, spec: EncoderSpec, loader: Loader) -> ClipEncoder:
+        """The encoder of `spec`; the same object for every reward that asks for an equal one."""
+        return loader.shared(spec, lambda: cls.load(spec, loader))
+
+    @classmethod
     def load(cls, spec: EncoderSpec, loader: Loader) -> ClipEncoder:
         """The encoder of `spec`, its weights loaded strictly."""
         import open_clip
 
         if spec.architecture is None:
-            config, tokenize = read_folder(loader.file(spec.weights).parent)
+            if isinstance(spec.weights, Snapshot):
+                folder = loader.folder(spec.weights)
+            else:
+                folder = loader.file(spec.weights).parent
+            read = read_open_clip if spec.library == "open_clip" else read_folder
+            config, tokenize = read(folder)
         else:
             config = open_clip.get_model_config(spec.architecture)
             tokenize = open_clip.get_tokenizer(spec.architecture)
@@ -74,11 +83,13 @@ class ClipEncoder(Extractor):
         """The learned temperature, `exp` of the stored parameter."""
         return float(self._model.logit_scale.float().exp())
 
-    def prepare(self, medium: Medium) -> torch.Tensor:
-        """One picture at the network's input size, `[3, h, w]`, before the pointwise steps."""
-        if isinstance(medium, Clip):
-            raise TypeError("a ClipEncoder reads pictures; the scorer must not give it a clip")
-        return apply(self._per_picture, medium)
+    def prepare(self, sample: Sample) -> torch.Tensor:
+        """The sample's picture at the network's input size, before the pointwise steps."""
+        return self.resized(sample.picture)
+
+    def resized(self, picture: torch.Tensor) -> torch.Tensor:
+        """A picture at the network's input size, `[3, h, w]`, before the pointwise steps."""
+        return apply(self._per_picture, picture)
 
     def features(self, prepared: Sequence[torch.Tensor]) -> ClipFeatures:
         """Features of a batch, computed when first read."""
@@ -90,8 +101,7 @@ class ClipEncoder(Extractor):
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Unit embeddings, float32 `[B, D]`, of the network's input."""
-        with torch.inference_mode():
-            return F.normalize(self._model.encode_image(pixels.to(self._dtype)).float(), dim=-1)
+        return F.normalize(self._model.encode_image(pixels.to(self._dtype)).float(), dim=-1)
 
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
         """Unit embeddings, float32 `[len(texts), D]`; each distinct text is encoded once."""
@@ -102,8 +112,7 @@ class ClipEncoder(Extractor):
         for start in range(0, len(new), _TEXTS_AT_ONCE):
             chunk = new[start : start + _TEXTS_AT_ONCE]
             tokens = self._tokenize(chunk).to(self._device)
-            with torch.inference_mode():
-                embedded = F.normalize(self._model.encode_text(tokens).float(), dim=-1)
+            embedded = F.normalize(self._model.encode_text(tokens).float(), dim=-1)
             self._texts.update(zip(chunk, embedded, strict=True))
         return torch.stack([self._texts[text] for text in texts])
 

@@ -15,8 +15,9 @@ from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.reward import GroupReward
 from rewardkit.engine.spec import RewardSpec, parse
 from rewardkit.errors import UsageError
-from rewardkit.media.batch import Kind, refuse_address
+from rewardkit.media.batch import Kind
 from rewardkit.media.clips import check_choice
+from rewardkit.media.files import refuse_address
 from rewardkit.media.images import MAX_PIXELS
 from rewardkit.media.leftovers import told_of
 from rewardkit.media.prompts import attach

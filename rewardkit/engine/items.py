@@ -22,15 +22,17 @@ from rewardkit.engine.registry import entry
 from rewardkit.engine.scorer import Scorer
 from rewardkit.engine.spec import RewardSpec
 from rewardkit.errors import InputError, RewardKitError, UsageError, describe
-from rewardkit.media.batch import Kind, Medium, Sample, refuse_address
+from rewardkit.media.batch import Kind, LazySample, Medium, Sample
 from rewardkit.media.clips import MAX_CLIP_BYTES, read_clip
+from rewardkit.media.files import refuse_address
 from rewardkit.media.images import MAX_PIXELS, read_image
 from rewardkit.media.sources import Item
 from rewardkit.records.provenance import now, sha256_file, versions
-from rewardkit.records.rows import Row, storable, to_arrow
+from rewardkit.records.rows import Row, Table, storable, to_arrow
 from rewardkit.records.scorefile import ScoreFile, Seen
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 _log = logging.getLogger("rewardkit")
@@ -73,8 +75,12 @@ class Report:
         return sum(row.error is not None for row in self.rows)
 
     def table(self) -> pa.Table:
-        """The rows as the table that `output` holds; `.to_pandas()` makes it a DataFrame."""
+        """The rows as the table that `output` holds."""
         return to_arrow(self.rows, self.rewards, self.spec.has_total)
+
+    def frame(self) -> pd.DataFrame:
+        """The rows as a DataFrame, as `rewardkit.read_scores` reads `output`."""
+        return Table(tuple(self.rows), self.rewards, self.spec.has_total).to_pandas()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -172,6 +178,12 @@ def _check_needs(cards: Sequence[RewardCard], items: Sequence[Item]) -> None:
     Where only some lack it, warn: those become rows with an error.
     """
     for card in cards:
+        if card.needs_references:
+            raise UsageError(
+                f"{card.name} compares with reference media ({', '.join(card.needs_references)}), "
+                "which files do not have. Score in Python: rewardkit.scorer(SPEC)(media, prompts, "
+                "references=[...])"
+            )
         if card.needs_prompt:
             lacking = [item for item in items if not (item.prompt and item.prompt.strip())]
             if lacking:
@@ -231,7 +243,7 @@ def _made_by(scorer: Scorer, loader: Loader, reader: Reader) -> dict[str, Any]:
     """What decides the numbers: an output made by anything else is not continued."""
     rewards: dict[str, Any] = {}
     for name, reward in scorer.rewards.items():
-        card = reward.card
+        card, file = reward.card, entry(name).file
         parts: dict[str, Any] = {
             f"sha256 of {weights.name}": loader.located[weights.name].sha256
             for weights in card.all_weights
@@ -240,8 +252,8 @@ def _made_by(scorer: Scorer, loader: Loader, reader: Reader) -> dict[str, Any]:
         if steps:
             parts["preprocess"] = describe_steps(steps)
             parts["dtype"] = str(loader.dtype).removeprefix("torch.")
-        if ":" in name:
-            parts["sha256"] = sha256_file(Path(name.rpartition(":")[0]))
+        if file is not None:
+            parts["sha256"] = sha256_file(file)
         rewards[name] = parts
     sampling = {"fps": reader.fps, "frames": reader.frames} if reader.kind == "video" else None
     return {"spec": str(scorer.spec), "rewards": rewards, "sampling": sampling}
@@ -255,13 +267,13 @@ class _Work:
         self._reader = reader
         self.seen = Seen(0.0, None)
 
-    def sample(self) -> Sample:
-        """What the scorer sees of it."""
-        return Sample(self._read, self.item.prompt, self.item.meta)
+    def sample(self) -> LazySample:
+        """What the scorer reads."""
+        return LazySample(self._read)
 
-    def _read(self) -> Medium:
+    def _read(self) -> Sample:
         self.seen = Seen.of(self._reader.root / self.item.path)
-        return self._reader.read(self.item)
+        return Sample(self._reader.read(self.item), self.item.prompt, self.item.meta)
 
 
 def _is_done(row: Row | None) -> bool:

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from rewardkit.devices import pick_device, pick_dtype
-from rewardkit.engine.card import EncoderSpec, RewardCard
+from rewardkit.engine.card import RewardCard
 from rewardkit.errors import WeightsError, unknown
-from rewardkit.weights.checkpoint import check_fit, load_strict, read_state_dict
-from rewardkit.weights.hub import Located, Weights, locate
+from rewardkit.weights.checkpoint import check_fit, load_strict, read_files, read_state_dict
+from rewardkit.weights.hub import locate
+from rewardkit.weights.pins import Located, PinnedFile, Snapshot
+from rewardkit.weights.pretrained import from_pretrained
 
 if TYPE_CHECKING:
     import torch
-
-    from rewardkit.engine.encoders import ClipEncoder
 
 _M = TypeVar("_M", bound="torch.nn.Module")
 _T = TypeVar("_T")
@@ -32,7 +32,7 @@ class Loader:
         tiny: build small random networks instead of loading weights: the same code path, for tests.
 
     Attributes:
-        located: every file of weights loaded so far, by name.
+        located: all weights loaded so far, by name.
         networks: every network loaded so far: those of `module`, and those that were told to
             `keep`. `move` moves them; a reward that loads a network otherwise keeps it where it is.
     """
@@ -59,12 +59,6 @@ class Loader:
         # Networks on the CPU want every core: decoding beside them would slow both down.
         return 0 if self.device.type == "cpu" and self.located else 2
 
-    def encoder(self, spec: EncoderSpec) -> ClipEncoder:
-        """The encoder of `spec`; the same object for every reward that asks for an equal one."""
-        from rewardkit.engine.encoders import ClipEncoder
-
-        return self.shared(spec, lambda: ClipEncoder.load(spec, self))
-
     def shared(self, key: Hashable, make: Callable[[], _T]) -> _T:
         """What `make` returns, made once for all rewards that ask by an equal key."""
         if key not in self._shared:
@@ -73,15 +67,18 @@ class Loader:
         return made
 
     def module(
-        self, build: Callable[[], _M], weights: Weights, convert: Convert | None = None
+        self,
+        build: Callable[[], _M],
+        weights: PinnedFile | Snapshot,
+        convert: Convert | None = None,
     ) -> _M:
         """The network `build` makes, in evaluation mode, holding exactly `weights`.
 
         `convert` renames the tensors of a file that was written for another implementation, or
-        leaves out those that are not read.
+        leaves out those that are not read. Of a snapshot all files of tensors are read.
 
         Raises:
-            WeightsError: the file is not there, not the recorded one, or does not fit.
+            WeightsError: the weights are not there, not the recorded ones, or do not fit.
         """
         import torch
 
@@ -90,9 +87,10 @@ class Loader:
                 torch.manual_seed(0)
                 module = build()
         else:
-            path = self.file(weights)
-            # The file goes first: a wrong one is refused before gigabytes are filled with noise.
-            state = read_state_dict(path)
+            path = self._find(weights)
+            files = self.located[weights.name].files if path.is_dir() else ()
+            # Files go first: wrong ones are refused before gigabytes are filled with noise.
+            state = read_files(path, files) if files else read_state_dict(path)
             try:
                 state = convert(state) if convert else state
                 if (outline := _outline(build)) is not None:
@@ -102,6 +100,30 @@ class Loader:
             except WeightsError as error:
                 raise WeightsError(f"{path} cannot be loaded: {error}") from error
         return self.keep(module.eval().requires_grad_(False))
+
+    def pretrained(self, kind: type[_M], snapshot: Snapshot, tiny: Callable[[], _M]) -> _M:
+        """The network that `kind.from_pretrained` reads from a snapshot, in evaluation mode.
+
+        Every tensor is from a file and every tensor of the files is used; it is on the device, in
+        the loader's dtype.
+
+        Args:
+            kind: a class of transformers or diffusers.
+            snapshot: holds its config and weights.
+            tiny: makes the small random network of a tiny loader.
+
+        Raises:
+            WeightsError: the files are not there, not the recorded ones, or do not fit.
+        """
+        import torch
+
+        if self.tiny:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                network = tiny()
+        else:
+            network = from_pretrained(kind, self.folder(snapshot), self.dtype)
+        return self.keep(network.to(self.device, self.dtype).eval().requires_grad_(False))
 
     def keep(self, network: _M) -> _M:
         """The network itself, which from now on `move` moves with the others."""
@@ -121,12 +143,23 @@ class Loader:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def file(self, weights: Weights) -> Path:
+    def file(self, weights: PinnedFile) -> Path:
         """The path of a file; one that is no network, such as a vocabulary, is read by its user.
 
         Raises:
             WeightsError: the file is not there, or not the recorded one.
         """
+        return self._find(weights)
+
+    def folder(self, snapshot: Snapshot) -> Path:
+        """The folder of a snapshot, for what reads configs and tokenizers.
+
+        Raises:
+            WeightsError: files are not there, or not the recorded ones.
+        """
+        return self._find(snapshot)
+
+    def _find(self, weights: PinnedFile | Snapshot) -> Path:
         located = locate(weights, self.overrides)
         self.located[weights.name] = located
         return located.path
@@ -149,7 +182,7 @@ def check_overrides(names: Iterable[str], cards: Sequence[RewardCard]) -> None:
     Raises:
         UsageError: with the nearest names.
     """
-    known = {weights.name for card in cards for weights in card.all_weights}
+    known = {weights.name.casefold() for card in cards for weights in card.all_weights}
     for name in names:
         if name not in known:
             raise unknown("name of weights", name, known, "rewardkit show tells them per reward")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rewardkit.engine.checks import missing
 from rewardkit.engine.registry import entry
-from rewardkit.engine.reward import missing
 from rewardkit.engine.spec import RewardSpec
 from rewardkit.errors import InputError, UsageError, describe
 from rewardkit.media.batch import Kind
@@ -35,7 +35,7 @@ def check_lines(spec: RewardSpec, lines: Sequence[PromptLine], kind: Kind) -> No
             )
         problems = []
         for line in lines:
-            problem = missing(card, line.prompt, line.meta)
+            problem = missing(card, line.prompt, line.meta, ())
             try:
                 if problem is None:
                     known.cls.check_line(line.prompt, line.meta)

@@ -8,24 +8,21 @@ does an `Entry` that a family's factory makes.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
-import importlib.metadata
-import importlib.util
 import inspect
 import logging
 import pkgutil
 import re
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 
+from rewardkit import plugins
 from rewardkit.engine.card import RewardCard
-from rewardkit.engine.reward import FunctionReward, Reward, note_place
-from rewardkit.errors import RewardKitError, UsageError, describe, unknown
+from rewardkit.engine.functions import entry_of, load_attribute
+from rewardkit.engine.reward import Entry, Reward
+from rewardkit.engine.spec import user_file
+from rewardkit.errors import RewardKitError, UsageError, unknown
 
 _log = logging.getLogger("rewardkit")
 ENTRY_POINT_GROUP = "rewardkit.rewards"
@@ -33,15 +30,25 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9][a-z0-9.-]*)?")
 _R = TypeVar("_R", bound=type[Reward])
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A registered reward: its card, the class that scores, and where it was registered."""
+class Scheme(Protocol):
+    """Rewards that are named by where their weights are, SCHEME:PLACE, and need no registration."""
 
-    card: RewardCard
-    cls: type[Reward]
-    origin: str
+    def check(self, place: str) -> str:
+        """The place as it is recorded; nothing is read or downloaded.
+
+        Raises:
+            UsageError: nothing can be at such a place.
+        """
+
+    def entry(self, name: str, place: str) -> Entry:
+        """The reward of that name, whose card is made from what is at the place.
+
+        Raises:
+            WeightsError: what is there cannot be had, or is no such reward.
+        """
 
 
+_schemes: dict[str, Scheme] = {}
 _entries: dict[str, Entry] = {}
 _defaults: dict[str, str] = {}
 
@@ -84,6 +91,11 @@ def register(*cards: RewardCard, default: str | None = None) -> Callable[[_R], _
     return decorate
 
 
+def register_scheme(name: str, scheme: Scheme) -> None:
+    """Make `NAME:PLACE` the name of rewards that `scheme` makes."""
+    _schemes[name] = scheme
+
+
 @functools.cache
 def _discover() -> tuple[str, ...]:
     """Import every family of ours, then every plug-in; the errors of plug-ins that fail."""
@@ -91,18 +103,11 @@ def _discover() -> tuple[str, ...]:
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
     broken = []
-    for entry in sorted(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)):
+    for plugin in plugins.entry_points(ENTRY_POINT_GROUP):
         try:
-            with contextlib.redirect_stdout(sys.stderr):
-                entry.load()
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # sys.exit too must cost this plug-in alone
-            distribution = entry.dist.name if entry.dist else "an unnamed distribution"
-            broken.append(
-                f"the reward plug-in {entry.value!r} of {distribution} cannot be loaded: "
-                f"{describe(error)}. Mend it, or uninstall {distribution}"
-            )
+            plugins.load(plugin, "reward plug-in")
+        except RewardKitError as error:
+            broken.append(str(error))
     return tuple(broken)
 
 
@@ -120,18 +125,22 @@ def list_rewards(kind: str | None = None) -> list[RewardCard]:
 def resolve(name: str) -> str:
     """The registered name that `name` means: itself, or the default of a bare family.
 
-    FILE.py:NAME stays as it is, once the file and the name in it are there.
+    FILE.py:NAME stays as it is, once the file and the name in it are there; so does SCHEME:PLACE,
+    such as clip:owner/name, once the scheme is known and the place is well-formed.
 
     Raises:
         UsageError: nothing has that name; the nearest names are given, and plug-ins that cannot be
             loaded, one of which may have it.
     """
-    if ":" in name:
+    if user_file(name) is not None:
         load_attribute(name)
         return name
     if name.endswith(".py"):
         raise UsageError(f"a function as a reward is written FILE.py:NAME, such as {name}:score")
     broken = _discover()
+    scheme, colon, place = name.partition(":")
+    if colon and scheme.casefold() in _schemes:
+        return f"{scheme.casefold()}:{_schemes[scheme.casefold()].check(place)}"
     folded = name.casefold()
     folded = _defaults.get(folded, folded)
     if folded in _entries:
@@ -141,63 +150,16 @@ def resolve(name: str) -> str:
         return tags[0]
     if tags:
         raise UsageError(f"the family {name!r} has no default; choose one of {', '.join(tags)}")
-    error = unknown("reward", name, [*_entries, *_defaults], "rewardkit list")
+    forms = ["FILE.py:NAME", *(f"{scheme}:owner/name" for scheme in sorted(_schemes))]
+    where = f"rewardkit list. Not registered, but accepted: {', '.join(forms)}"
+    error = unknown("reward", name, [*_entries, *_defaults], where)
     raise UsageError("\n".join([str(error), *broken])) if broken else error
 
 
 def entry(name: str) -> Entry:
     """The registration that `name` resolves to."""
     name = resolve(name)
-    if ":" not in name:
-        return _entries[name]
-    found = load_attribute(name)
-    if isinstance(found, Entry):
-        return replace(found, card=found.card.model_copy(update={"name": name}), origin=name)
-    return Entry(_function_card(name, found), FunctionReward, name)
-
-
-def load_attribute(name: str) -> Callable[..., Any] | Entry:
-    """What FILE.py:NAME points at: a function, or a reward such as `clip_iqa.pair` makes.
-
-    Raises:
-        UsageError: there is no such file or name, or the file cannot be run.
-    """
-    file, _, attribute = name.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise UsageError(f"there is no file {file!r}; a reward of your own is written FILE.py:NAME")
-    module = _run_file(path.resolve(), path.stat().st_mtime_ns)
-    found = module.get(attribute)
-    if not (isinstance(found, Entry) or callable(found)):
-        known = [k for k, v in module.items() if inspect.isfunction(v) or isinstance(v, Entry)]
-        raise unknown("function", attribute, known, f"they are defined in {file}")
-    return found
-
-
-@functools.lru_cache
-def _run_file(path: Path, _modified: int) -> dict[str, Any]:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path} is not a Python file: its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # stdout is for scores
-            spec.loader.exec_module(module)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # sys.exit too, which would end the run with no word
-        note_place(error, path)
-        raise UsageError(f"{path} cannot be run: {describe(error)}") from error
-    return vars(module)
-
-
-def _function_card(name: str, function: Callable[..., Any]) -> RewardCard:
-    summary = (inspect.getdoc(function) or "A function of the user's own.").split("\n")
-    return RewardCard(
-        name=name,
-        summary=summary[0],
-        inputs=("image", "video"),
-        unit="the function's own",
-        licence_code="the function's own",
-        range=(None, None),
-    )
+    if user_file(name) is not None:
+        return entry_of(name)
+    scheme, colon, place = name.partition(":")
+    return _schemes[scheme].entry(name, place) if colon else _entries[name]

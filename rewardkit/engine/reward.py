@@ -1,64 +1,35 @@
 """The contract every reward keeps: one scalar per sample, independent of its neighbours.
 
-Scoring a medium has two halves. `Extractor.prepare` does the per-sample work on the CPU, in loader
+Scoring a sample has two halves. `Extractor.prepare` does the per-sample work on the CPU, in loader
 threads, ahead of the device; `Extractor.features` and `Reward.score` then see a whole batch. The
 extractor is a shared encoder, the reward itself (`MeasuredReward`), or nothing but the medium
-(`RawMedia`). The boundary checks live here, once: see `missing` and `check_scores`.
+(`RawMedia`). What a reward needs of a sample, and what it returns, is checked in
+`rewardkit.engine.checks`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rewardkit.engine.card import RewardCard
-from rewardkit.errors import InputError, RewardKitError, ScoringError
-from rewardkit.media.batch import Batch, Kind, Medium
+from rewardkit.engine.extractor import Extractor
+from rewardkit.engine.loader import Loader
+from rewardkit.media.batch import Batch, Medium, Sample
 
 if TYPE_CHECKING:
     import torch
 
-    from rewardkit.engine.loader import Loader
-
-
-class BrokenReward(RewardKitError):
-    """A reward did not do what every reward does, whatever its samples are."""
-
-
-class Extractor(ABC):
-    """Turns media into what rewards read; shared by every reward that names the same one."""
-
-    @abstractmethod
-    def prepare(self, medium: Medium) -> Any:
-        """The CPU half, one sample at a time; must be thread-safe and leave `medium` as it is."""
-
-    @abstractmethod
-    def features(self, prepared: Sequence[Any]) -> Any:
-        """The batched half; one object that every reward of the batch reads."""
-
-
-class RawMedia(Extractor):
-    """The extractor of rewards that look at the decoded media themselves."""
-
-    def prepare(self, medium: Medium) -> Medium:
-        """The medium as it is."""
-        return medium
-
-    def features(self, prepared: Sequence[Medium]) -> Sequence[Medium]:
-        """The media of the batch."""
-        return prepared
-
 
 class Reward(ABC):
-    """A judge of pictures or clips: `reward(media, prompts) -> float32 [B]`, higher is better.
+    """A judge of pictures or clips: a higher score is better.
 
     A subclass is registered with its card (`rewardkit.engine.registry.register`) and says how to
-    load and how to score; everything else is done for it.
+    load and how to score; everything else is done for it. `rewardkit.create(NAME)` loads one and
+    returns a `Judge`, which scores media.
 
     Attributes:
         card: what it needs and returns.
@@ -80,9 +51,11 @@ class Reward(ABC):
 
     @abstractmethod
     def score(self, batch: Batch, features: Any) -> torch.Tensor:
-        """Scores `[B]` of a batch whose `features` the extractor computed; `batch.media` is None.
+        """Scores `[B]` of a batch whose `features` the extractor computed.
 
-        A sample's score must not depend on the rest of the batch.
+        Called without gradients (`torch.inference_mode`). The batch has prompts and meta; its media
+        and references have been let go after `Extractor.prepare`. A sample's score must not depend
+        on the rest of the batch.
         """
 
     @classmethod
@@ -96,24 +69,6 @@ class Reward(ABC):
             InputError: the prompt, or the other keys of its line, are not of its kind.
         """
         return None
-
-    def __call__(
-        self,
-        media: Any,
-        prompts: str | Sequence[str | None] | None = None,
-        meta: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-    ) -> torch.Tensor:
-        """Scores, float32 `[B]` on the CPU, of anything `rewardkit.media.batch.Batch.of` takes.
-
-        Raises:
-            UsageError: the media or prompts are not what is accepted.
-            ScoringError: naming the first sample that cannot be scored.
-        """
-        from rewardkit.engine.scorer import Scorer
-        from rewardkit.engine.spec import RewardSpec, Term
-
-        name = self.card.name
-        return Scorer(RewardSpec((Term(name),)), {name: self})(media, prompts, meta)[name]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.card.name}>"
@@ -138,8 +93,10 @@ class EncodedReward(Reward):
     @classmethod
     def load(cls, card: RewardCard, loader: Loader) -> Self:
         """With the encoder the card names."""
+        from rewardkit.engine.encoders import ClipEncoder
+
         assert card.encoder is not None
-        return cls(card, loader.encoder(card.encoder))
+        return cls(card, ClipEncoder.shared(card.encoder, loader))
 
 
 class MeasuredReward(Reward, Extractor):
@@ -158,9 +115,10 @@ class MeasuredReward(Reward, Extractor):
     def measure(self, medium: Medium) -> float:
         """The score of one medium."""
 
-    def prepare(self, medium: Medium) -> float:
+    def prepare(self, sample: Sample) -> float:
         """Measures in the loader thread, so that decoded media can be let go at once."""
-        return self.measure(medium)
+        assert sample.medium is not None
+        return self.measure(sample.medium)
 
     def features(self, prepared: Sequence[float]) -> Sequence[float]:
         """The measured numbers."""
@@ -173,88 +131,18 @@ class MeasuredReward(Reward, Extractor):
         return torch.tensor(features, dtype=torch.float32)
 
 
-class FunctionReward(Reward):
-    """A plain function as a reward: takes a `Batch`, media and all; returns B numbers."""
+@dataclass(frozen=True)
+class Entry:
+    """A reward that can be loaded.
 
-    def __init__(self, card: RewardCard, function: Callable[[Batch], Any]) -> None:
-        self.card = card
-        self.extractor = RawMedia()
-        self._function = function
-
-    @classmethod
-    def load(cls, card: RewardCard, loader: Loader) -> Self:
-        """The function that `card.name`, FILE.py:FUNCTION, points at."""
-        from rewardkit.engine.registry import Entry, load_attribute
-
-        function = load_attribute(card.name)
-        assert not isinstance(function, Entry)
-        return cls(card, function)
-
-    def score(self, batch: Batch, features: Sequence[Medium]) -> torch.Tensor:
-        """What the function returns, as a tensor. What it prints goes to stderr.
-
-        Its errors get a note with the last line of the function's own file.
-        """
-        import torch
-
-        try:
-            # stdout is for the scores, which a printing function would mix with its own text.
-            with contextlib.redirect_stdout(sys.stderr):
-                returned = self._function(Batch(features, batch.prompts, batch.meta))
-        except BaseException as error:
-            note_place(error, self.card.name.rpartition(":")[0])
-            raise
-        return torch.as_tensor(returned, dtype=torch.float32)
-
-
-def note_place(error: BaseException, file: str | Path) -> None:
-    """Note on `error` the last line of `file` that it came through."""
-    places = traceback.extract_tb(error.__traceback__)
-    line = next((p.lineno for p in reversed(places) if _same(p.filename, file)), None)
-    if line is not None:
-        error.add_note(f"{file}, line {line}")
-
-
-def _same(name: str, file: str | Path) -> bool:
-    return Path(name).resolve() == Path(file).resolve()
-
-
-def wrong_kind(card: RewardCard, kind: Kind) -> InputError | None:
-    """The error of a clip where a picture is needed, or the other way round; None if it fits."""
-    if kind in card.inputs:
-        return None
-    takes = " and ".join({"image": "pictures", "video": "clips"}[k] for k in card.inputs)
-    given = {"image": "a picture", "video": "a clip"}[kind]
-    return InputError(f"{card.name} takes {takes}; {given} was given")
-
-
-def missing(card: RewardCard, prompt: str | None, meta: Mapping[str, Any]) -> InputError | None:
-    """The error of a sample that lacks what `card` needs; None where nothing is missing."""
-    if card.needs_prompt and not (prompt and prompt.strip()):
-        return InputError(f"{card.name} needs a prompt and this sample has none")
-    absent = [key for key in card.needs_meta if key not in meta]
-    if absent:
-        return InputError(f"{card.name} needs the keys {', '.join(absent)} of the prompt's line")
-    return None
-
-
-def check_scores(card: RewardCard, scores: torch.Tensor, size: int) -> torch.Tensor:
-    """Scores as float32 `[B]` on the CPU.
-
-    Raises:
-        BrokenReward: the reward did not return one number per sample.
-        ScoringError: a score is not finite.
+    Attributes:
+        card: its card.
+        cls: the class that scores.
+        origin: where it was registered.
+        file: the user's Python file that it was read from; None where it is registered.
     """
-    import torch
 
-    if not isinstance(scores, torch.Tensor) or scores.shape != (size,):
-        given = list(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
-        raise BrokenReward(
-            f"{card.name} must return one score per sample, a tensor [{size}]; it returned {given}"
-        )
-    scores = scores.detach().to("cpu", torch.float32)
-    bad = (~scores.isfinite()).nonzero().flatten().tolist()
-    if bad:
-        value = float(scores[bad[0]])
-        raise ScoringError(bad[0], RewardKitError(f"{card.name} returned {value}"))
-    return scores
+    card: RewardCard
+    cls: type[Reward]
+    origin: str
+    file: Path | None = None

@@ -1,17 +1,15 @@
 """Several rewards as one: shared encoders run once, a bad sample costs only itself.
 
 `Scorer.stream` is the one way samples are scored, of a folder, in training and in Python: bounded
-batches, decoded and prepared in threads; smaller ones where memory does not suffice.
+batches, read and prepared in threads; smaller ones where memory does not suffice.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from os import cpu_count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rewardkit.engine.batches import (
@@ -25,27 +23,16 @@ from rewardkit.engine.batches import (
     pieces,
     spread_to_groups,
 )
+from rewardkit.engine.checks import BrokenReward, missing, wrong_kind
+from rewardkit.engine.extractor import Extractor
 from rewardkit.engine.loader import Loader, check_overrides
-from rewardkit.engine.recovery import as_error, is_memory, release, stop_reason
-from rewardkit.engine.registry import entry, resolve
-from rewardkit.engine.reward import (
-    BrokenReward,
-    Extractor,
-    GroupReward,
-    Reward,
-    missing,
-    wrong_kind,
-)
-from rewardkit.engine.spec import RewardSpec, parse
-from rewardkit.errors import (
-    InputError,
-    RewardKitError,
-    RewardUnavailable,
-    ScoringError,
-    UsageError,
-    describe,
-)
-from rewardkit.media.batch import Batch, Kind, Medium, Sample, kind_of
+from rewardkit.engine.preparing import prepare
+from rewardkit.engine.recovery import is_memory, release, stop_reason
+from rewardkit.engine.registry import entry
+from rewardkit.engine.reward import GroupReward, Reward
+from rewardkit.engine.spec import RewardSpec
+from rewardkit.errors import RewardKitError, RewardUnavailable, ScoringError, UsageError, describe
+from rewardkit.media.batch import Batch, LazySample
 
 if TYPE_CHECKING:
     import torch
@@ -54,21 +41,21 @@ _log = logging.getLogger("rewardkit")
 
 
 class Scorer:
-    """Computes every reward of a spec on batches of media.
+    """Computes every reward of a spec on batches of samples.
 
     Use `rewardkit.scorer("clip+sharpness")`; `scorer(images, prompts) -> {name: float32 [B]}`.
+
+    Attributes:
+        spec: the rewards and how they add up.
+        rewards: by name.
     """
 
     def __init__(self, spec: RewardSpec, rewards: Mapping[str, Reward]) -> None:
         self.spec = spec
         self.rewards = {name: rewards[name] for name in spec.names}
-        self._extractors: list[Extractor] = []
-        for reward in self.rewards.values():
-            if not any(reward.extractor is known for known in self._extractors):
-                self._extractors.append(reward.extractor)
         self._groups = [n for n, r in self.rewards.items() if isinstance(r, GroupReward)]
-        # As many samples as were found to fit into memory; None as long as all did.
-        self._fitting: int | None = None
+        # As many samples as were found to fit into memory, by the extractors that ran out of it.
+        self._fitting: dict[Extractor, int] = {}
 
     @classmethod
     def load(cls, spec: RewardSpec, loader: Loader) -> Scorer:
@@ -97,6 +84,7 @@ class Scorer:
         meta: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         groups: Sequence[int] | None = None,
         *,
+        references: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         batch_size: int = 32,
     ) -> dict[str, torch.Tensor]:
         """Raw scores by reward name, float32 `[B]` on the CPU.
@@ -106,7 +94,8 @@ class Scorer:
             prompts: one per medium, or one for all.
             meta: other keys of each medium's manifest line.
             groups: for a `GroupReward`, the group each sample belongs to.
-            batch_size: samples that go through networks at once.
+            references: for rewards that compare, named media for each medium.
+            batch_size: number of samples that go through networks at once.
 
         Raises:
             UsageError: the media, prompts or groups are not what is accepted.
@@ -115,31 +104,23 @@ class Scorer:
         """
         import torch
 
-        batch = Batch.of(media, prompts, meta)
-        assert batch.media is not None
+        batch = Batch.of(media, prompts, meta, references)
         if groups is not None and len(groups) != len(batch):
             raise UsageError(f"{len(groups)} groups are given for {len(batch)} samples: one each")
-        samples = [
-            Sample(_given(medium), prompt, line, None if groups is None else groups[index])
-            for index, (medium, prompt, line) in enumerate(
-                zip(batch.media, batch.prompts, batch.meta, strict=True)
-            )
-        ]
-        scores: dict[str, list[float | None]] = {name: [] for name in self.rewards}
-        index = 0
-        for scored in self.stream(samples, batch_size=batch_size):
-            for outcome in scored:
-                assert outcome is not None
-                for error in outcome.errors.values():
-                    raise ScoringError(index, error) from error
-                for name, score in outcome.scores.items():
-                    scores[name].append(score)
-                index += 1
-        return {name: torch.tensor(values, dtype=torch.float32) for name, values in scores.items()}
+        numbers = [None] * len(batch) if groups is None else groups
+        samples = [LazySample.of(*pair) for pair in zip(batch.samples, numbers, strict=True)]
+        scored = [s for part in self.stream(samples, batch_size=batch_size) for s in part if s]
+        for index, outcome in enumerate(scored):
+            for error in outcome.errors.values():
+                raise ScoringError(index, error) from error
+        return {
+            name: torch.tensor([outcome.scores[name] for outcome in scored], dtype=torch.float32)
+            for name in self.rewards
+        }
 
     def stream(
         self,
-        samples: Sequence[Sample | None],
+        samples: Sequence[LazySample | None],
         *,
         batch_size: int = 32,
         workers: int | None = None,
@@ -149,8 +130,8 @@ class Scorer:
 
         Batches are cut at fixed places of `samples`. A batch that is too large for the memory is
         halved, and so are those after it; one that fails otherwise is scored one by one, so that
-        only the culprits fail. For a `GroupReward` a batch is as much longer as the groups in it
-        need; the other rewards still see at most `batch_size` samples at once.
+        only the culprits fail. A reward sees at most `batch_size` samples at once, and at most the
+        `batch_size` of its card; but a `GroupReward` sees a whole group, however large.
 
         Args:
             samples: None keeps the place of one whose score is known already.
@@ -160,133 +141,102 @@ class Scorer:
                 which want every core.
 
         Raises:
-            UsageError: a `GroupReward` is asked for, and a sample has no group.
+            UsageError: a `GroupReward` is asked for, and a sample has no group or is left out.
             RewardUnavailable: a device or service failed: no other sample could be scored.
         """
-        if self._groups and any(sample is not None and sample.group is None for sample in samples):
+        if self._groups and any(sample is None or sample.group is None for sample in samples):
             raise UsageError(
                 f"{self._groups[0]} compares the samples of a group: give groups, one number per "
-                "sample. It is for training, and cannot score a folder"
+                "sample, and every sample. It is for training, and cannot score a folder"
             )
         places = cuts(samples, batch_size, whole_groups=bool(self._groups))
         batches = [samples[start:stop] for start, stop in places]
         todo = [[sample for sample in batch if sample is not None] for batch in batches]
         threads = workers or min(8, cpu_count() or 1)
-        for batch, prepared in zip(batches, self._prepare(todo, threads, ahead), strict=True):
+        ready = prepare(todo, list(self.rewards.values()), threads, ahead)
+        for batch, prepared in zip(batches, ready, strict=True):
             outcomes = iter(self._score(prepared, batch_size))
             yield [None if sample is None else next(outcomes) for sample in batch]
 
-    def _prepare(
-        self, batches: Sequence[Sequence[Sample]], workers: int, ahead: int
-    ) -> Iterator[list[Prepared]]:
-        """Batches read and prepared in threads, in order, at most `ahead` before the consumer."""
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="rewardkit-decode")
-        pending: deque[list[Future[Prepared]]] = deque()
-        try:
-            for batch in batches:
-                pending.append([pool.submit(self._prepare_one, sample) for sample in batch])
-                if len(pending) > ahead:
-                    yield [future.result() for future in pending.popleft()]
-            while pending:
-                yield [future.result() for future in pending.popleft()]
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-    def _prepare_one(self, sample: Sample) -> Prepared:
-        """The CPU half of one sample; an error stands in its place, other rewards go on."""
-        try:
-            medium = sample.read()
-        except BaseException as error:
-            problem = as_error(error)
-            if not isinstance(problem, RewardKitError):
-                problem = InputError(describe(problem))
-            return Prepared(sample, None, problem)
-        kind = kind_of(medium)
-        return Prepared(sample, kind, tuple(self._half(x, medium, kind) for x in self._extractors))
-
-    def _half(self, extractor: Extractor, medium: Medium, kind: Kind) -> Any:
-        """What `extractor` prepares; None where no reward that reads it takes such media."""
-        readers = [r for r in self.rewards.values() if r.extractor is extractor]
-        if not any(kind in reward.card.inputs for reward in readers):
-            return None
-        try:
-            return extractor.prepare(medium)
-        except BaseException as error:  # becomes the error of every reward that reads it
-            return as_error(error)
-
-    def _slot(self, reward: Reward) -> int:
-        return next(i for i, known in enumerate(self._extractors) if known is reward.extractor)
-
     def _score(self, batch: Sequence[Prepared], batch_size: int) -> list[Scored]:
-        """The batched half: every sample's outcome."""
+        """The batched half: the outcome of every sample."""
         outcomes = [Scored(dict.fromkeys(self.rewards), {}) for _ in batch]
         for name, reward in self.rewards.items():
-            for index, prepared in enumerate(batch):
-                problem = self._problem(reward, prepared)
+            for prepared, outcome in zip(batch, outcomes, strict=True):
+                problem = _problem(reward, prepared)
                 if problem is not None:
                     _check_going_on(name, problem)
-                    outcomes[index].errors[name] = problem
+                    outcome.errors[name] = problem
         spread_to_groups(batch, outcomes, self._groups)
 
-        before = min(batch_size, self._fitting or batch_size)
-        todo = deque(parts(batch, outcomes, list(self.rewards), self._groups))
+        before = dict(self._fitting)
+        todo = deque(parts(batch, outcomes, self.rewards))
         while todo:
             part = todo.popleft()
-            smaller = pieces(part, min(batch_size, self._fitting or batch_size), self._groups)
+            smaller = pieces(part, self._most(part, batch_size), self.rewards)
             # What failed is tried again only here, where no frame of its failure is left.
             again = smaller if len(smaller) > 1 else self._try_part(batch, outcomes, part)
             todo.extendleft(reversed(again))
-        if self._fitting is not None and self._fitting < before:
-            _log.warning(
-                f"out of memory: from here on {self._fitting} samples are scored at once, not "
-                f"{before}"
-            )
+        for extractor, size in self._fitting.items():
+            if size != (was := before.get(extractor, batch_size)):
+                names = [n for n, r in self.rewards.items() if r.extractor is extractor]
+                _log.warning(
+                    f"out of memory: from here on {' and '.join(names)} "
+                    f"{'score' if len(names) > 1 else 'scores'} {size} samples at once, not {was}"
+                )
         return outcomes
 
-    def _problem(self, reward: Reward, prepared: Prepared) -> Exception | None:
-        """What keeps a sample from this reward; None where nothing does."""
-        if isinstance(prepared.halves, Exception):
-            return prepared.halves
-        assert prepared.kind is not None
-        half = prepared.halves[self._slot(reward)]
-        sample = prepared.sample
-        return (
-            wrong_kind(reward.card, prepared.kind)
-            or (half if isinstance(half, Exception) else None)
-            or missing(reward.card, sample.prompt, sample.meta)
-        )
+    def _most(self, part: Part, batch_size: int) -> int:
+        """How many samples of a part may be scored at once."""
+        rewards = [self.rewards[name] for name in part.names]
+        limits = [r.card.batch_size for r in rewards] + [self._fitting.get(rewards[0].extractor)]
+        return min(limit for limit in (batch_size, *limits) if limit is not None)
 
     def _try_part(
-        self,
-        batch: Sequence[Prepared],
-        outcomes: Sequence[Scored],
-        part: Part,
+        self, batch: Sequence[Prepared], outcomes: Sequence[Scored], part: Part
     ) -> list[Part]:
         """Score a part, write down its scores or errors, and return what is to be tried again."""
-        indices, names = part
-        together = Together([batch[index] for index in indices])
+        import torch
+
+        extractor = self.rewards[part.names[0]].extractor
+        together = Together([batch[index] for index in part.indices], extractor)
+        own = [outcomes[index] for index in part.indices]
         again: list[Part] = []
-        for place, name in enumerate(names):
-            reward = self.rewards[name]
-            error = attempt(reward, self._slot(reward), together, [outcomes[i] for i in indices])
+        for place, name in enumerate(part.names):
+            with torch.inference_mode():
+                error = attempt(self.rewards[name], together, own)
             if error is None:
                 continue
             _check_going_on(name, error)
-            divisible = len(indices) > 1 and name not in self._groups
+            divisible = len(own) > 1 and name not in self._groups
             if is_memory(error):
                 release(error)
                 if divisible:
-                    self._fitting = min(self._fitting or len(indices), len(indices) // 2)
-                    return [*again, *pieces((indices, names[place:]), self._fitting, self._groups)]
+                    self._fitting[extractor] = len(own) // 2
+                    rest = Part(part.indices, part.names[place:])
+                    return [*again, *pieces(rest, len(own) // 2, self.rewards)]
             # One by one the culprits show; that a reward returns as many scores as it is given
             # samples would only be hidden by it.
             elif divisible and not isinstance(error, BrokenReward):
-                again += [((index,), (name,)) for index in indices]
+                again += [Part((index,), (name,)) for index in part.indices]
                 continue
             cause = error.cause if isinstance(error, ScoringError) else error
-            for index in indices:
-                outcomes[index].errors[name] = cause
+            for outcome in own:
+                outcome.errors[name] = cause
         return again
+
+
+def _problem(reward: Reward, prepared: Prepared) -> Exception | None:
+    """What keeps a sample from this reward; None where nothing does."""
+    if prepared.sample is None or prepared.kind is None:
+        return prepared.problem
+    card, sample = reward.card, prepared.sample
+    half = prepared.halves.get(reward.extractor)
+    return (
+        wrong_kind(card, prepared.kind)
+        or missing(card, sample.prompt, sample.meta, prepared.references)
+        or (half if isinstance(half, Exception) else None)
+    )
 
 
 def _check_going_on(name: str, error: Exception) -> None:
@@ -294,40 +244,3 @@ def _check_going_on(name: str, error: Exception) -> None:
     reason = stop_reason(error)
     if reason is not None:
         raise RewardUnavailable(f"{name} cannot go on: {reason}") from error
-
-
-def _given(medium: Medium) -> Callable[[], Medium]:
-    return lambda: medium
-
-
-def create(
-    name: str,
-    *,
-    device: str = "auto",
-    dtype: str = "float32",
-    weights: Mapping[str, str | Path] | None = None,
-) -> Reward:
-    """One reward, its weights loaded: `create("clip.vit-l-14")(images, prompts)`.
-
-    Args:
-        name: a registered name, a bare family, or FILE.py:NAME.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        dtype: "float32", "bfloat16" or "float16", of the networks.
-        weights: local files instead of the hub's, by the names `rewardkit show` tells.
-
-    Raises:
-        UsageError: no such reward, device or dtype.
-        WeightsError: its weights cannot be had or do not fit.
-    """
-    return scorer(name, device=device, dtype=dtype, weights=weights).rewards[resolve(name)]
-
-
-def scorer(
-    spec: str,
-    *,
-    device: str = "auto",
-    dtype: str = "float32",
-    weights: Mapping[str, str | Path] | None = None,
-) -> Scorer:
-    """A scorer of a reward spec such as "hps+clip"; arguments and errors as for `create`."""
-    return Scorer.load(parse(spec, resolve), Loader(device, dtype, weights))

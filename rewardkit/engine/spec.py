@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from rewardkit.errors import UsageError
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-# A name is a registered one or FILE.py:NAME: all but the grammar's own signs may stand in it.
+# A name is a registered one, FILE.py:NAME or SCHEME:PLACE, such as clip:owner/name: all but the
+# grammar's own signs may stand in it.
 _TERM = re.compile(
     rf"\s*(?:(?P<weight>{_NUMBER})\s*\*\s*)?(?P<name>[^\s+*@]+)\s*"
     rf"(?:@\s*(?P<threshold>{_NUMBER})\s*)?"
@@ -72,6 +73,18 @@ class RewardSpec:
         if not self.has_total or any(raw is None for _, raw in values):
             return None
         return math.fsum(term.value(raw) for term, raw in values if raw is not None)
+
+
+def user_file(name: str) -> str | None:
+    """The file of FILE.py:NAME; None of any other name."""
+    file, colon, _ = name.rpartition(":")
+    return file if colon and file.endswith(".py") else None
+
+
+def local_folder(name: str) -> str | None:
+    """The folder of SCHEME:FOLDER, which begins with "." or "/"; None of any other name."""
+    _, colon, rest = name.partition(":")
+    return rest if colon and rest.startswith((".", "/")) else None
 
 
 def parse(text: str, resolve: Callable[[str], str]) -> RewardSpec:

@@ -9,14 +9,14 @@ from typing import Literal
 
 from rewardkit.devices import pick_device
 from rewardkit.engine.card import Published, RewardCard
+from rewardkit.engine.judge import Judge
 from rewardkit.engine.loader import Loader, check_overrides
 from rewardkit.engine.registry import entry
-from rewardkit.engine.reward import Reward
 from rewardkit.errors import RewardKitError, UsageError, describe
 from rewardkit.media.images import read_image
 from rewardkit.records.provenance import sha256_file
 from rewardkit.weights.fetch import fetch
-from rewardkit.weights.hub import Located
+from rewardkit.weights.pins import Located
 
 
 @dataclass(frozen=True)
@@ -96,20 +96,20 @@ def verify(
         # A loader each: what one holds stays in memory, and all networks together may not fit.
         loader = Loader(device, weights=weights)
         try:
-            reward = entry(card.name).cls.load(card, loader)
+            judge = Judge(entry(card.name).cls.load(card, loader))
         except RewardKitError as error:
             checks += [Check(card.name, one, error=describe(error)) for one in card.published]
         else:
-            checks += [_check(reward, one, known) for one in card.published]
+            checks += [_check(judge, one, known) for one in card.published]
         located |= loader.located
     return Verification(checks, located, device)
 
 
-def _check(reward: Reward, published: Published, known: Mapping[str, Path]) -> Check:
-    name = reward.card.name
+def _check(judge: Judge, published: Published, known: Mapping[str, Path]) -> Check:
+    name = judge.card.name
     try:
         path = known.get(published.sha256) or fetch(published.url, published.sha256)
-        (score,) = reward([read_image(path)], [published.prompt]).tolist()
+        (score,) = judge([read_image(path)], [published.prompt]).tolist()
     except RewardKitError as error:
         return Check(name, published, error=describe(error))
     return Check(name, published, ours=score)

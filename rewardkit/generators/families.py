@@ -132,7 +132,7 @@ FAMILIES = {
         task="text-to-image",
         size=_transformer_size,
         multiple=_packed_multiple,
-        unscaled=latents.patches,
+        unscaled=latents.unchanged,
         references={"source": "image"},
     ),
     "QwenImagePipeline": Family(

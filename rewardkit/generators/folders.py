@@ -15,6 +15,7 @@ from rewardkit.generators.lora import LORA, PEFT_LORA
 from rewardkit.generators.protocol import CARD, carried_card
 from rewardkit.records.documents import read_json
 from rewardkit.weights.checkpoint import cause, check_finite
+from rewardkit.weights.pretrained import check_report, refuse_code, refuse_gaps
 from rewardkit.weights.quiet import quiet, without_retries
 
 if TYPE_CHECKING:
@@ -90,9 +91,9 @@ def read(folder: Path, dtype: torch.dtype, exact: Collection[str] = ("vae",)) ->
                 f"the pipeline in {folder} lacks its folder {part}. Download or save it again"
             )
         if wanted:
-            _refuse_code(folder / part)
+            refuse_code(folder / part)
     try:
-        # What this silences on tensors is judged by `_check_report`, part by part.
+        # What this silences on tensors is judged by `check_report`, part by part.
         with quiet():
             parts = _networks(folder, dtypes, settings)
             loader: Any = DiffusionPipeline  # its from_pretrained comes without types
@@ -107,7 +108,7 @@ def read(folder: Path, dtype: torch.dtype, exact: Collection[str] = ("vae",)) ->
         if isinstance(module, torch.nn.Module):
             # diffusers leaves a tensor that no file holds without memory, and only warns.
             missing = [name for name, tensor in module.named_parameters() if tensor.is_meta]
-            _refuse_gaps(folder / part, missing)
+            refuse_gaps(folder / part, missing)
             check_finite(str(folder / part), dict(module.named_parameters()))
     return pipe
 
@@ -223,7 +224,7 @@ def _networks(
             raise WeightsError(
                 f"{folder / part} cannot be loaded: {cause(error)}. Download or save it again"
             ) from error
-        _check_report(folder / part, report)
+        check_report(folder / part, report)
     return networks
 
 
@@ -236,45 +237,3 @@ def _variant(folder: Path) -> str | None:
             "weights. Leave one of them there"
         )
     return None if None in found or not found else found.pop()
-
-
-def _refuse_code(folder: Path) -> None:
-    """Refuses a part whose settings name code of its folder, which transformers offers to run.
-
-    Raises:
-        WeightsError: naming the file.
-    """
-    for path in sorted(folder.glob("*config.json")):
-        with suppress(OSError, ValueError):  # damaged ones are told on loading
-            told = read_json(path)
-            if isinstance(told, dict) and told.get("auto_map"):
-                raise WeightsError(
-                    f"{path} asks to run code of its own folder (auto_map), which is never run. "
-                    "Save the part with a class of transformers"
-                )
-
-
-def _check_report(folder: Path, report: dict[str, Any]) -> None:
-    """Refuses a network by what its library reports of missing, left over, misshapen tensors."""
-    _refuse_gaps(folder, sorted(report["missing_keys"]))
-    for name, given, wanted in sorted(report["mismatched_keys"]):
-        raise WeightsError(
-            f"{folder} does not fit its config.json: {name} is {list(given)} instead of "
-            f"{list(wanted)}. Download or save it again"
-        )
-    # A buffer of 2022 that holds 0, 1, 2, …, and that no network has today.
-    left = [k for k in sorted(report["unexpected_keys"]) if not k.endswith("position_ids")]
-    if left:
-        raise WeightsError(
-            f"{folder} holds {len(left)} tensors that its network does not have, such as "
-            f"{left[0]}: its config.json is of another network. Download or save it again"
-        )
-
-
-def _refuse_gaps(folder: Path, missing: list[str]) -> None:
-    if missing:
-        more = ", …" if len(missing) > 5 else ""
-        raise WeightsError(
-            f"{folder} lacks {len(missing)} tensors: {', '.join(missing[:5])}{more}. Download or "
-            "save it again"
-        )

@@ -17,9 +17,10 @@ from rewardkit.generators.protocol import CARD, Protocol
 from rewardkit.generators.requests import Request
 from rewardkit.media.images import write_image
 from rewardkit.media.prompts import PromptLine
+from rewardkit.records.differences import first_difference
 from rewardkit.records.documents import read_json
 from rewardkit.records.provenance import sha256_text, versions
-from rewardkit.records.storage import atomic_write, first_difference, write_json
+from rewardkit.records.storage import atomic_write, write_json
 
 MANIFEST = "manifest.jsonl"
 

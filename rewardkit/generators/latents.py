@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from rewardkit.generators.protocol import Protocol
 
 
+def unchanged(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
+    """Of pipelines that return them as the VAE takes them."""
+    return latents
+
+
 def divided(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
     """By the scaling factor; the pipeline has no shift, whatever the VAE's configuration says."""
     scaled: Tensor = latents / pipe.vae.config.scaling_factor
@@ -57,20 +62,6 @@ def standardised(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
 def unpacked_and_standardised(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
     """Of Qwen-Image, whose VAE is a video's: from tokens of 2 x 2, one frame."""
     return standardised(pipe, _unpacked(pipe, latents, protocol), protocol)
-
-
-def patches(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
-    """Of FLUX.2: from tokens of 2 x 2, by the statistics of the VAE's batch normalisation."""
-    statistics = pipe.vae.bn
-    side = pipe.vae_scale_factor * 2
-    square = latents.mT.unflatten(2, (protocol.height // side, protocol.width // side))
-    mean, variance = (
-        values.view(1, -1, 1, 1).to(square)
-        for values in (statistics.running_mean, statistics.running_var)
-    )
-    scaled = square * (variance + pipe.vae.config.batch_norm_eps).sqrt() + mean
-    unpatched: Tensor = pipe._unpatchify_latents(scaled)
-    return unpatched
 
 
 def _unpacked(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:

@@ -8,7 +8,9 @@ from pathlib import Path
 from rewardkit.errors import WeightsError, describe
 from rewardkit.generators.lora import LORA, PEFT_LORA
 from rewardkit.generators.lora_settings import DANCE_GRPO, PEFT
-from rewardkit.weights.hub import Weights, download
+from rewardkit.weights.client import can_be_repo
+from rewardkit.weights.hub import download
+from rewardkit.weights.pins import PinnedFile
 
 _NAMED = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*?)(@(?P<revision>[\w.-]+))?"
@@ -32,7 +34,7 @@ def lora_path(given: str | Path) -> Path:
     if named is None:
         return Path(given)
     repo, revision, file = named["repo"], named["revision"], named["file"]
-    weights = Weights(
+    weights = PinnedFile(
         name=f"lora {given}",
         repo=repo,
         files=(file,) if file else (LORA, PEFT_LORA),
@@ -64,18 +66,6 @@ def _named(given: str | Path) -> re.Match[str] | None:
     if named is None or path.exists() or (path.suffix == ".safetensors" and not named["file"]):
         return None
     return named if can_be_repo(named["repo"]) else None
-
-
-def can_be_repo(name: str) -> bool:
-    """Whether a repository on the hub can have this name."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils._validators import validate_repo_id
-
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return False
-    return True
 
 
 def _settings(repo: str, path: Path, file: str, revision: str | None) -> None:

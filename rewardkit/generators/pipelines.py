@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from rewardkit.devices import pick_device, pick_dtype
 from rewardkit.errors import UsageError, WeightsError, unknown
+from rewardkit.extras import require
 from rewardkit.generators.aliases import ALIASES, Alias
 from rewardkit.generators.arguments import (
     call_arguments,
@@ -31,9 +32,10 @@ from rewardkit.generators.decoding import decode
 from rewardkit.generators.exports import refuse_unfinished
 from rewardkit.generators.folders import download, read, trained, whole_pipeline
 from rewardkit.generators.lora import add_lora
-from rewardkit.generators.lora_hub import can_be_repo, lora_path
+from rewardkit.generators.lora_hub import lora_path
 from rewardkit.generators.protocol import Protocol, carried_card, carried_protocol
 from rewardkit.generators.requests import Request, check_requests
+from rewardkit.weights.client import can_be_repo
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -116,7 +118,9 @@ def load(
     Raises:
         UsageError: nothing goes by this name, or its pipeline class cannot be sampled here.
         WeightsError: files are missing, cannot be downloaded, or do not fit.
+        MissingPackage: the extra `generate` is not installed.
     """
+    require("generate", "loading a generator")
     alias, place = place_of(source)
     if isinstance(place, Path) and revision is not None:
         raise UsageError(f"a revision belongs to a repository on the hub; {source} is a folder")

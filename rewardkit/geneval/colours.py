@@ -15,35 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewardkit.engine.card import EncoderSpec
-from rewardkit.engine.preprocess import CLIP_NORMALIZE, CenterCrop, Resize, ToFloat
 from rewardkit.errors import InputError
 from rewardkit.geneval.names import COLOURS
 from rewardkit.geneval.rules import Boxes, ColourOf
-from rewardkit.weights.hub import Weights
 
 if TYPE_CHECKING:
     import torch
 
     from rewardkit.engine.encoders import ClipEncoder
 
-# The encoder of the reward clip.vit-l-14: the same weights by the same name, and the same object
-# where one loader serves both.
-ENCODER = EncoderSpec(
-    architecture="ViT-L-14-quickgelu",
-    weights=Weights(
-        name="clip.vit-l-14",
-        repo="timm/vit_large_patch14_clip_224.openai",
-        files=("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
-        licence="MIT",
-    ),
-    preprocess=(
-        Resize(224, "shortest", "bicubic", "pil"),
-        CenterCrop(224),
-        ToFloat(),
-        CLIP_NORMALIZE,
-    ),
-)
 TEMPLATES = (
     "a photo of a {colour} {name}",
     "a photo of a {colour}-colored {name}",
@@ -60,7 +40,7 @@ class ColourClassifier:
     CUDA (autocast); here the precision is the encoder's, and the last product is float32.
 
     Args:
-        encoder: CLIP, such as `Loader.encoder(ENCODER)`.
+        encoder: CLIP, such as `ClipEncoder.shared(VIT_L_14, loader)`.
         colours: the names to choose from; of equally near ones the first is taken.
     """
 
@@ -91,7 +71,7 @@ class ColourClassifier:
 
     def colours(self, name: str, crops: Sequence[torch.Tensor]) -> list[str]:
         """The colours of objects of class `name`, from their crops, uint8 `[3, h, w]` each."""
-        prepared = [self._encoder.prepare(one) for one in crops]
+        prepared = [self._encoder.resized(cut_out) for cut_out in crops]
         cosines = self._encoder.features(prepared).image @ self.classifier(name).T
         # numpy's argmax is the first of equals; torch's may be any.
         return [self._colours[i] for i in cosines.cpu().numpy().argmax(axis=1)]

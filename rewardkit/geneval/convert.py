@@ -16,7 +16,8 @@ from rewardkit.errors import InputError, WeightsError
 from rewardkit.records.provenance import sha256_file
 from rewardkit.records.storage import atomic_write
 from rewardkit.weights.checkpoint import read_state_dict
-from rewardkit.weights.hub import Weights, made_path
+from rewardkit.weights.hub import made_path
+from rewardkit.weights.pins import PinnedFile
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +30,7 @@ URL = (
 # OpenMMLab ends a file's name with the first digits of its sha256.
 SHA256 = "743b7d99"
 _HOW = f"download {URL} and run: rewardkit bench convert-geneval-detector FILE.pth"
-CONVERTED = Weights(
+CONVERTED = PinnedFile(
     name="geneval.detector",
     repo=URL,
     host="made",

@@ -15,29 +15,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rewardkit.engine.reward import Extractor
+from rewardkit.engine.extractor import Extractor
 from rewardkit.errors import WeightsError
 from rewardkit.geneval.convert import CONVERTED, check_converted
 from rewardkit.geneval.names import CLASSES
 from rewardkit.geneval.pixels import SCALE, normalise, resize
 from rewardkit.geneval.postprocess import objects
 from rewardkit.geneval.rules import THRESHOLD, Boxes
-from rewardkit.media.batch import Clip, Medium
-from rewardkit.weights.hub import Weights
+from rewardkit.media.batch import Sample
+from rewardkit.weights.pins import PinnedFile
 
 if TYPE_CHECKING:
     import torch
 
     from rewardkit.engine.loader import Loader
 
-META = Weights(
+META = PinnedFile(
     name="geneval-hf.detector",
     repo="facebook/mask2former-swin-small-coco-instance",
     files=("model.safetensors", "pytorch_model.bin"),
     licence="other (of the model's card on the hub)",
 )
-# More might not fit: at 800x800 the network takes about 0.8 GB a picture.
-_AT_ONCE = 8
+# Of rewards that read the detector: at 800x800 the network takes about 0.8 GB a picture.
+BATCH_SIZE = 8
 _TINY_SCALE = (160, 96)
 
 
@@ -80,7 +80,7 @@ class Detector(Extractor):
         self._scale = scale
 
     @classmethod
-    def load(cls, weights: Weights, loader: Loader) -> Detector:
+    def load(cls, weights: PinnedFile, loader: Loader) -> Detector:
         """The detector of `CONVERTED` or `META` weights, that has seen its self-test picture.
 
         Raises:
@@ -97,26 +97,23 @@ class Detector(Extractor):
         detector.check_sight()
         return detector
 
-    def prepare(self, medium: Medium) -> Prepared:
-        """One picture, resized.
+    def prepare(self, sample: Sample) -> Prepared:
+        """The picture, resized.
 
         Raises:
             InputError: it is too thin.
         """
-        assert not isinstance(medium, Clip)
-        picture = medium.cpu()
+        picture = sample.picture.cpu()
         return Prepared(picture, resize(picture, self._scale))
 
     def features(self, prepared: Sequence[Prepared]) -> list[Found]:
         """What each picture shows; pictures of one size go through the network together."""
         alike: dict[tuple[int, ...], list[int]] = {}
-        for index, one in enumerate(prepared):
-            alike.setdefault(tuple(one.resized.shape), []).append(index)
+        for index, half in enumerate(prepared):
+            alike.setdefault(tuple(half.resized.shape), []).append(index)
         found: dict[int, Found] = {}
         for indices in alike.values():
-            for start in range(0, len(indices), _AT_ONCE):
-                chunk = indices[start : start + _AT_ONCE]
-                found |= zip(chunk, self._detect([prepared[i] for i in chunk]), strict=True)
+            found |= zip(indices, self._detect([prepared[i] for i in indices]), strict=True)
         return [found[index] for index in range(len(prepared))]
 
     def check_sight(self) -> None:
@@ -133,7 +130,7 @@ class Detector(Extractor):
 
         data = resources.files("rewardkit.geneval").joinpath("portrait.jpg").read_bytes()
         picture = read_image(data)
-        (found,) = self.features([self.prepare(picture)])
+        (found,) = self.features([self.prepare(Sample(picture))])
         people = found.boxes.get("person", np.zeros((0, 5), np.float32))
         areas = (people[:, 2] - people[:, 0]) * (people[:, 3] - people[:, 1])
         filling = areas > picture[0].numel() / 2
@@ -151,7 +148,7 @@ class Detector(Extractor):
         import torch
 
         pixels = normalise(torch.stack([one.resized for one in alike]).to(self._device))
-        with torch.inference_mode(), torch.autocast(self._device.type, enabled=False):
+        with torch.autocast(self._device.type, enabled=False):
             seen = self.network(pixel_values=pixels)
             return [
                 _by_class(one, class_logits, mask_logits, pixels)

@@ -7,7 +7,8 @@ nothing else of rewardkit.
     images      any picture Pillow reads -> uint8 [3, H, W]
     clips       any clip -> Clip(uint8 [F, 3, H, W], fps), and mp4 back; which frames to take
     libav       videos, for clips          animations  animated pictures, for clips
-    batch       Clip, Batch, and `to_medium`, the boundary for everything users hold in memory
+    batch       Clip, Sample, Batch, and `to_medium`, the boundary for what users hold in memory
+    arguments   what is given beside media, for batches
     tables      the rows of a table or a JSON file, each with where it stands
     delimited   csv and tsv, for tables    columns  which column names files, which has prompts
     places      the files below folders and behind patterns, and the names ids are made of

@@ -1,4 +1,4 @@
-"""What is scored: a picture as a uint8 tensor, a `Clip`, and a `Batch` of either with its prompts.
+"""What is scored: a `Sample` is a picture or clip with its prompt, a `Batch` holds several.
 
 `to_medium` is the one boundary where anything a user may hold (path, PIL picture, array, float
 tensor) becomes such a medium, rounded exactly as saving a PNG would round it, so that training and
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rewardkit.errors import InputError, ScoringError, UsageError
+from rewardkit.media.arguments import one_mapping_each, one_text_each
+from rewardkit.media.files import refuse_address
 
 if TYPE_CHECKING:
     import torch
@@ -46,46 +48,105 @@ _ACCEPTED = (
 
 @dataclass(frozen=True)
 class Sample:
-    """One thing to score.
+    """One thing to score, as rewards see it.
 
     Attributes:
-        read: gives the medium; called in a loader thread, once, when its batch is near.
+        medium: the picture or clip. None once a scorer has let it go: decoded media are large, and
+            after `Extractor.prepare` nothing needs them, nor the references.
         prompt: what the medium should show; None where there is no prompt.
         meta: the other keys of its manifest or prompt line.
+        references: media it is compared with, by name, such as "first_frame" or "source".
+    """
+
+    medium: Medium | None
+    prompt: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    references: Mapping[str, Medium] = field(default_factory=dict)
+
+    @property
+    def picture(self) -> torch.Tensor:
+        """The medium where it is a picture, uint8 `[3, H, W]`.
+
+        Raises:
+            TypeError: it is a clip, which the scorer gives to no reward of pictures.
+        """
+        if self.medium is None or isinstance(self.medium, Clip):
+            raise TypeError("this sample has no picture")
+        return self.medium
+
+    @property
+    def clip(self) -> Clip:
+        """The medium where it is a clip.
+
+        Raises:
+            TypeError: it is a picture, which the scorer gives to no reward of clips.
+        """
+        if not isinstance(self.medium, Clip):
+            raise TypeError("this sample has no clip")
+        return self.medium
+
+    def without_media(self) -> Sample:
+        """The sample without its medium and references, whose memory can then be freed."""
+        return Sample(None, self.prompt, self.meta)
+
+
+@dataclass(frozen=True)
+class LazySample:
+    """A sample that is read when its batch is near.
+
+    Attributes:
+        read: returns the sample; called once, in a loader thread.
         group: samples with the same number are compared by a `GroupReward`; None is no group.
     """
 
-    read: Callable[[], Medium]
-    prompt: str | None = None
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    read: Callable[[], Sample]
     group: int | None = None
+
+    @classmethod
+    def of(cls, sample: Sample, group: int | None = None) -> LazySample:
+        """A sample that is in memory already."""
+        return cls(lambda: sample, group)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B media with, where there are any, their prompts and other keys of their manifest lines.
+    """B samples that are scored together."""
 
-    Attributes:
-        media: uint8 pictures `[3, H, W]`, each of its own size, or `Clip`s. None once a scorer has
-            taken from them what its rewards need: decoded media are large and are let go early.
-        prompts: one per medium; None where a medium has none.
-        meta: one mapping per medium.
-    """
-
-    media: Sequence[Medium] | None
-    prompts: Sequence[str | None]
-    meta: Sequence[Mapping[str, Any]]
-
-    def __post_init__(self) -> None:
-        sizes = {"prompts": len(self.prompts), "meta": len(self.meta)}
-        if self.media is not None:
-            sizes["media"] = len(self.media)
-        if len(set(sizes.values())) != 1:
-            counts = ", ".join(f"{n} {what}" for what, n in sizes.items())
-            raise UsageError(f"a Batch holds one of each per sample, but has {counts}")
+    samples: Sequence[Sample]
 
     def __len__(self) -> int:
-        return len(self.prompts)
+        return len(self.samples)
+
+    @property
+    def media(self) -> list[Medium]:
+        """The medium of each sample.
+
+        Raises:
+            UsageError: a scorer has let them go. A reward that looks at media itself reads
+                `features` of the extractor `RawMedia`.
+        """
+        media = [sample.medium for sample in self.samples if sample.medium is not None]
+        if len(media) != len(self.samples):
+            raise UsageError(
+                "the media of this batch have been let go. A reward that looks at media itself "
+                "has the extractor RawMedia(), whose features are the samples with their media"
+            )
+        return media
+
+    @property
+    def prompts(self) -> list[str | None]:
+        """The prompt of each sample; None where it has none."""
+        return [sample.prompt for sample in self.samples]
+
+    @property
+    def meta(self) -> list[Mapping[str, Any]]:
+        """The other keys of each sample's manifest or prompt line."""
+        return [sample.meta for sample in self.samples]
+
+    @property
+    def references(self) -> list[Mapping[str, Medium]]:
+        """The reference media of each sample, by name."""
+        return [sample.references for sample in self.samples]
 
     @classmethod
     def of(
@@ -93,23 +154,42 @@ class Batch:
         media: Any,
         prompts: str | Sequence[str | None] | None = None,
         meta: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        references: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     ) -> Batch:
         """A batch of anything `to_medium` accepts; one prompt string serves every sample.
 
         A single medium, such as one path, is a batch of one.
 
+        Args:
+            media: a list of media, or one.
+            prompts: one per medium, or one for all.
+            meta: of each medium a mapping of other keys.
+            references: of each medium a mapping from names to media.
+
         Raises:
-            UsageError: the media, the prompts or the meta are not what is accepted.
-            ScoringError: naming the first medium that cannot be opened, and why.
+            UsageError: the arguments are not what is accepted.
+            ScoringError: naming the first sample with a medium that cannot be opened, and why.
         """
         listed = _as_list(media)
-        opened = []
-        for index, medium in enumerate(listed):
+        texts, lines = (
+            one_text_each(prompts, len(listed)),
+            one_mapping_each("meta", meta, len(listed)),
+        )
+        others = one_mapping_each("references", references, len(listed))
+        sizes = {"media": listed, "prompts": texts, "meta": lines, "references": others}
+        if len({len(values) for values in sizes.values()}) != 1:
+            counts = ", ".join(f"{len(values)} {what}" for what, values in sizes.items())
+            raise UsageError(f"a batch has one of each per sample, but {counts} were given")
+        samples = []
+        for index, (medium, text, line, named) in enumerate(
+            zip(listed, texts, lines, others, strict=True)
+        ):
             try:
-                opened.append(to_medium(medium))
+                opened = {name: to_medium(reference) for name, reference in named.items()}
+                samples.append(Sample(to_medium(medium), text, line, opened))
             except InputError as error:
                 raise ScoringError(index, error) from error
-        return cls(opened, _prompts(prompts, len(listed)), _meta(meta, len(listed)))
+        return cls(samples)
 
 
 def _as_list(media: Any) -> list[Any]:
@@ -129,36 +209,6 @@ def _as_list(media: Any) -> list[Any]:
         f"a {type(media).__name__} is given as the media to score. Accepted: a list of media, or "
         f"one medium. A medium is {_ACCEPTED}"
     )
-
-
-def _prompts(given: Any, size: int) -> list[str | None]:
-    if given is None or isinstance(given, str):
-        return [given] * size
-    if isinstance(given, Mapping | bytes) or not hasattr(given, "__iter__"):
-        raise UsageError(
-            f"a {type(given).__name__} is given as prompts. Accepted: one text for all media, or a "
-            "list with a text or None for each"
-        )
-    prompts = list(given)
-    for index, prompt in enumerate(prompts):
-        if prompt is not None and not isinstance(prompt, str):
-            raise UsageError(
-                f"prompt {index} is {prompt!r}, a {type(prompt).__name__}. A prompt is a text, or "
-                "None where there is none"
-            )
-    return prompts
-
-
-def _meta(given: Any, size: int) -> list[Mapping[str, Any]]:
-    if given is None:
-        return [{}] * size
-    lines = [given] if isinstance(given, Mapping) and size == 1 else given
-    if not isinstance(lines, Sequence) or not all(isinstance(line, Mapping) for line in lines):
-        raise UsageError(
-            f"a {type(given).__name__} is given as meta. Accepted: a list with one mapping of keys "
-            "for each medium"
-        )
-    return list(lines)
 
 
 def kind_of(medium: Medium) -> Kind:
@@ -202,19 +252,6 @@ def to_medium(source: Any) -> Medium:
         source = _to_uint8(source.detach())
     _check_uint8(source, ndim=3, what="a picture", shape="[3, H, W]")
     return source.cpu()
-
-
-def refuse_address(path: object) -> None:
-    """Refuse a URL, which as a path would only be said not to exist.
-
-    Raises:
-        InputError: `path` is one.
-    """
-    if str(path).lower().startswith(("http:", "https:")):
-        raise InputError(
-            f"{str(path)!r} is a URL, and only files are read. Download it, and give the path of "
-            "the file"
-        )
 
 
 def _from_array(array: NDArray[Any]) -> torch.Tensor:

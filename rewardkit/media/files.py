@@ -116,3 +116,16 @@ def _why(error: OSError, path: Path) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         return "may not be read: permission denied"
     return f"cannot be read: {error.strerror or error}"
+
+
+def refuse_address(path: object) -> None:
+    """Refuse a URL, which as a path would only be said not to exist.
+
+    Raises:
+        InputError: `path` is one.
+    """
+    if str(path).lower().startswith(("http:", "https:")):
+        raise InputError(
+            f"{str(path)!r} is a URL, and only files are read. Download it, and give the path of "
+            "the file"
+        )

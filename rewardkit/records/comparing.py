@@ -9,14 +9,23 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from rewardkit.errors import InputError
-from rewardkit.records.rows import Row, Table
+from rewardkit.records.alike import differently_scored
+from rewardkit.records.frames import frame
+from rewardkit.records.rows import Row, Table, read_rows
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from rewardkit.stats.clusters import Difference
+
+#: The columns by which rows can be paired.
+Key = Literal["id", "path", "prompt"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,7 @@ class Comparison:
         columns: by reward, in the order of the first table; `total` last, where both have it.
         rewards_only_before: scores that the first table alone has.
         rewards_only_after: scores that the second table alone has.
+        warnings: what makes the two less comparable than they look, one sentence each.
     """
 
     pairs: int
@@ -60,9 +70,40 @@ class Comparison:
     columns: dict[str, Column]
     rewards_only_before: list[str]
     rewards_only_after: list[str]
+    warnings: tuple[str, ...] = ()
+
+    def frame(self) -> pd.DataFrame:
+        """One row per reward: the two means, their difference, interval and p-value.
+
+        Raises:
+            MissingPackage: the extra `pandas` is not installed.
+        """
+        return frame(
+            {"reward": name, "pairs": self.pairs, **_record(column)}
+            for name, column in self.columns.items()
+        ).set_index("reward")
 
 
-def compare_tables(before: Table, after: Table, on: str = "id") -> Comparison:
+def compare(base: str | PathLike[str], other: str | PathLike[str], on: Key = "id") -> Comparison:
+    """Compares two score tables in files: is `other` better than `base`?
+
+    As `compare_tables`, with warnings about prompts and settings that differ.
+
+    Raises:
+        UsageError: the suffix of a file is unknown.
+        InputError: a file is no score table, or `compare_tables` finds nothing to compare.
+    """
+    found = compare_tables(read_rows(base), read_rows(other), on)
+    warnings = list(differently_scored(Path(base), Path(other), found.columns))
+    if found.other_prompt:
+        warnings.append(
+            f"{len(found.other_prompt)} of {found.pairs} pair{'s'[: found.pairs > 1]} had two "
+            f"different prompts, such as {found.other_prompt[0]!r}"
+        )
+    return replace(found, warnings=tuple(warnings))
+
+
+def compare_tables(before: Table, after: Table, on: Key = "id") -> Comparison:
     """Compares two score tables over the rows that agree in `on`: id, path or prompt.
 
     Names are compared in Unicode's composed form (NFC). By prompt, the scores of rows that share
@@ -99,14 +140,14 @@ def compare_tables(before: Table, after: Table, on: str = "id") -> Comparison:
         clusters=len(set(clusters)),
         rows_only_before=len(first) - len(pairs),
         rows_only_after=len(second) - len(pairs),
-        other_prompt=[one.id for one, other in pairs if _nfc(one.prompt) != _nfc(other.prompt)],
+        other_prompt=[row.id for row, match in pairs if _nfc(row.prompt) != _nfc(match.prompt)],
         columns=columns,
         rewards_only_before=[name for name in names if name not in others],
         rewards_only_after=[name for name in others if name not in names],
     )
 
 
-def _by_key(table: Table, on: str, side: str) -> dict[str, Row]:
+def _by_key(table: Table, on: Key, side: str) -> dict[str, Row]:
     rows: dict[str, list[Row]] = {}
     for number, row in enumerate(table.rows, start=1):
         key = _nfc({"id": row.id, "path": row.path, "prompt": row.prompt}[on])
@@ -118,7 +159,7 @@ def _by_key(table: Table, on: str, side: str) -> dict[str, Row]:
                 "Remove the rows that repeat it, or pair rows by another --on."
             )
         rows.setdefault(key, []).append(row)
-    return {key: alike[0] if len(alike) == 1 else _average(alike) for key, alike in rows.items()}
+    return {key: same[0] if len(same) == 1 else _average(same) for key, same in rows.items()}
 
 
 def _average(rows: Sequence[Row]) -> Row:
@@ -150,20 +191,44 @@ def _score(row: Row, name: str) -> float | None:
 
 
 def _column(pairs: Sequence[tuple[Row, Row]], clusters: Sequence[int], name: str) -> Column:
-    from rewardkit.stats.clusters import compare
+    from rewardkit.stats.clusters import compare as compare_values
 
-    scores = [(_score(one, name), _score(other, name)) for one, other in pairs]
+    scores = [(_score(row, name), _score(match, name)) for row, match in pairs]
     both = [
-        (one, other, cluster)
-        for (one, other), cluster in zip(scores, clusters, strict=True)
-        if one is not None and other is not None
+        (before, after, cluster)
+        for (before, after), cluster in zip(scores, clusters, strict=True)
+        if before is not None and after is not None
     ]
-    found = None
+    paired = None
     if both:
-        before, after, of = zip(*both, strict=True)
-        found = compare(before, after, of, [""] * len(both), "items").headline
+        befores, afters, cluster_of = zip(*both, strict=True)
+        paired = compare_values(befores, afters, cluster_of, [""] * len(both), "items").headline
     return Column(
-        null_before=sum(one is None for one, _ in scores),
-        null_after=sum(other is None for _, other in scores),
-        paired=found,
+        null_before=sum(before is None for before, _ in scores),
+        null_after=sum(after is None for _, after in scores),
+        paired=paired,
     )
+
+
+def _record(column: Column) -> dict[str, float | int | None]:
+    """A column as plain numbers by name."""
+    nulls = {"null_before": column.null_before, "null_after": column.null_after}
+    paired = column.paired
+    if paired is None:
+        return {"n": 0, **nulls}
+    low, high = paired.difference.interval or (None, None)
+    return {
+        "n": paired.difference.items,
+        **nulls,
+        "before": paired.before,
+        "after": paired.after,
+        "difference": paired.difference.mean,
+        "low": low,
+        "high": high,
+        "p_value": paired.p_value,
+        "detectable": paired.detectable,
+        "wins": paired.wins,
+        "ties": paired.ties,
+        "losses": paired.losses,
+        "win_rate": paired.win_rate,
+    }

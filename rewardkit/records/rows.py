@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rewardkit.errors import InputError, RewardKitError, UsageError, describe
+from rewardkit.extras import require
 from rewardkit.records.documents import refuse_pipe
 from rewardkit.records.formats import FORMATS, Format
 from rewardkit.records.storage import atomic_write
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 TEXTS = ("id", "path", "prompt", "error")
@@ -97,6 +99,15 @@ class Table:
     rows: tuple[Row, ...]
     rewards: tuple[str, ...]
     with_total: bool
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The table as a DataFrame: the columns of the file, scores as float32, null as NaN.
+
+        Raises:
+            MissingPackage: the extra `pandas` is not installed.
+        """
+        require("pandas", "making a DataFrame")
+        return to_arrow(self.rows, self.rewards, self.with_total).to_pandas()
 
 
 def write_rows(

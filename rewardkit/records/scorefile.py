@@ -12,22 +12,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, final
 
 from rewardkit.errors import InputError
+from rewardkit.records.differences import first_difference
 from rewardkit.records.documents import read_json
+from rewardkit.records.journal import Journal
 from rewardkit.records.rows import Row, check_format, read_rows, write_rows
-from rewardkit.records.storage import (
-    Journal,
-    check_place,
-    first_difference,
-    remove_leftovers,
-    write_json,
-)
+from rewardkit.records.storage import check_place, remove_leftovers, write_json
 
 # File systems stamp files by a clock that can lag the one `time.time()` reads by a few ms.
 _CLOCK_SLACK = 0.05
@@ -59,7 +55,7 @@ class Seen:
 
 
 @final
-class ScoreFile:
+class ScoreFile(AbstractContextManager["ScoreFile"]):
     """Rows by id, written down as they come; without a path they are only held.
 
     Attributes:
@@ -210,19 +206,10 @@ class ScoreFile:
         )
         self._journal.remove()
 
-    def __enter__(self) -> Self:
-        """The file itself; leaving the block closes the journal and keeps it."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the journal."""
+    def __exit__(self, *error: object) -> None:
+        """Closes the journal and keeps it."""
         if self._journal is not None:
-            self._journal.__exit__(kind, error, trace)
+            self._journal.__exit__(*error)
 
 
 def _restored(line: dict[str, Any]) -> tuple[Row, Seen]:

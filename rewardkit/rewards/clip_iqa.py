@@ -16,10 +16,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rewardkit.engine.card import RewardCard
-from rewardkit.engine.registry import Entry, register
-from rewardkit.engine.reward import EncodedReward
+from rewardkit.engine.openai_clip import VIT_L_14
+from rewardkit.engine.registry import register
+from rewardkit.engine.reward import EncodedReward, Entry
 from rewardkit.media.batch import Batch
-from rewardkit.rewards.clip import VIT_L_14
 
 if TYPE_CHECKING:
     import torch

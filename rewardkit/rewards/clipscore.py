@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rewardkit.engine.card import RewardCard
+from rewardkit.engine.openai_clip import VIT_B_32
 from rewardkit.engine.registry import register
 from rewardkit.engine.reward import EncodedReward
 from rewardkit.media.batch import Batch
-from rewardkit.rewards.clip import VIT_B_32
 
 if TYPE_CHECKING:
     import torch

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rewardkit.engine.card import RewardCard
+from rewardkit.engine.openai_clip import VIT_L_14
 from rewardkit.engine.registry import register
 from rewardkit.engine.reward import Reward
-from rewardkit.geneval.colours import ENCODER, ColourClassifier
+from rewardkit.geneval.colours import ColourClassifier
 from rewardkit.geneval.convert import CONVERTED
-from rewardkit.geneval.detector import META, Detector, Found
+from rewardkit.geneval.detector import BATCH_SIZE, META, Detector, Found
 from rewardkit.media.batch import Batch
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile
 
 if TYPE_CHECKING:
     import torch
@@ -27,16 +28,17 @@ _UPSTREAM = "https://github.com/djghosh13/geneval"
 _COMMIT = "af4902f24d3ca90ebbb446dd9891a59e0f82725f"
 
 
-def _cards(suffix: str, detector: Weights, *notes: str) -> tuple[RewardCard, RewardCard]:
+def _cards(suffix: str, detector: PinnedFile, *notes: str) -> tuple[RewardCard, RewardCard]:
     """The strict and the graded reward by one detector."""
     strict = RewardCard(
         name=f"geneval{suffix}",
         summary="The picture shows the objects that GenEval's prompt asks for, as it asks.",
         inputs=("image",),
         needs_meta=("tag", "include"),
+        batch_size=BATCH_SIZE,
         unit="0 or 1",
         range=(0.0, 1.0),
-        encoder=ENCODER,
+        encoder=VIT_L_14,
         weights=(detector,),
         licence_code="MIT",
         paper="https://arxiv.org/abs/2310.11513",
@@ -94,11 +96,15 @@ class GenEval(Reward):
     @classmethod
     def load(cls, card: RewardCard, loader: Loader) -> GenEval:
         """With the detector and CLIP, which all of these rewards share."""
+        from rewardkit.engine.encoders import ClipEncoder
+
         (weights,) = card.weights
+        assert isinstance(weights, PinnedFile)
+        encoder = ClipEncoder.shared(VIT_L_14, loader)
         return cls(
             card,
             loader.shared(weights, lambda: Detector.load(weights, loader)),
-            loader.shared(ColourClassifier, lambda: ColourClassifier(loader.encoder(ENCODER))),
+            loader.shared(ColourClassifier, lambda: ColourClassifier(encoder)),
         )
 
     @classmethod

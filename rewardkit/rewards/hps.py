@@ -13,7 +13,7 @@ from rewardkit.engine.preprocess import CLIP_NORMALIZE, Pad, Resize, Steps, ToFl
 from rewardkit.engine.registry import register
 from rewardkit.engine.reward import EncodedReward
 from rewardkit.media.batch import Batch
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,9 @@ def preprocess(antialias: bool) -> Steps:
 
 
 def _encoder(version: str, file: str, antialias: bool) -> EncoderSpec:
-    weights = Weights(name=f"hps.{version}", repo="xswu/HPSv2", files=(file,), licence="Apache-2.0")
+    weights = PinnedFile(
+        name=f"hps.{version}", repo="xswu/HPSv2", files=(file,), licence="Apache-2.0"
+    )
     return EncoderSpec(architecture="ViT-H-14", weights=weights, preprocess=preprocess(antialias))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rewardkit.engine.card import Published, RewardCard
+from rewardkit.engine.extractor import Extractor
 from rewardkit.engine.preprocess import (
     CLIP_NORMALIZE,
     CenterCrop,
@@ -21,10 +22,10 @@ from rewardkit.engine.preprocess import (
     split,
 )
 from rewardkit.engine.registry import register
-from rewardkit.engine.reward import Extractor, Reward
+from rewardkit.engine.reward import Reward
 from rewardkit.errors import WeightsError
-from rewardkit.media.batch import Batch, Clip, Medium
-from rewardkit.weights.hub import Weights
+from rewardkit.media.batch import Batch, Sample
+from rewardkit.weights.pins import PinnedFile
 
 if TYPE_CHECKING:
     import torch
@@ -50,13 +51,13 @@ TINY_VOCABULARY = (
     *("of", "photo", "word", "sample", "number", "##ing", "##er"),
 )
 
-WEIGHTS = Weights(
+WEIGHTS = PinnedFile(
     name="imagereward.v1",
     repo="THUDM/ImageReward",
     files=("ImageReward.pt",),
     licence="Apache-2.0",
 )
-VOCABULARY = Weights(
+VOCABULARY = PinnedFile(
     name="imagereward.vocabulary",
     repo="google-bert/bert-base-uncased",
     files=("vocab.txt",),
@@ -161,26 +162,18 @@ class ImageReward(Reward, Extractor):
         network = loader.module(lambda: BlipJudge(size), WEIGHTS, without_unread)
         return cls(card, network, vocabulary, loader)
 
-    def prepare(self, medium: Medium) -> torch.Tensor:
-        """One picture, cropped, uint8 `[3, 224, 224]`."""
-        if isinstance(medium, Clip):
-            raise TypeError("ImageReward reads pictures; the scorer must not give it a clip")
-        return apply(self._per_picture, medium)
+    def prepare(self, sample: Sample) -> torch.Tensor:
+        """The picture, cropped, uint8 `[3, 224, 224]`."""
+        return apply(self._per_picture, sample.picture)
 
     def features(self, prepared: Sequence[torch.Tensor]) -> torch.Tensor:
         """What the vision transformer sees, `[B, 197, width]`."""
-        import torch
-
-        with torch.inference_mode():
-            return self.network.look(self.pixels(prepared).to(self._dtype))
+        return self.network.look(self.pixels(prepared).to(self._dtype))
 
     def score(self, batch: Batch, features: torch.Tensor) -> torch.Tensor:
         """`(head(h) - mean) / std`, float32 `[B]`."""
-        import torch
-
         ids, mask = self.tokens([prompt or "" for prompt in batch.prompts])
-        with torch.inference_mode():
-            raw = self.network.judge(features, ids.to(self._device), mask.to(self._device))
+        raw = self.network.judge(features, ids.to(self._device), mask.to(self._device))
         return (raw - _MEAN) / _STD
 
     def pixels(self, prepared: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -9,21 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rewardkit.engine.card import EncoderSpec, Published, RewardCard
+from rewardkit.engine.openai_clip import VIT_B_16, VIT_B_32, VIT_L_14
 from rewardkit.engine.registry import register
 from rewardkit.engine.reward import Reward
 from rewardkit.media.batch import Batch
-from rewardkit.rewards.clip import VIT_B_32, VIT_L_14, openai_encoder
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile
 
 if TYPE_CHECKING:
     import torch
 
     from rewardkit.engine.encoders import ClipEncoder, ClipFeatures
     from rewardkit.engine.loader import Loader
-
-VIT_B_16 = openai_encoder(
-    "clip.vit-b-16", "ViT-B-16-quickgelu", "timm/vit_base_patch16_clip_224.openai"
-)
 
 _V1 = "LAION-AI/aesthetic-predictor"
 _V1_COMMIT = "6d122adad522ab246644d9dc1c6d7a3810ee255f"
@@ -72,7 +68,7 @@ def head_v2(width: int) -> torch.nn.Module:
 def _card(
     tag: str,
     encoder: EncoderSpec,
-    head: Weights,
+    head: PinnedFile,
     data: tuple[str, ...],
     upstream: str,
     *notes: str,
@@ -103,7 +99,7 @@ def _card(
 
 
 def _card_v1(tag: str, encoder: EncoderSpec, file: str, sha256: str) -> RewardCard:
-    head = Weights(
+    head = PinnedFile(
         name=f"laion-aesthetic.v1-{tag}",
         repo=_V1,
         host="github",
@@ -123,7 +119,7 @@ def _card_v1(tag: str, encoder: EncoderSpec, file: str, sha256: str) -> RewardCa
     )
 
 
-_HEAD_V2 = Weights(
+_HEAD_V2 = PinnedFile(
     name="laion-aesthetic.v2",
     repo=_V2,
     host="github",
@@ -190,15 +186,15 @@ class LaionAesthetic(Reward):
     @classmethod
     def load(cls, card: RewardCard, loader: Loader) -> LaionAesthetic:
         """With the encoder and the head the card names."""
+        from rewardkit.engine.encoders import ClipEncoder
+
         assert card.encoder is not None
-        encoder = loader.encoder(card.encoder)
+        encoder = ClipEncoder.shared(card.encoder, loader)
         build = head_v2 if card.name == "laion-aesthetic.v2" else head_v1
         head = loader.module(lambda: build(encoder.dim), card.weights[0])
         return cls(card, encoder, head.to(loader.device))
 
     def score(self, batch: Batch, features: ClipFeatures) -> torch.Tensor:
         """`head(image)`, float32."""
-        import torch
-
-        with torch.inference_mode():
-            return self.head(features.image).squeeze(-1)
+        scores: torch.Tensor = self.head(features.image).squeeze(-1)
+        return scores

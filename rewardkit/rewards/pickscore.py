@@ -12,7 +12,7 @@ from rewardkit.engine.preprocess import CLIP_NORMALIZE, CenterCrop, Resize, ToFl
 from rewardkit.engine.registry import register
 from rewardkit.engine.reward import EncodedReward
 from rewardkit.media.batch import Batch
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,7 @@ _COMMIT = "f79607ff68609c1e6dfa78cba38afeea4c248df1"
 
 V1 = EncoderSpec(
     architecture="ViT-H-14",
-    weights=Weights(
+    weights=PinnedFile(
         name="pickscore.v1",
         repo="yuvalkirstain/PickScore_v1",
         files=("model.safetensors", "pytorch_model.bin"),

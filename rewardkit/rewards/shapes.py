@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from rewardkit.engine.card import EncoderSpec, RewardCard
+from rewardkit.engine.extractor import Extractor
 from rewardkit.engine.preprocess import Normalize, Resize, ToFloat
 from rewardkit.engine.registry import register
-from rewardkit.engine.reward import Extractor, Reward
-from rewardkit.media.batch import Batch, Clip, Medium
+from rewardkit.engine.reward import Reward
+from rewardkit.media.batch import Batch, Sample
 from rewardkit.rewards.clip import ClipReward
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile
 
 if TYPE_CHECKING:
     import torch
@@ -33,16 +34,15 @@ _EMPTY = "An empty prompt counts as missing."
 class Detector(Extractor):
     """What a picture of the embedded world shows, as its exact detector reads it."""
 
-    def prepare(self, medium: Medium) -> list[Found]:
-        """The things in one picture.
+    def prepare(self, sample: Sample) -> list[Found]:
+        """The things in the picture.
 
         Raises:
             InputError: it is not 32x32.
         """
         from rewardkit.shapes.detect import detect
 
-        assert not isinstance(medium, Clip)
-        (found,) = detect(medium.numpy(force=True)[None])
+        (found,) = detect(sample.picture.numpy(force=True)[None])
         return found
 
     def features(self, prepared: Sequence[list[Found]]) -> Sequence[list[Found]]:
@@ -136,7 +136,7 @@ CLIP = RewardCard(
     typical=(-0.5, 0.25),
     encoder=EncoderSpec(
         architecture=None,
-        weights=Weights(
+        weights=PinnedFile(
             name="shapes-clip",
             repo="rewardkit.shapes",
             host="package",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from rewardkit.errors import WeightsError
@@ -12,6 +12,7 @@ from rewardkit.errors import WeightsError
 if TYPE_CHECKING:
     import torch
 
+_TENSORS = (".safetensors", ".bin", ".pt", ".pth")
 # With these words torch advises to load a file in the way that runs the code in it, and diffusers
 # to fill with noise what does not fit.
 _ADVICE = re.compile(
@@ -87,6 +88,27 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         raise WeightsError(f"{path} holds no state dict: expected a mapping from names to tensors")
     if state and all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
+    return state
+
+
+def read_files(folder: Path, names: Iterable[str]) -> dict[str, torch.Tensor]:
+    """The tensors of all checkpoint files among the files of a folder, such as shards.
+
+    Raises:
+        WeightsError: a file cannot be read, none holds tensors, or two hold a tensor of one name.
+    """
+    state: dict[str, torch.Tensor] = {}
+    for name in names:
+        if PurePosixPath(name).suffix in _TENSORS:
+            for key, tensor in read_state_dict(folder / name).items():
+                if key in state:
+                    raise WeightsError(
+                        f"{folder} holds the tensor {key} twice, the second time in {name}. Keep "
+                        "one set of weights there"
+                    )
+                state[key] = tensor
+    if not state:
+        raise WeightsError(f"{folder} holds no weights: a file {', '.join(_TENSORS)} is expected")
     return state
 
 

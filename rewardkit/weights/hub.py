@@ -1,10 +1,12 @@
-"""Where weights come from: one pinned file each, checked, the same on every load.
+"""Where weights come from: pinned files and folders, checked, the same on every load.
 
-A `Weights` names a file. `locate` finds it: a path the user gave (`--weights NAME=PATH`), the
+A `PinnedFile` names one file, a `Snapshot` a folder of many: the shards of a large checkpoint with
+its config and tokenizer. `locate` finds either: a path the user gave (`--weights NAME=PATH`), the
 folder in `REWARDKIT_WEIGHTS`, the package that carries it, the hub, or where a command made it.
-What the hub gave first is recorded (commit and sha256) in `$HF_HOME/rewardkit/weights.json`, and
-every later load asks for that commit and compares, so a repository that changes under a name cannot
-change a score in silence. `HF_HUB_OFFLINE` is honoured by the hub's own client.
+What the hub gave first is recorded (commit and sha256 of each file) in
+`$HF_HOME/rewardkit/weights.json`, and every later load asks for that commit and compares, so a
+repository that changes under a name cannot change a score in silence. `HF_HUB_OFFLINE` is honoured
+by the hub's own client.
 """
 
 from __future__ import annotations
@@ -12,113 +14,55 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from importlib import resources
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Self
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
-
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rewardkit.errors import InputError, UsageError, WeightsError, describe
 from rewardkit.records.provenance import sha256_file
+from rewardkit.weights.client import NotDownloaded, download_file, list_files
 from rewardkit.weights.fetch import fetch
 from rewardkit.weights.memory import checksum, home, record, records
-from rewardkit.weights.quiet import without_retries
+from rewardkit.weights.pins import Located, PinnedFile, Snapshot
+from rewardkit.weights.shards import check_shards, names_in
 
 _GITHUB = "https://raw.githubusercontent.com/{repo}/{revision}/{file}"
 
 
-class Weights(BaseModel):
-    """One file of weights, or of data: on the hub, on GitHub, in a package, or made here.
-
-    Attributes:
-        name: how `--weights NAME=PATH` and `REWARDKIT_WEIGHTS` call it.
-        repo: owner/name; of a package, the name it is imported by; of a file that is made here,
-            the address of what it is made of.
-        kind: of the file; the hub keeps repositories of data apart.
-        host: where the repository is. What is on GitHub must be pinned; what a package carries
-            cannot be, for the package's version decides. "made" is a file that the user has a
-            command of ours make, in `$HF_HOME/rewardkit/made`.
-        files: accepted file names; the first that the repository has is taken. In a package they
-            are paths inside it.
-        revision: commit of the repository, where it has been verified; else None, and the first
-            download decides and is recorded.
-        sha256: of the file, where it has been verified; else None.
-        made_by: what to do where a file that is made here is not there; None of any other.
-        licence: of the weights.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    repo: str
-    kind: Literal["weights", "data"] = "weights"
-    host: Literal["hub", "github", "package", "made"] = "hub"
-    files: tuple[str, ...] = Field(min_length=1)
-    revision: str | None = None
-    sha256: str | None = None
-    made_by: str | None = None
-    licence: str
-
-    @model_validator(mode="after")
-    def _pinned(self) -> Self:
-        if self.host == "github" and not (self.revision and self.sha256 and len(self.files) == 1):
-            raise ValueError(f"{self.name}: a file on GitHub needs its revision and its sha256")
-        if self.host in ("package", "made") and (self.revision or self.sha256):
-            raise ValueError(f"{self.name}: a file of a package, or made here, cannot be pinned")
-        if (self.host == "made") != (self.made_by is not None):
-            raise ValueError(f"{self.name}: made_by is for what is made here, and says how")
-        return self
-
-    @property
-    def label(self) -> str:
-        """How errors begin."""
-        return f"{'weights' if self.kind == 'weights' else 'the data'} of {self.name}"
-
-    @property
-    def place(self) -> str:
-        """The repository, for people: a bare owner/name is one on the hub."""
-        before = {"hub": "", "github": "github.com/", "package": "package ", "made": "made of "}
-        return before[self.host] + self.repo
-
-
-class Located(BaseModel):
-    """A file of weights on this machine: what a result records of it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: Path
-    source: str
-    revision: str | None
-    sha256: str
-
-
-def locate(weights: Weights, overrides: Mapping[str, Path]) -> Located:
-    """The file of `weights` on this machine, downloaded where it must be.
+def locate(weights: PinnedFile | Snapshot, overrides: Mapping[str, Path]) -> Located:
+    """Weights on this machine, downloaded where they must be.
 
     Raises:
-        WeightsError: the file is nowhere to be had, or it is not the one that was pinned here or
-            recorded at the first download.
+        WeightsError: they are nowhere to be had, or are not those that were pinned here or recorded
+            at the first download.
     """
-    local = overrides.get(weights.name) or _in_folder(weights)
-    if local is not None:
-        if not local.is_file():
-            raise WeightsError(f"{weights.label}: {local} is not a file")
-        # A file the user chose is not compared with the pin: its checksum goes into the result.
-        return Located(path=local, source=str(local), revision=None, sha256=checksum(local))
-    return download(weights)
+    local = overrides.get(weights.name.casefold()) or local_copy(weights)
+    if local is None:
+        return download(weights)
+    # What the user chose is not compared with the pin: its checksum goes into the result.
+    if isinstance(weights, Snapshot):
+        return _from_folder(weights, local)
+    if not local.is_file():
+        raise WeightsError(f"{weights.label}: {local} is not a file")
+    files = {local.name: checksum(local)}
+    return Located(path=local, source=str(local), revision=None, files=files)
 
 
-def download(weights: Weights) -> Located:
-    """The file of `weights` in its package or in the cache, downloaded where it is not there.
+def download(weights: PinnedFile | Snapshot) -> Located:
+    """Weights in their package or in the cache, downloaded where they are not there.
 
-    A local file that the user gave instead is left aside.
+    A local file or folder that the user gave instead is left aside.
 
     Raises:
         WeightsError: as for `locate`.
     """
+    if isinstance(weights, Snapshot):
+        if weights.host == "folder":
+            return _from_folder(weights, Path(weights.repo))
+        return _snapshot_from_hub(weights)
     match weights.host:
         case "hub":
-            return _from_hub(weights)
+            return _file_from_hub(weights)
         case "github":
             return _from_github(weights)
         case "package":
@@ -127,15 +71,19 @@ def download(weights: Weights) -> Located:
             return _made(weights)
 
 
-def made_path(weights: Weights) -> Path:
+def made_path(weights: PinnedFile) -> Path:
     """Where a file that is made on this machine is looked for."""
     return home() / "made" / weights.files[0]
 
 
-def recorded(weights: Weights) -> dict[str, Any] | None:
-    """What the first download of `weights` recorded: repo, file, revision, sha256; None before."""
+def recorded(weights: PinnedFile | Snapshot) -> dict[str, Any] | None:
+    """What the first download recorded: repo, revision, and the checksum of each file.
+
+    Of a `PinnedFile` the keys are `file` and `sha256`, of a `Snapshot` `files`. None before it.
+    """
     entry = records().get(weights.name)
-    return entry if entry is not None and entry["repo"] == weights.repo else None
+    key = "files" if isinstance(weights, Snapshot) else "file"
+    return entry if entry is not None and entry["repo"] == weights.repo and key in entry else None
 
 
 def parse_overrides(pairs: tuple[str, ...] | list[str]) -> dict[str, Path]:
@@ -145,28 +93,36 @@ def parse_overrides(pairs: tuple[str, ...] | list[str]) -> dict[str, Path]:
         name, equals, path = pair.partition("=")
         if not (name and equals and path):
             raise UsageError(f"--weights takes NAME=PATH; {pair!r} was given")
-        if not Path(path).is_file():
+        if not Path(path).exists():
             raise UsageError(f"--weights {name}: there is no file {path}")
         overrides[name.casefold()] = Path(path)
     return overrides
 
 
-def _in_folder(weights: Weights) -> Path | None:
+def local_copy(weights: PinnedFile | Snapshot) -> Path | None:
+    """What a folder in `REWARDKIT_WEIGHTS` has of the weights; None where it has nothing."""
     folder = os.environ.get("REWARDKIT_WEIGHTS")
     if not folder:
         return None
+    if isinstance(weights, Snapshot):
+        inside = Path(folder, weights.stem)
+        return inside if inside.is_dir() else None
     # NAME.<suffix of an accepted file>; names hold dots, so the suffix is appended, not replaced.
     suffixes = dict.fromkeys([".safetensors", *(Path(file).suffix for file in weights.files)])
-    candidates = [Path(folder, weights.name + suffix) for suffix in suffixes]
+    candidates = [Path(folder, weights.stem + suffix) for suffix in suffixes]
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _from_hub(weights: Weights) -> Located:
+def _file_from_hub(weights: PinnedFile) -> Located:
     lock = recorded(weights)
     revision = weights.revision or (lock["revision"] if lock else None)
-    path, file = _download(weights, [lock["file"]] if lock else weights.files, revision)
-    # The hub's client keeps every file as snapshots/<commit>/<file>, which may lie in folders.
-    commit = path.parents[len(PurePosixPath(file).parts) - 1].name
+    files = [lock["file"]] if lock else weights.files
+    kind = "dataset" if weights.kind == "data" else None
+    try:
+        folder, file, commit = download_file(weights.repo, files, revision, kind)
+    except NotDownloaded as error:
+        raise _unavailable(weights, str(error)) from error.__cause__
+    path = folder / file
     sha256 = checksum(path)
     expected = weights.sha256 or (lock["sha256"] if lock else None)
     if expected is not None and sha256 != expected:
@@ -178,35 +134,76 @@ def _from_hub(weights: Weights) -> Located:
         entry = {"repo": weights.repo, "file": file, "revision": commit, "sha256": sha256}
         record(weights.name, entry)
     source = f"{weights.repo}/{file}"
-    return Located(path=path, source=source, revision=commit, sha256=sha256)
+    return Located(path=path, source=source, revision=commit, files={file: sha256})
 
 
-def _download(
-    weights: Weights, files: tuple[str, ...] | list[str], revision: str | None
-) -> tuple[Path, str]:
-    """The first of `files` that there is, and which one it is."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+def _snapshot_from_hub(snapshot: Snapshot) -> Located:
+    lock = recorded(snapshot)
+    if lock is not None and snapshot.revision not in (None, lock["revision"]):
+        lock = None  # of a commit that the pin has left behind
+    try:
+        if lock is None:
+            commit, names = list_files(snapshot.repo, snapshot.revision)
+        else:
+            commit, names = lock["revision"], list(lock["files"])
+        wanted = sorted(name for name in names if snapshot.has(name))
+        for name in wanted:
+            folder, _, _ = download_file(snapshot.repo, [name], commit, None)
+    except NotDownloaded as error:
+        raise _unavailable(snapshot, str(error)) from error.__cause__
+    if not wanted:
+        raise WeightsError(
+            f"{snapshot.label}: {snapshot.repo} has no file {snapshot.contents} at commit {commit}"
+        )
+    extra = sorted(name for name in names_in(folder) if snapshot.has(name) and name not in wanted)
+    if extra:
+        raise WeightsError(
+            f"{snapshot.label}: {folder} holds {extra[0]}, which the repository does not have at "
+            "that commit. Delete the file"
+        )
+    files = _checked(snapshot, folder, wanted)
+    located = Located(path=folder, source=snapshot.repo, revision=commit, files=files)
+    if lock is not None and files != lock["files"]:
+        changed = next(name for name in wanted if files[name] != lock["files"].get(name))
+        raise WeightsError(
+            f"{snapshot.label} have changed: {folder / changed} has sha256 {files[changed][:12]}…, "
+            f"expected {lock['files'][changed][:12]}… (commit {commit}). Delete the file to "
+            "download it again"
+        )
+    if snapshot.sha256 not in (None, located.sha256):
+        raise WeightsError(
+            f"{snapshot.label} have changed: the files in {folder} have together the sha256 "
+            f"{located.sha256[:12]}…, expected {str(snapshot.sha256)[:12]}… (commit {commit}). "
+            "Delete the folder to download them again"
+        )
+    if recorded(snapshot) is None:
+        record(snapshot.name, {"repo": snapshot.repo, "revision": commit, "files": files})
+    return located
 
-    failure: Exception | None = None
-    for file in files:
-        try:
-            kind = "dataset" if weights.kind == "data" else None
-            with without_retries():
-                path = hf_hub_download(weights.repo, file, revision=revision, repo_type=kind)
-            return Path(path), file
-        except LocalEntryNotFoundError as error:  # offline, or unreachable, and not in the cache
-            failure = error
-        except EntryNotFoundError as error:  # the repository does not have this file: try the next
-            failure = error
-        except (HfHubHTTPError, OSError) as error:
-            failure = error
-            break
-    assert failure is not None
-    raise _unavailable(weights, files, describe(failure)) from failure
+
+def _from_folder(snapshot: Snapshot, folder: Path) -> Located:
+    if not folder.is_dir():
+        raise WeightsError(
+            f"{snapshot.label}: {folder} is not a folder. Give the folder that holds "
+            f"{snapshot.contents}"
+        )
+    names = sorted(name for name in names_in(folder) if snapshot.has(name))
+    if not names:
+        raise WeightsError(f"{snapshot.label}: {folder} holds no file {snapshot.contents}")
+    files = _checked(snapshot, folder, names)
+    return Located(path=folder, source=str(folder), revision=None, files=files)
 
 
-def _from_github(weights: Weights) -> Located:
+def _checked(snapshot: Snapshot, folder: Path, names: list[str]) -> dict[str, str]:
+    """The checksums of files that make up a whole checkpoint."""
+    try:
+        check_shards(folder, names, snapshot.has)
+    except InputError as error:
+        raise WeightsError(f"{snapshot.label}: {error}") from error
+    return {name: checksum(folder / name) for name in names}
+
+
+def _from_github(weights: PinnedFile) -> Located:
     assert weights.revision is not None and weights.sha256 is not None
     (file,) = weights.files
     try:
@@ -215,12 +212,12 @@ def _from_github(weights: Weights) -> Located:
             weights.sha256,
         )
     except InputError as error:
-        raise _unavailable(weights, weights.files, describe(error)) from error
-    source = f"{weights.place}/{file}"
-    return Located(path=path, source=source, revision=weights.revision, sha256=weights.sha256)
+        raise _unavailable(weights, describe(error)) from error
+    source, files = f"{weights.place}/{file}", {file: weights.sha256}
+    return Located(path=path, source=source, revision=weights.revision, files=files)
 
 
-def _from_package(weights: Weights) -> Located:
+def _from_package(weights: PinnedFile) -> Located:
     try:
         package = resources.files(weights.repo)
     except ImportError as error:
@@ -231,28 +228,32 @@ def _from_package(weights: Weights) -> Located:
     for file in weights.files:
         path = package / file
         if isinstance(path, Path) and path.is_file():  # inside a zip it is no Path
-            source = f"{weights.place}/{file}"
-            return Located(path=path, source=source, revision=None, sha256=sha256_file(path))
+            source, files = f"{weights.place}/{file}", {file: sha256_file(path)}
+            return Located(path=path, source=source, revision=None, files=files)
     raise WeightsError(
-        f"{weights.label}: the {weights.place} has no file {' or '.join(weights.files)}. "
+        f"{weights.label}: the {weights.place} has no file {weights.contents}. "
         f"Install it anew, unpacked, or give a file with --weights {weights.name}=PATH"
     )
 
 
-def _made(weights: Weights) -> Located:
+def _made(weights: PinnedFile) -> Located:
     path = made_path(weights)
     if not path.is_file():
         raise WeightsError(
             f"{weights.label} are made on this machine, and {path} is not there: {weights.made_by}"
         )
-    return Located(path=path, source=weights.place, revision=None, sha256=checksum(path))
+    files = {path.name: checksum(path)}
+    return Located(path=path, source=weights.place, revision=None, files=files)
 
 
-def _unavailable(weights: Weights, files: tuple[str, ...] | list[str], reason: str) -> WeightsError:
-    local = f"Give a local file with --weights {weights.name}=PATH, or put"
+def _unavailable(weights: PinnedFile | Snapshot, reason: str) -> WeightsError:
+    file = isinstance(weights, PinnedFile)
+    local = f"Give a local {'file' if file else 'folder'} with --weights {weights.name}=PATH, or"
+    if isinstance(weights, PinnedFile) and weights.kind == "data":
+        local = "Or"
+    suffix = Path(weights.files[0]).suffix if isinstance(weights, PinnedFile) else "/"
     return WeightsError(
-        f"{weights.label} ({weights.place}: {' or '.join(files)}) are not on this machine and "
-        f"could not be downloaded: {reason[:400].rstrip('.')}. "
-        f"{local if weights.kind == 'weights' else 'Or put'} "
-        f"{weights.name}{Path(files[0]).suffix} into the folder that REWARDKIT_WEIGHTS names"
+        f"{weights.label} ({weights.place}: {weights.contents}) are not on this machine and "
+        f"could not be downloaded: {reason[:400].rstrip('.')}. {local} put "
+        f"{weights.stem}{suffix} into the folder that REWARDKIT_WEIGHTS names"
     )

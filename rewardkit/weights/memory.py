@@ -18,7 +18,6 @@ from rewardkit.records.documents import read_json
 from rewardkit.records.provenance import sha256_file
 from rewardkit.records.storage import write_json
 
-_PINNED = ("repo", "file", "revision", "sha256")
 _log = logging.getLogger(__name__)
 _unwritable: set[Path] = set()
 
@@ -31,28 +30,42 @@ def home() -> Path:
 
 
 def records() -> dict[str, dict[str, Any]]:
-    """What first downloads recorded, by name of the weights: repo, file, revision, sha256.
+    """What first downloads recorded, by name of the weights: repo, revision, checksums.
 
     Raises:
         WeightsError: the file of it is damaged.
     """
     path = home() / "weights.json"
     try:
-        told = read_json(path)
+        known = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:
         raise _damaged(path, describe(error)) from error
-    if not isinstance(told, dict):
+    if not isinstance(known, dict):
         raise _damaged(path, "it holds no object")
-    for name, entry in told.items():
-        given = entry if isinstance(entry, dict) else {}
-        if not all(isinstance(given.get(key), str) for key in _PINNED):
-            raise _damaged(path, f"{name} lacks one of {', '.join(_PINNED)}")
-    return told
+    for name, entry in known.items():
+        if not _is_record(entry):
+            raise _damaged(path, f"{name} lacks its repo, its revision, or the sha256 of its files")
+    return known
 
 
-def record(name: str, entry: Mapping[str, str]) -> None:
+def _is_record(entry: object) -> bool:
+    """Whether it says what was downloaded: `file` and `sha256`, or `files` with the sha256 of each.
+
+    The first form is that of one file, the second that of a snapshot.
+    """
+    if not isinstance(entry, dict):
+        return False
+    files = entry.get("files")
+    if isinstance(files, dict):
+        texts = [entry.get("repo"), entry.get("revision"), *files.values()]
+    else:
+        texts = [entry.get(key) for key in ("repo", "revision", "file", "sha256")]
+    return all(isinstance(text, str) for text in texts)
+
+
+def record(name: str, entry: Mapping[str, Any]) -> None:
     """Adds a first download. Where the disk cannot be written, a warning says that it is no pin.
 
     Raises:
@@ -94,10 +107,10 @@ def checksum(path: Path) -> str:
 
 def _checksums(memory: Path) -> dict[str, str]:
     try:
-        told = read_json(memory)
+        known = read_json(memory)
     except (OSError, ValueError):
         return {}
-    items = told.items() if isinstance(told, dict) else ()
+    items = known.items() if isinstance(known, dict) else ()
     return {key: value for key, value in items if isinstance(value, str) and len(value) == 64}
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 
@@ -17,10 +19,11 @@ def quiet() -> Iterator[None]:
     missing or left over. The second kind matters, so whoever turns it off must look for itself:
     each use says with which check.
     """
-    import diffusers.utils.logging
-    import transformers.utils.logging
-
-    libraries: tuple[Any, ...] = (diffusers.utils.logging, transformers.utils.logging)
+    libraries: list[Any] = [
+        import_module(f"{name}.utils.logging")
+        for name in ("diffusers", "transformers")
+        if find_spec(name) is not None  # diffusers is installed where something is generated
+    ]
     levels = [library.get_verbosity() for library in libraries]
     loud = [library for library in libraries if library.is_progress_bar_enabled()]
     for library in libraries:

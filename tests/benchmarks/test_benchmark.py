@@ -10,6 +10,7 @@ from tiny_benchmarks import CASES, TINY, without_prompts
 from benchmarks import benchmark as registry
 from benchmarks.benchmark import Benchmark, PromptSet, catalogue, get
 from benchmarks.layout import Layout
+from rewardkit import plugins
 from rewardkit.errors import RewardKitError, UsageError
 
 
@@ -45,7 +46,7 @@ def test_a_plug_in_registers_its_own(known, tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     entry = EntryPoint("plugged", "plugged_benchmark", registry.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group: {entry.group: [entry]}[group])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: {entry.group: [entry]}[group])
     catalogue.cache_clear()
     assert get("plugged").about == TINY.about
     monkeypatch.delitem(sys.modules, "plugged_benchmark")
@@ -53,7 +54,7 @@ def test_a_plug_in_registers_its_own(known, tmp_path, monkeypatch):
 
 def test_a_plug_in_that_cannot_be_loaded_is_told(known, monkeypatch):
     entry = EntryPoint("lost", "no_such_module_of_benchmarks", registry.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry])
     catalogue.cache_clear()
     with pytest.raises(RewardKitError, match=r"no_such_module_of_benchmarks.*ModuleNotFound"):
         catalogue()

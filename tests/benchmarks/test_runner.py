@@ -20,7 +20,7 @@ from benchmarks.runner import ready, score
 from benchmarks.shard import Shard
 from rewardkit.engine.folder import score_folder
 from rewardkit.errors import InputError, UsageError
-from rewardkit.records.storage import Journal
+from rewardkit.records.journal import Journal
 
 
 @pytest.fixture

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from rewardkit.engine.extractor import RawMedia
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry, resolve
-from rewardkit.engine.reward import RawMedia, Reward
+from rewardkit.engine.reward import Reward
 from rewardkit.engine.scorer import Scorer
 from rewardkit.engine.spec import RewardSpec, Term, parse
 

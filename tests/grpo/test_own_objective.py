@@ -1,8 +1,11 @@
 """An objective in one file, with a trained module of its own and a history of rewards."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 import tiny_policies
@@ -25,6 +28,7 @@ from grpo.run import Run
 from grpo.sde import log_prob
 from grpo.train import train
 from grpo.trainer import Trainer
+from rewardkit import plugins
 from rewardkit.errors import InputError, UsageError
 
 
@@ -107,7 +111,7 @@ def folders(tmp_path_factory):
 def installed(monkeypatch):
     """The objective as the plug-in of another distribution."""
     entry = EntryPoint("critic", f"{__name__}:Critic", objectives.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(objectives, "entry_points", lambda group: [entry])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry])
     objectives._plugins.cache_clear()
     yield
     objectives._plugins.cache_clear()
@@ -205,6 +209,22 @@ def test_a_step_without_noise_is_stored_without_a_log_probability(folders):
     assert torch.equal(rollout.clean, drawn(Plan(frozenset({1}), torch.tensor([[1]] * 2))).clean)
 
 
+def test_settings_of_the_packages_objectives_load_no_torch():
+    code = """
+import sys
+from grpo import objectives
+from grpo.config.fields import Config
+print(*[objectives.find(kind).config_class.__name__ for kind in objectives.KINDS], *sys.modules)
+"""
+    root = Path(__file__).parents[2]
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
+    )
+    words = shown.stdout.split()
+    assert words[: len(objectives.KINDS)] == ["PolicyGradientConfig", "ForwardProcessConfig"]
+    assert not {"torch", "diffusers"} & set(words)
+
+
 RECIPE = """
 method = "flow-grpo"
 model = "shapes-flow"
@@ -251,7 +271,7 @@ def test_its_settings_are_refused_in_words(tmp_path, settings, told):
 def test_a_run_whose_plug_in_is_gone_says_so(folders, tmp_path, monkeypatch):
     run = Run(tmp_path)
     tmp_path.joinpath("config.json").write_text(config(folders).model_dump_json(), "utf-8")
-    monkeypatch.setattr(objectives, "entry_points", lambda group: [])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [])
     objectives._plugins.cache_clear()
     with pytest.raises(InputError, match=r"objective\.kind is \"critic\"; accepted is policy-grad"):
         run.read_config()

@@ -12,6 +12,7 @@ from tiny_policies import STEPS, config, inputs, policy, sampling
 
 from grpo import policies
 from grpo.testing import check_policy, check_sampling
+from rewardkit import plugins
 from rewardkit.errors import RewardKitError, UsageError, WeightsError
 from rewardkit.generators.pipelines import generate, load
 from rewardkit.generators.protocol import Protocol
@@ -150,9 +151,7 @@ def plug_in(monkeypatch):
     def install(name):
         entry = EntryPoint("another", f"test_policies:{name}", "grpo.policies")
         monkeypatch.setattr(EntryPoint, "load", lambda self: globals()[name])
-        monkeypatch.setattr(
-            policies, "entry_points", lambda group: [entry] * (group == entry.group)
-        )
+        monkeypatch.setattr(plugins, "entry_points", lambda group: [entry] * (group == entry.group))
         policies._families.cache_clear()
 
     yield install
@@ -170,7 +169,7 @@ def test_a_plug_in_trains_its_class(plug_in):
     ("name", "what"),
     [
         ("Rival", "StableDiffusionPipeline are trained by grpo"),
-        ("absent", "'test_policies:absent'"),
+        ("absent", "test_policies:absent"),
     ],
 )
 def test_a_plug_in_that_cannot_be_is_named(plug_in, folders, name, what):

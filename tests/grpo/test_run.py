@@ -159,7 +159,7 @@ def test_resuming_where_nothing_is_starts_afresh(folders, tmp_path, made):
 def test_a_run_is_neither_overwritten_nor_continued_as_another(folders, tmp_path):
     train(short(folders), out=tmp_path, device="cpu")
     before = tiny_runs.outcome(Run(tmp_path))
-    with pytest.raises(UsageError, match="holds a run already: go on with --resume"):
+    with pytest.raises(UsageError, match="holds a run already: resume it with --resume"):
         train(short(folders), out=tmp_path, device="cpu")
     with pytest.raises(UsageError, match=r"whose optim\.lr is 0\.001, not 0\.002"):
         train(short(folders, optim={"lr": 2e-3}), out=tmp_path, resume=True, device="cpu")
@@ -204,7 +204,7 @@ def test_a_line_of_a_file_is_one_step(folders, tmp_path, monkeypatch, capsys):
         display.evaluated({"step": 1, "eval/sharpness": 1.0, "eval_error/sharpness": 0.1})
         display.finished(1)
     assert capsys.readouterr().err.splitlines() == [
-        "going on from step 1 of 1",
+        "resuming from step 1 of 1",
         "step 1/1  [red]mine.py:f 0.5  rollout 1.0s",
         "held out, step 1: sharpness 1 ± 0.1",
         f"done: {tmp_path}/model",
@@ -258,22 +258,22 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
 
 def test_events_that_cannot_be_written_are_told(tmp_path):
     run = Run(tmp_path)
-    run.begin_log(0)
+    run.log.begin(0)
     with (
         threads_told(),  # the thread that writes them
         files_up_to(1000),  # events are longer than lines of metrics.jsonl
-        pytest.raises(InputError, match=f"cannot write {run.tensorboard}: it is larger"),
+        pytest.raises(InputError, match=f"cannot write {run.log.tensorboard}: it is larger"),
     ):
         for step in range(100):
-            run.log({"step": step, "a": 1.0})
+            run.log.append({"step": step, "a": 1.0})
 
 
 def test_metrics_that_cannot_be_written_are_told(tmp_path):
     with Run(tmp_path) as run:
-        run.begin_log(0)
+        run.log.begin(0)
         run.metrics.mkdir()
         with pytest.raises(InputError, match=r"cannot write .*metrics\.jsonl.*--resume"):
-            run.log({"step": 1})
+            run.log.append({"step": 1})
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -297,13 +297,13 @@ def test_ctrl_c_and_sigterm_end_after_the_step_and_save(folders, tmp_path, monke
         assert signal.getsignal(number) is before
     run = Run(tmp_path / "asked")
     assert stopped.exit_code == 130
-    told = f"Stopped: saved after step 1 of 3. Go on with: grpo train --out {run.folder} --resume"
+    told = f"Stopped: saved after step 1 of 3. Resume with: grpo train --out {run.folder} --resume"
     assert stopped.stderr.splitlines()[-1] == told
-    assert stopped.stderr.count("Go on with") == stopped.stderr.count("Stopped") == 1
+    assert stopped.stderr.count("Resume with") == stopped.stderr.count("Stopped") == 1
     assert run.latest()["step"] == 1
     went_on = command(run.folder)
     assert went_on.exit_code == 0
-    assert "going on from step 1 of 3\n" in went_on.stderr
+    assert "resuming from step 1 of 3\n" in went_on.stderr
     straight = train(asked, out=tmp_path / "straight", device="cpu")
     assert tiny_runs.lines(run) == tiny_runs.lines(straight)
     assert tiny_runs.same(tiny_runs.outcome(run), tiny_runs.outcome(straight))
@@ -338,7 +338,7 @@ def test_a_run_that_is_stopped_before_its_first_step_saves_nothing_and_says_so(
 
 
 def test_a_second_ctrl_c_ends_at_once():
-    with pytest.raises(KeyboardInterrupt), grpo.train._asked_to_stop() as stopping:
+    with pytest.raises(KeyboardInterrupt), grpo.train._stop_signals() as stopping:
         assert not stopping()
         signal.raise_signal(signal.SIGINT)
         assert stopping()

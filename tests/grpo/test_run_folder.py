@@ -149,8 +149,8 @@ def test_lines_that_no_log_wrote_are_left_out(tmp_path):
              b"[" * 100_000, b'{"step": 2, "x": 1.0}', b'{"step": 3}', b'{"step": 2']  # fmt: skip
     with Run(tmp_path) as run:
         run.metrics.write_bytes(b"\n".join(lines))
-        run.begin_log(2)
-        run.log({"step": 3})
+        run.log.begin(2)
+        run.log.append({"step": 3})
     read = [json.loads(line) for line in run.metrics.read_text("utf-8").splitlines()]
     assert read == [{"step": 1}, {"step": 2, "x": 1.0}, {"step": 3}]
 
@@ -159,7 +159,7 @@ def test_lines_that_no_log_wrote_are_left_out(tmp_path):
 def test_what_is_in_the_way_of_the_log_is_named(tmp_path, name, make):
     getattr(tmp_path / name, make)()
     with Run(tmp_path) as run, pytest.raises(InputError, match=rf"{name}.*--resume"):
-        run.begin_log(2)
+        run.log.begin(2)
 
 
 # Checkpoints.

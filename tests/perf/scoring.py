@@ -20,8 +20,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import rewardkit
+from rewardkit.engine.openai_clip import VIT_B_32, VIT_L_14
 from rewardkit.engine.registry import entry
-from rewardkit.rewards.clip import VIT_B_32, VIT_L_14
 from rewardkit.rewards.laion_aesthetic import head_v2
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

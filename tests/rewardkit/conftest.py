@@ -3,6 +3,7 @@
 import pytest
 
 from rewardkit.engine import registry
+from rewardkit.engine.reward import Entry
 
 
 @pytest.fixture
@@ -10,7 +11,7 @@ def registered(monkeypatch):
     """Registers a reward for this test alone: `registered(card, cls)`."""
 
     def add(card, cls):
-        entry = registry.Entry(card, cls, "a test")
+        entry = Entry(card, cls, "a test")
         monkeypatch.setitem(registry._entries, card.name, entry)
         return card
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import torch
 
+from rewardkit.extras import require
 from rewardkit.shapes.train import make
 
 
@@ -33,6 +34,7 @@ def main(
     name: str, seed: int, steps: int | None, out: Path, run: Path | None, threads: int, check: bool
 ) -> None:
     """Train NAME, evaluate it on held-out prompts, write it with its card."""
+    require("generate", "training the embedded world")
     torch.set_num_threads(threads)
 
     def say(line: str) -> None:

@@ -1,4 +1,4 @@
-"""A folder that transformers' `CLIPModel` and `CLIPTokenizer` were saved to, read for open_clip.
+"""A folder that holds a CLIP of open_clip, or of transformers, read for open_clip.
 
 `clip_layout` has the names of the tensors; this file has the sizes and the words.
 """
@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rewardkit.errors import WeightsError, describe
+from rewardkit.records.documents import read_json
 
 if TYPE_CHECKING:
     import torch
     from transformers import CLIPConfig, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
 
 Tokenize: TypeAlias = "Callable[[list[str]], torch.Tensor]"
+OPEN_CLIP_CONFIG = "open_clip_config.json"
 # transformers' "gelu" is the exact one, as torch's own.
 _ACTIVATIONS = ("gelu", "quick_gelu")
 # Configs of old versions name this end token, whatever the tokenizer's is. transformers knows, and
@@ -62,6 +64,33 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], Tokenize]:
         },
     }
     return config, tokenize
+
+
+def read_open_clip(folder: Path) -> tuple[dict[str, Any], Tokenize]:
+    """open_clip's config of the network in `folder`, and what cuts texts into its tokens.
+
+    Raises:
+        WeightsError: the config is missing or damaged, or asks for a text tower or a tokenizer that
+            is not open_clip's own.
+    """
+    from open_clip import SimpleTokenizer
+
+    path = folder / OPEN_CLIP_CONFIG
+    try:
+        config = read_json(path)["model_cfg"]
+        text = config["text_cfg"]
+        foreign = {"hf_model_name", "hf_tokenizer_name", "tokenizer_mode"}.intersection(text)
+        others = {"custom_text", "multimodal_cfg"}.intersection(config)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path} is no config of open_clip: {describe(error)}") from error
+    if foreign or others:
+        raise WeightsError(
+            f"{path} is of a model that cannot be scored with here: it states "
+            f"{', '.join(sorted(foreign | others))}. Accepted: open_clip's CLIP with its own text "
+            "tower and tokenizer"
+        )
+    length = text.get("context_length", 77)
+    return config, SimpleTokenizer(context_length=length, **text.get("tokenizer_kwargs", {}))
 
 
 def _tower(config: CLIPTextConfig | CLIPVisionConfig) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def test_a_dry_run_as_json(here):
     assert told["origins"]["reward"] == "given"
     assert told["out"] == "runs/sd1.4-dance-grpo-3"
     assert "chosen for 0.7*hps.v2.1" in shown.stderr and shown.stderr.count("Note:") == 3
-    assert "p.txt has 2 prompts, and a step takes 32: prompts repeat" in shown.stderr
+    assert "p.txt has 2 prompts and a training step uses 32, so prompts repeat" in shown.stderr
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_dry_run_as_json(here):
         (["--model", "shapes-flow", "--steps", "3", "--set", "steps=4"], "steps is given twice"),
         (["--model", "shapes-flow", "--set", "seed=3", "--set", "seed=4"], "given twice"),
         (["--model", "shapes-flow", "--steps", "many"], 'steps is "many" (given)'),
-        (["--model", "shapes-flow", "--json"], "give --dry-run too"),
+        (["--model", "shapes-flow", "--json"], "pass --dry-run too"),
         (["--model", "shapes-flow", "-p", "package:no.such/p.txt"], "package:NAME/FILE"),
         (["--recipe", "shape-flow"], "Did you mean 'shapes-flow'"),
         (["--model", "shapes-flow", "--method", "nfft"], "unknown method 'nfft'"),
@@ -202,7 +202,7 @@ def test_the_interrupt_says_what_is_saved(here, monkeypatch):
     monkeypatch.setattr(grpo.train, "train", interrupted)
     stopped = run("train", "--model", "shapes-flow", "--out", "mine")
     assert stopped.exit_code == 130
-    assert "Stopped before the run was begun: nothing is written." in stopped.stderr
+    assert "Stopped before the run started: nothing was written." in stopped.stderr
     folder = Run(Path("mine"))
     write_json(folder.config_path, found[0].model_dump(mode="json"))
     stopped = run("train", "--out", "mine", "--resume")

@@ -143,7 +143,7 @@ WINDOW = {"stochastic": "window", "window_size": 2, "window_within": 5}
         ({"steps": 1}, GRADIENT, "none is trained on"),
         ({}, FORWARD | {"timesteps": 11}, "at most sampler.steps, 10"),
         # 4 prompts of 6 samples
-        ({}, GRADIENT | {"updates": 25}, "for 24 samples"),
+        ({}, GRADIENT | {"updates": 25}, "at most 24, the number of samples"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(sampler, objective, told):
@@ -168,15 +168,15 @@ def test_what_fits_together_is_taken(sampler, objective):
 
 
 def test_more_of_a_group_than_it_has_is_refused():
-    with pytest.raises(ValidationError, match=r"best 7 is given for groups of 6"):
+    with pytest.raises(ValidationError, match=r"best is 7; it is at most sampler\.group_size, 6"):
         config(advantage={"best": 7})
     # 4 prompts, the best and worst 2 of each: 8 samples
-    with pytest.raises(ValidationError, match="for 8 samples"):
+    with pytest.raises(ValidationError, match="at most 8, the number of samples"):
         config(advantage={"best": 2}, objective=GRADIENT | {"updates": 9})
 
 
 def test_a_warmup_ends_before_the_run():
-    with pytest.raises(ValidationError, match="warmup 100 is given for 100 training steps"):
+    with pytest.raises(ValidationError, match="warmup is 100; it is less than steps, the 100"):
         config(optim={"lr": 1e-4, "warmup": 100})
 
 

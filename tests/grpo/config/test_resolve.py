@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 import grpo.config.settings
+from grpo.config.counts import counts
 from grpo.config.layers import flatten
-from grpo.config.resolve import continued, derived, resolve
+from grpo.config.resolve import continued, resolve
 from grpo.config.settings import as_toml, fields
 from rewardkit.errors import InputError, UsageError
 
@@ -273,8 +274,8 @@ def test_what_is_printed_is_a_recipe_again(tmp_path):
 
 
 def test_counts_of_stable_diffusion():
-    counts = derived(resolve("sd1.4-dance", settings={"prompts": "p.txt"}).config)
-    assert counts == {
+    made = counts(resolve("sd1.4-dance", settings={"prompts": "p.txt"}).config)
+    assert made == {
         "samples_per_step": 512,  # 32 x 16
         "rollout_model_calls": 6400,  # 512 / 4 batches of 50 steps
         "transitions_stored": 25088,  # 512 x 49, all but the last step
@@ -299,8 +300,8 @@ def test_counts_of_the_embedded_world():
         "objective.updates": 2,
         "objective.epochs": 3,
     }
-    counts = derived(resolve("shapes-flow", settings=settings).config)
-    assert counts == {
+    made = counts(resolve("shapes-flow", settings=settings).config)
+    assert made == {
         "samples_per_step": 96,  # 8 x 12
         "rollout_model_calls": 18,  # batches of 40, 40 and 16, 6 steps each
         "transitions_stored": 0,  # clean samples are enough
@@ -326,15 +327,15 @@ def test_counts_of_the_embedded_world():
     ],
 )
 def test_steps_that_are_trained_on(mine, settings, steps):
-    counts = derived(resolve(mine[0], settings=settings).config)
-    assert counts["steps_trained_per_sample"] == steps
-    assert counts["transitions_stored"] == 24 * steps
+    made = counts(resolve(mine[0], settings=settings).config)
+    assert made["steps_trained_per_sample"] == steps
+    assert made["transitions_stored"] == 24 * steps
 
 
 def test_of_each_group_the_best_and_worst_are_trained_on(mine):
-    counts = derived(resolve(mine[0], settings={"advantage.best": 4}).config)
-    assert (counts["samples_per_step"], counts["samples_trained"]) == (24, 16)
-    assert counts["gradient_model_calls_per_pass"] == 16 * 9
+    made = counts(resolve(mine[0], settings={"advantage.best": 4}).config)
+    assert (made["samples_per_step"], made["samples_trained"]) == (24, 16)
+    assert made["gradient_model_calls_per_pass"] == 16 * 9
 
 
 def test_a_run_goes_on_with_its_own_configuration():

@@ -13,8 +13,8 @@ from pictures import picture, pil
 
 from rewardkit.cli import main
 from rewardkit.cli.streams import told_by_the_machine
+from rewardkit.records.journal import Journal
 from rewardkit.records.rows import read_rows
-from rewardkit.records.storage import Journal
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,9 @@ def in_the_way(tmp_path):
 def test_another_module_of_that_name_in_the_way_is_told(args, in_the_way, tmp_path):
     done = in_the_way(*args)
     assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.startswith("Error: the command bench of visual-rewardkit cannot be loaded")
+    assert done.stderr.startswith(
+        "Error: the command bench (benchmarks.cli:bench) of visual-rewardkit cannot be loaded"
+    )
     assert f"found at {tmp_path / 'benchmarks.py'}" in done.stderr
     assert "run from another folder" in done.stderr
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from rewardkit.cli import main
 from rewardkit.engine.card import RewardCard
 from rewardkit.engine.reward import MeasuredReward
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile
 
 
 class Level(MeasuredReward):
@@ -18,7 +18,7 @@ class Level(MeasuredReward):
 
 
 def weights(name):
-    return Weights(name=name, repo=f"us/{name}", files=("a.safetensors",), licence="MIT")
+    return PinnedFile(name=name, repo=f"us/{name}", files=("a.safetensors",), licence="MIT")
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import pydantic
 import pytest
 
 from rewardkit.engine.card import EncoderSpec
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile
 
 
 def encoder(host, library, architecture=None):
     files = ("a/model.safetensors",)
-    weights = Weights(name="mine", repo="us/mine", host=host, files=files, licence="MIT")
+    weights = PinnedFile(name="mine", repo="us/mine", host=host, files=files, licence="MIT")
     return EncoderSpec(architecture=architecture, weights=weights, preprocess=(), library=library)
 
 

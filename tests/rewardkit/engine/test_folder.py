@@ -9,6 +9,7 @@ import torch
 from pictures import picture, pil, twelve
 
 import rewardkit
+from rewardkit.engine.encoders import ClipEncoder
 from rewardkit.engine.folder import score_folder
 from rewardkit.engine.items import Progress
 from rewardkit.engine.loader import Loader
@@ -73,10 +74,10 @@ def test_prompts_reach_the_reward(photos, tiny, tmp_path):
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("\n".join(map(json.dumps, lines)))
     report = score_folder(photos, "clip.vit-b-32", prompts=prompts)
-    clip = Loader("cpu").encoder(entry("clip.vit-b-32").card.encoder)
+    clip = ClipEncoder.shared(entry("clip.vit-b-32").card.encoder, Loader("cpu"))
     for row in report.rows:
         assert row.prompt == f"number {int(row.id[-2:])}"
-        pixels = clip.prepare(rewardkit.Batch.of([row.path]).media[0])
+        pixels = clip.prepare(rewardkit.Batch.of([row.path]).samples[0])
         expected = (clip.features([pixels]).image * clip.encode_text([row.prompt])).sum()
         assert row.scores["clip.vit-b-32"] == pytest.approx(expected.item(), abs=1e-5)
 

@@ -1,5 +1,7 @@
 """A scorer shares encoders, keeps samples apart, and never turns a failure into a number."""
 
+from functools import partial
+
 import hypothesis.strategies as st
 import pytest
 import torch
@@ -8,9 +10,12 @@ from made_rewards import card, function, scorer
 from pictures import picture, twelve
 from streamed import outcomes
 
+from rewardkit.engine.encoders import ClipEncoder
+from rewardkit.engine.extractor import RawMedia
+from rewardkit.engine.judge import Judge
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry, list_rewards
-from rewardkit.engine.reward import GroupReward, MeasuredReward, RawMedia
+from rewardkit.engine.reward import GroupReward, MeasuredReward
 from rewardkit.errors import InputError, RewardKitError, ScoringError, UsageError
 from rewardkit.media.batch import Clip
 from rewardkit.shapes.world import Thing, render
@@ -57,7 +62,7 @@ def tiny():
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_score_depends_on_its_own_sample_alone(name, tiny):
-    reward = tiny[name]
+    reward = Judge(tiny[name])
     media = SHAPES if name in JUDGES else MEDIA[reward.card.inputs[0]]
     prompts = ASKED if name in JUDGES else [f"sample number {i}" for i in range(len(media))]
     meta = LINES if reward.card.needs_meta else [{}] * len(media)
@@ -106,8 +111,8 @@ def test_a_repeated_prompt_is_encoded_once(tiny, monkeypatch):
     tokenize = encoder._tokenize
     monkeypatch.setattr(encoder, "_tokenize", lambda texts: seen.extend(texts) or tokenize(texts))
     monkeypatch.setattr(encoder, "_texts", {})
-    tiny["clip.vit-b-32"](MEDIA["image"], ["a", "b", "a", "b", "a", "c"])
-    tiny["clip.vit-b-32"](MEDIA["image"][:2], ["c", "d"])
+    Judge(tiny["clip.vit-b-32"])(MEDIA["image"], ["a", "b", "a", "b", "a", "c"])
+    Judge(tiny["clip.vit-b-32"])(MEDIA["image"][:2], ["c", "d"])
     assert seen == ["a", "b", "c", "d"]
 
 
@@ -115,8 +120,9 @@ def test_loaders_share_equal_encoders_only():
     loader = Loader("cpu", tiny=True)
     specs = {name: entry(name).card.encoder for name in ("clip.vit-b-32", "clip.vit-l-14")}
     again = specs["clip.vit-b-32"].model_copy()
-    assert loader.encoder(specs["clip.vit-b-32"]) is loader.encoder(again)
-    assert loader.encoder(specs["clip.vit-b-32"]) is not loader.encoder(specs["clip.vit-l-14"])
+    of = partial(ClipEncoder.shared, loader=loader)
+    assert of(specs["clip.vit-b-32"]) is of(again)
+    assert of(specs["clip.vit-b-32"]) is not of(specs["clip.vit-l-14"])
 
 
 def test_the_first_sample_that_fails_is_named():
@@ -185,9 +191,9 @@ def test_a_medium_one_reward_cannot_take_is_still_scored_by_the_others(tiny):
 
 def test_a_clip_is_no_picture(tiny):
     with pytest.raises(ScoringError, match="sharpness takes pictures; a clip was given"):
-        tiny["sharpness"](MEDIA["video"][:1])
+        Judge(tiny["sharpness"])(MEDIA["video"][:1])
     with pytest.raises(ScoringError, match="temporal-stability takes clips; a picture was given"):
-        tiny["temporal-stability"](MEDIA["image"][:1])
+        Judge(tiny["temporal-stability"])(MEDIA["image"][:1])
 
 
 class WinRate(GroupReward):
@@ -201,7 +207,7 @@ class WinRate(GroupReward):
         return cls(card)
 
     def score(self, batch, features):
-        light = torch.tensor([float(m.float().mean()) for m in features])
+        light = torch.tensor([float(s.picture.float().mean()) for s in features])
         return (light[:, None] > light[None]).float().sum(1) / max(1, len(light) - 1)
 
 
@@ -232,7 +238,7 @@ def test_a_group_reward_ignores_other_groups(groups):
 
 
 def test_a_float_picture_scores_as_its_png_would():
-    level = MeasuredLevel(card("level"))
+    level = Judge(MeasuredLevel(card("level")))
     # 0.5 * 255 = 127.5 rounds half to even: 128; 1.0000001 is white.
     assert level([torch.full((3, 2, 2), 0.5)]).tolist() == [128.0]
     assert level([torch.full((3, 2, 2), 1.0000001, dtype=torch.float64)]).tolist() == [255.0]
@@ -256,13 +262,13 @@ class MeasuredLevel(MeasuredReward):
 )
 def test_what_is_no_picture_is_told_what_is(given, what):
     with pytest.raises(ScoringError, match=what) as caught:
-        MeasuredLevel(card("level"))([*flat(1), given])
+        Judge(MeasuredLevel(card("level")))([*flat(1), given])
     assert caught.value.index == 1 and isinstance(caught.value.cause, InputError)
 
 
 def test_a_batch_holds_one_of_each_per_sample():
-    with pytest.raises(UsageError, match="2 prompts, 1 meta, 1 media"):
-        MeasuredLevel(card("level"))(flat(1), ["a", "b"])
+    with pytest.raises(UsageError, match="1 media, 2 prompts, 1 meta, 1 references were given"):
+        Judge(MeasuredLevel(card("level")))(flat(1), ["a", "b"])
 
 
 def test_an_error_of_ours_is_a_rewardkit_error():

@@ -3,6 +3,7 @@
 import gc
 import logging
 import weakref
+from pathlib import Path
 from unittest.mock import patch
 
 import hypothesis.strategies as st
@@ -12,10 +13,12 @@ from hypothesis import given, settings
 from made_rewards import card, function, scorer
 from streamed import outcomes
 
+import rewardkit
+from rewardkit.engine.extractor import Extractor, RawMedia
 from rewardkit.engine.recovery import is_memory, stop_reason
-from rewardkit.engine.reward import Extractor, GroupReward, RawMedia, Reward
+from rewardkit.engine.reward import GroupReward, Reward
 from rewardkit.errors import InputError, RewardUnavailable, ScoringError, UsageError
-from rewardkit.media.batch import Clip, Sample
+from rewardkit.media.batch import Clip, LazySample, Sample
 
 
 def levels(*values):
@@ -38,14 +41,14 @@ class Group(GroupReward):
 
     def score(self, batch, features):
         self.sizes.append(len(features))
-        light = torch.tensor([float(m[0, 0, 0]) for m in features])
+        light = torch.tensor([float(s.picture[0, 0, 0]) for s in features])
         return light - light.mean()
 
 
 def test_batches_are_bounded_and_keep_their_places():
     sizes = []
     counting = scorer(function("counting", lambda b: sizes.append(len(b)) or first(b)))
-    samples = [Sample(lambda m=m: m) for m in levels(*range(10))]
+    samples = [LazySample.of(Sample(m)) for m in levels(*range(10))]
     samples[1] = samples[4] = None  # known already: their places stay in their batches
     scored = list(counting.stream(samples, batch_size=4))
     assert sizes == [3, 3, 2] and [len(batch) for batch in scored] == [4, 4, 2]
@@ -67,10 +70,10 @@ def test_at_most_so_many_batches_are_read_ahead(ahead):
 
     def medium(value):
         read.append(value)
-        return levels(value)[0]
+        return Sample(levels(value)[0])
 
     counting = scorer(function("counting", first))
-    samples = [Sample(lambda value=value: medium(value)) for value in range(20)]
+    samples = [LazySample(lambda value=value: medium(value)) for value in range(20)]
     for _ in counting.stream(samples, batch_size=2, workers=1, ahead=ahead):
         seen.append(len(read))
     assert all(n <= 2 * (i + 1 + ahead) for i, n in enumerate(seen))
@@ -82,8 +85,8 @@ class Network(Extractor):
     def __init__(self, room, raise_):
         self.room, self.raise_, self.sizes, self.alive, self.kept = room, raise_, [], [], []
 
-    def prepare(self, medium):
-        return medium
+    def prepare(self, sample):
+        return sample.medium
 
     def features(self, prepared):
         gc_was = gc.isenabled()
@@ -137,7 +140,7 @@ def test_out_of_memory_halves_the_batch_once_its_tensors_are_gone(caplog, fail):
     assert network.sizes == [16, 8, *[4] * 10]
     assert network.alive == [0] * 12, "a failed batch's tensors were alive while it was tried again"
     assert [r.message for r in caplog.records] == [
-        "out of memory: from here on 4 samples are scored at once, not 16"
+        "out of memory: from here on a and b score 4 samples at once, not 16"
     ]
 
 
@@ -169,10 +172,14 @@ def test_every_form_of_too_little_memory_is_known(error):
     assert is_memory(error) and stop_reason(error) is None
 
 
+# torch before 2.8 raises a RuntimeError.
+DEVICE_ERROR = getattr(torch, "AcceleratorError", RuntimeError)
+
+
 @pytest.mark.parametrize(
     "error",
     [
-        torch.AcceleratorError("CUDA error: device-side assert triggered"),
+        DEVICE_ERROR("CUDA error: device-side assert triggered"),
         RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might be ..."),
         RuntimeError("CUDA error: an illegal memory access was encountered"),
         RuntimeError("HIP error: invalid device function"),
@@ -189,7 +196,7 @@ def test_a_failed_device_or_service_stops_the_run(error):
         return first(batch)
 
     stream = scorer(function("judge", fail)).stream(
-        [Sample(lambda m=m: m) for m in levels(*range(12))], batch_size=4
+        [LazySample.of(Sample(m)) for m in levels(*range(12))], batch_size=4
     )
     assert [s.scores["judge"] for s in next(stream)] == [0, 1, 2, 3]
     with pytest.raises(RewardUnavailable, match="judge cannot go on: ") as caught:
@@ -199,7 +206,7 @@ def test_a_failed_device_or_service_stops_the_run(error):
 
 def test_a_service_that_an_extractor_asks_stops_the_run_too():
     class Dead(Network):
-        def prepare(self, medium):
+        def prepare(self, sample):
             raise RewardUnavailable("no answer")
 
     with pytest.raises(RewardUnavailable, match="a cannot go on: no answer"):
@@ -272,6 +279,66 @@ def test_no_batch_cuts_a_group_and_other_rewards_stay_bounded(groups, batch_size
         assert outcome.scores["group"] == pytest.approx(index - sum(own) / len(own))
 
 
+def test_a_group_whose_members_are_known_in_part_is_refused():
+    samples = [LazySample.of(Sample(m), 0) for m in levels(1, 2)]
+    with pytest.raises(UsageError, match="one number per sample, and every sample"):
+        list(scorer(Group()).stream([*samples, None]))
+
+
+def test_a_reward_sees_no_more_samples_than_its_card_allows_and_others_see_whole_batches():
+    small, large = Network(9, used_up), Network(9, used_up)
+    rewards = Read("small", small, batch_size=3), Read("large", large)
+    got = outcomes(scorer(*rewards), levels(*range(16)), batch_size=8)
+    assert small.sizes == [3, 3, 2] * 2 and large.sizes == [8, 8]
+    assert [o.scores for o in got] == [{"small": v, "large": v} for v in range(16)]
+
+
+def test_running_out_of_memory_makes_the_batches_of_that_extractor_alone_smaller():
+    hungry, frugal = Network(2, used_up), Network(9, used_up)
+    outcomes(scorer(Read("a", hungry), Read("b", frugal)), levels(*range(8)), batch_size=4)
+    assert hungry.sizes == [4, 2, 2, 2, 2] and frugal.sizes == [4, 4]
+
+
+def test_rewards_compute_without_gradients_and_media_are_let_go():
+    seen = []
+
+    class Curious(Network):
+        def features(self, prepared):
+            seen.append(torch.is_inference_mode_enabled())
+            return super().features(prepared)
+
+    class Asks(Read):
+        def score(self, batch, features):
+            seen.append(torch.is_inference_mode_enabled())
+            assert [s.medium for s in batch.samples] == [None, None]
+            with pytest.raises(UsageError, match="the extractor RawMedia"):
+                assert batch.media
+            return super().score(batch, features)
+
+    reward = Asks("a", Curious(9, used_up))
+    got = outcomes(scorer(reward), levels(1, 2), references=[{"source": m} for m in levels(1, 2)])
+    assert [o.scores["a"] for o in got] == [1, 2] and seen == [True, True]
+    code = [p.read_text("utf-8") for p in Path(rewardkit.__file__).parent.rglob("*.py")]
+    assert sum(text.count("inference_mode()") for text in code) == 1, "in the scorer, and once"
+
+
+def test_reference_media_are_checked_for_each_reward_of_an_extractor():
+    class Changed(Network):
+        def prepare(self, sample):
+            return sample.picture - sample.references.get("source", 0)
+
+    shared = Changed(9, used_up)
+    two = scorer(Read("edit", shared, needs_references=("source",)), Read("plain", shared))
+    references = [{"source": levels(2)[0]}, {}, {"mask": levels(1)[0]}]
+    got = outcomes(two, levels(5, 6, 7), references=references)
+    assert [o.scores for o in got] == [
+        {"edit": 3, "plain": 3},
+        {"edit": None, "plain": 6},
+        {"edit": None, "plain": 7},
+    ]
+    assert "this sample has no source" in str(got[1].errors["edit"])
+
+
 def test_a_group_reward_is_not_halved():
     class Large(Group):
         def score(self, batch, features):
@@ -308,11 +375,12 @@ def test_whatever_fails_every_other_sample_has_its_score(size, room, bad, unread
     def medium(value):
         if value in unread:
             raise InputError("no file")
-        return levels(value)[0]
+        return Sample(levels(value)[0])
 
     two = scorer(function("picky", compute), function("fine", first))
     samples = [
-        None if value in known else Sample(lambda value=value: medium(value)) for value in range(20)
+        None if value in known else LazySample(lambda value=value: medium(value))
+        for value in range(20)
     ]
     with patch("rewardkit.engine.recovery.gc.collect"):  # slow, and nothing is in cycles here
         flat = [s for batch in two.stream(samples, batch_size=size, workers=2) for s in batch]

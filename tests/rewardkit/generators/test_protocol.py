@@ -22,11 +22,24 @@ from rewardkit.generators.requests import Request
         ("sdxl", 50, 5.0, None, 32),
         ("sd3", 28, 7.0, 256, 32),
         ("flux", 28, 3.5, 512, 512),
+        ("z-image", 50, 5.0, 512, 1024),
     ],
 )
 def test_a_folder_without_a_protocol_has_its_familys(loaded, name, steps, guidance, length, side):
     assert loaded[name].protocol == Protocol(
         steps=steps, guidance=guidance, height=side, width=side, max_sequence_length=length
+    )
+
+
+def test_a_family_with_true_guidance_has_its_negative_prompt(loaded):
+    assert loaded["qwen-image"].protocol == Protocol(
+        steps=50,
+        guidance=None,
+        true_guidance=4.0,
+        negative_prompt=" ",
+        height=512,
+        width=512,
+        max_sequence_length=512,
     )
 
 
@@ -100,13 +113,16 @@ def test_a_protocol_that_is_none_is_refused(folder, card, what):
 @pytest.mark.parametrize(
     ("name", "changes", "what"),
     [
-        ("sd", {"max_sequence_length": 16}, "has no max_sequence_length"),
+        ("sd", {"max_sequence_length": 16}, "does not use max_sequence_length"),
         ("sd3", {"max_sequence_length": None}, "lacks max_sequence_length.*256"),
         ("sd3", {"max_sequence_length": 513}, "at most 512; 513 was given"),
         ("sd3", {"guidance": None}, "lacks guidance.*7"),
-        ("sd", {"frames": 5}, "has no num_frames, but the protocol gives frames 5"),
-        ("sd", {"fps": 8.0}, "has no frame_rate"),
-        ("sd", {"true_guidance": 4.0}, "has no true_cfg_scale"),
+        ("sd", {"frames": 5}, "does not use num_frames, but the protocol gives frames 5"),
+        ("sd", {"fps": 8.0}, "does not use frame_rate"),
+        ("sd", {"true_guidance": 4.0}, "does not use true_cfg_scale"),
+        ("qwen-image", {"guidance": 4.0}, "does not use guidance_scale"),
+        ("qwen-image", {"negative_prompt": None}, "where there is a negative prompt"),
+        ("z-image", {"guidance": 0.0, "negative_prompt": "blur"}, "where guidance is above 0"),
         ("flux", {"true_guidance": 4.0}, "uses true_guidance where there is a negative prompt"),
         ("flux", {"negative_prompt": "blur"}, "where true_guidance is above 1; None"),
         ("sd", {"guidance": 1.0, "negative_prompt": "blur"}, "where guidance is above 1; 1"),

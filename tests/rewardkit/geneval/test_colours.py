@@ -12,13 +12,14 @@ from golden.cutouts import cutouts, load, picture_of
 from parity import ATOL, MOVED, upstream_state
 from safetensors.torch import save_file
 
+from rewardkit.engine.encoders import ClipEncoder
 from rewardkit.engine.loader import Loader
+from rewardkit.engine.openai_clip import VIT_L_14
 from rewardkit.errors import InputError
 from rewardkit.geneval import colours
-from rewardkit.geneval.colours import ENCODER, ColourClassifier, crop
+from rewardkit.geneval.colours import ColourClassifier, crop
 from rewardkit.geneval.names import COLOURS
 from rewardkit.geneval.rules import judge
-from rewardkit.rewards.clip import VIT_L_14
 
 GOLDEN = load()
 CUTOUTS = list(cutouts())
@@ -41,7 +42,7 @@ def loader(home, monkeypatch):
 
 @pytest.fixture
 def classifier(loader):
-    return ColourClassifier(loader.encoder(ENCODER))
+    return ColourClassifier(ClipEncoder.shared(VIT_L_14, loader))
 
 
 def cut(one):
@@ -50,7 +51,7 @@ def cut(one):
 
 def cosines(classifier, one):
     encoder = classifier._encoder
-    image = encoder.features([encoder.prepare(cut(one))]).image
+    image = encoder.features([encoder.resized(cut(one))]).image
     return (image @ classifier.classifier(one.name).T)[0]
 
 
@@ -101,12 +102,8 @@ def test_another_sentence_or_grey_gives_other_numbers(change, classifier, monkey
     assert worst(classifier) > ATOL
 
 
-def test_the_encoder_is_that_of_clips_reward():
-    assert ENCODER == VIT_L_14
-
-
 def test_a_tiny_loader_gives_a_small_random_network():
-    found = ColourClassifier(Loader("cpu", tiny=True).encoder(ENCODER))
+    found = ColourClassifier(ClipEncoder.shared(VIT_L_14, Loader("cpu", tiny=True)))
     assert set(found.colours("cup", [cut(one) for one in CUTOUTS[:3]])) <= set(COLOURS)
 
 
@@ -117,7 +114,7 @@ def test_sentences_of_a_class_are_embedded_once(classifier, monkeypatch):
 
 
 def test_of_equally_near_colours_the_first_is_taken(loader):
-    found = ColourClassifier(loader.encoder(ENCODER), ["red", "red ", "red"])
+    found = ColourClassifier(ClipEncoder.shared(VIT_L_14, loader), ["red", "red ", "red"])
     found._classifiers["cup"] = torch.zeros(3, 768)  # equal to the bit on every machine
     assert found.colours("cup", [cut(CUTOUTS[0])]) == ["red"]
 

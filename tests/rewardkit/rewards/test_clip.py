@@ -10,11 +10,13 @@ from open_clip.pretrained import get_pretrained_cfg
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from pictures import PROMPTS, pil, twelve
 
+from rewardkit.engine.judge import Judge
 from rewardkit.engine.loader import Loader
+from rewardkit.engine.openai_clip import VIT_B_32, VIT_L_14
 from rewardkit.engine.preprocess import CenterCrop, Resize, apply, split
 from rewardkit.engine.scorer import Scorer
 from rewardkit.engine.spec import RewardSpec, Term
-from rewardkit.rewards.clip import DFN5B_H_14_378, VIT_B_32, VIT_L_14
+from rewardkit.rewards.clip import DFN5B_H_14_378
 
 TAGS = {
     "clip.vit-b-32": ("ViT-B-32", "openai", VIT_B_32),
@@ -90,7 +92,7 @@ def test_scores_are_open_clips_on_the_same_weights(name):
     with torch.no_grad():
         images = torch.cat([model.encode_image(transform(pil(m))[None], True) for m in MEDIA])
         expected = (images * model.encode_text(tokens, True)).sum(-1)
-    got = reward(MEDIA, TEXTS)
+    got = Judge(reward)(MEDIA, TEXTS)
     torch.testing.assert_close(got, expected, rtol=0, atol=ATOL)
     assert got.max() - got.min() >= 100 * ATOL
 
@@ -119,7 +121,9 @@ def test_scores_are_those_of_transformers_with_its_pil_processor(name, tmp_path)
         with torch.no_grad():
             output = model(input_ids=ids, pixel_values=inputs["pixel_values"])
         expected.append((output.image_embeds * output.text_embeds).sum())
-    torch.testing.assert_close(reward(MEDIA, TEXTS), torch.stack(expected), rtol=0, atol=ATOL)
+    torch.testing.assert_close(
+        Judge(reward)(MEDIA, TEXTS), torch.stack(expected), rtol=0, atol=ATOL
+    )
 
 
 def transformers_twin(model):

@@ -6,6 +6,7 @@ import torch
 from pictures import picture
 from streamed import outcomes
 
+from rewardkit.engine.judge import Judge
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry
 from rewardkit.engine.scorer import Scorer
@@ -84,7 +85,7 @@ def test_colours_are_asked_of_the_crops_of_the_objects(tiny, monkeypatch):
 
     monkeypatch.setattr(tiny["geneval"]._colours, "colours", colours)
     lines = [line("colors", CAT | {"color": colour}) for colour in ("brown", "red")]
-    assert tiny["geneval"]([PICTURE] * 2, meta=lines).tolist() == [1.0, 0.0]
+    assert Judge(tiny["geneval"])([PICTURE] * 2, meta=lines).tolist() == [1.0, 0.0]
     assert asked == [("cat", [(3, 10, 10)])] * 2
 
 
@@ -113,10 +114,10 @@ def test_a_wrong_line_costs_its_sample_alone_and_says_what_is_wrong(tiny):
     assert "Did you mean 'dog'" in str(got[1].errors["geneval"])
     assert "needs the keys tag of the prompt's line" in str(got[2].errors["geneval"])
     with pytest.raises(ScoringError, match="needs the keys tag, include"):
-        tiny["geneval"]([PICTURE])
+        Judge(tiny["geneval"])([PICTURE])
 
 
 def test_a_picture_too_thin_for_the_detector_is_an_error(tiny):
     thin = torch.zeros(3, 1, 4000, dtype=torch.uint8)
     with pytest.raises(ScoringError, match="too thin for the detector"):
-        tiny["geneval"]([thin], meta=[line("single_object", DOG)])
+        Judge(tiny["geneval"])([thin], meta=[line("single_object", DOG)])

@@ -10,9 +10,11 @@ from golden.prompted import fill, layout, load, sample
 from pictures import twelve
 
 from rewardkit.engine.card import RewardCard
+from rewardkit.engine.judge import Judge
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.preprocess import Normalize, Resize
 from rewardkit.errors import WeightsError
+from rewardkit.media.batch import Sample
 from rewardkit.records.provenance import sha256_file
 from rewardkit.rewards import imagereward
 from rewardkit.rewards.imagereward import CARD, TINY_VOCABULARY, ImageReward
@@ -54,7 +56,7 @@ def unread(vision, text):
 
 
 def worst(reward):
-    return float((reward(MEDIA, PROMPTS) - EXPECTED).abs().max())
+    return float((Judge(reward)(MEDIA, PROMPTS) - EXPECTED).abs().max())
 
 
 def test_scores_are_upstreams_on_the_same_weights():
@@ -80,7 +82,7 @@ def test_tokens_are_upstreams():
 
 def test_pixels_are_upstreams():
     reward = seeded()
-    pixels = reward.pixels([reward.prepare(medium) for medium in MEDIA])
+    pixels = reward.pixels([reward.prepare(Sample(medium)) for medium in MEDIA])
     for got, case in zip(pixels, GOLDEN.cases, strict=True):
         assert sample(got) == pytest.approx(case.pixels, rel=0, abs=1e-6)
 

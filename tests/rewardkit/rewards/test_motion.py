@@ -40,7 +40,7 @@ def moving_square(speed, frames=8, fps=8.0):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_score_equals_the_golden_file(name):
-    golden, reward = load(name), rewardkit.create(name)
+    golden, reward = load(name), rewardkit.create(name).reward
     for case in golden.cases:
         assert golden.spread >= 100 * case.atol
         score = reward.measure(render(case.medium))
@@ -53,7 +53,7 @@ def test_score_equals_the_golden_file(name):
 )
 @pytest.mark.parametrize("size", [(32, 48), (80, 64)])
 def test_a_still_clip_is_perfectly_stable_and_smooth_and_not_dynamic(name, expected, size):
-    assert rewardkit.create(name).measure(clip(1, size, frames=6)) == expected
+    assert rewardkit.create(name).reward.measure(clip(1, size, frames=6)) == expected
 
 
 def test_flicker_of_any_height_costs_its_share_of_255():
@@ -203,7 +203,7 @@ def test_more_jerk_is_less_smooth_step_by_step():
     ],
 )
 def test_too_few_frames_are_refused_and_one_more_suffices(name, frames, fps, needed):
-    reward = rewardkit.create(name)
+    reward = rewardkit.create(name).reward
     enough = clip(0, (32, 32), frames=needed, fps=fps)
     assert reward.measure(enough) == pytest.approx(reward.measure(enough))
     message = f"{name} compares frames and needs at least {needed} .* this one has {frames}"
@@ -214,7 +214,7 @@ def test_too_few_frames_are_refused_and_one_more_suffices(name, frames, fps, nee
 @pytest.mark.parametrize("name", ["dynamic-degree", "motion-smoothness"])
 def test_frames_too_small_for_flow_are_refused(name):
     with pytest.raises(InputError, match=f"{name} needs frames of at least 16x16 .* is 400x15"):
-        rewardkit.create(name).measure(clip(0, (15, 400), frames=3))
+        rewardkit.create(name).reward.measure(clip(0, (15, 400), frames=3))
 
 
 @pytest.mark.parametrize("name", ["dynamic-degree", "motion-smoothness"])
@@ -222,7 +222,7 @@ def test_frames_too_small_for_flow_are_refused(name):
 def test_the_smallest_and_thinnest_frames_are_scored(name, size):
     # With other settings OpenCV reads beyond its buffers here.
     drifting = clip(0, size, frames=3, velocity=(1.0, 0.5))
-    score = rewardkit.create(name).measure(drifting)
+    score = rewardkit.create(name).reward.measure(drifting)
     assert score > (0.9 if name == "motion-smoothness" else 0.1)
 
 
@@ -232,7 +232,7 @@ def test_frames_of_one_pixel_have_a_stability():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_scores_are_the_same_from_any_thread_and_with_any_number_of_opencvs(name):
-    reward = rewardkit.create(name)
+    reward = rewardkit.create(name).reward
     clips = [clip(s, (64, 80), frames=5, velocity=(s / 2, 1.0), shake=0.5) for s in range(6)]
     alone = [reward.measure(one) for one in clips]
     threads = cv2.getNumThreads()
@@ -249,5 +249,5 @@ def test_scores_are_the_same_from_any_thread_and_with_any_number_of_opencvs(name
 def test_the_clip_is_left_as_it_was(name):
     moving = clip(0, (32, 32), frames=5, velocity=(1.0, 0.0))
     before = moving.frames.clone()
-    rewardkit.create(name).measure(moving)
+    rewardkit.create(name).reward.measure(moving)
     assert moving.frames.equal(before)

@@ -33,7 +33,7 @@ def detailed():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_score_equals_the_formula_computed_elsewhere(name):
-    golden, reward = load(name), rewardkit.create(name)
+    golden, reward = load(name), rewardkit.create(name).reward
     for case in golden.cases:
         assert golden.spread >= 100 * case.atol
         score = reward.measure(render(case.medium))
@@ -44,14 +44,14 @@ def test_score_equals_the_formula_computed_elsewhere(name):
 def test_a_picture_of_one_pixel_has_a_score(name):
     # A pixel of level 128 alone: no edges, no spread, no colour, almost mid-grey.
     expected = {"exposure": pytest.approx(1, abs=1e-3)}.get(name, 0)
-    score = rewardkit.create(name).measure(torch.full((3, 1, 1), 128, dtype=torch.uint8))
+    score = rewardkit.create(name).reward.measure(torch.full((3, 1, 1), 128, dtype=torch.uint8))
     assert score == expected
 
 
 @given(PICTURES)
 def test_scores_lie_in_the_range_of_the_card(pixels):
     for name in NAMES:
-        reward = rewardkit.create(name)
+        reward = rewardkit.create(name).reward
         low, high = reward.card.range
         assert low <= reward.measure(torch.from_numpy(pixels).permute(2, 0, 1)) <= high
 
@@ -73,7 +73,7 @@ def test_the_sharpest_picture_is_a_chessboard_of_pixels():
     # Every Laplacian is +-4 * 255, mirrored neighbours included: variance 1020^2.
     board = np.indices((6, 8)).sum(axis=0) % 2 * 255
     score = sharpness(board.astype(np.uint8)[..., None].repeat(3, axis=2))
-    assert score == rewardkit.create("sharpness").card.range[1] == 1020**2
+    assert score == rewardkit.create("sharpness").reward.card.range[1] == 1020**2
 
 
 def test_sharpness_is_what_everybody_types_into_opencv():
@@ -116,7 +116,7 @@ def test_the_highest_colourfulness_is_reached():
     # m = 255 (4 n - 256) / 256, and sqrt(285.1^2 - m^2) + 0.3 m peaks at m = 81.9, n = 84.55.
     corners = [(255, 0, 0), (255, 0, 255), (0, 255, 0), (0, 255, 255)]
     pixels = np.repeat(np.array(corners, np.uint8), [85, 85, 43, 43], axis=0)[None]
-    high = rewardkit.create("colorfulness").card.range[1]
+    high = rewardkit.create("colorfulness").reward.card.range[1]
     assert high - 0.02 < colorfulness(pixels) <= high
 
 
@@ -173,5 +173,5 @@ def test_under_and_overexposing_lower_exposure_step_by_step(direction):
 def test_the_picture_is_left_as_it_was(name):
     pixels = picture(2, (40, 56))
     before = pixels.clone()
-    rewardkit.create(name).measure(pixels)
+    rewardkit.create(name).reward.measure(pixels)
     assert pixels.equal(before)

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from rewardkit.engine.loader import Loader
 from rewardkit.errors import WeightsError
 from rewardkit.weights.checkpoint import check_finite, load_strict, read_state_dict
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile
 
 STATE = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.zeros(2)}
 
@@ -114,7 +114,7 @@ def test_a_wrong_file_is_refused_before_the_network_is_built(tmp_path, wrong):
         built.append(torch.get_default_device().type)
         return torch.nn.Linear(5, 5)
 
-    weights = Weights(name="x", repo="us/x", files=("w.pt",), licence="MIT")
+    weights = PinnedFile(name="x", repo="us/x", files=("w.pt",), licence="MIT")
     with pytest.raises(WeightsError):
         Loader("cpu", weights={"x": path}).module(build, weights)
     assert built == ([] if wrong == "damaged" else ["meta"]), "no memory was filled"
@@ -125,7 +125,7 @@ def test_a_network_that_cannot_be_outlined_loads_as_ever(tmp_path):
         assert torch.zeros(1).item() == 0  # has no value without memory
         return torch.nn.Linear(3, 2)
 
-    weights = Weights(name="x", repo="us/x", files=("w.pt",), licence="MIT")
+    weights = PinnedFile(name="x", repo="us/x", files=("w.pt",), licence="MIT")
     path = saved(tmp_path / "w.pt", STATE)
     module = Loader("cpu", weights={"x": path}).module(build, weights)
     assert torch.equal(module.weight, STATE["weight"])

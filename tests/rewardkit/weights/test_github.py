@@ -8,13 +8,13 @@ import pytest
 
 from rewardkit.errors import WeightsError
 from rewardkit.weights import hub
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile
 
 CONTENT = b"a head"
 COMMIT = "1" * 40
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 # A plus sign is a plus sign in a path and a space to some servers.
-OURS = Weights(
+OURS = PinnedFile(
     name="head.v1",
     repo="us/heads",
     host="github",
@@ -65,4 +65,4 @@ def test_a_path_the_user_gave_wins(home):
 @pytest.mark.parametrize("lacking", ["revision", "sha256"])
 def test_a_file_that_is_not_pinned_is_no_card(lacking):
     with pytest.raises(pydantic.ValidationError, match="needs its revision and its sha256"):
-        Weights(**OURS.model_dump() | {lacking: None})
+        PinnedFile(**OURS.model_dump() | {lacking: None})

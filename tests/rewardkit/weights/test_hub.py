@@ -8,9 +8,9 @@ import pytest
 
 from rewardkit.errors import UsageError, WeightsError
 from rewardkit.weights import hub
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile
 
-OURS = Weights(name="mine.v1", repo="us/mine", files=("a.safetensors", "b.pt"), licence="MIT")
+OURS = PinnedFile(name="mine.v1", repo="us/mine", files=("a.safetensors", "b.pt"), licence="MIT")
 
 
 pytestmark = pytest.mark.usefixtures("home")

@@ -10,7 +10,8 @@ from rewardkit.cli import main
 from rewardkit.engine.card import RewardCard
 from rewardkit.engine.reward import MeasuredReward
 from rewardkit.errors import WeightsError
-from rewardkit.weights.hub import Weights, locate, made_path
+from rewardkit.weights.hub import locate, made_path
+from rewardkit.weights.pins import PinnedFile
 from rewardkit.weights.pull import pull
 
 FIELDS = {
@@ -19,7 +20,7 @@ FIELDS = {
     "files": ("seer.v1.safetensors",),
     "licence": "MIT",
 }
-OURS = Weights(host="made", made_by="run: rewardkit make-seer FILE", **FIELDS)
+OURS = PinnedFile(host="made", made_by="run: rewardkit make-seer FILE", **FIELDS)
 CONTENT = b"eyes"
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -76,4 +77,4 @@ def test_show_tells_how_it_is_made(registered):
 )
 def test_what_is_made_says_how_and_is_not_pinned(wrong):
     with pytest.raises(pydantic.ValidationError, match="made"):
-        Weights(**FIELDS, **wrong)
+        PinnedFile(**FIELDS, **wrong)

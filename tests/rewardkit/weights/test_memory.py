@@ -10,9 +10,9 @@ import pytest
 
 from rewardkit.errors import WeightsError
 from rewardkit.weights import hub, memory
-from rewardkit.weights.hub import Weights
+from rewardkit.weights.pins import PinnedFile
 
-OURS = Weights(name="mine.v1", repo="us/mine", files=("a.safetensors",), licence="MIT")
+OURS = PinnedFile(name="mine.v1", repo="us/mine", files=("a.safetensors",), licence="MIT")
 ENTRY = {"repo": "us/mine", "file": "a", "revision": "1" * 40, "sha256": "0" * 64}
 
 pytestmark = pytest.mark.usefixtures("home")

@@ -12,12 +12,13 @@ from rewardkit.cli import main
 from rewardkit.engine.card import RewardCard
 from rewardkit.engine.reward import MeasuredReward
 from rewardkit.errors import WeightsError
-from rewardkit.weights.hub import Weights, locate, recorded
+from rewardkit.weights.hub import locate, recorded
+from rewardkit.weights.pins import PinnedFile
 from rewardkit.weights.pull import pull
 
 CONTENT = b"a head"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-OURS = Weights(
+OURS = PinnedFile(
     name="head.v1",
     repo="far_home.heads",
     host="package",
@@ -75,7 +76,7 @@ def test_a_package_that_is_not_installed_is_told():
 @pytest.mark.parametrize("pin", ["revision", "sha256"])
 def test_a_pin_that_nothing_would_check_is_refused(pin):
     with pytest.raises(pydantic.ValidationError, match="cannot be pinned"):
-        Weights(**OURS.model_dump() | {pin: "1" * 40})
+        PinnedFile(**OURS.model_dump() | {pin: "1" * 40})
 
 
 class Level(MeasuredReward):

@@ -6,10 +6,11 @@ import huggingface_hub.constants
 import pytest
 
 from rewardkit.errors import WeightsError
-from rewardkit.weights.hub import Weights, locate, recorded
+from rewardkit.weights.hub import locate, recorded
+from rewardkit.weights.pins import PinnedFile
 from rewardkit.weights.pull import pull
 
-OURS = Weights(name="mine.v1", repo="us/mine", files=("a.safetensors", "b.pt"), licence="MIT")
+OURS = PinnedFile(name="mine.v1", repo="us/mine", files=("a.safetensors", "b.pt"), licence="MIT")
 CONTENT = b"weights"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 

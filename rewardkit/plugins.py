@@ -1,16 +1,25 @@
-"""Commands that other distributions add: found and loaded, so that a broken one breaks itself."""
+"""What other distributions add: entry points, found and loaded so that a broken one breaks itself.
+
+rewardkit.rewards     modules that call `rewardkit.register`     (rewardkit.engine.registry)
+rewardkit.benchmarks  modules that call `register`               (benchmarks.benchmark)
+rewardkit.commands    click commands                             (rewardkit.cli)
+grpo.policies         subclasses of `Policy`                     (grpo.policies)
+grpo.objectives       subclasses of `Objective`                  (grpo.objectives)
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import sys
 from importlib import metadata
 from typing import Any
 
 from rewardkit.errors import RewardKitError, describe
 
 
-def plugins(group: str) -> list[metadata.EntryPoint]:
-    """The entry points of a group; a distribution whose list cannot be read adds none."""
+def entry_points(group: str) -> list[metadata.EntryPoint]:
+    """The entry points of a group by name; a distribution whose list cannot be read adds none."""
     found: list[metadata.EntryPoint] = []
     try:
         found.extend(metadata.entry_points(group=group))
@@ -20,28 +29,29 @@ def plugins(group: str) -> list[metadata.EntryPoint]:
                 found.extend(distribution.entry_points.select(group=group))
             except Exception:
                 continue
-    return found
+    return sorted(found)
 
 
-def load_plugin(entry: metadata.EntryPoint, kind: str) -> Any:
+def load(entry: metadata.EntryPoint, kind: str) -> Any:
     """What an entry point names.
 
     Args:
         entry: of another distribution.
-        kind: what it should be, as the error says it.
+        kind: what it should be, such as "reward" or "policy", as the error says it.
 
     Raises:
         RewardKitError: it cannot be loaded; whatever its module raises, `SystemExit` too.
     """
     try:
-        return entry.load()
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for data
+            return entry.load()
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         owner = entry.dist.name if entry.dist else "an unnamed distribution"
         raise RewardKitError(
-            f"the {kind} {entry.name} of {owner} cannot be loaded: {describe(error)}. "
-            f"{_advice(entry, error)}"
+            f"the {kind} {entry.name} ({entry.value}) of {owner} cannot be loaded: "
+            f"{describe(error)}. {_advice(entry, error)}"
         ) from error
 
 

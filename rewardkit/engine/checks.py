@@ -1,0 +1,66 @@
+"""What a reward needs of a sample, and what it must return: checked here, once for all rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rewardkit.engine.card import RewardCard
+from rewardkit.errors import InputError, RewardKitError, ScoringError
+from rewardkit.media.batch import Kind
+
+if TYPE_CHECKING:
+    import torch
+
+
+class BrokenReward(RewardKitError):
+    """A reward did not do what every reward does, whatever its samples are."""
+
+
+def wrong_kind(card: RewardCard, kind: Kind) -> InputError | None:
+    """The error of a clip where a picture is needed, or the other way round; None if it fits."""
+    if kind in card.inputs:
+        return None
+    takes = " and ".join({"image": "pictures", "video": "clips"}[k] for k in card.inputs)
+    given = {"image": "a picture", "video": "a clip"}[kind]
+    return InputError(f"{card.name} takes {takes}; {given} was given")
+
+
+def missing(
+    card: RewardCard, prompt: str | None, meta: Mapping[str, Any], references: Container[str]
+) -> InputError | None:
+    """The error of a sample that lacks what `card` needs; None where nothing is missing."""
+    if card.needs_prompt and not (prompt and prompt.strip()):
+        return InputError(f"{card.name} needs a prompt and this sample has none")
+    absent = [key for key in card.needs_meta if key not in meta]
+    if absent:
+        return InputError(f"{card.name} needs the keys {', '.join(absent)} of the prompt's line")
+    absent = [name for name in card.needs_references if name not in references]
+    if absent:
+        return InputError(
+            f"{card.name} compares with reference media, and this sample has no "
+            f"{' and no '.join(absent)}"
+        )
+    return None
+
+
+def check_scores(card: RewardCard, scores: torch.Tensor, size: int) -> torch.Tensor:
+    """Scores as float32 `[B]` on the CPU.
+
+    Raises:
+        BrokenReward: the reward did not return one number per sample.
+        ScoringError: a score is not finite.
+    """
+    import torch
+
+    if not isinstance(scores, torch.Tensor) or scores.shape != (size,):
+        given = list(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
+        raise BrokenReward(
+            f"{card.name} must return one score per sample, a tensor [{size}]; it returned {given}"
+        )
+    scores = scores.detach().to("cpu", torch.float32)
+    bad = (~scores.isfinite()).nonzero().flatten().tolist()
+    if bad:
+        value = float(scores[bad[0]])
+        raise ScoringError(bad[0], RewardKitError(f"{card.name} returned {value}"))
+    return scores

@@ -1,0 +1,90 @@
+"""From names to rewards that score: `create` for one, `scorer` for several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from rewardkit.engine.loader import Loader
+from rewardkit.engine.registry import resolve
+from rewardkit.engine.reward import Reward
+from rewardkit.engine.scorer import Scorer
+from rewardkit.engine.spec import RewardSpec, Term, parse
+
+if TYPE_CHECKING:
+    import torch
+
+    from rewardkit.engine.card import RewardCard
+
+
+@final
+class Judge:
+    """One reward that scores media: `judge(media, prompts) -> float32 [B]`, higher is better.
+
+    Attributes:
+        reward: what computes the scores.
+    """
+
+    def __init__(self, reward: Reward) -> None:
+        self.reward = reward
+        name = reward.card.name
+        self._scorer = Scorer(RewardSpec((Term(name),)), {name: reward})
+
+    @property
+    def card(self) -> RewardCard:
+        """What the reward needs and returns."""
+        return self.reward.card
+
+    def __call__(
+        self,
+        media: Any,
+        prompts: str | Sequence[str | None] | None = None,
+        meta: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        *,
+        references: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    ) -> torch.Tensor:
+        """Scores, float32 `[B]` on the CPU; arguments as for `rewardkit.media.batch.Batch.of`.
+
+        Raises:
+            UsageError: the media or prompts are not what is accepted.
+            ScoringError: naming the first sample that cannot be scored.
+        """
+        return self._scorer(media, prompts, meta, references=references)[self.card.name]
+
+    def __repr__(self) -> str:
+        return repr(self.reward)
+
+
+def create(
+    name: str,
+    *,
+    device: str = "auto",
+    dtype: str = "float32",
+    weights: Mapping[str, str | Path] | None = None,
+) -> Judge:
+    """One reward, its weights loaded: `create("clip.vit-l-14")(images, prompts)`.
+
+    Args:
+        name: a registered name, a bare family, FILE.py:NAME, or clip:owner/name.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        dtype: "float32", "bfloat16" or "float16", of the networks.
+        weights: local files instead of the hub's, by the names that `rewardkit show` prints.
+
+    Raises:
+        UsageError: no such reward, device or dtype.
+        WeightsError: its weights cannot be had or do not fit.
+    """
+    loaded = scorer(name, device=device, dtype=dtype, weights=weights)
+    return Judge(loaded.rewards[resolve(name)])
+
+
+def scorer(
+    spec: str,
+    *,
+    device: str = "auto",
+    dtype: str = "float32",
+    weights: Mapping[str, str | Path] | None = None,
+) -> Scorer:
+    """A scorer of a reward spec such as "hps+clip"; arguments and errors as for `create`."""
+    return Scorer.load(parse(spec, resolve), Loader(device, dtype, weights))
