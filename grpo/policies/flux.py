@@ -28,8 +28,8 @@ class Flux(Packed):
 
     def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         """The velocity, [B, L, 4 C]."""
-        without, given = self._halves(x, timesteps, condition)
-        return classifier_free(without, given, self.scale, detach_uncond=self.detach_uncond)
+        halves = self._halves(x, timesteps, condition)
+        return classifier_free(*halves, self.scale, detach_uncond=self.detach_uncond)
 
     def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         if self._pipe.transformer.config.guidance_embeds:

@@ -25,8 +25,8 @@ class QwenImage(Packed):
 
     def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         """The velocity, with guidance that keeps each token's norm."""
-        without, given = self._halves(x, timesteps, condition)
-        return rescaled(without, given, self.scale, detach_uncond=self.detach_uncond)
+        halves = self._halves(x, timesteps, condition)
+        return rescaled(*halves, self.scale, detach_uncond=self.detach_uncond)
 
     def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         positions: dict[str, Any] = {"img_shapes": [[(1, *self.squares)]] * len(x)}
