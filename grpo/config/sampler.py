@@ -29,7 +29,7 @@ class SamplerConfig(Section):
     """Height of a sample in pixels; none uses the model's own."""
     width: int | None = Field(default=None, ge=8, le=8192)
     """Width of a sample in pixels; none uses the model's own."""
-    max_sequence_length: int | None = Field(default=None, ge=0, le=512)
+    max_sequence_length: int | None = Field(default=None, ge=0, le=1024)
     """Number of tokens to which prompts are padded or cut; none uses the model's own."""
     schedule: Literal["uniform", "scheduler"] = "scheduler"
     """Sigmas of a flow: evenly spaced and shifted (FLUX), or those of the scheduler (SD3)."""
