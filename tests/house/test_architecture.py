@@ -51,7 +51,7 @@ READ = {
 # What grpo computes with, and what of grpo and rewardkit each may import.
 MATHEMATICS = {
     "sde": {"rewardkit.errors"},
-    "schedules": {"rewardkit.errors"},
+    "schedules": {"rewardkit.errors", "diffusers"},
     "advantage": {"rewardkit.errors"},
     "loss": {"rewardkit.errors", "grpo.sde"},
 }
