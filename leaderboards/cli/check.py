@@ -52,9 +52,9 @@ def check(files: tuple[Path, ...], write: bool) -> None:
         for one in texts:
             echo(f"{one}: {'written' if write else 'is not what the results say'}")
         if write and texts:
-            told = rewritten(path, texts)
+            content = rewritten(path, texts)
             with atomic_write(path) as temporary:
-                temporary.write_text(told, "utf-8")
+                temporary.write_text(content, "utf-8")
     total = sum(map(len, found.values()))
     if stale and not write:
         raise InputError(f"{stale} of {total} tables are stale: see them, then check --write")

@@ -20,10 +20,10 @@ from rewardkit.cli.terminal import echo
 def table(form: str, **asked: Any) -> None:
     """Compare the models of RESULTS: folders of `rewardkit bench`, searched whole, or files.
 
-    A rank is a range, 1-3, where paired tests cannot tell models apart. Incomplete results are
-    shown and have no rank; models that were trained on the reward that measures them are marked,
-    and so are models with other settings than most of the board. Results of other prompts or other
-    weights of a reward have tables of their own. CSV and JSON are in full precision.
+    A rank is a range, 1-3, where paired tests cannot tell models apart. Incomplete results have no
+    rank. Models that were trained on the reward that measures them are marked, and so are models
+    with other settings than most of the board. Results on other prompts, or by other weights of a
+    reward, have tables of their own. CSV and JSON are in full precision.
     """
     from leaderboards.render import FORMATS
 

@@ -106,13 +106,13 @@ def _published(row: Published) -> tuple[Section, ...]:
     )
 
 
-def _sections(told: Mapping[str, Mapping[str, Any]]) -> tuple[Section, ...]:
+def _sections(texts: Mapping[str, Mapping[str, Any]]) -> tuple[Section, ...]:
     """Without what is unknown."""
     found = (
         Section(
             title, tuple((name, _text(value)) for name, value in terms.items() if value is not None)
         )
-        for title, terms in told.items()
+        for title, terms in texts.items()
     )
     return tuple(one for one in found if one.terms)
 

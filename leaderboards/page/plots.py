@@ -9,7 +9,7 @@ from benchmarks.results import Score
 from leaderboards.board import Board, Entry
 from leaderboards.page.runs import Point, Run, rewards
 
-# Of more models, colours and symbols can no longer be told apart.
+# The colours and symbols of more models look too much alike.
 MODELS = 8
 
 

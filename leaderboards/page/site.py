@@ -51,7 +51,7 @@ def build(
         runs: of `grpo train`.
         per_task: prompts of each task whose pictures are shown.
         title: of the page.
-        on_note: told what was left out and why, a sentence for each reason.
+        on_note: called with what was left out and why, a sentence for each reason.
 
     Returns:
         The file to open.

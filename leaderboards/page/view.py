@@ -14,7 +14,7 @@ from leaderboards.tables import Column, Table, tables
 from rewardkit.media.task import Task
 
 COLUMNS = ("rank", "model", "score", "tasks", "metrics")
-# What most rows share is told once, in this order; the rest is in the drawer of a row.
+# Settings that most rows share are shown once, in this order; others are in the drawer of a row.
 _PROTOCOL = {
     "samples": "{} pictures of each",
     "size": "{}",
@@ -232,12 +232,12 @@ def marks(board: Board, entry: Entry) -> tuple[Mark, ...]:
             Mark("related", f"trained on {names}", f"It was trained on {entry.trained_on}.")
         )
     if entry.differs:
-        told = ", ".join(f"{one.setting} {one.value}" for one in entry.differs[:2])
+        settings = ", ".join(f"{one.setting} {one.value}" for one in entry.differs[:2])
         more = f" and {len(entry.differs) - 2} more" if len(entry.differs) > 2 else ""
         why = "Not the usual settings of this board: " + ", ".join(
             f"{one.setting} {one.value}" for one in entry.differs
         )
-        found.append(Mark("protocol", f"other protocol: {told}{more}", f"{why}."))
+        found.append(Mark("protocol", f"other protocol: {settings}{more}", f"{why}."))
     return tuple(found)
 
 
