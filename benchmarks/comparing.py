@@ -17,8 +17,11 @@ from benchmarks.trust import contradiction
 from rewardkit.errors import InputError
 from rewardkit.media.task import noun_of
 from rewardkit.records.differences import differences, first_difference
+from rewardkit.records.frames import frame
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from rewardkit.stats.clusters import Difference, Stratified
 
 Pair = tuple[Scored, Scored]
@@ -44,6 +47,18 @@ class Comparison:
     left_out: int
     metrics: dict[str, Stratified[Difference]]
     warnings: Sequence[str]
+
+    def frame(self) -> pd.DataFrame:
+        """One row per number, and below it one per part of it: means, difference and interval.
+
+        Raises:
+            MissingPackage: the extra `pandas` is not installed.
+        """
+        return frame(
+            {"metric": name, "part": part, **difference.record()}
+            for name, metric in self.metrics.items()
+            for part, difference in (("all", metric.headline), *metric.strata.items())
+        ).set_index(["metric", "part"])
 
 
 def compare_results(base: Path, other: Path) -> Comparison:

@@ -28,7 +28,7 @@ def comma_separated(tables: Sequence[Table]) -> str:
     A column that a board does not have is empty in its rows, and so is what is unknown. A text that
     a spreadsheet would take for a formula gets a `'` before it, because names come from others.
     """
-    rows = [row for table in tables for row in _data(table)]
+    rows = [{**table.board, **row} for table in tables for row in table.records()]
     names = dict.fromkeys(name for row in rows for name in row)
     file = io.StringIO()
     writer = csv.DictWriter(file, list(names), lineterminator="\n")
@@ -50,7 +50,7 @@ def json_text(tables: Sequence[Table]) -> str:
             **table.board,
             "title": table.title,
             "about": table.about,
-            "rows": [_row(row) for row in table.rows],
+            "rows": table.records(),
             "notes": list(table.footnotes),
         }
         for table in tables
@@ -103,14 +103,6 @@ def _cell(cell: Cell) -> str:
     if cell.interval is not None:
         text += f" ({escape_markdown(f'{cell.interval[1]} .. {cell.interval[2]}')})"
     return " ".join((text, *cell.marks))
-
-
-def _data(table: Table) -> list[dict[str, Value]]:
-    return [{**table.board, **_row(row)} for row in table.rows]
-
-
-def _row(cells: Sequence[Cell]) -> dict[str, Value]:
-    return {name: value for cell in cells for name, value in cell.data.items()}
 
 
 def _csv(value: Value) -> str:
