@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from benchmarks.results import Result, clusters, place, read_result, read_table
+from benchmarks.criteria import TOTAL, Criterion, applies, criteria_of, values_of
+from benchmarks.numbers import part_of, strata_are_tags
+from benchmarks.reading import read_result, read_table
+from benchmarks.results import Result
+from benchmarks.rows import Scored, scored
+from benchmarks.trained import rewards_in, spec_of
 from benchmarks.trust import contradiction
-from rewardkit.engine.spec import parse
-from rewardkit.errors import InputError, UsageError
+from rewardkit.errors import InputError
+from rewardkit.media.task import noun_of
 from rewardkit.records.differences import differences, first_difference
 
 if TYPE_CHECKING:
     from rewardkit.stats.clusters import Difference, Stratified
+
+Pair = tuple[Scored, Scored]
 
 
 @final
@@ -23,122 +30,162 @@ class Comparison:
     """What changed between two results.
 
     Attributes:
-        base: the first.
-        other: the second.
-        pictures: how many are in both.
-        left_out: how many are in one of them alone, or lack a score.
-        metrics: by reward that both have, times the benchmark's scale.
-        warnings: how they were not made alike, one line each.
+        base: the first result.
+        other: the second result.
+        pairs: how many pictures or clips both have.
+        left_out: how many only one of them has, or lack a score.
+        metrics: the change of each number that both have, times the benchmark's scale.
+        warnings: what else differs between them, one line each.
     """
 
     base: Result
     other: Result
-    pictures: int
+    pairs: int
     left_out: int
     metrics: dict[str, Stratified[Difference]]
     warnings: Sequence[str]
 
 
 def compare_results(base: Path, other: Path) -> Comparison:
-    """Compares two results over the pictures, by prompt and sample, that both have.
+    """Compares two results over the pictures or clips, by prompt and sample, that both have.
 
     Raises:
-        InputError: they are not of one benchmark and one list of prompts, share no picture, or
-            cannot be read.
+        InputError: they are not of one benchmark and one list of prompts, have nothing in common,
+            or cannot be read.
     """
-    from rewardkit.stats.clusters import compare
-
     first, second = read_result(base), read_result(other)
-    # Equal prompts may lie in files of different names.
-    told = [
-        one.model_dump(
-            mode="json",
-            include={"benchmark", "prompts", "rewards"},
-            exclude={"prompts": {"source"}},
-        )
-        for one in (first, second)
-    ]
-    different = first_difference(told[0], told[1])
+    _check_same_measure(first, second, base, other)
+    before, after = _rows(first, base), _rows(second, other)
+    nouns = f"{noun_of(first.benchmark.task)}s"
+    both = [place for place in before if place in after]
+    if not both:
+        raise InputError(f"{base} and {other} share no {nouns}: there is nothing to compare")
+    pairs = [(before[place], after[place]) for place in both]
+    metrics = {name: change for name in first.metrics if (change := _change(first, name, pairs))}
+    if not metrics:
+        raise InputError(f"{base} and {other} share no {nouns} that have a score in both")
+    lacking = 0
+    for name in first.metrics:
+        own = _concerned(first, name, pairs)
+        lacking = max(lacking, len(own) - len(_known(_criteria(first, name), own)))
+    left_out = len(before.keys() | after.keys()) - len(both) + lacking
+    return Comparison(first, second, len(both), left_out, metrics, _warnings(first, second))
+
+
+def _check_same_measure(first: Result, second: Result, base: Path, other: Path) -> None:
+    different = first_difference(first.measure(), second.measure())
     if different is not None:
         raise InputError(
             f"{base} and {other} do not measure the same: {different.key} is {different.before} "
             f"and {different.after}. Run one of them again like the other"
         )
-    tables = [read_table(result, path) for result, path in ((first, base), (second, other))]
-    rows = [{row.id: row.scores for row in table.rows} for table in tables]
-    cluster = [clusters(table) for table in tables]
-    for result, path, scores, prompts in zip(
-        (first, second), (base, other), rows, cluster, strict=True
-    ):
-        doubt = contradiction(result, scores, prompts)
-        if doubt is not None:
-            raise InputError(f"{path} cannot be trusted: {doubt}. Score its pictures again")
-    both = [id for id in rows[0] if id in rows[1]]
-    if not both:
-        raise InputError(f"{base} and {other} share no picture: there is nothing to compare")
-    metrics = {}
-    fewest = len(both)
-    for name in first.metrics:
-        pairs = [(id, rows[0][id][name], rows[1][id][name]) for id in both]
-        known = [(id, one, two) for id, one, two in pairs if one is not None and two is not None]
-        fewest = min(fewest, len(known))
-        if known:
-            scale = first.benchmark.scale
-            places = [place(id) for id, _, _ in known]
-            metrics[name] = compare(
-                [scale * one for _, one, _ in known],
-                [scale * two for _, _, two in known],
-                [cluster[0][id] for id, _, _ in known],
-                [task for task, _, _ in places],
-                first.benchmark.headline,
-            )
-    if not metrics:
-        raise InputError(f"{base} and {other} share no picture that has a score in both")
-    left_out = len(rows[0].keys() | rows[1].keys()) - fewest
-    return Comparison(first, second, len(both), left_out, metrics, _warnings(first, second))
+
+
+def _rows(result: Result, path: Path) -> dict[str, Scored]:
+    """The rows of a result by id, which must give its numbers."""
+    table = read_table(result, path)
+    doubt = contradiction(result, table)
+    if doubt is not None:
+        raise InputError(f"{path} cannot be trusted: {doubt}. Run `rewardkit bench score` again")
+    return dict(zip((row.id for row in table.rows), scored(table), strict=True))
+
+
+def _criteria(result: Result, metric: str) -> tuple[Criterion, ...]:
+    own = result.benchmark.own_criteria()
+    return own if metric == TOTAL else criteria_of(metric, own)
+
+
+def _concerned(result: Result, metric: str, pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs that a metric is about."""
+    own = result.benchmark.own_criteria()
+    return [pair for pair in pairs if metric == TOTAL or applies(metric, pair[0].tags, own)]
+
+
+def _known(criteria: Sequence[Criterion], pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs that lack no score for a criterion that is about them."""
+    return [
+        pair
+        for pair in pairs
+        if not any(
+            one.scores.get(criterion.reward or "") is None
+            for criterion in criteria
+            if criterion.covers(pair[0].tags)
+            for one in pair
+        )
+    ]
+
+
+def _change(result: Result, metric: str, pairs: Sequence[Pair]) -> Stratified[Difference] | None:
+    """How a metric and its tasks changed; None where no pair has a score for it."""
+    criteria, pairs = _criteria(result, metric), _concerned(result, metric, pairs)
+    whole = _paired(criteria, pairs, result.benchmark.scale)
+    if whole is None or strata_are_tags(criteria, [one for one, _ in pairs]):
+        return whole
+    own = result.benchmark.own_criteria()
+    parts = {
+        task: _paired((part_of(metric, task, own),), pairs, result.benchmark.scale)
+        for task in result.metrics[metric].tasks
+    }
+    return replace(
+        whole, strata={task: part.headline for task, part in parts.items() if part is not None}
+    )
+
+
+def _paired(
+    criteria: Sequence[Criterion], pairs: Sequence[Pair], scale: float
+) -> Stratified[Difference] | None:
+    from rewardkit.stats.clusters import compare
+
+    known = _known(criteria, pairs)
+    before, after = (values_of(criteria, [pair[i] for pair in known], scale) for i in (0, 1))
+    if not before.values:
+        return None
+    return compare(
+        before.values,
+        after.values,
+        [one.prompt for one in before.scored],
+        [one.stratum for one in before.scored],
+        before.headline,
+    )
 
 
 def _warnings(first: Result, second: Result) -> list[str]:
-    """What of two results makes their difference something else than that of their models."""
+    """What makes the difference of two results another than that of their models."""
+    noun = noun_of(first.benchmark.task)
     warnings = []
     for result in (first, second):
         if not result.complete:
             warnings.append(
                 f"{result.model.name} is incomplete: {result.n_scored} of {result.n_expected} "
-                "pictures"
+                f"{noun}s"
             )
-    # What is made together moves the last bits alone.
+    # The size of batches changes the last bits only.
     before, after = (
-        one.protocol.model_dump(mode="json", exclude={"batch"}) for one in (first, second)
+        result.protocol.model_dump(mode="json", exclude={"batch"}) for result in (first, second)
     )
-    told = list(differences(before, after))
-    if any(one.key == "scheduler.class" for one in told):  # each class has settings of its own
-        told = [
-            one for one in told if not one.key.startswith("scheduler.") or one.key[10:] == "class"
+    changes = list(differences(before, after))
+    if any(change.key == "scheduler.class" for change in changes):
+        # The other settings of a scheduler belong to its class.
+        changes = [
+            change
+            for change in changes
+            if not change.key.startswith("scheduler.") or change.key == "scheduler.class"
         ]
-    if told:
+    if changes:
         warnings.append(
-            "the pictures were not made alike: "
+            f"the {noun}s were not made alike: "
             + "; ".join(
-                f"{one.key} is {one.before} of {first.model.name} and {one.after} of "
+                f"{change.key} is {change.before} of {first.model.name} and {change.after} of "
                 f"{second.model.name}"
-                for one in told
+                for change in changes
             )
         )
-    metric = first.benchmark.metric
-    warnings += [
-        f"{one.model.name} was trained on {metric}, which measures it here: see how other rewards "
-        "changed"
-        for one in (first, second)
-        if metric in _trained_on(one)
-    ]
+    measuring = {first.benchmark.metric, *(one.reward for one in first.benchmark.criteria)}
+    for result in (first, second):
+        for reward in rewards_in(spec_of(result.model.trained_on)):
+            if reward in measuring:
+                warnings.append(
+                    f"{result.model.name} was trained on {reward}, which measures it here: see how "
+                    "other rewards changed"
+                )
     return warnings
-
-
-def _trained_on(result: Result) -> tuple[str, ...]:
-    """The rewards that the model was trained on, as far as its card says."""
-    told = result.model.trained_on or {}
-    try:
-        return parse(str(told.get("reward")), str).names
-    except UsageError:
-        return ()

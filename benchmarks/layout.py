@@ -1,7 +1,7 @@
-"""Where the pictures of a set lie below its folder: written so, and found again, each or named.
+"""The names of a benchmark's files below their folder: how they are written, and found again.
 
-What is found is checked before hours are spent: a file that has no place in the set, two for one
-place, and prompts that have too few are told by name.
+Files are checked before they are scored: a file without a place in the set, two files for one
+place, and prompts with too few files are named.
 """
 
 from __future__ import annotations
@@ -9,31 +9,28 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
+from benchmarks.prompts import Case
 from rewardkit.errors import describe
-from rewardkit.media.images import image_suffixes
 from rewardkit.media.places import walk
 from rewardkit.records.documents import DamagedDocument, read_json
-
-if TYPE_CHECKING:
-    from benchmarks.benchmark import Case
 
 Key = tuple[str | None, int]
 
 
 @final
 @dataclass(frozen=True)
-class Found:
-    """The pictures of a set.
+class FileSet:
+    """The files of a set that are in a folder.
 
     Attributes:
-        paths: by (prompt's index, sample).
-        missing: what is not there, as paths below the folder, without extension.
-        problems: what must not be there, or not as it is.
+        paths: by (index of the prompt, sample).
+        missing: paths of the files that are not there, below the folder, without extension.
+        problems: what is wrong with other files, one line each.
     """
 
     paths: Mapping[tuple[int, int], Path]
@@ -41,35 +38,36 @@ class Found:
     problems: Sequence[str]
 
 
-def _nothing(case: Case) -> dict[str, Any]:
+def _nothing_beside(case: Case) -> dict[str, Any]:
     return {}
 
 
 @final
 @dataclass(frozen=True)
 class Layout:
-    """How pictures are named.
+    """How the files of samples are named.
 
     Attributes:
         place: the path of a case's sample below the folder, without extension.
-        pattern: what every such path matches whole: the groups `prompt`, a number, and where there
-            are such `task` and `sample`, a number too.
-        ignored: names of pictures that upstream's tools leave beside them.
-        beside: JSON that lies below the folder for a case, by path.
+        pattern: a regular expression for the whole of such a path. Its group `prompt` is the number
+            of the prompt, `sample`, if there is one, the number of the sample, and `task`, if there
+            is one, the folder in which prompts are numbered anew.
+        ignored: names of files that upstream's tools leave among them.
+        beside: JSON files that belong to a case, by their path below the folder.
     """
 
     place: Callable[[Case, int], str]
     pattern: str
     ignored: frozenset[str] = frozenset()
-    beside: Callable[[Case], dict[str, Any]] = field(default=_nothing)
+    beside: Callable[[Case], dict[str, Any]] = field(default=_nothing_beside)
 
     @property
     def numbers_samples(self) -> bool:
-        """Whether it has places for more than one picture of a prompt."""
+        """Whether it has places for more than one sample of a prompt."""
         return "sample" in re.compile(self.pattern).groupindex
 
     def write_beside(self, folder: Path, case: Case) -> None:
-        """Writes what lies beside the pictures of a case, where it is not there yet."""
+        """Writes the JSON files of a case that are not there yet."""
         from rewardkit.records.storage import atomic_write
 
         for name, value in self.beside(case).items():
@@ -79,61 +77,69 @@ class Layout:
                     temporary.write_text(json.dumps(value) + "\n", "utf-8")
 
     def find(
-        self, folder: Path, cases: Sequence[Case], samples: int, among: Sequence[Case]
-    ) -> Found:
-        """The pictures of `cases`, of any format that can be read.
+        self,
+        folder: Path,
+        cases: Sequence[Case],
+        samples: int,
+        *,
+        among: Sequence[Case],
+        suffixes: Collection[str],
+    ) -> FileSet:
+        """The files of `cases`, in any of the formats with these suffixes.
 
-        Samples of a prompt are told apart by their numbers; where those do not run from 0 below
+        Samples of a prompt are told apart by their numbers; where these do not all lie below
         `samples`, by their order.
 
         Args:
-            folder: of the set.
-            cases: whose pictures are wanted: all, or those of a shard.
-            samples: of each.
+            folder: the folder of the set.
+            cases: the cases whose files are wanted: all, or those of a shard.
+            samples: how many files each case has.
             among: all cases of the set.
+            suffixes: of files that can be read, in small letters.
         """
         unreadable: list[str] = []
-        keys = {self._key(one): one for one in among}
-        wanted = {one.index for one in cases}
+        keys = {self._key(case): case for case in among}
+        wanted = {case.index for case in cases}
         numbered: dict[int, dict[int, list[Path]]] = defaultdict(lambda: defaultdict(list))
         problems: list[str] = []
         for path in sorted(walk(folder, unreadable)):
             below = path.relative_to(folder).as_posix()
             match = re.fullmatch(self.pattern, str(PurePosixPath(below).with_suffix("")))
-            picture = path.suffix.lower() in image_suffixes()
+            readable = path.suffix.lower() in suffixes
             if match is None:
-                if picture and path.name not in self.ignored:
-                    problems.append(f"{below}: a picture that is none of the set's")
+                if readable and path.name not in self.ignored:
+                    problems.append(f"{below}: not the name of a file of this set")
                 continue
-            case = keys.get((match.groupdict().get("task"), int(match["prompt"])))
+            groups = match.groupdict()
+            case = keys.get((groups.get("task"), int(match["prompt"])))
             if case is None:
-                problems.append(f"{below}: there is no such prompt, of {len(among)}")
-            elif not picture:
-                problems.append(f"{below}: not the extension of a picture")
+                problems.append(f"{below}: there is no such prompt among the {len(among)}")
+            elif not readable:
+                problems.append(f"{below}: not an extension that can be read here")
             elif case.index in wanted:
-                numbered[case.index][int(match.groupdict().get("sample") or 0)].append(path)
+                numbered[case.index][int(groups.get("sample") or 0)].append(path)
         problems += unreadable
         paths: dict[tuple[int, int], Path] = {}
         missing: list[str] = []
         for case in cases:
             problems += _wrong_beside(folder, self.beside(case))
-            there = numbered[case.index]
-            twice = [names for names in there.values() if len(names) > 1]
+            files = numbered[case.index]
+            twice = [names for names in files.values() if len(names) > 1]
             problems += [f"{names[0]} and {names[1].name}: two for one place" for names in twice]
-            if len(there) > samples:
+            if len(files) > samples:
                 problems.append(
-                    f"{self.place(case, 0)} and on: {len(there)} pictures of this prompt; "
-                    f"{samples} of each are asked for (--samples)"
+                    f"{self.place(case, 0)} and following: {len(files)} files for this prompt; "
+                    f"{samples} of each are expected (--samples)"
                 )
-            in_range = all(number < samples for number in there)
-            for rank, number in enumerate(sorted(there)):
-                paths[case.index, number if in_range else rank] = there[number][0]
+            in_range = all(number < samples for number in files)
+            for rank, number in enumerate(sorted(files)):
+                paths[case.index, number if in_range else rank] = files[number][0]
             missing += [
                 self.place(case, sample)
                 for sample in range(samples)
                 if (case.index, sample) not in paths
             ]
-        return Found(paths, missing, problems)
+        return FileSet(paths, missing, problems)
 
     def _key(self, case: Case) -> Key:
         match = re.fullmatch(self.pattern, self.place(case, 0))
@@ -142,26 +148,26 @@ class Layout:
 
 
 def _wrong_beside(folder: Path, beside: Mapping[str, Any]) -> list[str]:
-    """What lies beside pictures and does not say what it should; what is absent says nothing."""
+    """What is wrong with the JSON files of a case; one that is absent is not wrong."""
     problems = []
     for name, expected in beside.items():
         try:
-            told = read_json(folder / name)
+            content = read_json(folder / name)
         except FileNotFoundError:
             continue
         except (OSError, DamagedDocument) as error:
             reason = error.reason if isinstance(error, DamagedDocument) else describe(error)
             problems.append(f"{name}: not readable as JSON ({reason})")
             continue
-        if told != expected:
+        if content != expected:
             problems.append(
-                f"{name} says {json.dumps(told)[:200]}, and the benchmark's line is "
+                f"{name} says {json.dumps(content)[:200]}, and the benchmark's line is "
                 f"{json.dumps(expected)[:200]}"
             )
     return problems
 
 
-#: Ours: 00012-03.png, as `rewardkit generate` names pictures; 00012.png is the first of its prompt.
+#: 00012-03.png, as `rewardkit generate` names its files; 00012.png is the first of its prompt.
 NUMBERED = Layout(
     place=lambda case, sample: f"{case.index:05d}-{sample:02d}",
     pattern=r"(?P<prompt>\d+)(-(?P<sample>\d+))?",

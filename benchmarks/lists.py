@@ -1,4 +1,4 @@
-"""Lists of prompts: a file of the user's, or a public one by name, fetched at a pinned place."""
+"""Lists of prompts: a file of the user's, or a public list at a pinned commit."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.benchmark import Case, PromptSet
+from benchmarks.prompts import Case, PromptSet
 from rewardkit.errors import InputError
 from rewardkit.media.files import quoted, read_text
 from rewardkit.media.prompts import read
 from rewardkit.weights.hub import locate
 from rewardkit.weights.pins import PinnedFile
 
-# The task of prompts that name none.
-_ONE_TASK = "prompts"
+# The tag of prompts that have none.
+_UNTAGGED = "prompts"
 
 
-class Named(NamedTuple):
-    """A public list: where it is, what it is, how many prompts it has, how its file is read."""
+class PublicList(NamedTuple):
+    """A public list: its file, what it is, how many prompts it has, and how its file is read.
+
+    `read` gives the tag and the text of each prompt.
+    """
 
     file: PinnedFile
     about: str
@@ -30,26 +33,26 @@ class Named(NamedTuple):
 
 
 def _plain(path: Path) -> list[tuple[str, str]]:
-    return [(_ONE_TASK, line.prompt) for line in read(path)]
+    return [(_UNTAGGED, line.prompt) for line in read(path)]
 
 
 def _parti(path: Path) -> list[tuple[str, str]]:
     # Quotes are part of the prompts there.
     rows = csv.DictReader(io.StringIO(read_text(path)), delimiter="\t", quoting=csv.QUOTE_NONE)
-    told = [(row.get("Category"), row.get("Prompt")) for row in rows]
-    found = [(_word(task), prompt) for task, prompt in told if task and prompt]
-    if len(found) < len(told):
-        raise InputError(f"{quoted(path)} is no table with the columns Category and Prompt")
-    return found
+    cells = [(row.get("Category"), row.get("Prompt")) for row in rows]
+    prompts = [(_word(category), prompt) for category, prompt in cells if category and prompt]
+    if len(prompts) < len(cells):
+        raise InputError(f"{quoted(path)} is not a table with the columns Category and Prompt")
+    return prompts
 
 
 def _word(text: str) -> str:
-    """A text as names of tasks, files and results have it."""
+    """A text as tags and names of files and results have it."""
     return re.sub(r"[^\w.-]+", "-", text)
 
 
 LISTS = {
-    "parti": Named(
+    "parti": PublicList(
         PinnedFile(
             name="parti-prompts",
             repo="google-research/parti",
@@ -64,7 +67,7 @@ LISTS = {
         1632,
         _parti,
     ),
-    "pick-a-pic-test": Named(
+    "pick-a-pic-test": PublicList(
         PinnedFile(
             name="pick-a-pic-test",
             repo="yifan123/flow_grpo",
@@ -75,11 +78,11 @@ LISTS = {
             sha256="d75c025fa451866e70f7e36243f7cdd93095523cb51f5f9651f2ce3236d20262",
             licence="MIT",
         ),
-        "prompts of Pick-a-Pic that Flow-GRPO tests on; people wrote them, some are indecent",
+        "prompts of Pick-a-Pic that Flow-GRPO tests on; written by people, some of them indecent",
         2048,
         _plain,
     ),
-    "drawbench": Named(
+    "drawbench": PublicList(
         PinnedFile(
             name="drawbench",
             repo="zhwang/HPDv2",
@@ -94,49 +97,56 @@ LISTS = {
 }
 
 
-def named(source: str) -> tuple[str, Callable[[], PromptSet]]:
+def prompt_list(source: str) -> tuple[str, Callable[[], PromptSet]]:
     """A short title of a list, and what reads it: one of `LISTS`, else a file."""
     if source in LISTS:
-        return source, lambda: fetched(source)
+        return source, lambda: from_public_list(source)
     return _word(Path(source).stem), lambda: from_file(source)
 
 
 def from_file(source: str) -> PromptSet:
-    """The prompts of a file, or of package:NAME/FILE; the key `tag` of a line is its task.
+    """The prompts of a file, or of package:NAME/FILE.
+
+    The key `tag` of a line names the part of the benchmark it belongs to, or lists several.
 
     Raises:
-        InputError: it cannot be read, or a line is wrong.
+        InputError: the file cannot be read, or a line is wrong.
     """
     cases = []
     for index, line in enumerate(read(source)):
-        task = line.meta.get("tag", _ONE_TASK)
-        if not isinstance(task, str) or not re.fullmatch(r"[\w.-]+", task):
-            raise InputError(
-                f"{line.where}: the tag {task!r} is not a word, which names a part of a benchmark"
-            )
-        cases.append(Case(index, task, line.prompt, line.meta))
+        tag = line.meta.get("tag", _UNTAGGED)
+        tags = tag if isinstance(tag, list) and tag else [tag]
+        for one in tags:
+            if not isinstance(one, str) or not re.fullmatch(r"[\w.-]+", one):
+                raise InputError(
+                    f"{line.where}: the tag {one!r} is not a word; a tag names a part of a "
+                    "benchmark, with letters, digits, '_', '.' and '-'"
+                )
+        cases.append(Case(index, tuple(dict.fromkeys(tags)), line.prompt, line.meta))
     return PromptSet(source, cases)
 
 
-def fetched(name: str) -> PromptSet:
-    """A public list.
+def from_public_list(name: str) -> PromptSet:
+    """The prompts of a public list.
 
     Raises:
-        WeightsError: it is not on this machine and cannot be downloaded.
-        InputError: the file is not as it was when the list was named here.
+        WeightsError: the file is not on this machine and cannot be downloaded.
+        InputError: the file has another number of prompts than the list.
     """
-    one = LISTS[name]
-    located = locate(one.file, {})
-    cases = [Case(index, *told) for index, told in enumerate(one.read(located.path))]
-    check_number(located.path, cases, name, one.number)
+    public = LISTS[name]
+    located = locate(public.file, {})
+    cases = [
+        Case(index, (tag,), prompt) for index, (tag, prompt) in enumerate(public.read(located.path))
+    ]
+    check_number(located.path, cases, name, public.number)
     return PromptSet(f"{located.source} at {located.revision or located.sha256}", cases)
 
 
 def check_number(path: Path, prompts: Sequence[object], name: str, number: int) -> None:
-    """Refuses a list that lacks prompts, or has others too.
+    """Refuses a list that has more or fewer prompts than it should.
 
     Raises:
-        InputError: it does.
+        InputError: the numbers differ.
     """
     if len(prompts) != number:
         raise InputError(

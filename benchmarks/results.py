@@ -1,39 +1,27 @@
-"""The result file: one benchmark of one model, with all that is needed to be believed.
+"""The result file: one benchmark of one model, with everything needed to check it.
 
     results/shapes-flow.shapes.json       this
-    results/shapes-flow.shapes.parquet    a row per picture, as `rewardkit score` writes them
+    results/shapes-flow.shapes.parquet    a row per picture or clip
     results/shapes-flow.shapes.parquet.meta.json
 
-A file says which version of the form it has; old ones stay readable.
+A file says which version of the schema it has; `benchmarks.reading` reads older ones too.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Sequence
-from pathlib import Path, PureWindowsPath
+from pathlib import PureWindowsPath
 from typing import Annotated, Any, Literal, Self, final
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from benchmarks.benchmark import Scored
+from benchmarks.criteria import Criterion
 from benchmarks.shard import Shard
-from rewardkit.errors import InputError, UsageError, describe
-from rewardkit.records.documents import DamagedDocument, read_json
-from rewardkit.records.rows import Table, read_rows
-from rewardkit.stats.totals import Headline
+from rewardkit.errors import UsageError
+from rewardkit.media.task import Task
 
-SCHEMA: Literal[1] = 1
-_ID = re.compile(r"(?P<task>[\w.-]+)/(?P<index>[0-9]{1,9})-(?P<sample>[0-9]{1,9})")
-# Of a value that is refused, this much is told.
+SCHEMA: Literal[2] = 2
+# Of a value that is refused, this many characters are shown.
 _LONGEST = 80
 
 
@@ -44,7 +32,7 @@ def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
 
 
 def _bare(name: str) -> str:
-    # Of Windows, whose separators and drives are the more.
+    # By the rules of Windows, which has more separators and drives.
     if PureWindowsPath(name).name != name or name in ("", ".", "..") or len(name) > 255:
         raise ValueError(f"{name[:_LONGEST]!r} is not the bare name of a file beside it")
     return name
@@ -72,16 +60,17 @@ class Part(BaseModel):
 
 @final
 class Score(Part):
-    """A mean over pictures."""
+    """A mean over pictures or clips."""
 
     score: float | None
-    """The mean, times the benchmark's scale; null where no picture has a score."""
+    """The mean, times the benchmark's scale; null where nothing has a score."""
     interval: Interval | None
-    """95 %, by a bootstrap of prompts within tasks; null where one prompt alone tells nothing."""
+    """The 95 % confidence interval, by a bootstrap of prompts within those of the same tags; null
+    where there is only one such prompt."""
     n: Count
-    """Pictures that have a score."""
+    """How many have a score."""
     expected: Count
-    """Pictures that the benchmark has."""
+    """How many the benchmark has."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -92,20 +81,40 @@ class Score(Part):
 
 @final
 class Metric(Part):
-    """What one reward says."""
+    """The number of one reward, or of all criteria together, and what it is made of."""
 
     headline: Score
     tasks: dict[str, Score]
+    """By tag: the mean over its pictures or clips. Of the total of several rewards, by criterion:
+    the normalised mean."""
 
     @model_validator(mode="after")
-    def _sums(self) -> Self:
+    def _covers(self) -> Self:
         for name in ("n", "expected"):
-            parts = sum(getattr(task, name) for task in self.tasks.values())
-            if parts != getattr(self.headline, name):
+            parts = [getattr(task, name) for task in self.tasks.values()]
+            whole = getattr(self.headline, name)
+            # One that has several tags counts for each.
+            if not max(parts, default=whole) <= whole <= sum(parts):
                 raise ValueError(
-                    f"{name} of the headline is {getattr(self.headline, name)}, and that of its "
-                    f"tasks {parts} in all"
+                    f"{name} of the headline is {whole}, and that of its tasks {sum(parts)} in all"
                 )
+        return self
+
+
+@final
+class CriterionInfo(Part):
+    """A criterion of a benchmark: see `benchmarks.criteria.Criterion`."""
+
+    reward: str
+    tag: str | None = None
+    low: float = 0.0
+    high: float = 1.0
+    weight: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low is {self.low} and high {self.high}; low is below high")
         return self
 
 
@@ -115,13 +124,17 @@ class BenchmarkInfo(Part):
 
     name: str
     version: str
-    task: Literal["text-to-image"]
+    task: Task
     metric: str
-    """The reward that makes the headline."""
-    headline: Headline
-    """"tasks": the mean of the means of tasks; "items": of all pictures."""
+    """The name of its number: a reward, or "total" where criteria are of several rewards."""
+    criteria: tuple[CriterionInfo, ...] = Field(min_length=1)
+    """The means that make its number."""
     unit: str
     scale: float = Field(gt=0)
+
+    def own_criteria(self) -> tuple[Criterion, ...]:
+        """The criteria, as they are computed with."""
+        return tuple(Criterion(**criterion.model_dump()) for criterion in self.criteria)
 
 
 @final
@@ -129,15 +142,15 @@ class ModelInfo(Part):
     """Which model."""
 
     name: str
-    """As tables call it."""
+    """The name in tables."""
     source: str | None = None
-    """Repository or folder; null of pictures made elsewhere."""
+    """Repository or folder; null where the pictures or clips were made elsewhere."""
     alias: str | None = None
     revision: str | None = None
     lora: str | None = None
-    """What was trained of it and loaded."""
+    """The trained weights that were loaded: a LoRA's file, or a folder with all weights."""
     trained_on: dict[str, Any] | None = None
-    """As its RunCard says: reward, prompts, weights."""
+    """The rewards, prompts and weights it was trained on, as its RunCard says."""
 
 
 @final
@@ -151,199 +164,128 @@ class PromptInfo(Part):
 
 @final
 class ProtocolInfo(Part):
-    """How pictures were made; null is unknown, of pictures made elsewhere."""
+    """How pictures or clips were made; null is unknown, where they were made elsewhere."""
 
     samples: int = Field(ge=1)
-    """Of each prompt."""
+    """Pictures or clips of each prompt."""
     seed: int | None = None
     sampling: dict[str, Any] | None = None
-    """Steps, guidance, size, text length."""
+    """Steps, guidance, size, number of frames and frame rate, text length."""
     scheduler: dict[str, Any] | None = None
     dtype: str | None = None
     batch: int | None = None
-    """Pictures of one prompt that were made at once."""
+    """How many of one prompt were made at once."""
 
 
 @final
-class PictureInfo(Part):
-    """Which pictures."""
+class MediaInfo(Part):
+    """Which pictures or clips."""
 
     folder: str
-    """From the folder of the result."""
+    """Their folder, relative to that of the result."""
     made_here: bool
     sha256: Sha256
-    """The sum, modulo 2^256, of the checksums of ids and files: those of shards add up."""
+    """The sum, modulo 2^256, of the checksums of ids and files, so that those of shards add up."""
 
 
 @final
 class Result(Part):
     """One benchmark of one model."""
 
-    schema_version: Literal[1] = SCHEMA
+    schema_version: Literal[2] = SCHEMA
     score: float | None
     """The headline of the benchmark's metric."""
     interval: Interval | None
     complete: bool
-    """Whether every picture has every score; a result that is not complete is not ranked."""
+    """Whether every picture or clip has every score; an incomplete result is not ranked."""
     n_expected: Count
     n_scored: Count
     shard: Annotated[str, AfterValidator(_shard)] | None = None
-    """"3/8" where this is one of eight shards, to be merged; null of the whole."""
+    """"3/8" for the third of eight shards, which are to be merged; null for the whole."""
     benchmark: BenchmarkInfo
     model: ModelInfo
     metrics: dict[str, Metric]
-    """By reward, the benchmark's first."""
+    """By reward, first the benchmark's metric."""
     figures: dict[str, float]
     """Further numbers that the benchmark's authors report."""
     prompts: PromptInfo
     protocol: ProtocolInfo
     rewards: dict[str, Any]
-    """By reward: checksums of weights, preprocessing, dtype."""
+    """Checksums of weights, preprocessing and dtype, by reward."""
     weights: dict[str, Any]
-    """By name: source, revision, checksum."""
-    pictures: PictureInfo
+    """Source, revision and checksum, by name."""
+    media: MediaInfo
     rows: Annotated[str, AfterValidator(_bare)]
-    """File of the rows, in the folder of the result."""
+    """The file of the rows, in the folder of the result."""
     versions: dict[str, str]
     device: str
     created: str
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
-        """Refuses a file that contradicts itself; what its rows say, `benchmarks.trust` asks."""
-        metric, of = self.benchmark.metric, self.metrics.get(self.benchmark.metric)
-        if of is None:
-            raise ValueError(f"benchmark.metric is {metric[:_LONGEST]!r}, which is not in metrics")
-        if (self.score, self.interval) != (of.headline.score, of.headline.interval):
+        """Refuses a file that contradicts itself; `benchmarks.trust` compares it with its rows."""
+        name, metric = self.benchmark.metric, self.metrics.get(self.benchmark.metric)
+        if metric is None:
+            raise ValueError(f"benchmark.metric is {name[:_LONGEST]!r}, which is not in metrics")
+        if (self.score, self.interval) != (metric.headline.score, metric.headline.interval):
             raise ValueError(
-                f"score is {self.score} with the interval {self.interval}, and metrics.{metric} "
-                f"says {of.headline.score} with {of.headline.interval}"
+                f"score is {self.score} with the interval {self.interval}, and metrics.{name} "
+                f"says {metric.headline.score} with {metric.headline.interval}"
             )
-        pictures = self.prompts.number * self.protocol.samples
-        counts = [self.n_expected, *(one.headline.expected for one in self.metrics.values())]
-        wrong = next((count for count in counts if count != pictures), None)
-        if wrong is not None:
+        whole = self.prompts.number * self.protocol.samples
+        if self.n_expected != whole:
             raise ValueError(
-                f"{wrong} pictures are expected; {self.prompts.number} prompts with "
-                f"{self.protocol.samples} pictures each are {pictures}"
+                f"{self.n_expected} are expected; {self.prompts.number} prompts with "
+                f"{self.protocol.samples} samples each are {whole}"
             )
-        if self.n_scored > min(one.headline.n for one in self.metrics.values()):
+        headlines = [metric.headline for metric in self.metrics.values()]
+        if any(headline.expected > whole for headline in headlines):
+            raise ValueError(f"a reward expects more than {whole}")
+        if any(self.n_scored > headline.n for headline in headlines if headline.expected == whole):
             raise ValueError(f"n_scored is {self.n_scored}, and a reward has fewer scores")
+        if self.n_scored > whole:
+            raise ValueError(f"n_scored is {self.n_scored}, of {whole} expected")
         if self.complete != (self.n_scored == self.n_expected):
             raise ValueError(
-                f"complete is {self.complete}, with {self.n_scored} of {self.n_expected} pictures"
+                f"complete is {self.complete}, with {self.n_scored} of {self.n_expected} scored"
             )
         if self.shard is not None and Shard.parse(self.shard).total > self.prompts.number:
             raise ValueError(f"{self.prompts.number} prompts have no shard {self.shard}")
         return self
 
+    def measure(self) -> dict[str, Any]:
+        """What two results must have in common for their scores to measure the same thing.
+
+        Benchmark, version and criteria; prompts, by their checksum; rewards, by the checksums of
+        their weights and their preprocessing. Equal prompts may lie in files of different names.
+        """
+        criteria = {
+            f"{criterion.reward} {criterion.tag or 'all'}": criterion.model_dump(
+                mode="json", exclude={"reward", "tag"}
+            )
+            for criterion in self.benchmark.criteria
+        }
+        return {
+            "benchmark": {**self.benchmark.model_dump(mode="json"), "criteria": criteria},
+            "prompts": self.prompts.model_dump(mode="json", exclude={"source"}),
+            "rewards": self.rewards,
+        }
+
     @property
     def tasks(self) -> dict[str, Score]:
-        """The parts of the headline."""
+        """What the headline is made of."""
         return self.metrics[self.benchmark.metric].tasks
 
 
-def read_result(path: Path) -> Result:
-    """The result in a file.
-
-    Raises:
-        InputError: there is none, it is no result, or a newer rewardkit wrote it.
-    """
-    try:
-        told = read_json(path)
-    except (OSError, DamagedDocument) as error:
-        reason = f"it is {error.reason}" if isinstance(error, DamagedDocument) else describe(error)
-        raise InputError(f"{path} cannot be read as a result: {reason}") from error
-    version = told.get("schema_version") if isinstance(told, dict) else None
-    if not isinstance(version, int):
-        raise InputError(f"{path} is no result of `rewardkit bench`: it has no schema_version")
-    if version > SCHEMA:
-        raise InputError(
-            f"{path} has the form {version} of results, and this rewardkit reads up to {SCHEMA}: "
-            "update it"
-        )
-    try:
-        result = Result.model_validate(told)
-        # What a model or a protocol says of itself is anything, but for what is no JSON.
-        json.dumps(told, allow_nan=False)
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        place = "".join(f"{part}: " for part in [".".join(map(str, wrong["loc"]))] if part)
-        why = wrong["msg"].removeprefix("Value error, ")
-        raise InputError(f"{path} is damaged: {place}{why}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is damaged: {describe(error)}") from error
-    return result
-
-
-def read_table(result: Result, path: Path) -> Table:
-    """The rows of the result at `path`.
-
-    Raises:
-        InputError: they cannot be read, or are of another result.
-    """
-    rows = path.parent / result.rows
-    table = read_rows(rows)
-    if set(table.rewards) != set(result.metrics):
-        raise InputError(
-            f"{rows} has scores of {', '.join(table.rewards)}, and {path} is of "
-            f"{', '.join(result.metrics)}: they are not of one run"
-        )
-    return table
-
-
-def scored(table: Table) -> list[Scored]:
-    """The rows of a result as pictures.
-
-    Raises:
-        InputError: a row is of no benchmark.
-    """
-    cluster = clusters(table)
-    return [
-        Scored(*place(row.id), scores=row.scores, cluster=cluster[row.id]) for row in table.rows
-    ]
-
-
-def clusters(table: Table) -> dict[str, int]:
-    """By the id of a picture, its prompt: the first of its task that has the same text.
-
-    A picture without a prompt counts for the line of the benchmark it was made for.
-
-    Raises:
-        InputError: a row is of no benchmark.
-    """
-    first: dict[tuple[str, str], int] = {}
-    found = {}
-    for row in sorted(table.rows, key=lambda row: place(row.id)):
-        task, index, _ = place(row.id)
-        found[row.id] = index if row.prompt is None else first.setdefault((task, row.prompt), index)
-    return found
-
-
-def place(id: str) -> tuple[str, int, int]:
-    """Task, prompt and sample that the id of a picture names.
-
-    Raises:
-        InputError: it is no such id.
-    """
-    match = _ID.fullmatch(id)
-    if match is None:
-        raise InputError(f"{id!r} does not name a picture of a benchmark: TASK/00012-03 does")
-    return match["task"], int(match["index"]), int(match["sample"])
-
-
 def file_name(benchmark: str, model: str, shard: str | None = None) -> str:
-    """What the files of a result are called, without extension.
+    """The name of the files of a result, without extension.
 
     Raises:
         UsageError: no file can have the model's name.
     """
     if not re.match(r"\w", model):
-        raise UsageError(f"a model's name begins with a letter or a digit; {model!r} was given")
+        raise UsageError(
+            f"a model's name begins with a letter or a digit; {model!r} was given. Choose --name"
+        )
     parts = [model, benchmark, *([f"shard-{shard.replace('/', '-of-')}"] if shard else [])]
     return ".".join(re.sub(r"[^\w.-]+", "-", part) for part in parts)
-
-
-def checksum(parts: Sequence[str]) -> str:
-    """Checksums added up, modulo 2^256."""
-    return f"{sum(int(part, 16) for part in parts) % 2**256:064x}"

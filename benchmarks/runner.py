@@ -1,6 +1,6 @@
-"""Scoring the pictures of a benchmark: check, score, sum up, write down.
+"""Scoring the pictures or clips of a benchmark: check, score, sum up, write down.
 
-A run that was killed goes on where it was: rows are journaled beside the result.
+A run that was killed continues where it stopped: rows are journaled beside the result.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ from os.path import relpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.benchmark import Benchmark, PromptSet
-from benchmarks.pictures import Making, check
-from benchmarks.results import ModelInfo, PictureInfo, ProtocolInfo, file_name
+from benchmarks.benchmark import Benchmark
+from benchmarks.cards import Making
+from benchmarks.criteria import applies, with_reward
+from benchmarks.media import check
+from benchmarks.prompts import PromptSet
+from benchmarks.results import MediaInfo, ModelInfo, ProtocolInfo, file_name
+from benchmarks.scoring import score_cases
 from benchmarks.shard import WHOLE, Shard
 from benchmarks.summary import sum_up
 from rewardkit.errors import InputError, UsageError
 from rewardkit.media.sources import Item
+from rewardkit.media.task import kind_of, noun_of
 from rewardkit.records.provenance import versions
-from rewardkit.records.rows import Table
 from rewardkit.records.storage import write_json
 
 if TYPE_CHECKING:
@@ -26,15 +30,15 @@ if TYPE_CHECKING:
 
 
 def ready(parts: Sequence[tuple[Benchmark, PromptSet]], weights: Mapping[str, Path]) -> None:
-    """Finds what scoring will need, weights too, so that no pictures are made in vain.
+    """Finds what scoring will need, weights too, before hours are spent on making media.
 
     Args:
         parts: benchmarks that are about to be run, with their prompts.
         weights: local files by name.
 
     Raises:
-        UsageError: a reward takes no pictures, or needs what the prompts' lines do not say, or a
-            local file is of no reward.
+        UsageError: a reward does not take the medium, or needs a key that the prompts' lines lack,
+            or a local file belongs to no reward.
         WeightsError: weights cannot be had.
     """
     from rewardkit.engine.folder import check_request
@@ -45,18 +49,22 @@ def ready(parts: Sequence[tuple[Benchmark, PromptSet]], weights: Mapping[str, Pa
     cards = []
     for benchmark, prompts in parts:
         assert benchmark.rewards is not None
-        own = [entry(name).card for name in check_request(benchmark.rewards, None, 1, None).names]
-        for card in own:
-            if "image" not in card.inputs:
-                raise UsageError(f"{card.name} takes no pictures, and {benchmark.name} makes some")
+        names = check_request(benchmark.rewards, None, 1, None).names
+        criteria = with_reward(benchmark.criteria, names[0])
+        for name in names:
+            card = entry(name).card
+            cards.append(card)
+            noun = noun_of(benchmark.task)
+            if kind_of(benchmark.task) not in card.inputs:
+                raise UsageError(f"{name} takes no {noun}s, and {benchmark.name} makes {noun}s")
+            own = [case for case in prompts.cases if applies(name, case.tags, criteria)]
             for key in card.needs_meta:
-                lacking = [case for case in prompts.cases if key not in case.meta]
+                lacking = [case for case in own if key not in case.meta]
                 if lacking:
                     raise UsageError(
-                        f"{card.name} needs the key {key!r} of each prompt's line, and "
-                        f"{len(lacking)} of {len(prompts.cases)} in {prompts.source} have none"
+                        f"{name} needs the key {key!r} of each prompt's line, and "
+                        f"{len(lacking)} of {len(own)} in {prompts.source} have none"
                     )
-        cards += own
     check_overrides(weights, cards)
     for file in dict.fromkeys(file for card in cards for file in card.all_weights):
         locate(file, weights)
@@ -81,33 +89,32 @@ def score(
     on_check: Callable[[int, int], None] = lambda done, total: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Path:
-    """The path of the result of a benchmark on the pictures in `folder`.
+    """Scores the pictures or clips in `folder`; the path of the result.
 
     Args:
-        benchmark: which.
-        prompts: of it.
-        folder: the pictures, as the benchmark's layout has them.
+        benchmark: the benchmark.
+        prompts: its prompts.
+        folder: the pictures or clips, named as the benchmark's layout says.
         out: the folder of results.
-        name: of the model, as tables call it.
-        trained_on: what the model was trained on, where the pictures do not say.
+        name: the name of the model in tables.
+        trained_on: what the model was trained on, where the card of `folder` does not say.
         shard: which prompts.
-        allow_partial: score what is there, and mark the result.
-        allow_duplicates: see `benchmarks.pictures.check`.
-        device: of the rewards.
-        dtype: of their networks.
+        allow_partial: score what is there, and mark the result as incomplete.
+        allow_duplicates: see `benchmarks.media.check`.
+        device: the device of the rewards.
+        dtype: the data type of their networks.
         weights: local files by name.
-        batch_size: pictures scored at once.
-        overwrite: score everything anew.
-        on_check: told while pictures are opened.
-        on_progress: told while they are scored.
+        batch_size: how many are scored at once.
+        overwrite: score everything again.
+        on_check: called with (done, total) while files are opened.
+        on_progress: called while they are scored.
 
     Raises:
         UsageError: the request cannot be met.
-        InputError: the pictures are not what they should be, or some could not be scored.
+        InputError: the files are not what they should be, or some could not be scored.
         WeightsError: weights cannot be had.
     """
     from rewardkit.engine.folder import check_request
-    from rewardkit.engine.items import Reader, score_items
     from rewardkit.engine.loader import Loader
 
     assert benchmark.rewards is not None
@@ -121,49 +128,49 @@ def score(
         shard=shard,
         allow_partial=allow_partial,
         allow_duplicates=allow_duplicates,
-        on_picture=on_check,
+        on_file=on_check,
     )
     items = [
-        Item(case.id(sample), relpath(path, out), case.prompt, case.meta)
+        (case, Item(case.id(sample), relpath(path, out), case.prompt, case.meta))
         for case in shard.of(prompts.cases)
         for sample in range(benchmark.samples)
         if (path := checked.paths.get((case.index, sample))) is not None
     ]
-    report = score_items(
-        items,
+    scores = score_cases(
+        benchmark,
         spec,
-        reader=Reader("image", root=out),
+        items,
+        rows,
         loader=lambda: Loader(device, dtype, weights),
-        output=rows,
         overwrite=overwrite,
         batch_size=batch_size,
-        about={"pictures": relpath(folder, out)},
+        about={"media": relpath(folder, out)},
         on_progress=on_progress,
     )
-    if report.failed and not allow_partial:
-        first = next(row for row in report.rows if row.error is not None)
+    if scores.failed and not allow_partial:
+        first = scores.failed[0]
         raise InputError(
-            f"{report.failed} of {len(report.rows)} pictures could not be scored; first {first.id}:"
-            f" {first.error}. The same command tries them again; --allow-partial reports the rest, "
-            "marked as incomplete"
+            f"{len(scores.failed)} of {len(items)} {noun_of(benchmark.task)}s could not be scored; "
+            f"first {first.id}: {first.error}. The same command tries them again; --allow-partial "
+            "reports the rest, marked as incomplete"
         )
     result = sum_up(
         benchmark,
         prompts,
-        Table(tuple(report.rows), report.rewards, report.spec.has_total),
+        scores.table,
         rows=rows.name,
         model=_model(name, checked.made, trained_on),
         protocol=_protocol(benchmark.samples, checked.made),
-        pictures=PictureInfo(
+        media=MediaInfo(
             folder=Path(relpath(folder, out)).as_posix(),
             made_here=checked.made is not None,
             sha256=checked.sha256,
         ),
         shard=None if shard == WHOLE else str(shard),
-        rewards=report.made_by["rewards"],
-        weights=dict(report.weights),
+        rewards=dict(scores.rewards),
+        weights=dict(scores.weights),
         versions=versions(),
-        device=report.device,
+        device=scores.device,
     )
     path = out / f"{stem}.json"
     write_json(path, result.model_dump(mode="json"))
@@ -171,16 +178,16 @@ def score(
 
 
 def _model(name: str, made: Making | None, trained_on: Mapping[str, Any] | None) -> ModelInfo:
-    told = None if trained_on is None else dict(trained_on)
+    trained = None if trained_on is None else dict(trained_on)
     if made is None:
-        return ModelInfo(name=name, trained_on=told)
+        return ModelInfo(name=name, trained_on=trained)
     return ModelInfo(
         name=name,
         source=made.model.source,
         alias=made.model.alias,
         revision=made.model.revision,
         lora=made.lora,
-        trained_on=told or made.trained_on,
+        trained_on=trained or made.trained_on,
     )
 
 

@@ -1,4 +1,4 @@
-"""A share of a benchmark, for one of several processes or machines."""
+"""A shard: the part of a benchmark that one of several processes or machines runs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self, final
 
-from benchmarks.benchmark import Case
+from benchmarks.prompts import Case
 from rewardkit.errors import UsageError
 
 
 @final
 @dataclass(frozen=True)
 class Shard:
-    """Part `number`, from 1, of `total`: every total-th prompt, whole."""
+    """Shard `number`, from 1, of `total`: every total-th prompt with all its samples."""
 
     number: int
     total: int
@@ -24,7 +24,7 @@ class Shard:
         """A shard written "3/8".
 
         Raises:
-            UsageError: it is not one.
+            UsageError: the text is not a shard.
         """
         match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
@@ -35,13 +35,16 @@ class Shard:
         return f"{self.number}/{self.total}"
 
     def of(self, cases: Sequence[Case]) -> Sequence[Case]:
-        """Its cases.
+        """The cases of this shard.
 
         Raises:
             UsageError: there are fewer cases than shards.
         """
         if self.total > len(cases):
-            raise UsageError(f"{self.total} shards of {len(cases)} prompts leave some empty")
+            raise UsageError(
+                f"{self.total} shards of {len(cases)} prompts leave some empty; use {len(cases)} "
+                "shards or fewer"
+            )
         return cases[self.number - 1 :: self.total]
 
 

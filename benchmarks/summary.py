@@ -1,14 +1,21 @@
-"""From rows to a result: means with intervals, complete or marked as not."""
+"""From rows to a result: means with confidence intervals, complete or marked as incomplete."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.benchmark import Benchmark, Case, PromptSet, Scored
-from benchmarks.results import BenchmarkInfo, Metric, PromptInfo, Result, Score, scored
+from benchmarks.benchmark import Benchmark
+from benchmarks.criteria import TOTAL, Criterion, applies, metric_of, with_reward
+from benchmarks.numbers import numbers
+from benchmarks.prompts import Case, PromptSet
+from benchmarks.results import BenchmarkInfo, CriterionInfo, Metric, PromptInfo, Result, Score
+from benchmarks.rows import Scored, scored
 from rewardkit.records.provenance import now
 from rewardkit.records.rows import Table
+
+if TYPE_CHECKING:
+    from rewardkit.stats.clusters import Estimate
 
 
 def sum_up(
@@ -17,21 +24,28 @@ def sum_up(
     """The result that rows amount to.
 
     Args:
-        benchmark: which.
-        prompts: all of it.
-        table: a row per picture.
-        shard: which one, where the rows are not of the whole.
+        benchmark: what was measured.
+        prompts: all of its prompts.
+        table: a row per picture or clip.
+        shard: the shard that the rows are of; None where they are of the whole.
         known: the other fields of a result.
     """
-    pictures = scored(table)
-    found = metrics(benchmark, prompts.cases, pictures)
-    metric = table.rewards[0]
-    headline = found[metric].headline
-    whole = [one for one in pictures if all(value is not None for value in one.scores.values())]
+    first, rows = table.rewards[0], scored(table)
+    criteria = with_reward(benchmark.criteria, first)
+    metric = metric_of(criteria)
+    found = metrics(benchmark, table.rewards, prompts.cases, rows)
+    whole = [
+        one
+        for one in rows
+        if not any(
+            score is None and applies(reward, one.tags, criteria)
+            for reward, score in one.scores.items()
+        )
+    ]
     expected = len(prompts.cases) * benchmark.samples
     return Result(
-        score=headline.score,
-        interval=headline.interval,
+        score=found[metric].headline.score,
+        interval=found[metric].headline.interval,
         complete=len(whole) == expected,
         n_expected=expected,
         n_scored=len(whole),
@@ -39,9 +53,18 @@ def sum_up(
         benchmark=BenchmarkInfo(
             name=benchmark.name,
             version=benchmark.version,
-            task="text-to-image",
+            task=benchmark.task,
             metric=metric,
-            headline=benchmark.headline,
+            criteria=tuple(
+                CriterionInfo(
+                    reward=one.reward or first,
+                    tag=one.tag,
+                    low=one.low,
+                    high=one.high,
+                    weight=one.weight,
+                )
+                for one in criteria
+            ),
             unit=benchmark.unit,
             scale=benchmark.scale,
         ),
@@ -54,47 +77,40 @@ def sum_up(
 
 
 def metrics(
-    benchmark: Benchmark, cases: Sequence[Case], pictures: Sequence[Scored]
+    benchmark: Benchmark, rewards: Sequence[str], cases: Sequence[Case], rows: Sequence[Scored]
 ) -> dict[str, Metric]:
-    """What each reward says of the pictures, by its name.
+    """The number of each reward, by its name, after that of all criteria if they are of several.
 
     Args:
-        benchmark: how means are taken.
+        benchmark: its criteria, samples and scale.
+        rewards: names, the first of which stands where criteria name none.
         cases: all prompts.
-        pictures: what came of each.
+        rows: the pictures or clips that were scored.
     """
-    expected: dict[str, int] = {}
-    for case in cases:
-        expected[case.task] = expected.get(case.task, 0) + benchmark.samples
-    names = list(pictures[0].scores) if pictures else []
-    return {name: _metric(benchmark, expected, name, pictures) for name in names}
+    criteria = with_reward(benchmark.criteria, rewards[0])
 
+    def score(found: Estimate | None, part: Sequence[Criterion], own: Sequence[Case]) -> Score:
+        covered = sum(any(one.covers(case.tags) for one in part) for case in own)
+        expected = covered * benchmark.samples
+        if found is None:
+            return Score(score=None, interval=None, n=0, expected=expected)
+        return Score(score=found.mean, interval=found.interval, n=found.items, expected=expected)
 
-def _metric(
-    benchmark: Benchmark, expected: Mapping[str, int], name: str, pictures: Sequence[Scored]
-) -> Metric:
-    from rewardkit.stats.clusters import Estimate, estimate
-
-    known = [(one, value) for one in pictures if (value := one.scores[name]) is not None]
-    total = sum(expected.values())
-    if not known:
-        nothing = {
-            task: Score(score=None, interval=None, n=0, expected=n) for task, n in expected.items()
-        }
-        return Metric(headline=Score(score=None, interval=None, n=0, expected=total), tasks=nothing)
-    found = estimate(
-        [benchmark.scale * value for _, value in known],
-        [one.prompt for one, _ in known],
-        [one.task for one, _ in known],
-        benchmark.headline,
-    )
-
-    def score(of: Estimate | None, n: int) -> Score:
-        if of is None:
-            return Score(score=None, interval=None, n=0, expected=n)
-        return Score(score=of.mean, interval=of.interval, n=of.items, expected=n)
-
-    return Metric(
-        headline=score(found.headline, total),
-        tasks={task: score(found.strata.get(task), n) for task, n in expected.items()},
-    )
+    result = {}
+    for name, number in numbers(criteria, rewards, rows, benchmark.scale).items():
+        of_all = name == TOTAL
+        own = [case for case in cases if of_all or applies(name, case.tags, criteria)]
+        tags = dict.fromkeys(tag for case in own for tag in case.tags)
+        parts = (
+            {one.name: one for one in criteria}
+            if of_all
+            else {tag: Criterion(name, tag) for tag in tags}
+        )
+        result[name] = Metric(
+            headline=score(number.headline, number.criteria, own),
+            tasks={
+                part: score(number.part(criterion), (criterion,), own)
+                for part, criterion in parts.items()
+            },
+        )
+    return result

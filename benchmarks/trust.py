@@ -1,83 +1,73 @@
-"""Whether a result says what its rows say: its numbers may be edited, or its rows another's."""
+"""Whether a result says what its rows say: it may have been edited, or its rows exchanged."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from benchmarks.results import Result, Score, place
+from benchmarks.numbers import numbers, part_of
+from benchmarks.results import Result, Score
+from benchmarks.rows import scored
+from rewardkit.records.rows import Table
 
 if TYPE_CHECKING:
     from rewardkit.stats.clusters import Estimate
 
 Ends = tuple[float, float]
 
-# Rows are float32, summed in another order by another version at most.
+# Rows are float32; another version may sum them in another order.
 _TOLERANCE = 1e-5
-# Ends of intervals are resampled: of 500 resamples one is off by about 3 % of the width.
+# The ends of intervals are resampled: with 500 resamples they are off by about 3 % of the width.
 _RESAMPLES = 500
 _WIDTHS = 0.25
 
 
-def contradiction(
-    result: Result, scores: Mapping[str, Mapping[str, float | None]], cluster: Mapping[str, int]
-) -> str | None:
-    """What a result says that its rows do not, in a few words; None where they agree.
+def contradiction(result: Result, table: Table) -> str | None:
+    """What a result says and its rows do not, in a few words; None where they agree.
 
-    Each reward's headline and tasks are computed anew. Intervals are compared for the headline,
-    and coarsely: another version of numpy may draw other resamples.
+    The headline and the tasks of each metric are computed again. Intervals are compared for the
+    headline, and coarsely, because another version of numpy may draw other resamples.
 
-    Args:
-        result: what the file says.
-        scores: by the id of a picture, its score by reward, not scaled: what the rows say.
-        cluster: by the id of a picture, its prompt, of `benchmarks.results.clusters`.
+    Raises:
+        InputError: the id of a row is not that of a benchmark.
     """
-    from rewardkit.stats.clusters import estimate
-
-    places = {id: place(id) for id in scores}
+    criteria = result.benchmark.own_criteria()
+    rows = scored(table)
+    found = numbers(criteria, table.rewards, rows, result.benchmark.scale, _RESAMPLES)
     for name, metric in result.metrics.items():
-        known = {id: of[name] for id, of in scores.items() if of.get(name) is not None}
-        if len(known) != metric.headline.n:
-            return f"{len(known)} rows have {name}, and the result counts {metric.headline.n}"
-        if not known:
+        number = found.get(name)
+        headline = number and number.headline
+        count = headline.items if headline else 0
+        if number is None or count != metric.headline.n:
+            return f"{count} rows have {name}, and the result counts {metric.headline.n}"
+        if headline is None:
             continue
-        found = estimate(
-            [result.benchmark.scale * (value or 0.0) for value in known.values()],
-            [cluster[id] for id in known],
-            [places[id][0] for id in known],
-            result.benchmark.headline,
-            resamples=_RESAMPLES,
-        )
-        told: dict[str, tuple[Score, Estimate | None]] = {name: (metric.headline, found.headline)}
-        told |= {
-            f"{name} of {task}": (score, found.strata.get(task))
-            for task, score in metric.tasks.items()
-        }
-        for what, (score, of) in told.items():
-            if not _same(score, of):
-                rows = "nothing" if of is None else f"{of.mean:.4g}"
-                said = "nothing" if score.score is None else f"{score.score:.4g}"
-                return f"its rows give {rows} for {what}, and it says {said}"
-        if not _alike(metric.headline.interval, found.headline.interval):
-            return (
-                f"its rows give {_ends(found.headline.interval)} for {name}, and it says "
-                + _ends(metric.headline.interval)
+        said: dict[str, tuple[Score, Estimate | None]] = {name: (metric.headline, headline)}
+        for task, score in metric.tasks.items():
+            said[f"{name} of {task}"] = (score, number.part(part_of(name, task, criteria)))
+        for what, (score, estimate) in said.items():
+            if not _same(score, estimate):
+                rows_give = "nothing" if estimate is None else f"{estimate.mean:.4g}"
+                says = "nothing" if score.score is None else f"{score.score:.4g}"
+                return f"its rows give {rows_give} for {what}, and it says {says}"
+        if not _alike(metric.headline.interval, headline.interval):
+            return f"its rows give {_ends(headline.interval)} for {name}, and it says " + _ends(
+                metric.headline.interval
             )
     return None
 
 
-def _same(score: Score, of: Estimate | None) -> bool:
-    if of is None or score.score is None:
-        return of is None and score.score is None and score.n == 0
-    near = abs(of.mean - score.score) <= _TOLERANCE * max(1.0, abs(of.mean))
-    return near and of.items == score.n
+def _same(score: Score, estimate: Estimate | None) -> bool:
+    if estimate is None or score.score is None:
+        return estimate is None and score.score is None and score.n == 0
+    near = abs(estimate.mean - score.score) <= _TOLERANCE * max(1.0, abs(estimate.mean))
+    return near and estimate.items == score.n
 
 
-def _alike(told: Ends | None, found: Ends | None) -> bool:
-    if told is None or found is None:
-        return told is found
+def _alike(said: Ends | None, found: Ends | None) -> bool:
+    if said is None or found is None:
+        return said is found
     slack = _WIDTHS * (found[1] - found[0]) + _TOLERANCE * max(1.0, *map(abs, found))
-    return all(abs(one - other) <= slack for one, other in zip(told, found, strict=True))
+    return all(abs(end - other) <= slack for end, other in zip(said, found, strict=True))
 
 
 def _ends(ends: Ends | None) -> str:

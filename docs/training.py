@@ -15,7 +15,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.results import place, read_result, read_table
+from benchmarks.reading import read_result, read_table
+from benchmarks.rows import place
 from rewardkit.media.images import read_image
 from rewardkit.media.sheets import contact_sheet
 from rewardkit.records.rows import Row

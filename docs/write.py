@@ -1,4 +1,4 @@
-"""Write the generated documents: docs/cli.md, the README's table of rewards and docs/ladders.png."""
+"""Write the generated documents: docs/cli.md, docs/ladders.png, the README's table of rewards."""
 
 from __future__ import annotations
 

@@ -116,27 +116,23 @@ def _save(policy: Policy, folder: Path) -> None:
     from peft import get_peft_model_state_dict
 
     pipe: Any = policy.pipeline.diffusers
-    network: Any = policy.network
-    if policy.adapted:
+    if not policy.adapted:
+        save_whole(pipe, policy.parts, policy.pipeline.folder, folder)
+        return
+    saved: dict[str, Any] = {}
+    networks: Mapping[str, Any] = policy.networks
+    for part, network in networks.items():
         settings = network.peft_config["default"]
+        saved[f"{part}_lora_layers"] = get_peft_model_state_dict(network)
         # Without it, alpha would be taken for the rank. The rest of the settings would be refused
         # by releases of peft that lack one of them.
-        metadata = {
+        saved[f"{part}_lora_adapter_metadata"] = {
             "r": settings.r,
             "lora_alpha": settings.lora_alpha,
             "target_modules": sorted(settings.target_modules),
         }
-        with quiet():  # for the bars: saving warns of no tensor
-            pipe.save_lora_weights(
-                folder,
-                weight_name=LORA,
-                **{
-                    f"{policy.part}_lora_layers": get_peft_model_state_dict(network),
-                    f"{policy.part}_lora_adapter_metadata": metadata,
-                },
-            )
-    else:
-        save_whole(pipe, policy.part, policy.pipeline.folder, folder)
+    with quiet():  # for the bars: saving warns of no tensor
+        pipe.save_lora_weights(folder, weight_name=LORA, **saved)
 
 
 def _check(targets: Sequence[str], network: nn.Module) -> None:

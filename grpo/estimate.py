@@ -5,7 +5,7 @@ Loads no torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import prod
 from pathlib import Path
@@ -25,11 +25,13 @@ def summary(config: Config, model: Model) -> list[str]:
             f"model: {model.source} is not on this machine, so it was not checked; whether it can "
             "be trained is known once its model_index.json is downloaded"
         ]
-    shapes = _shapes(model.folder / known.part) if model.folder is not None else {}
+    shapes = _shapes(model.folder, known.parts) if model.folder is not None else {}
     total = sum(prod(shape) for shape in shapes.values())
     size = size_of(config, model)
     told = [f"model: {model.source}, a {model.pipeline}"]
-    told[0] += f"; its {known.part} has {total:,} parameters" if total else ", not on this machine"
+    told[0] += (
+        f"; its {_listed(known)} has {total:,} parameters" if total else ", not on this machine"
+    )
     if config.policy.init_lora is not None:
         told.append(f"trained: the LoRA {config.policy.init_lora}, of its own rank and layers")
     else:
@@ -46,29 +48,39 @@ def summary(config: Config, model: Model) -> list[str]:
 def _trained(config: Config, known: Trainable, shapes: Mapping[str, list[int]]) -> list[str]:
     """What of the model is trained, and the memory that it takes."""
     adapted = config.policy.parameters == "lora"
-    what = f"a LoRA of rank {config.policy.rank}" if adapted else f"all of its {known.part}"
+    what = f"a LoRA of rank {config.policy.rank}" if adapted else f"all of its {_listed(known)}"
     if not shapes:
         return [f"trained: {what}"]
     total = sum(prod(shape) for shape in shapes.values())
     count = _lora(shapes, config, known) if adapted else total
     return [
         f"trained: {what}, {count:,} parameters in float32",
-        f"memory: {_memory(config, total, count) / 2**30:,.2f} GiB for the {known.part}, its "
+        f"memory: {_memory(config, total, count) / 2**30:,.2f} GiB for the {_listed(known)}, its "
         "gradients and AdamW; activations, text encoders and the VAE come on top",
     ]
 
 
-def _shapes(part: Path) -> dict[str, list[int]]:
-    """The shape of each tensor in the files of a network; of what cannot be read, none."""
+def _listed(known: Trainable) -> str:
+    return " and ".join(known.parts)
+
+
+def _shapes(folder: Path, parts: Sequence[str]) -> dict[str, list[int]]:
+    """The shape of each tensor in the files of a pipeline's parts, but for those unreadable."""
     from safetensors import SafetensorError, safe_open
 
     name = "diffusion_pytorch_model"
-    files = [part / f"{name}.safetensors", *sorted(part.glob(f"{name}-*-of-*.safetensors"))]
+    files = [
+        (part, file)
+        for part in parts
+        for pattern in (f"{name}.safetensors", f"{name}-*-of-*.safetensors")
+        for file in sorted((folder / part).glob(pattern))
+    ]
     shapes: dict[str, list[int]] = {}
     with suppress(OSError, SafetensorError):
-        for file in filter(Path.is_file, files):
+        for part, file in files:
             with safe_open(file, framework="np") as tensors:
-                shapes |= {key: tensors.get_slice(key).get_shape() for key in tensors.keys()}  # noqa: SIM118
+                for key in tensors.keys():  # noqa: SIM118
+                    shapes[f"{part}.{key}"] = tensors.get_slice(key).get_shape()
     return shapes
 
 

@@ -11,6 +11,8 @@ from grpo.policies.policy import Policy
 from grpo.rewards import Rewards
 from rewardkit.generators.noise import picture_seed
 from rewardkit.generators.protocol import Protocol
+from rewardkit.generators.requests import Request
+from rewardkit.media.batch import Medium
 from rewardkit.media.images import save_picture
 from rewardkit.media.prompts import PromptLine
 from rewardkit.media.sheets import contact_sheet
@@ -26,9 +28,9 @@ class Evaluation:
         policy: whose pipeline is sampled; training noise and rule play no part.
         rewards: what is measured: the training reward, or any other.
         lines: the prompts; they are taken in turn until there are `samples`.
-        samples: how many pictures.
+        samples: how many.
         protocol: the policy's, but for its number of steps.
-        batch_size: pictures per model call.
+        batch_size: samples per model call.
     """
 
     def __init__(
@@ -42,15 +44,16 @@ class Evaluation:
     ) -> None:
         self.policy, self.rewards, self.batch_size = policy, rewards, batch_size
         self.protocol = protocol
-        self.lines, self._seeds = in_turn(lines, samples)
+        self.lines, seeds = in_turn(lines, samples)
+        self._requests = [
+            Request(line.prompt, seed) for line, seed in zip(self.lines, seeds, strict=True)
+        ]
 
-    def __call__(self) -> tuple[dict[str, Tensor], list[Tensor]]:
-        """Scores by reward, float32 `[samples]`, and the pictures."""
-        pictures = self.policy.pictures(
-            [line.prompt for line in self.lines], self._seeds, self.protocol, self.batch_size
-        )
-        scores = self.rewards(pictures, self.lines, 1)
-        return {name: values.flatten() for name, values in scores.items()}, pictures
+    def __call__(self) -> tuple[dict[str, Tensor], list[Medium]]:
+        """Scores by reward, float32 `[samples]`, and the media."""
+        media = self.policy.generate(self._requests, self.protocol, self.batch_size)
+        scores = self.rewards(media, self.lines, 1)
+        return {name: values.flatten() for name, values in scores.items()}, media
 
 
 def in_turn(
@@ -63,10 +66,10 @@ def in_turn(
 
 
 def write_sheet(
-    path: Path, pictures: Sequence[Tensor], captions: Sequence[str], columns: int = 5
+    path: Path, media: Sequence[Medium], captions: Sequence[str], columns: int = 5
 ) -> None:
-    """A contact sheet of `pictures`, for people."""
-    sheet = contact_sheet(pictures, captions, columns=columns)
+    """Write a contact sheet of `media`."""
+    sheet = contact_sheet(media, captions, columns=columns)
     with atomic_write(path) as temporary:
         save_picture(sheet, temporary)
 

@@ -35,29 +35,38 @@ class Trainable:
     """What `grpo.policies` says of a class of pipelines; here it costs no import of torch.
 
     Attributes:
-        part: which of its networks is trained.
+        parts: which of its networks are trained.
         rules: of the sampler, which fit.
         targets: the layers that get a LoRA, by the end of their names.
         padded: whether its texts have a length to choose.
     """
 
-    part: str
+    parts: tuple[str, ...]
     rules: tuple[str, ...]
     targets: tuple[str, ...]
     padded: bool
 
 
-TRAINABLE = {
-    "StableDiffusionPipeline": Trainable(
-        "unet", ("ddim",), ("to_q", "to_k", "to_v", "to_out.0"), padded=False
+_UNET = Trainable(("unet",), ("ddim",), ("to_q", "to_k", "to_v", "to_out.0"), padded=False)
+_TRANSFORMER = Trainable(
+    ("transformer",),
+    ("dance", "flow", "cps", "ode"),
+    (
+        *("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0"),
+        *("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out"),
     ),
-    "StableDiffusion3Pipeline": Trainable(
-        "transformer",
+    padded=True,
+)
+TRAINABLE = {
+    "StableDiffusionPipeline": _UNET,
+    "StableDiffusionXLPipeline": _UNET,
+    "StableDiffusion3Pipeline": _TRANSFORMER,
+    "FluxPipeline": _TRANSFORMER,
+    "QwenImagePipeline": _TRANSFORMER,
+    "ZImagePipeline": Trainable(
+        ("transformer",),
         ("dance", "flow", "cps", "ode"),
-        (
-            *("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0"),
-            *("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out"),
-        ),
+        ("attention.to_q", "attention.to_k", "attention.to_v", "attention.to_out.0"),
         padded=True,
     ),
 }

@@ -81,8 +81,8 @@ class Rewards:
         """
         line_of_each = [line for line in lines for _ in range(group)]
         samples = [
-            LazySample.of(Sample(picture, line.prompt, line.meta), index // group)
-            for index, (picture, line) in enumerate(zip(media, line_of_each, strict=True))
+            LazySample.of(Sample(medium, line.prompt, line.meta), index // group)
+            for index, (medium, line) in enumerate(zip(media, line_of_each, strict=True))
         ]
         values: dict[str, list[float]] = {key: [] for key in self._terms}
         index = 0

@@ -15,6 +15,8 @@ from grpo.sampler import Sampler
 from grpo.sde import LogProb, Step, log_prob, spread
 from rewardkit.devices import sent
 from rewardkit.generators.noise import generator
+from rewardkit.media.batch import Medium
+from rewardkit.media.prompts import PromptLine
 
 # What a generator's numbers are for: the third of its keys.
 _START, _STEPS = 0, 1
@@ -76,7 +78,7 @@ class Transitions:
     def step(self, rows: Tensor, k: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Both ends of some samples' k-th step on `device`, [n, ...] float32."""
         start, end = self.start[rows, k], self.end[rows, k]
-        x, x_next = (sent(self.states[rows, one], device).float() for one in (start, end))
+        x, x_next = (sent(self.states[rows, slot], device).float() for slot in (start, end))
         return x, x_next
 
 
@@ -85,7 +87,7 @@ class Rollout:
     """P prompts with G samples each, N = P G, prompt by prompt.
 
     Attributes:
-        media: uint8 [N, 3, H, W] on the CPU: the pixels a saved PNG would have.
+        media: N, on the CPU: what a saved file would hold.
         clean: [N, ...] float32 on the CPU, the latents they were decoded from: x0 as the last step
             saw it.
         condition: of the P prompts: embeddings are large, and a group has one.
@@ -93,14 +95,14 @@ class Rollout:
         transitions: as planned.
     """
 
-    media: Tensor
+    media: list[Medium]
     clean: Tensor
     condition: Condition
     owner: Tensor
     transitions: Transitions
 
-    def told(self, rows: Tensor) -> Condition:
-        """What the network is told of some samples."""
+    def condition_of(self, rows: Tensor) -> Condition:
+        """The condition of some samples."""
         return self.condition.index(self.owner[rows])
 
 
@@ -132,12 +134,12 @@ class _Slots:
 def collect(
     policy: Policy,
     sampler: Sampler,
-    prompts: Sequence[str],
+    lines: Sequence[PromptLine],
     config: SamplerConfig,
     plan: Plan,
     keys: tuple[int, int],
 ) -> Rollout:
-    """G samples of each of `prompts`, drawn without gradients.
+    """G samples of each prompt, drawn without gradients.
 
     Where a group shares its initial noise, its samples are the same until the first random step:
     that prefix, up to the first step that is stored, is computed once per group.
@@ -145,24 +147,25 @@ def collect(
     Args:
         policy: draws.
         sampler: the schedule and its rule.
-        prompts: [P].
+        lines: [P], the prompts.
         config: group size, samples per model call, who shares noise.
         plan: which steps are random, which are kept.
         keys: (seed, step) of the run: with prompt and sample they address every random number.
     """
-    groups, size = len(prompts), config.group_size
+    groups, size = len(lines), config.group_size
     owner = torch.arange(groups).repeat_interleave(size)
     kept = plan.of_samples(owner)
     addresses = [(*keys, prompt, sample) for prompt in range(groups) for sample in range(size)]
-    condition = policy.encode(prompts)
+    condition = policy.encode(lines)
     slots = _Slots.of(kept)
+    media: list[Medium] = []
     whole: list[Tensor] = []
     with torch.no_grad():
         x, first = _start(policy, sampler, condition, config, plan, keys, groups)
         x = x[sent(owner, x.device)] if len(x) == groups else x
         for begin in range(0, len(owner), config.batch_size):
             part = slice(begin, begin + config.batch_size)
-            made = _chunk(
+            decoded, *made = _chunk(
                 policy,
                 sampler,
                 x[part],
@@ -173,11 +176,12 @@ def collect(
                 first,
                 addresses[part],
             )
+            media += decoded
             # Joined at the end, all of it would be there twice.
-            whole = whole or [one.new_empty(len(owner), *one.shape[1:]) for one in made]
-            for target, one in zip(whole, made, strict=True):
-                target[part] = one
-    media, clean, states, logs = whole
+            whole = whole or [tensor.new_empty(len(owner), *tensor.shape[1:]) for tensor in made]
+            for target, tensor in zip(whole, made, strict=True):
+                target[part] = tensor
+    clean, states, logs = whole
     steps = Transitions(states, slots.start, slots.end, kept, logs)
     return Rollout(media, clean, condition, owner, steps)
 
@@ -197,7 +201,7 @@ def _start(
         return policy.noise([generator(*keys, _START, p, s) for p, s in who]), 0
     # Sharing among all prompts of a step is DanceGRPO's; within a group, a comparison of equals.
     shared = [() if config.noise == "step" else (p,) for p in range(groups)]
-    x = policy.noise([generator(*keys, _START, *one) for one in shared])
+    x = policy.noise([generator(*keys, _START, *address) for address in shared])
     first = plan.first(sampler.steps)
     for begin in range(0, groups if first else 0, config.batch_size):
         part = slice(begin, begin + config.batch_size)
@@ -217,8 +221,8 @@ def _chunk(
     kept: Tensor,
     first: int,
     addresses: Sequence[tuple[int, ...]],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One batch from x to pixels: media, clean, and states and log_prob of `Transitions`.
+) -> tuple[list[Medium], Tensor, Tensor, Tensor]:
+    """One batch from x to media: these, clean, and states and log_prob of `Transitions`.
 
     While it runs, what is stored stays on the device, so that the host waits for it once.
     """
@@ -249,7 +253,7 @@ def _chunk(
     if sampler.steps in wanted:
         states[sampler.steps] = x.to(policy.dtype)
     return (
-        policy.decode(clean).cpu(),
+        policy.decode(clean),
         clean.cpu(),
         _chosen(states, stored, x.to(policy.dtype)),
         _chosen(logs, kept, x.flatten(1)[:, 0]),

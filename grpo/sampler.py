@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self, final
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from grpo import sde
-from grpo.schedules import ddim_alpha_bars, ddim_timesteps, timesteps, uniform_sigmas
+from grpo.schedules import Shift, ddim_alpha_bars, ddim_timesteps, flow_sigmas, timesteps
 from grpo.sde import Prediction, Step, column
-from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
     from grpo.config.fields import SamplerConfig
@@ -36,7 +34,7 @@ class Sampler(ABC):
     """T steps, each a Gaussian: step i starts at the noise level i of the schedule.
 
     Attributes:
-        timesteps: what the model is told, [T]; int64 of diffusion models, float32 of flows.
+        timesteps: what the network is given, [T]; int64 for diffusion models, float32 for flows.
         noise_level: how random the steps are: eta of ddim and dance, a of flow and cps.
     """
 
@@ -111,15 +109,10 @@ class DiffusionSampler(Sampler):
             )
         made: Any = DDIMScheduler  # its from_config comes without types
         ddim = made.from_config(scheduler.config)
-        told = ddim_timesteps(
-            config.steps,
-            len(ddim.alphas_cumprod),
-            spacing=ddim.config.timestep_spacing,
-            offset=ddim.config.steps_offset,
-        )
-        starts, ends = ddim_alpha_bars(ddim.alphas_cumprod, told, ddim.final_alpha_cumprod)
+        walked = ddim_timesteps(ddim, config.steps)
+        starts, ends = ddim_alpha_bars(ddim.alphas_cumprod, walked, ddim.final_alpha_cumprod)
         return cls(
-            timesteps=told.to(device),
+            timesteps=walked.to(device),
             noise_level=config.noise_level,
             starts=starts.to(device),
             ends=ends.to(device),
@@ -165,27 +158,44 @@ class FlowSampler(Sampler):
 
     @classmethod
     def from_scheduler(
-        cls, scheduler: Any, config: SamplerConfig, tokens: int, device: torch.device
+        cls,
+        scheduler: Any,
+        config: SamplerConfig,
+        device: torch.device,
+        *,
+        mu: Shift | None = None,
+        even: bool = False,
     ) -> Self:
-        """The steps along the sigmas of a diffusers scheduler, or along even ones with its shift.
+        """The steps along the sigmas that a diffusers scheduler computes.
 
         Args:
             scheduler: a FlowMatchEulerDiscreteScheduler; it stays as it is.
-            config: what to take of it.
-            tokens: of a sample; the shift of some schedulers depends on their number.
+            config: the number of steps, the rule, and what differs from the scheduler's own sigmas.
             device: where the tensors go.
+            mu: how far the pipeline has its scheduler shift the sigmas, where that depends on the
+                sample: a function of the scheduler's configuration. None where it gives none.
+            even: whether the pipeline gives its scheduler even sigmas, as FLUX's does; otherwise
+                the scheduler has its own, as Stable Diffusion 3's.
 
         Raises:
             UsageError: the scheduler is of another class, or its sigmas rise.
         """
-        sigmas = _sigmas(scheduler, config, tokens).to(device)
-        told = timesteps(
+        sigmas = flow_sigmas(
+            scheduler,
+            config.steps,
+            mu=mu,
+            shift=config.shift,
+            even=even or config.schedule == "uniform",
+        ).to(device)
+        walked = timesteps(
             sigmas,
             truncate=config.truncate_timesteps,
             train_steps=scheduler.config.num_train_timesteps,
         )
         assert config.rule != "ddim"  # a policy refuses what is not among its rules
-        return cls(timesteps=told, noise_level=config.noise_level, rule=config.rule, sigmas=sigmas)
+        return cls(
+            timesteps=walked, noise_level=config.noise_level, rule=config.rule, sigmas=sigmas
+        )
 
     def step(self, output: Tensor, x: Tensor, index: Index, stochastic: bool = True) -> Step:
         """See the function of `grpo.sde` that the rule names."""
@@ -216,53 +226,3 @@ class FlowSampler(Sampler):
     def _second_sigma(self) -> float:
         # Read once: reading it in every step would make the host wait for the device.
         return self.sigmas[1].item()
-
-
-# Options of a scheduler after which even sigmas are even no more.
-_RESHAPED = ("shift_terminal", "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
-
-
-def _sigmas(scheduler: Any, config: SamplerConfig, tokens: int) -> Tensor:
-    """Where the steps start and end, [steps + 1], float32.
-
-    The scheduler itself computes them, as its pipeline has it do: "scheduler" is what the pipeline
-    of Stable Diffusion 3 asks for, "uniform" what those of FLUX and Qwen-Image do.
-    """
-    from diffusers import FlowMatchEulerDiscreteScheduler
-
-    settings = scheduler.config
-    if not isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
-        raise UsageError(
-            f"the pipeline's scheduler is a {type(scheduler).__name__}; sigmas are read from a "
-            "FlowMatchEulerDiscreteScheduler. Save the pipeline with one"
-        )
-    if settings.invert_sigmas:
-        raise UsageError(
-            "the pipeline's scheduler has invert_sigmas set: its sigmas rise from noise at 0, and "
-            "steps here go down from noise at 1. Such a model cannot be trained"
-        )
-    changes = {} if config.shift is None else {"shift": config.shift, "use_dynamic_shifting": False}
-    made: Any = FlowMatchEulerDiscreteScheduler  # its from_config comes without types
-    own = made.from_config(settings, **changes)
-    mu = _mu(own.config, tokens) if own.config.use_dynamic_shifting else None
-    if config.schedule == "scheduler":
-        own.set_timesteps(config.steps, mu=mu)
-    elif mu is None and not any(own.config.get(option) for option in _RESHAPED):
-        # Equal to the scheduler's but for float32's last bit, which decides where DanceGRPO
-        # truncates a timestep.
-        return uniform_sigmas(config.steps, own.config.shift)
-    else:
-        own.set_timesteps(sigmas=np.linspace(1.0, 1 / config.steps, config.steps), mu=mu)
-    sigmas: Tensor = own.sigmas
-    return sigmas
-
-
-def _mu(settings: Any, tokens: int) -> float:
-    """How far a scheduler shifts samples of this many tokens: a straight line.
-
-    Source: diffusers src/diffusers/pipelines/stable_diffusion_3/pipeline_stable_diffusion_3.py:
-    calculate_shift.
-    """
-    few, many = settings.base_image_seq_len, settings.max_image_seq_len
-    slope = (settings.max_shift - settings.base_shift) / (many - few)
-    return float(settings.base_shift + slope * (tokens - few))

@@ -1,50 +1,98 @@
 """Where the steps of a sampler start and end: sigmas of flows, timesteps of diffusion models.
 
-A schedule of T steps has T + 1 sigmas, from noise (1) to the clean sample (0): step i goes from
-sigmas[i] to sigmas[i + 1].
+Both are what diffusers' schedulers compute. A schedule of T steps has T + 1 sigmas, from noise (1)
+to the clean sample (0): step i goes from sigmas[i] to sigmas[i + 1].
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from rewardkit.errors import UsageError, unknown
+from rewardkit.errors import UsageError
 
-Spacing = Literal["leading", "trailing", "linspace"]
+#: How far a scheduler of this configuration shifts its sigmas, where it shifts by the sample: mu.
+Shift = Callable[[Any], float]
 
 
-def shifted(sigmas: Tensor, shift: float) -> Tensor:
-    """Sigmas moved towards noise, shift sigma / (1 + (shift - 1) sigma), in their own dtype.
+def flow_sigmas(
+    scheduler: Any,
+    steps: int,
+    *,
+    mu: Shift | None = None,
+    shift: float | None = None,
+    even: bool = False,
+) -> Tensor:
+    """Where the steps of a flow start and end, [steps + 1], float32, by the scheduler itself.
 
-    The exponential shift by mu of FLUX and Qwen-Image is this one with shift = exp(mu).
+    Args:
+        scheduler: a FlowMatchEulerDiscreteScheduler; it stays as it is.
+        steps: how many.
+        mu: used where the scheduler shifts by the sample (`use_dynamic_shifting`).
+        shift: in place of all by which the scheduler shifts, also towards its last sigma
+            (`shift_terminal`); None keeps that.
+        even: whether the scheduler is given even sigmas from 1 to 1 / steps, as DanceGRPO and the
+            pipelines of FLUX and Qwen-Image do; otherwise it has its own.
 
-    Source: Esser et al. 2024, https://arxiv.org/abs/2403.03206, eq. 23.
+    Raises:
+        UsageError: the scheduler is of another class, or its sigmas rise.
     """
-    return shift * sigmas / (1 + (shift - 1) * sigmas)
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    settings = scheduler.config
+    if not isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
+        raise UsageError(
+            f"the pipeline's scheduler is a {type(scheduler).__name__}; sigmas are read from a "
+            "FlowMatchEulerDiscreteScheduler. Save the pipeline with one"
+        )
+    if settings.invert_sigmas:
+        raise UsageError(
+            "the pipeline's scheduler has invert_sigmas set: its sigmas rise from noise at 0, and "
+            "steps here go down from noise at 1. Such a model cannot be trained"
+        )
+    changes = (
+        {}
+        if shift is None
+        else {"shift": shift, "use_dynamic_shifting": False, "shift_terminal": None}
+    )
+    made: Any = FlowMatchEulerDiscreteScheduler  # its from_config comes without types
+    own = made.from_config(settings, **changes)
+    # Rounded as torch rounds them: the last bit decides where DanceGRPO truncates a timestep.
+    given = torch.linspace(1, 0, steps + 1)[:-1].numpy() if even else None
+    own.set_timesteps(
+        None if even else steps,
+        sigmas=given,
+        mu=mu(own.config) if mu and own.config.use_dynamic_shifting else None,
+    )
+    sigmas: Tensor = own.sigmas
+    return sigmas
 
 
-def uniform_sigmas(steps: int, shift: float) -> Tensor:
-    """Evenly spaced sigmas from 1 to 0, shifted: [steps + 1], float32.
+def linear_shift(tokens: int) -> Shift:
+    """The mu of samples of this many tokens: a straight line between those of a scheduler.
 
-    DanceGRPO's for every flow, and what diffusers' FLUX pipeline, and Flow-GRPO with it, gives its
-    scheduler.
-
-    Source: XueZeyue/DanceGRPO fastvideo/train_grpo_flux.py: sd3_time_shift.
+    Source: diffusers src/diffusers/pipelines/stable_diffusion_3/pipeline_stable_diffusion_3.py:
+    calculate_shift.
     """
-    # In float32 as upstream: rounding decides where a timestep is truncated to.
-    return shifted(torch.linspace(1, 0, steps + 1), shift)
+
+    def mu(settings: Any) -> float:
+        few, many = settings.base_image_seq_len, settings.max_image_seq_len
+        slope = (settings.max_shift - settings.base_shift) / (many - few)
+        return float(settings.base_shift + slope * (tokens - few))
+
+    return mu
 
 
 def timesteps(sigmas: Tensor, *, truncate: bool, train_steps: int = 1000) -> Tensor:
-    """What the model is told of each step's sigma: [steps], float32.
+    """What the network is given for each step's sigma: [steps], float32.
 
     Args:
         sigmas: [steps + 1]; the last is where the last step ends.
-        truncate: cut 1000 sigma to a whole number, as DanceGRPO, so that the model is told a little
-            less noise than there is; diffusers and Flow-GRPO do not.
+        truncate: cut 1000 sigma to a whole number, as DanceGRPO, so that the network is given a
+            little less noise than there is; diffusers and Flow-GRPO do not.
         train_steps: what a sigma of 1 is called.
 
     Source: XueZeyue/DanceGRPO fastvideo/train_grpo_flux.py: run_sample_step.
@@ -53,40 +101,23 @@ def timesteps(sigmas: Tensor, *, truncate: bool, train_steps: int = 1000) -> Ten
     return exact.trunc() if truncate else exact
 
 
-def ddim_timesteps(
-    steps: int, train_steps: int = 1000, *, spacing: Spacing = "leading", offset: int = 0
-) -> Tensor:
-    """DDIM's timesteps, highest first: [steps], int64.
-
-    Args:
-        steps: how many.
-        train_steps: how many there were in training.
-        spacing: the scheduler's `timestep_spacing`.
-        offset: its `steps_offset`, which only "leading" adds; 1 for Stable Diffusion.
+def ddim_timesteps(scheduler: Any, steps: int) -> Tensor:
+    """The timesteps of a DDIMScheduler, highest first: [steps], int64.
 
     Raises:
-        UsageError: more steps than the model was trained on, or an unknown spacing.
-
-    Source: diffusers src/diffusers/schedulers/scheduling_ddim.py: set_timesteps.
+        UsageError: more steps than the model was trained on.
     """
-    match spacing:
-        case "leading":
-            spaced = torch.arange(steps).flip(0) * (train_steps // steps) + offset
-        case "trailing":
-            ratio = train_steps / steps
-            spaced = (train_steps - torch.arange(steps, dtype=torch.float64) * ratio).round() - 1
-        case "linspace":
-            spaced = torch.linspace(0, train_steps - 1, steps, dtype=torch.float64).round().flip(0)
-        case _:
-            raise unknown(
-                "spacing", spacing, ["leading", "trailing", "linspace"], see="grpo.schedules"
-            )
-    if spaced[0] >= train_steps or steps > train_steps:
-        raise UsageError(
-            f"{steps} steps with offset {offset} given; the model knows timesteps 0 to "
-            f"{train_steps - 1}: take fewer steps"
-        )
-    return spaced.long()
+    known = len(scheduler.alphas_cumprod)
+    if steps <= known:
+        scheduler.set_timesteps(steps)
+        # With "trailing" it may add one below 0, where its division by the steps is rounded up.
+        walked: Tensor = scheduler.timesteps[:steps]
+        if walked[0] < known:
+            return walked
+    raise UsageError(
+        f"{steps} steps with offset {scheduler.config.steps_offset} given; the model knows "
+        f"timesteps 0 to {known - 1}: take fewer steps"
+    )
 
 
 def ddim_alpha_bars(

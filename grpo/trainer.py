@@ -41,7 +41,7 @@ class Trainer:
         self, config: Config, policy: Policy, rewards: Rewards, prompts: list[PromptLine]
     ) -> None:
         self.config, self.policy, self.rewards, self.prompts = config, policy, rewards, prompts
-        self.sampler = policy.sampler(config.sampler)
+        self.sampler = policy.schedule(config.sampler)
         kind = objectives.find(config.objective.kind)
         self.objective: Objective[Any] = kind(policy, self.sampler, config, rewards.weights)
         self.modules = dict(self.objective.modules())
@@ -68,7 +68,7 @@ class Trainer:
             rollout = collect(
                 self.policy,
                 self.sampler,
-                [line.prompt for line in lines],
+                lines,
                 config.sampler,
                 plan,
                 (config.seed, index),
@@ -179,7 +179,7 @@ class Trainer:
         """
         device = self.policy.device
         theirs = {name: sent(each.flatten()[rows], device) for name, each in scores.items()}
-        return Samples(rollout, rows, rollout.told(rows), theirs, sent(advantage, device))
+        return Samples(rollout, rows, rollout.condition_of(rows), theirs, sent(advantage, device))
 
     def averaged(self) -> AbstractContextManager[Any]:
         """In force while the policy is shown, scored or exported: the averaged weights, if any."""

@@ -1,9 +1,10 @@
-"""A pipeline of which one part was trained, saved whole: the rest is copied from its source."""
+"""A pipeline of which some parts were trained, saved whole: the rest is copied from its source."""
 
 from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,14 @@ _WEIGHTS = re.compile(
 )
 
 
-def save_whole(pipe: Any, part: str, source: Path | None, folder: Path) -> None:
+def save_whole(pipe: Any, parts: Collection[str], source: Path | None, folder: Path) -> None:
     """Writes a pipeline as plain diffusers loads it.
 
     Frozen networks may be in low precision in memory, so their files are copied.
 
     Args:
         pipe: of diffusers.
-        part: the one that was trained; it is saved from memory.
+        parts: those that were trained; they are saved from memory.
         source: the folder that the pipeline was loaded from. What it has no files of, or where it
             is None, is saved from memory too, in the dtype it has there.
         folder: where it goes.
@@ -34,7 +35,7 @@ def save_whole(pipe: Any, part: str, source: Path | None, folder: Path) -> None:
         for name, component in pipe.components.items():
             if component is None:
                 continue
-            frozen = isinstance(component, nn.Module) and name != part and source is not None
+            frozen = isinstance(component, nn.Module) and name not in parts and source is not None
             files = _files(source / name) if frozen and source is not None else []
             if not files:
                 component.save_pretrained(folder / name)

@@ -1,7 +1,7 @@
-"""What is shown: boards, their rows, and standings across boards. Data alone.
+"""What is shown: boards, their rows, and standings across boards. Only data.
 
-    Leaderboard -> Board (one benchmark, version and metric) -> Entry (one model, by one protocol)
-                -> Standing (one model, across the boards of a modality)
+    Leaderboard -> Board (one benchmark, version and metric) -> Entry (one model, one protocol)
+                -> Standings (the models across the boards of a task)
 
 `leaderboards.assemble` makes it from result files; tables and pages are functions of it.
 """
@@ -11,14 +11,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, final
+from typing import NamedTuple, final
 
-if TYPE_CHECKING:
-    from benchmarks.results import Result, Score
-    from leaderboards.published import Published
+from benchmarks.results import Result, Score
+from leaderboards.published import Published
+from rewardkit.media.task import Task
 
-#: What goes in and comes out: text to image, text to video, image to video.
-Modality = Literal["image", "T2V", "I2V"]
+#: What tables call a task.
+SHORT: Mapping[Task, str] = {
+    "text-to-image": "image",
+    "text-to-video": "T2V",
+    "image-to-video": "I2V",
+    "image-edit": "edit",
+}
 
 
 class Ranks(NamedTuple):
@@ -33,7 +38,7 @@ class Ranks(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A setting by which an entry's pictures were made, and which others of its board do not share.
+    """A setting that an entry's media were made with, and most others of its board were not.
 
     Attributes:
         setting: `steps`, `guidance`, `size`, `scheduler`, `samples` ...
@@ -47,29 +52,28 @@ class Difference(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Entry:
-    """A row of a board: one model, its pictures made by one protocol; or one published row.
+    """A row of a board: one model with one protocol, or one published row.
 
     Attributes:
         id: a name that no other entry of the leaderboard has, of letters, digits, `.`, `_` and `-`.
         model: its name. Two entries of a board may share it; `label` tells them apart.
         label: the name, with the settings that tell it from namesakes of the board.
-        score: the headline, times the board's scale; None where no picture has a score.
-        tasks: by task of the board, each with score, interval, n and expected; published ones have
-            no interval, and n = expected = 0, for papers do not say.
+        score: the headline, times the board's scale; None where nothing has a score.
+        tasks: by task of the board, each with score, interval, n and expected. Published ones have
+            no interval, and n = expected = 0, because papers do not say.
         metrics: the headlines of the other rewards, by name.
         figures: further numbers that the benchmark's authors report.
         ranks: None where it is not ranked.
-        unranked: why not, in a few words; None where it is ranked.
-        complete: whether every picture has every score.
-        trained_on: the spec of rewards that the model was trained on; None where nothing says that
-            it was trained on any.
-        trained_metrics: those of the board's metrics, the headline's included, among them.
-        protocol: what is known of how the pictures were made, as text by setting, for people.
-        differs: the settings in which it differs from what is usual on the board: its mark.
-        result: the whole result, of measured ones.
+        unranked: why it is not ranked, in a few words; None where it is.
+        complete: whether every picture or clip has every score.
+        trained_on: the spec of rewards that the model was trained on; None where nothing says so.
+        trained_metrics: the board's metrics, the headline's included, that are among them.
+        protocol: how the media were made, as text by setting, for people.
+        differs: the settings that differ from the usual ones of the board; they mark it.
+        result: the whole result of a measured entry.
         path: the result's file.
-        pictures: their folder, as the result names it; it may not exist on this machine.
-        published: the whole row, of published ones.
+        media: the folder of pictures or clips as the result names it; it may not exist here.
+        published: the whole row of a published entry.
     """
 
     id: str
@@ -88,7 +92,7 @@ class Entry:
     differs: Sequence[Difference] = ()
     result: Result | None = None
     path: Path | None = None
-    pictures: Path | None = None
+    media: Path | None = None
     published: Published | None = None
 
     @property
@@ -107,31 +111,33 @@ class Board:
 
     Attributes:
         id: a name that no other board of the leaderboard has, of letters, digits, `.`, `_`, `-`.
-        modality: of its models.
+        task: what its models make.
         benchmark: its name.
-        version: where numbers before and after cannot be compared; empty of published numbers.
-        metric: the reward that makes the headline; higher is better.
-        unit: of the headline.
+        version: numbers of other versions cannot be compared; empty for published numbers.
+        metric: the name of the headline; higher is better.
+        unit: the unit of the headline.
         scale: what the metric was multiplied by.
-        headline: "tasks": the mean of the means of tasks; "items": of all pictures.
+        averaging: how scores become the headline, in words.
+        rewards: the rewards that make the headline.
         tasks: the names of its parts, in order; empty where it has only one.
         metrics: the names of its other rewards, in order.
         prompts: how many; 0 where nothing was measured.
         prompts_sha256: which; empty where nothing was measured.
         entries: measured ones: those that rank by score, then those that do not.
         published: rows from papers, by score; never ranked, nor to be mixed with `entries`.
-        variant: how it differs from the benchmark's main board; None of the main one.
+        variant: how it differs from the benchmark's main board; None for the main one.
         notes: what to know when reading it, each one sentence.
     """
 
     id: str
-    modality: Modality
+    task: Task
     benchmark: str
     version: str
     metric: str
     unit: str
     scale: float
-    headline: Literal["tasks", "items"]
+    averaging: str
+    rewards: tuple[str, ...]
     tasks: tuple[str, ...]
     metrics: tuple[str, ...]
     prompts: int
@@ -141,16 +147,20 @@ class Board:
     variant: str | None = None
     notes: tuple[str, ...] = ()
 
+    def trained(self, entry: Entry) -> bool:
+        """Whether a model was trained on a reward that makes the headline."""
+        return any(reward in entry.trained_metrics for reward in self.rewards)
+
     @property
     def ranked(self) -> tuple[Entry, ...]:
         """The entries that have ranks, best first."""
-        return tuple(one for one in self.entries if one.ranks is not None)
+        return tuple(entry for entry in self.entries if entry.ranks is not None)
 
 
 @final
 @dataclass(frozen=True)
 class Standing:
-    """A model across the boards of a modality; only of models that are ranked on each of them.
+    """A model across the boards of a task, where it is ranked on each of them.
 
     Attributes:
         model: its label, the same on each board.
@@ -171,16 +181,16 @@ class Standing:
 @final
 @dataclass(frozen=True)
 class Standings:
-    """The models of a modality across its boards, best mean rank first.
+    """The models of a task across its boards, best mean rank first.
 
     Attributes:
-        modality: of the models.
+        task: what the models make.
         boards: the ids of the boards that count, two or more: main ones, with two ranked models.
         rows: the models that are ranked on each.
         absent: the models that are ranked on some only: label -> ids of the boards they lack.
     """
 
-    modality: Modality
+    task: Task
     boards: tuple[str, ...]
     rows: tuple[Standing, ...]
     absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -189,13 +199,13 @@ class Standings:
 @final
 @dataclass(frozen=True)
 class Leaderboard:
-    """All boards of some results: images before T2V before I2V, each by name.
+    """All boards of some results, by task and name.
 
     Attributes:
         boards: one for each benchmark, version, metric and variant.
-        standings: one for each modality that has two boards to stand on.
-        notes: what of the files was left out, and why, each one sentence.
-        folders: those that were named, or that hold a file that was; pictures may lie there.
+        standings: one for each task that has two boards to stand on.
+        notes: which files were left out, and why, each one sentence.
+        folders: folders that were named, or hold a file that was; media may lie there.
     """
 
     boards: tuple[Board, ...]

@@ -1,62 +1,50 @@
-"""What may stand in one column, and how the pictures of a column were made. Pure functions."""
+"""Which results may stand in one column, and how their media were made. Pure functions."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.defaults import own_protocol
 from benchmarks.results import ProtocolInfo, Result
+from benchmarks.trained import rewards_in
 from leaderboards.board import Difference
 
 UNKNOWN = "unknown"
-# A result that does not say these was made somewhere else; others belong to some models only.
+# Results of media made elsewhere do not say these; other settings belong to some models only.
 _EXPECTED = ("samples", "seed", "steps", "guidance", "size", "scheduler", "dtype")
-# Changes the last bits of pictures at most.
+# Changes the last bits at most.
 _SILENT = ("batch",)
 
 
-def measure(result: Result) -> dict[str, Any]:
-    """What two results must have in common for their scores to be of one thing.
-
-    Benchmark, version and metric; prompts, by their checksum; rewards, by the checksums of their
-    weights and by what is done to a picture before they see it.
-    """
-    return {
-        "benchmark": result.benchmark.model_dump(mode="json"),
-        "prompts": result.prompts.model_dump(mode="json", exclude={"source"}),
-        "rewards": result.rewards,
-    }
-
-
 def identity(result: Result) -> str:
-    """What two results have in common that are of the same model, benchmark and protocol.
+    """A text that is equal for results of the same model, benchmark and protocol.
 
-    A model that has an alias may lie at another place on each machine.
+    A model that has an alias may lie in another place on each machine.
     """
-    told = result.model.model_dump(mode="json")
-    if told["alias"] is not None:
-        del told["source"]
+    model = result.model.model_dump(mode="json")
+    if model["alias"] is not None:
+        del model["source"]
     return json.dumps(
-        [measure(result), told, result.protocol.model_dump(mode="json")], sort_keys=True
+        [result.measure(), model, result.protocol.model_dump(mode="json")], sort_keys=True
     )
 
 
 def settings(result: Result) -> dict[str, str]:
-    """How pictures were made, as text by setting; what is unknown is left out."""
+    """How media were made, as text by setting; unknown settings are left out."""
     return _as_text(result.protocol)
 
 
 def own_settings(result: Result) -> dict[str, str]:
-    """The settings that would have been the model's own; none of a model without a name here."""
+    """The model's own settings; none for a model that has no alias."""
     own = own_protocol(result.model)
     if own is None:
         return {}
-    told = _as_text(ProtocolInfo(samples=1, sampling=own.model_dump()))
-    return {name: value for name, value in told.items() if name != "samples"}  # the benchmark's
+    texts = _as_text(ProtocolInfo(samples=1, sampling=own.model_dump()))
+    # The number of samples belongs to the benchmark.
+    return {name: value for name, value in texts.items() if name != "samples"}
 
 
 def _as_text(protocol: ProtocolInfo) -> dict[str, str]:
@@ -64,7 +52,7 @@ def _as_text(protocol: ProtocolInfo) -> dict[str, str]:
     width, height = sampling.pop("width", None), sampling.pop("height", None)
     steps, guidance = sampling.pop("steps", None), sampling.pop("guidance", None)
     scheduler = dict(protocol.scheduler or {})
-    told: dict[str, Any] = {
+    values: dict[str, Any] = {
         "samples": protocol.samples,
         "seed": protocol.seed,
         "steps": steps,
@@ -78,7 +66,7 @@ def _as_text(protocol: ProtocolInfo) -> dict[str, str]:
     }
     return {
         name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in told.items()
+        for name, value in values.items()
         if value is not None
     }
 
@@ -86,15 +74,15 @@ def _as_text(protocol: ProtocolInfo) -> dict[str, str]:
 def differences(
     made: Sequence[Mapping[str, str]], own: Sequence[Mapping[str, str]] = ()
 ) -> list[tuple[Difference, ...]]:
-    """In what each differs from what is usual: settings with another value than the commonest.
+    """The settings of each result that differ from the usual ones, which are the commonest.
 
-    Where two values are as common, those differ that are not the model's own; a model whose own is
-    not known differs from those of the others, and where none is known, all differ. Settings of
-    schedulers are compared within one class of them.
+    Where two values are equally common, those differ that are not the model's own. A model whose
+    own value is not known is judged by those of the others; where none is known, all differ.
+    Settings of schedulers are compared within one class of schedulers.
 
     Args:
-        made: the settings of each.
-        own: the settings that would have been each model's own.
+        made: the settings of each result.
+        own: each model's own settings.
     """
     names = dict.fromkeys((*_EXPECTED, *(name for one in made for name in one)))
     found: list[list[Difference]] = [[] for _ in made]
@@ -123,30 +111,32 @@ def differences(
 
 
 def trained_metrics(spec: str | None, metrics: Iterable[str]) -> tuple[str, ...]:
-    """Those of `metrics` that a spec of rewards, such as `0.7*hps.v2.1+1.4*clip@0.3`, names."""
-    named = set(re.split(r"[\s+*@]+", spec or ""))
-    return tuple(metric for metric in metrics if metric in named)
+    """Those of `metrics` that are rewards in a spec, such as `0.7*hps.v2.1+1.4*clip@0.3`."""
+    rewards = rewards_in(spec)
+    return tuple(metric for metric in metrics if metric in rewards)
 
 
 def labels(entries: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:
-    """A name for each of (name, what is known of it): the name, and what tells it from namesakes.
+    """A label for each entry: its name, with the settings in which it differs from namesakes.
 
-    No two are the same: where nothing tells them apart, a number does.
+    No two labels are the same: where no setting differs, a number does.
 
     Args:
-        entries: names, and what may tell namesakes apart, as text by key.
+        entries: names, and settings that may tell namesakes apart, as text by key.
     """
     found: list[str] = []
     for index, (name, known) in enumerate(entries):
-        others = [
-            told for other, (same, told) in enumerate(entries) if same == name and other != index
+        namesakes = [
+            settings
+            for other, (other_name, settings) in enumerate(entries)
+            if other_name == name and other != index
         ]
-        telling = [
+        differing = [
             f"{key} {known.get(key, UNKNOWN)}"
-            for key in dict.fromkeys((*known, *(key for told in others for key in told)))
-            if any(told.get(key) != known.get(key) for told in others)
+            for key in dict.fromkeys((*known, *(key for one in namesakes for key in one)))
+            if any(one.get(key) != known.get(key) for one in namesakes)
         ]
-        label = stem = f"{name} ({', '.join(telling)})" if telling else name
+        label = stem = f"{name} ({', '.join(differing)})" if differing else name
         number = 2
         while label in found:
             label, number = f"{stem} #{number}", number + 1

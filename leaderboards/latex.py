@@ -6,7 +6,8 @@ import unicodedata
 from collections.abc import Iterator
 from itertools import pairwise
 
-from leaderboards.tables import Cell, Table
+from leaderboards.cells import Cell
+from leaderboards.tables import Table
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

@@ -1,23 +1,26 @@
 """Result files below folders: those of one machine, or of several that were copied together.
 
-Of results that are of one model, benchmark and protocol one counts: the whole before its shards, a
-complete one before an incomplete, then the newest. Each that does not count is told.
+Of several results of one model, benchmark and protocol one counts: the whole before its shards, a
+complete one before an incomplete one, then the newest. A note names each that does not count.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from benchmarks.results import Result, clusters, read_result, read_table
+from benchmarks.reading import read_result, read_table
+from benchmarks.results import Result
+from benchmarks.rows import Scored, scored
 from benchmarks.trust import contradiction
 from leaderboards.comparable import identity
 from rewardkit.errors import InputError, describe
+from rewardkit.media.task import noun_of
 from rewardkit.records.documents import DamagedDocument, read_json
 
-# What lies beside results and pictures, and is known to be no result.
+# Files beside results and media that are no results.
 _BESIDE = ("rewardkit.json", "*.meta.json")
 
 
@@ -29,31 +32,29 @@ class Loaded:
     Attributes:
         path: the file.
         result: what it says.
-        scores: by the id of a picture, its score by reward, not scaled; None where the file of
-            rows is not there, or cannot be read.
-        doubt: why its numbers are not to be believed, in a few words; None where its rows give
-            them, or are not there.
-        cluster: by the id of a picture, its prompt, of `benchmarks.results.clusters`.
+        rows: by id, with unscaled scores; None where the file of rows is not there, or cannot be
+            read.
+        doubt: why its numbers cannot be trusted, in a few words; None where its rows give them, or
+            are not there.
     """
 
     path: Path
     result: Result
-    scores: Mapping[str, Mapping[str, float | None]] | None
+    rows: Mapping[str, Scored] | None
     doubt: str | None = None
-    cluster: Mapping[str, int] = field(default_factory=dict)
 
 
 def load(paths: Sequence[Path]) -> tuple[list[Loaded], list[str]]:
-    """The results at and below `paths`, and what was left out, a sentence each.
+    """The results at and below `paths`, and notes about what was left out, a sentence each.
 
-    A file that was found in a folder and is damaged is left out: one of many must not take the
-    others with it. One that was named is an error.
+    A damaged file that was found in a folder is left out, so that the others are still shown. One
+    that was named is an error.
 
     Args:
         paths: folders, searched whole, or result files.
 
     Raises:
-        InputError: a folder or file is not there, or a file that was named is no result.
+        InputError: a folder or file is not there, or a file that was named is not a result.
     """
     notes: list[str] = []
     found: dict[Path, tuple[Path, Result]] = {}
@@ -94,32 +95,32 @@ def _files(path: Path) -> list[Path]:
 
 
 def _is_result(path: Path) -> bool:
-    """Whether a file says that it is one; if it lies, reading it fails.
+    """Whether a file says that it is a result of a model; if that is wrong, reading it fails.
 
-    What measures rewards, of `rewardkit bench preferences`, says its kind, and is none of a model.
+    A result of `rewardkit bench preferences` measures rewards, and says so by its `kind`.
 
     Raises:
         InputError: it is cut short, or cannot be read.
     """
     try:
-        told = read_json(path)
+        document = read_json(path)
     except DamagedDocument as error:
         raise InputError(f"{path} is damaged: it is {error.reason}") from error
     except OSError as error:
         raise InputError(f"{path} is damaged: {describe(error)}") from error
-    return isinstance(told, dict) and "schema_version" in told and "kind" not in told
+    return isinstance(document, dict) and "schema_version" in document and "kind" not in document
 
 
 def _one_of_each(
     found: Sequence[tuple[Path, Result]], notes: list[str]
 ) -> list[tuple[Path, Result]]:
-    """Without those that others stand for."""
+    """One result of each model, benchmark and protocol; the others are named in notes."""
     groups: dict[str, list[tuple[Path, Result]]] = {}
     for path, result in found:
         groups.setdefault(identity(result), []).append((path, result))
     kept: list[tuple[Path, Result]] = []
     for group in groups.values():
-        # By path last, so that what is kept does not depend on the order of folders.
+        # First by path, so that what is kept does not depend on the order of folders.
         group.sort(key=lambda one: one[0].as_posix())
         group.sort(key=lambda one: _worth(one[1]), reverse=True)
         whole = [one for one in group if one[1].shard is None]
@@ -140,21 +141,22 @@ def _worth(result: Result) -> tuple[bool, bool, int, str]:
 
 
 def _why(counts: Result, result: Result, path: Path) -> str:
-    if counts.pictures.sha256 == result.pictures.sha256 and counts.score == result.score:
-        return f"{path} is of the same pictures"
+    nouns = f"{noun_of(result.benchmark.task)}s"
+    if counts.media.sha256 == result.media.sha256 and counts.score == result.score:
+        return f"{path} is of the same {nouns}"
     if result.shard is not None and counts.shard is None:
         return f"{path} is the whole of it"
-    what = "has more pictures" if counts.n_scored > result.n_scored else "is newer"
+    what = f"has more {nouns}" if counts.n_scored > result.n_scored else "is newer"
     return f"{path}, of the same model and protocol, {what}"
 
 
 def _loaded(path: Path, result: Result) -> Loaded:
-    """A result with its rows; where they cannot be read, that is the doubt."""
+    """A result with its rows; where they cannot be read, the doubt says why."""
     if not (path.parent / result.rows).is_file():
         return Loaded(path, result, None)
     try:
         table = read_table(result, path)
-        scores, cluster = {row.id: row.scores for row in table.rows}, clusters(table)
-        return Loaded(path, result, scores, contradiction(result, scores, cluster), cluster)
+        rows = dict(zip((row.id for row in table.rows), scored(table), strict=True))
+        return Loaded(path, result, rows, contradiction(result, table))
     except InputError as error:
         return Loaded(path, result, None, f"its rows cannot be read ({describe(error)})")

@@ -17,7 +17,7 @@ from itertools import combinations
 from statistics import fmean
 from typing import final
 
-from benchmarks.results import place
+from benchmarks.rows import place
 from leaderboards.board import Ranks, Standing
 from rewardkit.stats.totals import Headline
 
@@ -73,7 +73,7 @@ def _verdicts(
     cluster: Mapping[str, int],
 ) -> list[Verdict | None]:
     """The verdicts on pairs of models, as `compare` has them; many at once are cheaper."""
-    from rewardkit.stats.clusters import sign_flips
+    from rewardkit.stats.flips import sign_flips
     from rewardkit.stats.intervals import win_rate
     from rewardkit.stats.totals import Grouping, Totals
 

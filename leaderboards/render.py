@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from leaderboards.cells import Cell, Value
 from leaderboards.latex import latex
-from leaderboards.tables import Cell, Table, Value
+from leaderboards.tables import Table
 
 # A spreadsheet takes a cell that begins so for a formula; it looks behind white space too.
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # and their full-width forms

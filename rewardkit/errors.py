@@ -1,4 +1,4 @@
-"""Every error a user of rewardkit can meet: what was given, what is accepted, what to do next.
+"""The errors of rewardkit; their texts say what was given, what is accepted and what to do.
 
 The library raises these and never prints; the command line turns them into one line on stderr and
 an exit code (2 for `UsageError`, 1 for the rest). This module imports nothing of rewardkit.
@@ -15,11 +15,11 @@ class RewardKitError(Exception):
 
 
 class UsageError(RewardKitError):
-    """The request itself is wrong (a name, an option, a spec): nothing was started."""
+    """The request itself is wrong (a name, an option, a spec); nothing was started."""
 
 
 class InputError(RewardKitError):
-    """One thing that was given cannot be used: a file, a prompt, a row."""
+    """An input cannot be used: a file, a prompt, a row."""
 
 
 class MissingPackage(RewardKitError):
@@ -31,9 +31,9 @@ class WeightsError(RewardKitError):
 
 
 class RewardUnavailable(RewardKitError):
-    """What a reward needs is gone, such as a service or a device: the next sample fails as well.
+    """Something a reward needs is gone, such as a service: the next sample fails as well.
 
-    A reward or an extractor raises it; the run then stops, and what was scored before stays.
+    A reward or an extractor raises it. The run then stops, and keeps what was scored before.
     """
 
 
@@ -41,8 +41,8 @@ class ScoringError(RewardKitError):
     """One sample of a batch could not be scored.
 
     Attributes:
-        index: position of the sample in what was given to the scorer.
-        cause: the error that sample met.
+        index: position of the sample among those given to the scorer.
+        cause: the error that this sample raised.
     """
 
     def __init__(self, index: int, cause: Exception) -> None:
@@ -52,7 +52,7 @@ class ScoringError(RewardKitError):
 
 
 def describe(error: BaseException) -> str:
-    """An error as one line: our own by their text, foreign ones with their type and their notes."""
+    """An error as one line: the text of a RewardKitError, otherwise type, text and notes."""
     text = " ".join(str(error).split())
     if isinstance(error, RewardKitError):
         return text
@@ -62,16 +62,16 @@ def describe(error: BaseException) -> str:
 
 
 def unknown(kind: str, name: str, known: Iterable[str], see: str) -> UsageError:
-    """The error for a name nobody registered, with the nearest known names.
+    """The error for an unknown name, with the nearest known names.
 
     Args:
-        kind: what the name should have been, such as "reward".
-        name: what was given.
+        kind: what is named, such as "reward".
+        name: the unknown name.
         known: every accepted name.
         see: the command that lists them.
     """
     names = sorted(known)
     near = difflib.get_close_matches(name.casefold(), names, n=3, cutoff=0.6)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    told = f"Known: {', '.join(names)}" if 0 < len(names) <= 8 else f"See: {see}"
-    return UsageError(f"unknown {kind} {name!r}.{hint} {told}")
+    list_of_names = f"Known: {', '.join(names)}" if 0 < len(names) <= 8 else f"See: {see}"
+    return UsageError(f"unknown {kind} {name!r}.{hint} {list_of_names}")

@@ -1,4 +1,4 @@
-"""A small random CLIP in the folder transformers saves it to; its words are the shapes world's."""
+"""A small random CLIP as transformers saves it, with the vocabulary of the shapes prompts."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def server(home, monkeypatch):
 
         def do_GET(self, body=True):
             if self.path.startswith("/api/models/"):
-                return self.listing(*self.path.split("/")[3:])
+                return self.listing(*self.path.partition("?")[0].split("/")[3:])
             # Repositories of data lie below datasets/.
             path = self.path.lstrip("/").removeprefix("datasets/")
             owner, name, _, revision, file = path.split("/", 4)
@@ -48,11 +48,17 @@ def server(home, monkeypatch):
             if body:
                 self.wfile.write(content)
 
-        def listing(self, owner, name, _="revision", revision="main"):
+        def listing(self, owner, name, form="revision", revision="main"):
             repo = f"{owner}/{name}"
             commit = commits.get(repo, "") if revision == "main" else revision
-            held = [{"rfilename": f} for r, c, f in files if (r, c) == (repo, commit)]
-            body = json.dumps({"id": repo, "sha": commit, "siblings": held}).encode()
+            held = {f: content for (r, c, f), content in files.items() if (r, c) == (repo, commit)}
+            answer = {"id": repo, "sha": commit, "siblings": [{"rfilename": file} for file in held]}
+            if form == "tree":
+                answer = [
+                    {"type": "file", "path": file, "size": len(content), "oid": file}
+                    for file, content in held.items()
+                ]
+            body = json.dumps(answer).encode()
             self.send_response(200 if held else 404)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

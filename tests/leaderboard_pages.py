@@ -6,7 +6,7 @@ from made_results import made, write
 from PIL import Image
 from playwright.sync_api import expect
 
-from benchmarks.results import place
+from benchmarks.rows import place
 from leaderboards.assemble import assemble
 from leaderboards.board import Leaderboard, Ranks
 from rewardkit.records.rows import Row, write_rows
@@ -38,9 +38,9 @@ def with_pictures(loaded, folder, prompt=None):
             id=id,
             path=f"pictures/{id.replace('/', '-')}.png",
             prompt=prompt or f"prompt {place(id)[1]}",
-            scores=dict(scores),
+            scores=dict(row.scores),
         )
-        for id, scores in loaded.scores.items()
+        for id, row in loaded.rows.items()
     ]
     write_rows(folder / loaded.result.rows, rows, list(loaded.result.metrics), False)
     (folder / "pictures").mkdir()

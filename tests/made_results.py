@@ -7,16 +7,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.benchmark import Benchmark, Case, Scored
+from benchmarks.benchmark import Benchmark
+from benchmarks.criteria import each_tag
 from benchmarks.layout import NUMBERED
+from benchmarks.prompts import Case
 from benchmarks.results import (
     BenchmarkInfo,
+    CriterionInfo,
+    MediaInfo,
     ModelInfo,
-    PictureInfo,
     PromptInfo,
     ProtocolInfo,
     Result,
 )
+from benchmarks.rows import Scored
 from benchmarks.summary import metrics
 from leaderboards.load import Loaded
 from rewardkit.records.rows import Row, write_rows
@@ -67,21 +71,22 @@ def made(
     of_protocol = {key: changed.pop(key) for key in list(changed) if key not in Result.model_fields}
     told = ProtocolInfo(**protocol(**of_protocol))
     cases = [
-        Case(index, TASKS[index // PER_TASK], f"prompt {index}")
+        Case(index, (TASKS[index // PER_TASK],), f"prompt {index}")
         for index in range(PER_TASK * len(TASKS))
     ]
     judged = judge if callable(judge) else constant(judge)
     pictures = [
-        Scored(case.task, case.index, sample, {metric: value, "second": value / 2})
+        Scored(case.stratum, case.index, sample, {metric: value, "second": value / 2})
         for case in cases
         for sample in range(told.samples)
-        if (value := judged(case.task, case.index, sample)) is not None
+        if (value := judged(case.stratum, case.index, sample)) is not None
     ]
     quiz = Benchmark(
-        name=benchmark, version="1", about="", prompts=None, rewards=None, headline="tasks",
-        samples=told.samples, layout=NUMBERED, pictures="quiz", unit="points",
+        name=benchmark, version="1", about="", task="text-to-image", prompts=None, rewards=None,
+        criteria=each_tag(*TASKS), samples=told.samples, layout=NUMBERED, media="quiz",
+        unit="points",
     )  # fmt: skip
-    found = metrics(quiz, cases, pictures)
+    found = metrics(quiz, [metric, "second"], cases, pictures)
     expected = len(cases) * told.samples
     stem = re.sub(r"[^\w.-]+", "-", f"{name}.{benchmark}")
     fields: dict[str, Any] = {
@@ -91,7 +96,8 @@ def made(
         "n_expected": expected,
         "n_scored": len(pictures),
         "benchmark": BenchmarkInfo(
-            name=benchmark, version="1", task="text-to-image", metric=metric, headline="tasks",
+            name=benchmark, version="1", task="text-to-image", metric=metric,
+            criteria=tuple(CriterionInfo(reward=metric, tag=tag) for tag in TASKS),
             unit="points", scale=1.0,
         ),
         "model": ModelInfo(**{"name": name, "source": f"hub/{name}", **(model or {})}),
@@ -101,13 +107,13 @@ def made(
         "protocol": told,
         "rewards": {metric: {"sha256 of judge": "b" * 64}, "second": {}},
         "weights": {},
-        "pictures": PictureInfo(folder=f"pictures/{name}", made_here=True, sha256=sha256),
+        "media": MediaInfo(folder=f"pictures/{name}", made_here=True, sha256=sha256),
         "rows": f"{stem}.csv",
         "versions": {"rewardkit": "0.1.0"},
         "device": "cpu",
         "created": created,
     }  # fmt: skip
-    ids = {f"{one.task}/{one.index:05d}-{one.sample:02d}": dict(one.scores) for one in pictures}
+    ids = {f"{one.stratum}/{one.index:05d}-{one.sample:02d}": one for one in pictures}
     path = Path(folder) / f"{stem}.json"
     return Loaded(path, Result(**{**fields, **changed}), ids if rows else None)
 
@@ -116,10 +122,10 @@ def write(loaded: Loaded, folder: Path, name: str | None = None) -> Path:
     """Writes a result and its rows below `folder`."""
     path = folder / (name or loaded.path.name)
     write_json(path, loaded.result.model_dump(mode="json"))
-    if loaded.scores is not None:
+    if loaded.rows is not None:
         rows = [
-            Row(id=id, path=f"{id}.png", prompt=None, scores=dict(scores))
-            for id, scores in loaded.scores.items()
+            Row(id=id, path=f"{id}.png", prompt=None, scores=dict(row.scores))
+            for id, row in loaded.rows.items()
         ]
         write_rows(folder / loaded.result.rows, rows, list(loaded.result.metrics), False)
     return path

@@ -175,7 +175,7 @@ def qwen_image(folder: Path) -> QwenImagePipeline:
             patch_size=2,
             in_channels=16,  # 4 channels, packed 2 x 2
             out_channels=4,
-            num_layers=2,
+            num_layers=3,
             attention_head_dim=16,
             num_attention_heads=2,
             joint_attention_dim=WIDTH,

@@ -7,15 +7,19 @@ import torch
 
 from grpo import policies
 from grpo.config.fields import Config, SamplerConfig
+from grpo.testing import randomise
 from rewardkit.generators.pipelines import load
+from rewardkit.media.prompts import PromptLine
 
 STEPS = 4
-RULES = {"sd": "ddim", "sd3": "flow"}
+RULES = {
+    "sd": "ddim", "sdxl": "ddim", "sd3": "flow", "flux": "flow", "qwen": "flow", "z": "flow",
+}  # fmt: skip
 
 
 def saved(home: Path) -> dict[str, Path]:
     """Folders of pipelines that can be trained, by name; sd-v predicts v."""
-    folders = {name: tiny_pipelines.saved(name, home) for name in RULES}
+    folders = {name: tiny_pipelines.saved(name, home) for name in ("sd", "sd3")}
     pipe = tiny_pipelines.sd(home / "tokenizer")
     pipe.scheduler.register_to_config(prediction_type="v_prediction")
     pipe.save_pretrained(home / "sd-v")
@@ -30,7 +34,7 @@ def sampling(name: str, **changes) -> SamplerConfig:
         "noise_level": 0.7,
         "steps": STEPS,
         "guidance": 1.0,
-        "max_sequence_length": 8 if family == "sd3" else None,
+        "max_sequence_length": 8 if RULES[family] == "flow" else None,
         "prompts_per_step": 1,
         "group_size": 2,
     }
@@ -57,15 +61,12 @@ def config(name: str, sampler=None, policy=None, objective=None) -> Config:
 def policy(folder: Path, **changes) -> policies.Policy:
     """The policy of a pipeline of `saved`; a LoRA that changes what the network puts out."""
     made = policies.of(load(folder, device="cpu"), config(folder.name, **changes))
-    if made.adapted:
-        with torch.no_grad(), torch.random.fork_rng():
-            torch.manual_seed(1)
-            for parameter in made.parameters().values():
-                parameter.normal_(std=0.3)
+    randomise(made)
     return made
 
 
 def inputs(made: policies.Policy, prompts=("a red ring", "two boxes")):
     """Noise, timesteps and condition of one call of a policy."""
     x = made.noise([torch.Generator().manual_seed(i) for i in range(len(prompts))])
-    return x, torch.full((len(prompts),), 500), made.encode(list(prompts))
+    lines = [PromptLine("", prompt) for prompt in prompts]
+    return x, torch.full((len(prompts),), 500), made.encode(lines)

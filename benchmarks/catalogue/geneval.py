@@ -1,7 +1,7 @@
 """GenEval: 553 prompts of six tasks, four pictures each, judged by an object detector.
 
-The rules, the detector and the colours are in `rewardkit.geneval`; here are prompts, protocol and
-what is reported. Pictures lie as upstream's tools write and read them.
+The rules, the detector and the colours are in `rewardkit.geneval`; here are the prompts, the
+protocol and what is reported. Files are named as upstream's tools write and read them.
 
 Source: https://github.com/djghosh13/geneval.
 """
@@ -10,14 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.benchmark import Benchmark, Case, PromptSet, Scored, register
+from benchmarks.benchmark import Benchmark, register
+from benchmarks.criteria import each_tag
 from benchmarks.layout import Layout
 from benchmarks.lists import check_number
+from benchmarks.prompts import Case, PromptSet
+from benchmarks.rows import Scored
 from rewardkit.media.prompts import read
 from rewardkit.weights.hub import locate
 from rewardkit.weights.pins import PinnedFile
 
 NUMBER = 553
+TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 LINES = PinnedFile(
     name="geneval-prompts",
     repo="djghosh13/geneval",
@@ -35,7 +39,7 @@ def prompts() -> PromptSet:
 
     Raises:
         WeightsError: the file is not on this machine and cannot be downloaded.
-        InputError: a line is wrong, or they are not 553.
+        InputError: a line is wrong, or there are not 553.
     """
     from rewardkit.geneval.metadata import parse_metadata
 
@@ -43,18 +47,19 @@ def prompts() -> PromptSet:
     cases = []
     for index, line in enumerate(read(located.path)):
         parse_metadata({**line.meta, "prompt": line.prompt}, where=line.where)
-        cases.append(Case(index, line.meta["tag"], line.prompt, line.meta))
+        cases.append(Case(index, (line.meta["tag"],), line.prompt, line.meta))
     check_number(located.path, cases, "GenEval", NUMBER)
     return PromptSet(f"{located.source} at {located.revision or located.sha256}", cases)
 
 
 def shares(scored: Sequence[Scored]) -> dict[str, float]:
-    """What upstream's summary reports beside its score."""
+    """The shares that upstream's summary reports beside its score."""
     from rewardkit.geneval.aggregate import Judged, summarize
 
     # The first reward is the strict one.
     verdicts = [
-        Judged(one.task, str(one.index), next(iter(one.scores.values())) == 1.0) for one in scored
+        Judged(one.stratum, str(one.index), next(iter(one.scores.values())) == 1.0)
+        for one in scored
     ]
     expected = {one.prompt: one.tag for one in verdicts}
     found = summarize(verdicts, expected, per_prompt=len(verdicts), partial=True)
@@ -77,12 +82,13 @@ def _geneval(name: str, detector: str, *notes: str) -> Benchmark:
         name=name,
         version="1",
         about=f"553 prompts of six tasks, judged by an object detector: {detector}",
+        task="text-to-image",
         prompts=prompts,
         rewards=f"{name}+{name}-graded",
-        headline="tasks",
+        criteria=each_tag(*TASKS),
         samples=4,
         layout=_LAYOUT,
-        pictures="geneval",
+        media="geneval",
         unit="share of pictures",
         figures=shares,
         paper="https://arxiv.org/abs/2310.11513",
@@ -95,7 +101,7 @@ register(
     _geneval(
         "geneval-hf",
         "the one that Hugging Face carries",
-        "Its detector was trained by other people than GenEval's, and sees other things at the "
-        "thresholds: numbers are not GenEval's.",
+        "Its detector was trained by other people than GenEval's and sees other objects at the "
+        "same thresholds, so its numbers are not GenEval's.",
     ),
 )

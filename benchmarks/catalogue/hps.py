@@ -1,6 +1,6 @@
 """The HPS v2 benchmark: 4 styles x 800 prompts, one picture each, scored by a version of HPS.
 
-Upstream scores folders `<style>/<number>.jpg`; .png is taken too, for it loses nothing.
+Upstream scores folders `<style>/<number>.jpg`; .png, which is lossless, is taken too.
 
 Source: https://github.com/tgxs002/HPSv2, hpsv2/evaluation.py: evaluate_benchmark.
 """
@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean, pstdev
 
-from benchmarks.benchmark import Benchmark, Case, PromptSet, Scored, register
+from benchmarks.benchmark import Benchmark, register
 from benchmarks.layout import Layout
 from benchmarks.lists import check_number
+from benchmarks.prompts import Case, PromptSet
+from benchmarks.rows import Scored
 from rewardkit.media.prompts import read
 from rewardkit.weights.hub import locate
 from rewardkit.weights.pins import PinnedFile
@@ -46,21 +48,21 @@ def prompts() -> PromptSet:
         )
         lines = read(located.path)
         check_number(located.path, lines, f"the style {style}", PER_STYLE)
-        cases += [Case(len(cases) + i, style, line.prompt) for i, line in enumerate(lines)]
+        cases += [Case(len(cases) + i, (style,), line.prompt) for i, line in enumerate(lines)]
         revisions.append(located.revision or located.sha256)
     return PromptSet(f"zhwang/HPDv2 at {', '.join(dict.fromkeys(revisions))}", cases)
 
 
 def chunk_spread(scored: Sequence[Scored]) -> dict[str, float]:
-    """What upstream prints beside each style: the spread of the means of ten parts of 80 prompts.
+    """The spread that upstream prints beside each style: that of the means of ten parts of it.
 
-    It is no standard error: that would be about a third of it.
+    It is not a standard error, which would be about a third of it.
     """
     by_style: dict[str, list[float]] = {style: [] for style in STYLES}
     for one in sorted(scored, key=lambda one: one.index):
         (value,) = one.scores.values()
         assert value is not None, "figures are of pictures that have a score"
-        by_style[one.task].append(SCALE * value)
+        by_style[one.stratum].append(SCALE * value)
     return {
         f"chunk std {style}": pstdev(
             [fmean(values[i : i + CHUNK]) for i in range(0, len(values), CHUNK)]
@@ -71,7 +73,7 @@ def chunk_spread(scored: Sequence[Scored]) -> dict[str, float]:
 
 
 _LAYOUT = Layout(
-    place=lambda case, sample: f"{case.task}/{case.index % PER_STYLE:05d}",
+    place=lambda case, sample: f"{case.stratum}/{case.index % PER_STYLE:05d}",
     pattern=rf"(?P<task>{'|'.join(STYLES)})/(?P<prompt>\d+)",
 )
 
@@ -81,12 +83,12 @@ register(
             name=version,
             version="1",
             about=f"HPS v2 benchmark: 3,200 prompts of four styles, by {version}; x 100",
+            task="text-to-image",
             prompts=prompts,
             rewards=version,
-            headline="items",
             samples=1,
             layout=_LAYOUT,
-            pictures="hps",
+            media="hps",
             unit="100 x cosine",
             scale=SCALE,
             figures=chunk_spread,

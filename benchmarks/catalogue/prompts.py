@@ -1,4 +1,4 @@
-"""Any prompts, any rewards: what a model scores on a list of one's own, or on a public one."""
+"""Any prompts, any rewards: the scores of a model on a list of the user's, or on a public one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ register(
         name="prompts",
         version="1",
         about="Any list of prompts by any rewards: --prompts FILE|drawbench|parti|pick-a-pic-test",
+        task="text-to-image",
         prompts=None,
         rewards=None,
-        headline="items",
         samples=1,
         layout=NUMBERED,
-        pictures="prompts",
+        media="prompts",
         unit="of the reward",
         notes=(
-            "The key `tag` of a prompt's line names the task it belongs to.",
-            "Results of other prompts or rewards are results of another benchmark.",
+            "The key `tag` of a prompt's line names the task it belongs to, or lists several.",
+            "Results on other prompts or by other rewards cannot be compared.",
         ),
     )
 )

@@ -1,10 +1,12 @@
-"""The embedded world's benchmark: GenEval's six tasks on prompts that nothing was trained on."""
+"""The benchmark of the embedded world: GenEval's six tasks, on prompts no model was trained on."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from benchmarks.benchmark import Benchmark, register
+from benchmarks.catalogue.geneval import TASKS
+from benchmarks.criteria import each_tag
 from benchmarks.layout import NUMBERED
 from benchmarks.lists import from_file
 
@@ -12,13 +14,14 @@ register(
     Benchmark(
         name="shapes",
         version="1",
-        about="Does a picture of the embedded world show exactly what was asked? No download",
+        about="Do pictures of the embedded world show exactly what the prompt says? No download",
+        task="text-to-image",
         prompts=partial(from_file, "package:rewardkit.shapes/lists/held-out.jsonl"),
         rewards="shapes-correct+shapes-graded",
-        headline="tasks",
+        criteria=each_tag(*TASKS),
         samples=4,
         layout=NUMBERED,
-        pictures="shapes",
+        media="shapes",
         unit="share of pictures",
         notes=(
             "16 prompts of each of GenEval's tasks, of combinations that no model of the package "

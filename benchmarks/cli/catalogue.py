@@ -21,7 +21,7 @@ def list_command(as_json: bool) -> None:
 
     found = list(catalogue().values())
     if as_json:
-        echo(json.dumps([_told(one) for one in found], indent=2))
+        echo(json.dumps([_described(one) for one in found], indent=2))
         return
     from rich.table import Table
 
@@ -30,9 +30,9 @@ def list_command(as_json: bool) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("benchmark", no_wrap=True)
     table.add_column("scored by", no_wrap=True)
-    table.add_column("what it asks", overflow="fold")
+    table.add_column("what it measures", overflow="fold")
     for one in found:
-        table.add_row(one.name, str(_told(one).get("rewards") or "-"), one.about)
+        table.add_row(one.name, str(_described(one).get("rewards") or "-"), one.about)
     console().print(table, markup=False)
 
 
@@ -40,40 +40,43 @@ def list_command(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(name: str, as_json: bool) -> None:
-    """Show a benchmark: its prompts, protocol, measure and traps."""
+    """Show a benchmark: its task, prompts, rewards, criteria and traps."""
     from benchmarks.benchmark import get
 
-    told = _told(get(name))
+    described = _described(get(name))
     if as_json:
-        echo(json.dumps(told, indent=2))
+        echo(json.dumps(described, indent=2))
         return
-    notes = told.pop("notes")
-    for key, value in told.items():
+    notes = described.pop("notes")
+    for key, value in described.items():
         echo(f"{key.replace('_', ' '):<20} {value}")
     for note in notes:
         echo(f"- {note}")
 
 
-def _told(one: Benchmark | Suite) -> dict[str, Any]:
-    from benchmarks.benchmark import Benchmark, Case
+def _described(one: Benchmark | Suite) -> dict[str, Any]:
+    from benchmarks.benchmark import Benchmark
+    from benchmarks.criteria import averaging
+    from benchmarks.prompts import Case
+    from rewardkit.media.task import noun_of
+    from rewardkit.media.writing import suffix_of
 
-    if not isinstance(one, Benchmark):
-        parts = ", ".join(part.name for part in one.parts())
-        told: dict[str, Any] = {"name": one.name, "about": one.about, "runs": parts}
-    else:
-        case = Case(12, "TASK", "PROMPT")
-        told = {
-            "name": one.name,
+    described: dict[str, Any] = {"name": one.name}
+    if isinstance(one, Benchmark):
+        example = one.layout.place(Case(12, ("TASK",), "PROMPT"), 3)
+        nouns = f"{noun_of(one.task)}s"
+        described |= {
             "version": one.version,
             "about": one.about,
-            "rewards": one.rewards or "yours to give: -r SPEC",
-            "prompts": "its own" if one.prompts else "yours to give: --prompts FILE or a list",
+            "task": one.task,
+            "rewards": one.rewards or "yours to choose: -r SPEC",
+            "prompts": "its own" if one.prompts else "yours to choose: --prompts FILE or a list",
             "samples": one.samples,
-            "headline": {
-                "tasks": "mean of the means of tasks",
-                "items": "mean over all pictures",
-            }[one.headline],
+            "headline": averaging(one.criteria, nouns),
             "unit": one.unit,
-            "pictures": f"FOLDER/{one.layout.place(case, 3)}.png",
+            nouns: f"FOLDER/{example}{suffix_of(one.task)}",
         }
-    return {**told, "paper": one.paper or "-", "notes": list(one.notes)}
+    else:
+        parts = ", ".join(part.name for part in one.parts())
+        described |= {"about": one.about, "runs": parts}
+    return {**described, "paper": one.paper or "-", "notes": list(one.notes)}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rewardkit.cli.terminal import echo
+from rewardkit.media.task import noun_of
 
 if TYPE_CHECKING:
     from benchmarks.comparing import Comparison
@@ -25,29 +26,29 @@ _RESULT = click.Path(exists=True, dir_okay=False, path_type=Path)
 def compare(base: Path, other: Path, as_json: bool) -> None:
     """Compare two results of one benchmark: is OTHER better than BASE?
 
-    Pictures of one prompt and seed are paired; intervals and p-values take prompts, with all their
-    pictures, as independent. If a difference is not significant, the smallest difference that this
-    number of prompts can show is printed.
+    Samples of one prompt and seed are paired. Confidence intervals and p-values take prompts, with
+    all their samples, as independent. If a difference is not significant, the smallest difference
+    that this number of prompts can show is printed.
     """
     from benchmarks.comparing import compare_results
 
     found = compare_results(base, other)
     if as_json:
-        told = {
+        document = {
             "base": found.base.model.name,
             "other": found.other.model.name,
-            "pictures": found.pictures,
+            f"{noun_of(found.base.benchmark.task)}s": found.pairs,
             "left_out": found.left_out,
-            "metrics": {name: asdict(one) for name, one in found.metrics.items()},
+            "metrics": {name: asdict(change) for name, change in found.metrics.items()},
             "warnings": list(found.warnings),
         }
-        echo(json.dumps(told, indent=2, allow_nan=False))
+        echo(json.dumps(document, indent=2, allow_nan=False))
         return
     print_comparison(found)
 
 
 def print_comparison(found: Comparison) -> None:
-    """A row per reward, and one per task of the benchmark's own."""
+    """Prints a row per metric, and one per task of the benchmark's own."""
     from rich.table import Table
 
     from rewardkit.cli.tables import console
@@ -63,33 +64,34 @@ def print_comparison(found: Comparison) -> None:
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     scale = found.base.benchmark.scale
-    for name, one in found.metrics.items():
-        table.add_row(*_row(name, one.headline, scale))
-        if name == found.base.benchmark.metric and len(one.strata) > 1:
+    for name, change in found.metrics.items():
+        table.add_row(*_row(name, change.headline, scale))
+        if name == found.base.benchmark.metric and len(change.strata) > 1:
             for task in found.base.tasks:
-                if task in one.strata:
-                    table.add_row(*_row(f"  {task}", one.strata[task], scale))
+                if task in change.strata:
+                    table.add_row(*_row(f"  {task}", change.strata[task], scale))
     console().print(table, markup=False)
     if found.left_out:
-        echo(f"{found.left_out} pictures are in one result alone, or lack a score", err=True)
+        noun = noun_of(found.base.benchmark.task)
+        echo(f"{found.left_out} {noun}s are only in one result, or lack a score", err=True)
     main = found.metrics.get(found.base.benchmark.metric)
     if main is not None and main.headline.p_value >= 0.05:
         echo(_not_separable(main.headline, scale))
 
 
-def _row(name: str, one: Difference, scale: float) -> tuple[str, ...]:
+def _row(name: str, change: Difference, scale: float) -> tuple[str, ...]:
     from benchmarks.cli.tables import number
 
-    interval = one.difference.interval
+    interval = change.difference.interval
     ends = " .. ".join(_signed(end, scale) for end in interval) if interval else "-"
     return (
         name,
-        number(one.before, scale),
-        number(one.after, scale),
-        _signed(one.difference.mean, scale),
+        number(change.before, scale),
+        number(change.after, scale),
+        _signed(change.difference.mean, scale),
         ends,
-        f"{one.p_value:.2g}",
-        f"{one.wins} : {one.ties} : {one.losses}",
+        f"{change.p_value:.2g}",
+        f"{change.wins} : {change.ties} : {change.losses}",
     )
 
 
@@ -97,12 +99,12 @@ def _signed(value: float, scale: float) -> str:
     return f"{value:+.2f}" if scale > 1 else f"{value:+.4f}"
 
 
-def _not_separable(one: Difference, scale: float) -> str:
-    told = "not separable: the difference may be chance"
-    if one.detectable is None:
-        return told
-    digits = f"{one.detectable:.2f}" if scale > 1 else f"{one.detectable:.3f}"
+def _not_separable(change: Difference, scale: float) -> str:
+    verdict = "not separable: the difference may be chance"
+    if change.detectable is None:
+        return verdict
+    digits = f"{change.detectable:.2f}" if scale > 1 else f"{change.detectable:.3f}"
     return (
-        f"{told}. So many prompts show a true difference of {digits} four times in five, and "
-        "smaller ones less often"
+        f"{verdict}. This number of prompts shows a true difference of {digits} four times in "
+        "five, and smaller ones less often"
     )

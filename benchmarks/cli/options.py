@@ -1,4 +1,4 @@
-"""Options that several commands of `rewardkit bench` share."""
+"""The options that several commands of `rewardkit bench` share."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PROMPTS = click.option(
     help="Prompts of the benchmark `prompts`: a file, package:NAME/FILE, or a public list.",
 )  # fmt: skip
 REWARDS = reward_option(help="Rewards of the benchmark `prompts`.")
-PICTURES = (
+MEDIA = (
     click.option(
-        "--samples", type=click.IntRange(1), help="Pictures per prompt.  [default: the benchmark's]"
+        "--samples", type=click.IntRange(1), help="Samples per prompt.  [default: the benchmark's]"
     ),
-    click.option("--shard", metavar="K/N", help="Only every N-th prompt, from the K-th."),
+    click.option("--shard", metavar="K/N", help="Run only every N-th prompt, from the K-th."),
 )  # fmt: skip
 MODEL = (
     click.option(
@@ -51,20 +51,22 @@ MODEL = (
     ),
     click.option(
         "--batch-size", type=click.IntRange(1),
-        help="Pictures of a prompt made at once.  [default: all of them]",
+        help="Samples of a prompt made at once.  [default: all of them]",
     ),
 )  # fmt: skip
 RESULTS = (
     click.option(
         "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("results"),
-        show_default=True, metavar="DIR", help="The folder of results.",
+        show_default=True, metavar="DIR", help="Folder of the results.",
     ),
     click.option("--name", help="Name of the model in tables.  [default: from its source]"),
     click.option(
         "--weights", multiple=True, metavar="NAME=PATH", help="A local file of a reward's weights."
     ),
-    click.option("--allow-partial", is_flag=True, help="Report what is there, marked incomplete."),
-    click.option("--overwrite", is_flag=True, help="Score everything anew."),
+    click.option(
+        "--allow-partial", is_flag=True, help="Score what is there, and mark it incomplete."
+    ),
+    click.option("--overwrite", is_flag=True, help="Score everything again."),
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
 )  # fmt: skip
 DEVICE = device_option
@@ -72,5 +74,7 @@ DEVICE = device_option
 
 def options(*groups: tuple[Option[Any], ...] | Option[Any]) -> Callable[[F], F]:
     """A decorator that adds groups of options, in this order."""
-    flat = [one for group in groups for one in (group if isinstance(group, tuple) else (group,))]
+    flat = [
+        option for group in groups for option in (group if isinstance(group, tuple) else (group,))
+    ]
     return lambda command: reduce(lambda made, option: option(made), reversed(flat), command)

@@ -1,4 +1,4 @@
-"""What a benchmark shows while it goes: what it will cost, a bar, and the time that is left."""
+"""What a benchmark shows while it runs: its cost, a progress bar, and the time that is left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rewardkit.cli.tables import console
 if TYPE_CHECKING:
     from rewardkit.engine.items import Progress as Scoring
 
-# The rate is of so many pictures at least, after the first, which waits for what warms up.
+# The rate is measured over at least so many files after the first, which includes the warm-up.
 _FIRST = 4
 
 
@@ -48,43 +48,57 @@ class Display:
         self._bar.stop()
 
     def say(self, text: str) -> None:
-        """A line."""
+        """Prints a line."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def phase(self, name: str, steps: int = 0, batch: int = 1) -> None:
-        """What comes now; a picture takes `steps` of the sampler, `batch` of them come at once."""
+    def phase(self, name: str) -> None:
+        """Starts a phase with a bar of its own."""
         self._bar.reset(self._task, description=name, total=None)
-        self._steps, self._batch = steps, batch
-        self._called, self._told = False, False
+
+    def making(self, benchmark: str, media: str, steps: int, batch: int = 1) -> None:
+        """Starts the making of media.
+
+        Args:
+            benchmark: its name.
+            media: "pictures" or "clips".
+            steps: number of inference steps of each.
+            batch: how many are made at once.
+        """
+        self.phase(f"{benchmark}: {media}")
+        self._media, self._steps, self._batch = media, steps, batch
+        self._cost_shown, self._time_shown = False, False
         self._began: tuple[float, int] | None = None
 
     def made(self, done: int, total: int) -> None:
-        """So many pictures are there: what the rest will cost, before it and after the first."""
+        """Shows that `done` of `total` are there; the cost before the first, the time after some.
+
+        It is called before the first is made, and after each.
+        """
         self.done(done, total)
-        if not self._called:
-            self._called = True
+        if not self._cost_shown:
+            self._cost_shown = True
             left, before = total - done, f", {done:,} are there" if done else ""
             self.say(
-                f"{left:,} pictures x {self._steps} steps = {left * self._steps:,} steps of the "
-                f"sampler{before}"
+                f"{left:,} {self._media} x {self._steps} steps = {left * self._steps:,} inference "
+                f"steps{before}"
             )
         elif self._began is None:
             self._began = time.perf_counter(), done
-        elif not self._told:
+        elif not self._time_shown:
             began, first = self._began
             new = done - first
-            # Pictures of one batch come at once: time is told from batch to batch.
+            # A batch arrives at once, so time is measured from batch to batch.
             if new >= _FIRST and new % self._batch == 0:
-                self._told = True
+                self._time_shown = True
                 seconds = (time.perf_counter() - began) / new * (total - done)
                 self.say(f"about {_duration(seconds)} left")
 
     def done(self, done: int, total: int) -> None:
-        """So many of so many."""
+        """Shows that `done` of `total` are done."""
         self._bar.update(self._task, completed=done, total=total)
 
     def scored(self, state: Scoring) -> None:
-        """So many pictures are scored."""
+        """Shows how many are scored."""
         self.done(state.done, state.total)
 
 

@@ -20,8 +20,8 @@ from rewardkit.media.files import quoted, read_text
 # Ranks are compared as floats: larger whole numbers would become ties.
 _LARGEST = 2**53
 
-# Of a long list of wrong lines, this many are told.
-_TOLD = 10
+# Of a long list of wrong lines, this many are shown.
+_SHOWN = 10
 
 
 @final
@@ -65,9 +65,9 @@ def read_manifest(path: Path) -> PreferenceSet:
             Question(line.prompt, tuple(line.images), tuple(map(float, line.ranking)), line.tag)
         )
     if problems:
-        more = [f"  and {len(problems) - _TOLD} more"] if len(problems) > _TOLD else []
+        more = [f"  and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise InputError(
-            "\n".join([f"{quoted(path)} is no manifest of preferences:", *problems[:_TOLD], *more])
+            "\n".join([f"{quoted(path)} is no manifest of preferences:", *problems[:_SHOWN], *more])
             + '\nA line is {"prompt": "a cat", "images": ["a.png", "b.png"], "ranking": [1, 2]}'
         )
     if not questions:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.preferences.question import PreferenceSet
 from benchmarks.preferences.results import PreferenceResult, SetInfo
-from benchmarks.preferences.sets import ANNOTATIONS, named
+from benchmarks.preferences.sets import ANNOTATIONS, preference_set
 from benchmarks.preferences.summary import Scores, measure_agreement, measure_changes
 from rewardkit.errors import InputError, UsageError
 from rewardkit.media.sources import Item
@@ -23,8 +23,8 @@ from rewardkit.records.storage import write_json
 if TYPE_CHECKING:
     from rewardkit.engine.items import Progress, Report
 
-# Of many failures, this many are in the result.
-_TOLD = 10
+# The result names at most this many failures.
+_SHOWN = 10
 
 
 def measure(
@@ -68,7 +68,7 @@ def measure(
 
     files = dict(weights or {})
     annotations = files.pop(source, None) if source in ANNOTATIONS else None
-    title, read = named(source, images, annotations)
+    title, read = preference_set(source, images, annotations)
     spec = check_request(rewards, None, batch_size, None)
     cards = [entry(name).card for name in spec.names]
     for card in cards:
@@ -109,7 +109,7 @@ def measure(
         complete=not failures and not found.missing,
         n_expected=len(ids),
         n_scored=len(ids) - len(failures),
-        failures=dict(list(failures.items())[:_TOLD]),
+        failures=dict(list(failures.items())[:_SHOWN]),
         set=SetInfo(
             name=found.name,
             source=found.source,
@@ -160,8 +160,8 @@ def _check(found: PreferenceSet, images: set[str], allow_partial: bool) -> None:
     if absent:
         raise InputError(
             f"{len(absent)} of {len(images)} pictures of {found.name} are missing in "
-            f"{found.folder}: {', '.join(absent[:_TOLD])}"
-            f"{', ...' if len(absent) > _TOLD else ''}. {anyway}"
+            f"{found.folder}: {', '.join(absent[:_SHOWN])}"
+            f"{', ...' if len(absent) > _SHOWN else ''}. {anyway}"
         )
 
 

@@ -13,10 +13,16 @@ from rewardkit.cli.terminal import echo
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
-    "-p", "--prompts", metavar="FILE", help="File with prompts.  [default: the prompts of the held-out evaluation]"
+    "-p",
+    "--prompts",
+    metavar="FILE",
+    help="File with prompts.  [default: the prompts of the held-out evaluation]",
 )
 @click.option(
-    "-n", "--count", type=click.IntRange(1), help="Number of prompts.  [default: evaluation.sheet of the run]"
+    "-n",
+    "--count",
+    type=click.IntRange(1),
+    help="Number of prompts.  [default: evaluation.sheet of the run]",
 )
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed of the noise."

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     help="Rewards to train on: 'hps+clip', '0.7*hps+1.4*clip'. Repeat the option to add rewards."
 )
 @click.option(
-    "--method", metavar="NAME", help="Training method: a name (`grpo methods`) or your own .toml file."
+    "--method",
+    metavar="NAME",
+    help="Training method: a name (`grpo methods`) or your own .toml file.",
 )
 @click.option(
     "--recipe",
@@ -42,14 +44,18 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Prompts: .txt, .jsonl, .csv, .parquet, .json, or package:NAME/FILE.",
 )
-@click.option("--steps", metavar="N", help="Number of training steps, each a rollout and its updates.")
+@click.option(
+    "--steps", metavar="N", help="Number of training steps, each a rollout and its updates."
+)
 @click.option(
     "--lora",
     metavar="PATH",
     help="LoRA to start from: a run's folder, a LoRA file or folder, or owner/name.",
 )
 @click.option("--seed", metavar="N", help="Random seed of the run.  [default: 0]")
-@click.option("--eval-every", metavar="N", help="Number of training steps between held-out evaluations.")
+@click.option(
+    "--eval-every", metavar="N", help="Number of training steps between held-out evaluations."
+)
 @click.option(
     "--set", "sets", multiple=True, metavar="KEY=VALUE",
     help="Change any setting, such as optim.lr=1e-5. KEY=none unsets it.",

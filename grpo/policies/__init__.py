@@ -1,7 +1,7 @@
 """Which families of diffusers pipelines can be trained: one file each, and plug-ins.
 
 Another distribution adds a family through the entry-point group `grpo.policies`, whose values are
-subclasses of `Policy`. What a policy promises, `tests/conformance.py` checks of any.
+subclasses of `Policy`. What a policy promises, `grpo.testing` checks of any.
 """
 
 from __future__ import annotations
@@ -10,9 +10,13 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from grpo.policies.condition import Condition
+from grpo.policies.flux import Flux
 from grpo.policies.policy import Policy
+from grpo.policies.qwen_image import QwenImage
+from grpo.policies.sdxl import StableDiffusionXL
 from grpo.policies.stable_diffusion import StableDiffusion
 from grpo.policies.stable_diffusion_3 import StableDiffusion3
+from grpo.policies.z_image import ZImage
 from rewardkit import plugins
 from rewardkit.errors import RewardKitError, UsageError
 from rewardkit.generators import pipelines
@@ -45,12 +49,19 @@ def of(pipeline: Pipeline, config: Config, device: torch.device | None = None) -
 
 
 def part(pipeline: Pipeline) -> str:
-    """What of a pipeline is trained.
+    """The part of a pipeline that is trained.
 
     Raises:
-        UsageError: no family trains pipelines of this class.
+        UsageError: no family trains pipelines of this class, or theirs trains several parts.
     """
-    return _family(pipeline).part
+    parts = _family(pipeline).parts
+    if len(parts) > 1:
+        raise UsageError(
+            f"{pipeline.source} has several networks to train, {' and '.join(parts)}, and a LoRA "
+            "to start from is taken for one. Merge it with diffusers' fuse_lora and "
+            "save_pretrained, and train that folder"
+        )
+    return parts[0]
 
 
 def classes() -> frozenset[str]:
@@ -82,14 +93,16 @@ def load(config: Config) -> Pipeline:
         device="cpu",
         dtype=config.policy.dtype,
         revision=config.revision,
-        exact={family.part for family in _families().values()} if full else (),
+        exact={part for family in _families().values() for part in family.parts} if full else (),
     )
 
 
 @cache
 def _families() -> dict[str, type[Policy]]:
     """The policies, ours and plug-ins', by the pipeline classes they train."""
-    policies: list[type[Policy]] = [StableDiffusion, StableDiffusion3]
+    policies: list[type[Policy]] = [
+        StableDiffusion, StableDiffusionXL, StableDiffusion3, Flux, QwenImage, ZImage,
+    ]  # fmt: skip
     policies += [plugins.load(p, "policy plug-in") for p in plugins.entry_points(ENTRY_POINT_GROUP)]
     families: dict[str, type[Policy]] = {}
     for policy in policies:

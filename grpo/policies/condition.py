@@ -1,13 +1,14 @@
-"""What samples are made from, as the network is told it."""
+"""What samples are made from: the network's arguments beside the sample and its timestep."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import final
+from dataclasses import dataclass, field
+from typing import Self, final
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from rewardkit.devices import sent
 
@@ -18,15 +19,65 @@ class Condition:
     """What B samples are made from: arguments of the network, by name.
 
     Attributes:
-        inputs: [H, B, ...]. With guidance H is 2, without and with the prompt, so that the doubled
-            batch of a call is a view; without guidance it is 1.
+        per_sample: [H, B, ...]. Under classifier-free guidance H is 2, without and with the prompt,
+            so that the doubled batch of a call is a view; otherwise it is 1. What both halves share
+            may have H = 1 under guidance too.
+        shared: what is the same for every sample, without a batch dimension, such as positions.
     """
 
-    inputs: Mapping[str, Tensor]
+    per_sample: Mapping[str, Tensor]
+    shared: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        halves: Sequence[Sequence[Mapping[str, Tensor]]],
+        shared: Mapping[str, Tensor],
+        device: torch.device,
+    ) -> Self:
+        """The condition of B samples whose embeddings are given one by one.
+
+        Texts of different lengths [L, ...] are padded with zeros to the longest: a policy whose
+        texts differ in length keeps a mask of ones [L] among its embeddings.
+
+        Args:
+            halves: H times B embeddings, each by the names of the network's arguments.
+            shared: as in the attributes.
+            device: where the tensors go.
+        """
+        flat = [embedding for half in halves for embedding in half]
+        size = len(halves[0])
+        return cls(
+            {
+                name: sent(
+                    pad_sequence([embedding[name] for embedding in flat], batch_first=True)
+                    .unflatten(0, (len(halves), size)),
+                    device,
+                )
+                for name in flat[0]
+            },
+            {name: sent(tensor, device) for name, tensor in shared.items()},
+        )  # fmt: skip
+
+    @property
+    def halves(self) -> int:
+        """H: 2 under classifier-free guidance, otherwise 1."""
+        return max(len(tensor) for tensor in self.per_sample.values())
 
     def index(self, samples: Tensor | Sequence[int]) -> Condition:
-        """Of those samples, in that order."""
+        """The condition of those samples, in that order."""
         rows = torch.as_tensor(samples)
         return Condition(
-            {name: tensor[:, sent(rows, tensor.device)] for name, tensor in self.inputs.items()}
+            {
+                name: tensor[:, sent(rows, tensor.device)]
+                for name, tensor in self.per_sample.items()
+            },
+            self.shared,
         )
+
+    def arguments(self) -> dict[str, Tensor]:
+        """The arguments of one call for all halves, [H B, ...], and the shared ones as they are."""
+        return {
+            name: tensor.expand(self.halves, *tensor.shape[1:]).flatten(0, 1)
+            for name, tensor in self.per_sample.items()
+        } | dict(self.shared)

@@ -6,6 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -21,45 +22,52 @@ from rewardkit.generators.arguments import check_protocol
 from rewardkit.generators.decoding import decode
 from rewardkit.generators.pipelines import generate
 from rewardkit.generators.placement import cast
-from rewardkit.generators.requests import Request
+from rewardkit.generators.protocol import Protocol
 
 if TYPE_CHECKING:
     from grpo.config.fields import Config, SamplerConfig
     from grpo.sampler import Sampler
     from rewardkit.generators.pipelines import Pipeline
-    from rewardkit.generators.protocol import Protocol
+    from rewardkit.generators.requests import Request
+    from rewardkit.media.batch import Medium
+    from rewardkit.media.prompts import PromptLine
 
 _log = logging.getLogger(__name__)
 # What a run may change of how the pipeline is sampled; how many steps training takes is not of it.
-_OF_PROTOCOL = {"guidance", "height", "width", "max_sequence_length"}
+_OF_PROTOCOL = set(Protocol.model_fields) - {"steps"}
 
 
 class Policy(ABC):
     """A generator in training, over its pipeline's own parts.
 
-    What is trained is in float32, all weights of the network or a LoRA. The rest is frozen and in
+    What is trained is in float32, all weights of the networks or a LoRA. The rest is frozen and in
     the run's dtype, but for layers that their authors keep in float32, and for the VAE, which is
-    always in it, so that rewards see what a saved picture shows. Text encoders stay on the CPU, and
+    always in it, so that rewards see what a saved file shows. Text encoders stay on the CPU, and
     visit the device where prompts are embedded.
+
+    A family says in a subclass how a prompt is embedded (`_embed`), which steps are taken
+    (`_schedule`) and how the network is called and guided (`predict`); `grpo.testing` checks what
+    a policy promises.
 
     Attributes:
         pipeline: whose parts these are; what it makes, it makes with the weights in training.
-            `pictures` calls it.
-        protocol: the pipeline's, with the run's size, guidance and text length.
-        network: what is trained, without any wrapper.
-        module: what `predict` calls: the network, unless a wrapper of it (DDP, compiled) is put
+            `generate` calls it.
+        protocol: the pipeline's, with the run's size, guidance, negative prompt and text length.
+        networks: what is trained, without any wrapper, by the names of the pipeline's parts.
+        modules: what `predict` calls: the networks, unless wrappers of them (DDP, compiled) are put
             here.
         adapted: whether a LoRA is trained, not all weights.
-        device: where the network and the VAE are.
+        detach_uncond: whether the prediction without the prompt gets no gradient.
+        device: where the networks and the VAE are.
         dtype: what they compute in.
         banks: copies of the trained parameters, by the names `keep` gave them.
     """
 
     #: Diffusers' pipeline classes of this family.
     pipeline_classes: ClassVar[tuple[str, ...]]
-    #: The pipeline's part that is trained.
-    part: ClassVar[str]
-    #: The rules of `grpo.sampler` that fit what it predicts.
+    #: The pipeline's parts that are trained.
+    parts: ClassVar[tuple[str, ...]]
+    #: The rules of `grpo.sampler` that fit what the networks predict.
     rules: ClassVar[tuple[str, ...]]
     #: The layers a LoRA is put on, by the end of their names.
     targets: ClassVar[tuple[str, ...]]
@@ -78,46 +86,78 @@ class Policy(ABC):
             )
         pipe: Any = pipeline.diffusers
         self.pipeline, self._pipe = pipeline, pipe
-        given = config.sampler.model_dump(include=_OF_PROTOCOL, exclude_none=True)
-        self.protocol = pipeline.protocol.model_copy(update=given)
+        chosen = config.sampler.model_dump(include=_OF_PROTOCOL, exclude_none=True)
+        self.protocol = pipeline.protocol.model_copy(update=chosen)
+        if self.scale <= 1 and "negative_prompt" not in chosen:  # nothing is led away from
+            self.protocol = self.protocol.model_copy(update={"negative_prompt": None})
         check_protocol(pipe, self.protocol)
         self.device = device or pipe.device
         self.dtype = pick_dtype(config.policy.dtype)
-        self.network: nn.Module = getattr(pipe, self.part)
-        self.module = self.network
+        self.networks: dict[str, nn.Module] = {part: getattr(pipe, part) for part in self.parts}
+        self.modules = dict(self.networks)
         self.adapted = config.policy.parameters == "lora"
-        self._detach_uncond = config.policy.detach_uncond
-        parts = {name: m for name, m in pipe.components.items() if isinstance(m, nn.Module)}
-        for part in parts.values():
-            exact = part is pipe.vae or (part is self.network and not self.adapted)
-            part.requires_grad_(False).eval()
-            cast(part, torch.float32 if exact else self.dtype)
-        prepare(self.network, config.policy, self.targets, config.seed)
-        encoders = [m for name, m in parts.items() if name.startswith("text_encoder")]
-        for part in parts.values():
+        self.detach_uncond = config.policy.detach_uncond
+        components = {name: m for name, m in pipe.components.items() if isinstance(m, nn.Module)}
+        for name, component in components.items():
+            exact = name == "vae" or (name in self.parts and not self.adapted)
+            component.requires_grad_(False).eval()
+            cast(component, torch.float32 if exact else self.dtype)
+        for network in self.networks.values():
+            prepare(network, config.policy, self.targets, config.seed)
+        encoders = [m for name, m in components.items() if name.startswith("text_encoder")]
+        for component in components.values():
             # Diffusers' own `to` warns of modules to be left in float32 where there are none.
-            nn.Module.to(part, HOME if part in encoders else self.device)
-        self._trained = {n: p for n, p in self.network.named_parameters() if p.requires_grad}
+            nn.Module.to(component, HOME if component in encoders else self.device)
+        # With one network, names are its own: checkpoints hold them.
+        self._trained = {
+            name if len(self.parts) == 1 else f"{part}.{name}": parameter
+            for part, network in self.networks.items()
+            for name, parameter in network.named_parameters()
+            if parameter.requires_grad
+        }
         self.banks: dict[str, Bank] = {}
         self._embedded = Embeddings(encoders, self.device)
 
     @abstractmethod
-    def _sampler(self, config: SamplerConfig) -> Sampler:
-        """The steps of `config`, whose rule is one of `rules`."""
+    def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
+        """The network's output, guided, [B, ...], float32.
+
+        Flows give the velocity noise - x0, diffusion models what their scheduler says.
+
+        Args:
+            x: [B, ...].
+            timesteps: of the schedule, [B].
+            condition: of `encode`.
+        """
 
     @abstractmethod
-    def _text(self, prompt: str) -> dict[str, Tensor]:
-        """What the network is told of a prompt, by the names of its arguments, [1, ...]."""
+    def _schedule(self, config: SamplerConfig) -> Sampler:
+        """The steps of `config`, whose rule is one of `rules`, from the pipeline's scheduler."""
+
+    @abstractmethod
+    def _embed(self, prompt: str) -> dict[str, Tensor]:
+        """The embeddings of a prompt, [1, ...], by the names of the network's arguments."""
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Of a sample's latents: C, h, w."""
-        network: Any = self.network
+    def network(self) -> nn.Module:
+        """The network of a family that trains one."""
+        (network,) = self.networks.values()
+        return network
+
+    @property
+    def scale(self) -> float:
+        """The scale of classifier-free guidance; up to 1 there is none."""
+        return self.protocol.guidance or 1.0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the noise that is drawn for a sample."""
         height, width = self.protocol.height, self.protocol.width
         scale: int = self._pipe.vae_scale_factor
+        network: Any = self.network
         return network.config.in_channels, height // scale, width // scale
 
-    def sampler(self, config: SamplerConfig) -> Sampler:
+    def schedule(self, config: SamplerConfig) -> Sampler:
         """The steps that are walked in place of the pipeline's scheduler, which stays as it is.
 
         Raises:
@@ -134,26 +174,15 @@ class Policy(ABC):
             config.rule,
             type(self._pipe.scheduler).__name__,
         )
-        return self._sampler(config)
+        return self._schedule(config)
 
-    def encode(self, prompts: Sequence[str]) -> Condition:
-        """What the network is told of prompts, [H, B, ...]; embeddings are remembered.
+    def encode(self, lines: Sequence[PromptLine]) -> Condition:
+        """What samples of prompts are made from; embeddings are remembered.
 
         Raises:
             WeightsError: an embedding is not finite.
         """
-        self.remember(prompts)
-        halves = [prompts] if (self.protocol.guidance or 0) <= 1 else [[""] * len(prompts), prompts]
-        told = [[self._embedded[prompt] for prompt in half] for half in halves]
-        return Condition(
-            {
-                name: sent(
-                    torch.stack([torch.stack([each[name] for each in half]) for half in told]),
-                    self.device,
-                )
-                for name in told[0][0]
-            }
-        )
+        return self._condition([line.prompt for line in lines])
 
     def remembers(self, prompts: Iterable[str]) -> bool:
         """Whether all of these prompts can be encoded without a visit of the text encoders."""
@@ -165,95 +194,71 @@ class Policy(ABC):
         Raises:
             WeightsError: an embedding is not finite.
         """
-        empty = [""] if (self.protocol.guidance or 0) > 1 else []
-        self._embedded.add([*prompts, *empty], self._text)
+        wanted = {prompt: partial(self._embed, prompt) for prompt in prompts}
+        self._embedded.add(wanted | ({None: self._negative} if self.scale > 1 else {}))
 
-    def pictures(
-        self,
-        prompts: Sequence[str],
-        seeds: Sequence[int],
-        protocol: Protocol,
-        batch_size: int,
-    ) -> list[Tensor]:
-        """What the pipeline makes with the weights as they are, uint8 [3, H, W] on the CPU.
+    def generate(
+        self, requests: Sequence[Request], protocol: Protocol, batch_size: int
+    ) -> list[Medium]:
+        """What the pipeline makes of requests with the weights as they are, on the CPU.
 
         Args:
-            prompts: one per picture.
-            seeds: see `rewardkit.generators.pipelines.generate`.
+            requests: see `rewardkit.generators.pipelines.generate`.
             protocol: this policy's, but for its number of steps.
-            batch_size: pictures made at once.
+            batch_size: requests sampled at once.
 
         Raises:
-            WeightsError: an embedding or a picture is not finite.
+            WeightsError: an embedding or a medium is not finite.
         """
-        made: list[Any] = []
-        # Whole batches, so that a picture's batch does not depend on how much is remembered.
-        # The empty prompt is remembered too: one more would be embedded again by each batch.
+        made: list[Medium] = []
+        # Whole batches, so that a sample's batch does not depend on how much is remembered.
+        # The negative prompt is remembered too: one more would be embedded again by each batch.
         size = max((REMEMBERED - 1) // batch_size, 1) * batch_size
-        for start in range(0, len(prompts), size):
-            part = slice(start, start + size)
-            self.remember(prompts[part])
+        for start in range(0, len(requests), size):
+            part = requests[start : start + size]
+            self.remember(request.prompt for request in part)
             with self.autocast():
                 made += generate(
                     self.pipeline,
-                    [
-                        Request(prompt, s)
-                        for prompt, s in zip(prompts[part], seeds[part], strict=True)
-                    ],
+                    part,
                     protocol=protocol,
                     batch_size=batch_size,
-                    embed=lambda batch: self._arguments([request.prompt for request in batch]),
+                    embed=lambda batch: self._arguments(
+                        self._condition([request.prompt for request in batch])
+                    ),
                 )
         return made
 
     def noise(self, generators: Sequence[torch.Generator]) -> Tensor:
-        """What sampling starts from, [B, C, h, w], float32: each sample from its own generator."""
+        """What sampling starts from, [B, ...], float32: each sample from its own generator."""
         drawn = [torch.randn(self.shape, generator=g, device=g.device) for g in generators]
         return sent(torch.stack(drawn), self.device)
 
-    def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
-        """The network's output, guided, [B, C, h, w], float32.
-
-        Args:
-            x: [B, C, h, w].
-            timesteps: of the sampler, [B].
-            condition: of `encode`.
-        """
-        guided = (self.protocol.guidance or 0) > 1
-        if guided:
-            x, timesteps = torch.cat([x, x]), torch.cat([timesteps, timesteps])
-        inputs = {name: tensor.flatten(0, 1) for name, tensor in condition.inputs.items()}
-        with self.autocast():
-            output = self._output(x, timesteps, inputs).float()
-        if not guided:
-            return output
-        without, given = output.chunk(2)
-        if self._detach_uncond:
-            without = without.detach()
-        return torch.lerp(without, given, self.protocol.guidance or 0)
-
-    def decode(self, x0: Tensor) -> Tensor:
-        """The pictures of clean latents, uint8 [B, 3, H, W] on the CPU: pixels of a saved PNG.
+    def decode(self, x0: Tensor) -> list[Medium]:
+        """The media of clean latents, decoded one by one, on the CPU: what a saved file holds.
 
         Raises:
-            WeightsError: a picture is not finite.
+            WeightsError: a medium is not finite.
         """
-        pictures: list[Any] = []
-        for picture in decode(self._pipe, x0, self.protocol):
-            if picture is None:
+        media: list[Medium] = []
+        for medium in decode(self._pipe, x0, self.protocol):
+            if medium is None:
                 raise WeightsError(
-                    "a picture is not a number (NaN). In float16 many models overflow: take "
+                    "a sample is not a number (NaN). In float16 many models overflow: take "
                     "policy.dtype bfloat16. Else training has diverged: take a lower optim.lr"
                 )
-            pictures.append(picture)
-        return torch.stack(pictures)
+            media.append(medium)
+        return media
 
     def autocast(self) -> torch.autocast:
         """In force where the networks compute in `dtype`; it does nothing in float32."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """What is trained, by its name in the network; float32."""
+        """What is trained, by its name in the network; float32.
+
+        Where a family trains several networks, names begin with that of the pipeline's part.
+        """
         return dict(self._trained)
 
     def keep(self, name: str) -> None:
@@ -277,25 +282,57 @@ class Policy(ABC):
             return
         if not (name == "start" and self.adapted):
             raise KeyError(f"no weights are kept as {name!r}; policy.keep({name!r}) does")
-        network: Any = self.network
-        network.disable_adapters()
+        networks: list[Any] = list(self.networks.values())
+        for network in networks:
+            network.disable_adapters()
         try:
             with torch.no_grad():
                 yield
         finally:
-            network.enable_adapters()
+            for network in networks:
+                network.enable_adapters()
+
+    def _halves(
+        self, x: Tensor, timesteps: Tensor, condition: Condition
+    ) -> tuple[Tensor | None, Tensor]:
+        """The network's outputs without and with the prompt, for `grpo.guidance`, float32.
+
+        Both are made in one call of twice the batch; without guidance, the first is None.
+        """
+        halves = condition.halves
+        with self.autocast():
+            output = self._output(
+                torch.cat([x] * halves), torch.cat([timesteps] * halves), condition.arguments()
+            ).float()
+        without, given = output.chunk(2) if halves == 2 else (None, output)
+        return without, given
 
     def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
-        """What `module` makes of a batch; a family whose network is called otherwise says how."""
-        output: Tensor = self.module(x, timestep=timesteps, return_dict=False, **inputs)[0]
+        """The network's output for a batch, in the form that `predict` guides."""
+        (module,) = self.modules.values()
+        output: Tensor = module(x, timestep=timesteps, return_dict=False, **inputs)[0]
         return output
 
-    def _arguments(self, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """The embeddings of prompts as arguments of the pipeline's call."""
+    def _negative(self) -> dict[str, Tensor]:
+        """The embeddings that guidance leads away from, as `_embed` gives them."""
+        return self._embed(self.protocol.negative_prompt or "")
+
+    def _shared(self) -> dict[str, Tensor]:
+        """Arguments of the network that are the same for every sample; see `Condition`."""
+        return {}
+
+    def _condition(self, prompts: Sequence[str]) -> Condition:
+        self.remember(prompts)
+        halves = [[self._embedded[prompt] for prompt in prompts]]
+        if self.scale > 1:
+            halves.insert(0, [self._embedded[None]] * len(prompts))
+        return Condition.of(halves, self._shared(), self.device)
+
+    def _arguments(self, condition: Condition) -> dict[str, Any]:
+        """The embeddings of a condition as arguments of the pipeline's call."""
         named: dict[str, Tensor] = {}
-        for name, halves in self.encode(prompts).inputs.items():
-            *without, given = halves
-            named[self.embeddings[name]] = given
+        for name, argument in self.embeddings.items():
+            *without, named[argument] = condition.per_sample[name]
             if without:
-                named[f"negative_{self.embeddings[name]}"] = without[0]
+                named[f"negative_{argument}"] = without[0]
         return named

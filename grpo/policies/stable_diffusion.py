@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import torch
 from torch import Tensor
 
+from grpo.guidance import classifier_free
+from grpo.policies.condition import Condition
 from grpo.policies.policy import Policy
 from grpo.sampler import DiffusionSampler
 from rewardkit.errors import UsageError
@@ -21,11 +23,11 @@ class StableDiffusion(Policy):
     """The policy of `StableDiffusionPipeline`.
 
     Raises:
-        UsageError: the UNet is told its guidance (a latent consistency model).
+        UsageError: the UNet is given its guidance (a latent consistency model).
     """
 
     pipeline_classes = ("StableDiffusionPipeline",)
-    part = "unet"
+    parts = ("unet",)
     rules = ("ddim",)
     # All attention, of pixels among themselves and to text: kvablack/ddpo-pytorch scripts/train.py.
     targets = ("to_q", "to_k", "to_v", "to_out.0")
@@ -34,19 +36,33 @@ class StableDiffusion(Policy):
     def __init__(
         self, pipeline: Pipeline, config: Config, device: torch.device | None = None
     ) -> None:
-        pipe: Any = pipeline.diffusers
-        if pipe.unet.config.time_cond_proj_dim is not None:
-            raise UsageError(
-                f"{pipeline.source} is a latent consistency model: few steps, each of its own "
-                "kind, instead of DDIM's. Train the model it was distilled from"
-            )
+        refuse_distilled(pipeline)
         super().__init__(pipeline, config, device)
 
-    def _sampler(self, config: SamplerConfig) -> DiffusionSampler:
+    def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
+        """Eps or v, with classifier-free guidance."""
+        without, given = self._halves(x, timesteps, condition)
+        return classifier_free(without, given, self.scale, detach_uncond=self.detach_uncond)
+
+    def _schedule(self, config: SamplerConfig) -> DiffusionSampler:
         return DiffusionSampler.from_scheduler(self._pipe.scheduler, config, self.device)
 
-    def _text(self, prompt: str) -> dict[str, Tensor]:
+    def _embed(self, prompt: str) -> dict[str, Tensor]:
         states, _ = self._pipe.encode_prompt(
             prompt, self.device, 1, do_classifier_free_guidance=False
         )
         return {"encoder_hidden_states": states}
+
+
+def refuse_distilled(pipeline: Pipeline) -> None:
+    """Refuses a latent consistency model.
+
+    Raises:
+        UsageError: it is one.
+    """
+    pipe: Any = pipeline.diffusers
+    if pipe.unet.config.time_cond_proj_dim is not None:
+        raise UsageError(
+            f"{pipeline.source} is a latent consistency model: few steps, each of its own "
+            "kind, instead of DDIM's. Train the model it was distilled from"
+        )

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from torch import Tensor
 
+from grpo.guidance import classifier_free
+from grpo.policies.condition import Condition
 from grpo.policies.policy import Policy
 from grpo.sampler import FlowSampler
+from grpo.schedules import linear_shift
 
 if TYPE_CHECKING:
     from grpo.config.fields import SamplerConfig
@@ -18,7 +21,7 @@ class StableDiffusion3(Policy):
     """The policy of `StableDiffusion3Pipeline`."""
 
     pipeline_classes = ("StableDiffusion3Pipeline",)
-    part = "transformer"
+    parts = ("transformer",)
     rules = ("dance", "flow", "cps", "ode")
     # The joint attention of pixels and text: yifan123/flow_grpo scripts/train_sd3.py.
     targets = (
@@ -36,12 +39,19 @@ class StableDiffusion3(Policy):
         "pooled_projections": "pooled_prompt_embeds",
     }
 
-    def _sampler(self, config: SamplerConfig) -> FlowSampler:
+    def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
+        """The velocity, with classifier-free guidance."""
+        without, given = self._halves(x, timesteps, condition)
+        return classifier_free(without, given, self.scale, detach_uncond=self.detach_uncond)
+
+    def _schedule(self, config: SamplerConfig) -> FlowSampler:
         _, height, width = self.shape
         tokens = (height // self._pipe.patch_size) * (width // self._pipe.patch_size)
-        return FlowSampler.from_scheduler(self._pipe.scheduler, config, tokens, self.device)
+        return FlowSampler.from_scheduler(
+            self._pipe.scheduler, config, self.device, mu=linear_shift(tokens)
+        )
 
-    def _text(self, prompt: str) -> dict[str, Tensor]:
+    def _embed(self, prompt: str) -> dict[str, Tensor]:
         states, _, pooled, _ = self._pipe.encode_prompt(
             prompt,
             prompt_2=None,

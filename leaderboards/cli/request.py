@@ -23,7 +23,7 @@ _BENCHMARK = click.option(
 )
 _COLUMNS = click.option(
     "--columns", metavar="NAMES",
-    help="Columns to show: rank, model, score, tasks, metrics, pictures, trained-on, made-with, "
+    help="Columns to show: rank, model, score, tasks, metrics, media, trained-on, made-with, "
     "created, and the names of tasks and rewards; with commas between.",
 )  # fmt: skip
 _PUBLISHED = click.option(
@@ -54,8 +54,8 @@ def made(
         UsageError: the request cannot be met.
         InputError: there is no result, or one cannot be read.
     """
+    from leaderboards.across import across as across_boards
     from leaderboards.assemble import leaderboard
-    from leaderboards.tables import across as across_boards
     from leaderboards.tables import tables
 
     if not results and not published:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from benchmarks.criteria import TOTAL
 from benchmarks.lists import LISTS
 from benchmarks.results import Result
 
@@ -24,9 +25,9 @@ def command(result: Result) -> tuple[str, ...]:
     if title:
         # What a public list says of its source is for people; it is asked for by its name.
         given["prompts"] = title if title in LISTS else result.prompts.source
-        given["reward"] = "+".join(result.metrics)
+        given["reward"] = "+".join(name for name in result.metrics if name != TOTAL)
     source = model.alias or model.source
-    made = result.pictures.made_here and source is not None
+    made = result.media.made_here and source is not None
     if made:
         sampling = protocol.sampling or {}
         given |= {"model": source, "lora": model.lora}
@@ -36,7 +37,7 @@ def command(result: Result) -> tuple[str, ...]:
         given |= {"dtype": protocol.dtype, "batch_size": protocol.batch}
     else:
         trained = (model.trained_on or {}).get("reward")
-        given |= {"images": result.pictures.folder, "trained-on": trained}
+        given |= {"images": result.media.folder, "trained-on": trained}
     if not made or model.name != source:
         given["name"] = model.name
     given |= {"samples": protocol.samples, "shard": result.shard}

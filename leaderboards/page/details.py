@@ -10,6 +10,7 @@ from benchmarks.results import Result
 from leaderboards.board import Board, Entry
 from leaderboards.page.command import command
 from leaderboards.published import Published
+from rewardkit.media.task import noun_of
 
 
 class Section(NamedTuple):
@@ -40,7 +41,8 @@ def details(board: Board, entry: Entry) -> Details:
 
 
 def _measured(board: Board, entry: Entry, result: Result) -> tuple[Section, ...]:
-    model, prompts, pictures = result.model, result.prompts, result.pictures
+    model, prompts, media = result.model, result.prompts, result.media
+    nouns = f"{noun_of(board.task)}s"
     differs = {one.setting for one in entry.differs}
     protocol = {
         f"{name} ≠" if name in differs else name: value for name, value in entry.protocol.items()
@@ -48,7 +50,7 @@ def _measured(board: Board, entry: Entry, result: Result) -> tuple[Section, ...]
     return _sections(
         {
             "Result": {
-                "pictures scored": f"{result.n_scored} of {result.n_expected}",
+                f"{nouns} scored": f"{result.n_scored} of {result.n_expected}",
                 "not ranked": entry.unranked,
                 "shard": result.shard,
                 **result.figures,
@@ -65,14 +67,14 @@ def _measured(board: Board, entry: Entry, result: Result) -> tuple[Section, ...]
                 "LoRA": model.lora,
             },
             "Trained on": _flat(model.trained_on or {}),
-            "Protocol": protocol or {"": "unknown: the pictures were made elsewhere"},
-            "Prompts and pictures": {
+            "Protocol": protocol or {"": f"unknown: the {nouns} were made elsewhere"},
+            f"Prompts and {nouns}": {
                 "benchmark": f"{board.benchmark}, version {board.version}",
                 "prompts": f"{prompts.number}, {prompts.source}",
                 "prompts sha256": prompts.sha256,
-                "pictures made": "here" if pictures.made_here else "elsewhere",
-                "pictures folder": pictures.folder,
-                "pictures sha256": pictures.sha256,
+                f"{nouns} made": "here" if media.made_here else "elsewhere",
+                f"{nouns} folder": media.folder,
+                f"{nouns} sha256": media.sha256,
             },
             "Rewards": _flat({**result.rewards, **result.weights}),
             "Versions": result.versions,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, final
 
-from benchmarks.results import place, read_table
+from benchmarks.reading import read_table
+from benchmarks.rows import place
 from leaderboards.board import Board, Entry
 from leaderboards.page.copies import Copies
 from rewardkit.errors import InputError
@@ -142,11 +143,11 @@ def _rows(entry: Entry, copies: Copies, named: Sequence[Path]) -> dict[str, tupl
 
 def _made_here(entry: Entry, base: Path) -> list[Path]:
     """The folder that the pictures of a result were made in, if its card says so too."""
-    from benchmarks.pictures import making
+    from benchmarks.cards import making
 
-    if entry.result is None or not entry.result.pictures.made_here:
+    if entry.result is None or not entry.result.media.made_here:
         return []
-    folder = base / entry.result.pictures.folder
+    folder = base / entry.result.media.folder
     try:
         made = making(folder)
     except (OSError, ValueError, InputError):

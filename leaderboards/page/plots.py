@@ -35,10 +35,10 @@ def by_task(board: Board) -> dict[str, Any]:
 
 
 def against(boards: Sequence[Board]) -> dict[str, Any] | None:
-    """Models over any two metrics of boards of one modality; None where there are not two.
+    """Models over any two metrics of boards of one task; None where there are not two.
 
     Args:
-        boards: of one modality. A model's label is the same on each, where its protocol is.
+        boards: of one task. A model's label is the same on each, where its protocol is.
     """
     metrics: list[dict[str, Any]] = []
     for board in boards:

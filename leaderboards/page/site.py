@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from leaderboards.board import Leaderboard
+from leaderboards.board import SHORT, Leaderboard
 from leaderboards.page import libraries, plots
 from leaderboards.page.copies import MEDIA, Copies
 from leaderboards.page.gallery import gallery
@@ -103,9 +103,9 @@ def _plots(shown: Leaderboard, runs: Sequence[Run]) -> dict[str, Any]:
     found: dict[str, Any] = {
         f"tasks.{board.id}": plots.by_task(board) for board in shown.boards if board.entries
     }
-    for modality in dict.fromkeys(board.modality for board in shown.boards):
-        boards = [board for board in shown.boards if board.modality == modality]
-        found[f"against.{modality}"] = plots.against(boards)
+    for task in dict.fromkeys(board.task for board in shown.boards):
+        boards = [board for board in shown.boards if board.task == task]
+        found[f"against.{SHORT[task]}"] = plots.against(boards)
     found["training"] = plots.training(runs)
     return {name: data for name, data in found.items() if data is not None}
 

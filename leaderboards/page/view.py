@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, final
 
-from leaderboards.board import Board, Entry, Leaderboard, Standings
+from leaderboards.across import across
+from leaderboards.board import SHORT, Board, Entry, Leaderboard, Standings
+from leaderboards.cells import Cell
 from leaderboards.page.details import Details, details
-from leaderboards.tables import Cell, Column, Table, across, tables
+from leaderboards.tables import Column, Table, tables
+from rewardkit.media.task import Task
 
 COLUMNS = ("rank", "model", "score", "tasks", "metrics")
 # What most rows share is told once, in this order; the rest is in the drawer of a row.
@@ -21,10 +24,11 @@ _PROTOCOL = {
     "seed": "seed {}",
     "dtype": "{}",
 }
-_MODALITIES = {
-    "image": "Text to image",
-    "T2V": "Text to video",
-    "I2V": "Image to video",
+_TITLES: dict[Task, str] = {
+    "text-to-image": "Text to image",
+    "text-to-video": "Text to video",
+    "image-to-video": "Image to video",
+    "image-edit": "Image editing",
 }
 # Sorts behind every rank.
 _LAST = 1e9
@@ -109,16 +113,19 @@ class BoardView:
 
 
 class Group(NamedTuple):
-    """The boards of a modality, with what stands across them."""
+    """The boards of a task, with what stands across them.
 
-    modality: str
+    `name` is what tables call the task.
+    """
+
+    name: str
     title: str
     boards: Sequence[BoardView]
     standings: Sequence[tuple[Standings, Table]]
 
 
 def groups(shown: Leaderboard) -> list[Group]:
-    """The boards by modality: of those that there are."""
+    """The boards by task, without tasks that have none."""
     found = iter(tables(shown, COLUMNS))
     views = [
         _board(
@@ -132,13 +139,13 @@ def groups(shown: Leaderboard) -> list[Group]:
     standings = list(zip(shown.standings, across(shown), strict=True))
     return [
         Group(
-            modality,
+            SHORT[task],
             title,
-            [one for one in views if one.board.modality == modality],
-            [one for one in standings if one[0].modality == modality],
+            [view for view in views if view.board.task == task],
+            [pair for pair in standings if pair[0].task == task],
         )
-        for modality, title in _MODALITIES.items()
-        if any(one.board.modality == modality for one in views)
+        for task, title in _TITLES.items()
+        if any(view.board.task == task for view in views)
     ]
 
 
@@ -146,7 +153,7 @@ def _board(board: Board, measured: Table | None, published: Table | None) -> Boa
     grid = measured and _grid(board, measured, board.entries)
     ranked = [row for row in (grid.rows if grid else ()) if row.entry.ranks is not None]
     leaders = [row for row in ranked if row.entry.ranks and row.entry.ranks.best == 1]
-    untrained = [row for row in ranked if board.metric not in row.entry.trained_metrics]
+    untrained = [row for row in ranked if not board.trained(row.entry)]
     return BoardView(
         board=board,
         leaders=leaders,
@@ -216,7 +223,7 @@ def marks(board: Board, entry: Entry) -> tuple[Mark, ...]:
         found.append(Mark("published", "published", "Printed in a source, not measured here."))
     elif entry.unranked is not None:
         found.append(Mark("unranked", entry.unranked, "Shown, and not ranked."))
-    if board.metric in entry.trained_metrics:
+    if board.trained(entry):
         why = f"It was trained on {entry.trained_on}, and {board.metric} measures it here."
         found.append(Mark("trained", "trained on this metric", why))
     elif entry.trained_metrics:

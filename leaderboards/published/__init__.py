@@ -1,10 +1,10 @@
 """Numbers from papers and READMEs, each with its source: `*.csv` of this folder.
 
-They were made with prompts, seeds, sizes and evaluators that their sources seldom tell, so they are
-shown apart from measured ones, only when asked for, and never ranked. Where sources contradict one
-another each has its row, and the note says so.
+Their sources seldom say which prompts, seeds, sizes and evaluators were used. So they are shown
+apart from measured numbers, only on request, and never ranked. Where sources contradict one
+another, each has its row, and the note says so.
 
-A row is a model's score; columns `task:NAME` hold its parts. An empty cell is not told.
+A row is a model's score; columns `part:NAME` hold its parts. An empty cell is unknown.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any, Literal, final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from leaderboards.board import Modality
 from rewardkit.errors import InputError
+from rewardkit.media.task import Task
 
 FOLDER = Path(__file__).parent
-_TASK = "task:"
+_PART = "part:"
 
 
 @final
@@ -36,7 +36,7 @@ class Published(BaseModel):
     """As the source calls it, or so that rows of one name can be told apart."""
     weights: str | None
     """Which, where the name does not say."""
-    modality: Modality
+    task: Task
     benchmark: str = Field(min_length=1)
     """A name of `rewardkit bench list`, or one of the source's own."""
     metric: str = Field(min_length=1)
@@ -68,9 +68,9 @@ class Published(BaseModel):
     @classmethod
     def _cells(cls, row: dict[str, Any]) -> dict[str, Any]:
         """A row of CSV: empty cells are None, cells of tasks one mapping."""
-        known = {key: value or None for key, value in row.items() if not key.startswith(_TASK)}
-        parts = {key: value for key, value in row.items() if key.startswith(_TASK) and value}
-        return {**known, "tasks": {key.removeprefix(_TASK): value for key, value in parts.items()}}
+        known = {key: value or None for key, value in row.items() if not key.startswith(_PART)}
+        parts = {key: value for key, value in row.items() if key.startswith(_PART) and value}
+        return {**known, "tasks": {key.removeprefix(_PART): value for key, value in parts.items()}}
 
 
 @cache

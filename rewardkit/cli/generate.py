@@ -1,4 +1,4 @@
-"""`rewardkit generate`: prompts in, a folder of pictures and its manifest out."""
+"""`rewardkit generate`: prompts in, a folder of pictures or clips and its manifest out."""
 
 from __future__ import annotations
 
@@ -20,19 +20,29 @@ from rewardkit.cli.terminal import echo
 )  # fmt: skip
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="Folder of the pictures; an interrupted run goes on there.",
+    help="Folder to write; an interrupted run is resumed there.",
 )  # fmt: skip
 @click.option("--prompt-column", metavar="NAME", help="Column with the prompts.")
 @click.option("--first", type=click.IntRange(1), metavar="N", help="Only the first N prompts.")
 @click.option(
     "--samples", type=click.IntRange(1), default=1, show_default=True,
-    help="Number of pictures per prompt.",
+    help="Number of pictures or clips per prompt.",
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
 @click.option("--steps", type=int, help="Number of inference steps.  [default: the model's]")
 @click.option("--guidance", type=float, help="Guidance scale.  [default: the model's]")
+@click.option(
+    "--true-guidance", type=float, metavar="SCALE",
+    help="True classifier-free guidance scale, of models that have another --guidance (FLUX.1) or "
+    "none (Qwen-Image).  [default: the model's]",
+)  # fmt: skip
+@click.option(
+    "--negative-prompt", metavar="TEXT", help="Text to guide away from.  [default: the model's]"
+)
 @click.option("--width", type=int, help="Width in pixels.  [default: the model's]")
 @click.option("--height", type=int, help="Height in pixels.  [default: the model's]")
+@click.option("--frames", type=int, help="Number of frames of a clip.  [default: the model's]")
+@click.option("--fps", type=float, help="Frames per second of a clip.  [default: the model's]")
 @click.option("--max-sequence-length", type=int, help="Tokens of a prompt.  [default: the model's]")
 @click.option(
     "--lora", metavar="PATH", help="A run's folder, or a LoRA: its file, folder or owner/name."
@@ -42,7 +52,7 @@ from rewardkit.cli.terminal import echo
 @click.option("--dtype", help="Data type: float32, bfloat16, float16.  [default: the model's]")
 @click.option(
     "--batch-size", type=click.IntRange(1), default=4, show_default=True,
-    help="Number of pictures made at once.",
+    help="Number of pictures or clips made at once.",
 )  # fmt: skip
 def generate(
     model: str,
@@ -54,8 +64,12 @@ def generate(
     seed: int,
     steps: int | None,
     guidance: float | None,
+    true_guidance: float | None,
+    negative_prompt: str | None,
     width: int | None,
     height: int | None,
+    frames: int | None,
+    fps: float | None,
     max_sequence_length: int | None,
     lora: str | None,
     revision: str | None,
@@ -63,8 +77,9 @@ def generate(
     dtype: str | None,
     batch_size: int,
 ) -> None:
-    """Make pictures with MODEL: a name `rewardkit pipelines` lists, owner/name, or a folder.
+    """Make pictures or clips with MODEL: a name, owner/name on the hub, or a folder.
 
+    `rewardkit pipelines` lists the names.
     The manifest in DIR is what `rewardkit score` takes.
     """
     from rich.progress import Progress
@@ -75,25 +90,29 @@ def generate(
 
     lines = read(prompts, prompt_column)[:first]
     pipeline = load(model, device=device, dtype=dtype, revision=revision, lora=lora)
-    asked = {
+    options: dict[str, float | str | None] = {
         "steps": steps,
         "guidance": guidance,
+        "true_guidance": true_guidance,
+        "negative_prompt": negative_prompt,
         "width": width,
         "height": height,
+        "frames": frames,
+        "fps": fps,
         "max_sequence_length": max_sequence_length,
     }
-    given = {name: value for name, value in asked.items() if value is not None}
+    changes = {name: value for name, value in options.items() if value is not None}
     stderr = console(sys.stderr)
     with Progress(console=stderr, disable=not stderr.is_terminal) as progress:
-        task = progress.add_task("pictures", total=len(lines) * samples)
+        task = progress.add_task("generating", total=len(lines) * samples)
         manifest = make_gallery(
             pipeline,
             lines,
             out,
             samples=samples,
             seed=seed,
-            protocol=pipeline.protocol.changed(given),
+            protocol=pipeline.protocol.changed(changes),
             batch_size=batch_size,
-            on_picture=lambda done, total: progress.update(task, completed=done),
+            on_medium=lambda done, total: progress.update(task, completed=done),
         )
     echo(str(manifest))

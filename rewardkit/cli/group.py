@@ -1,8 +1,7 @@
-"""A command group: commands loaded when they are called, errors told in one line.
+"""A command group that imports a command when it is called and prints an error as one line.
 
-Errors of the library, and what a disk or too little memory answers, become one line on stderr here,
-and nowhere else: exit 2 for wrong usage, 1 for a failure, 130 for Ctrl-C. stdout is data, stderr
-everything else.
+Errors of the library, of the disk and of memory become one line on stderr here, and nowhere else:
+exit 2 for wrong usage, 1 for a failure, 130 for Ctrl-C. stdout is data, stderr everything else.
 """
 
 from __future__ import annotations
@@ -19,7 +18,11 @@ from typing import Any, ClassVar
 import click
 
 from rewardkit.cli.options import refuse_repeats
-from rewardkit.cli.streams import open_standard_streams, threads_told, told_by_the_machine
+from rewardkit.cli.streams import (
+    machine_refusal,
+    open_standard_streams,
+    reporting_disk_errors_of_threads,
+)
 from rewardkit.cli.terminal import LogHandler, echo
 from rewardkit.errors import RewardKitError, UsageError, unknown
 from rewardkit.plugins import entry_points, load
@@ -31,7 +34,7 @@ class LazyGroup(click.Group, ABC):
     Attributes:
         targets: command -> "module:attribute".
         plugins: the entry-point group through which other distributions add commands, if any.
-        stopped: what Ctrl-C is answered.
+        stopped: the message after Ctrl-C.
     """
 
     targets: ClassVar[Mapping[str, str]]
@@ -39,14 +42,14 @@ class LazyGroup(click.Group, ABC):
     stopped: ClassVar[str]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Their names: ours in the order of `targets`, then plug-ins' by name."""
+        """Names of the commands: `targets` in order, then those of plug-ins by name."""
         plugged = {entry.name for entry in self._plugged()}
         return [*self.targets, *sorted(plugged - set(self.targets))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, imported; None where there is none.
 
-        A plug-in's that cannot be loaded tells why when it is called; until then the others work.
+        A plug-in's command that cannot be loaded reports why when it is called; others still work.
         """
         if cmd_name in self.targets:
             module, _, attribute = self.targets[cmd_name].partition(":")
@@ -60,15 +63,15 @@ class LazyGroup(click.Group, ABC):
         return None
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """As click's, with the standard streams open, whatever the shell closed."""
+        """As click's, with the standard streams open even where the shell closed them."""
         open_standard_streams()
-        with threads_told():
+        with reporting_disk_errors_of_threads():
             return super().main(*args, **kwargs)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's, with near misses."""
+        """As click's; an unknown command is reported with the nearest known ones."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             raise unknown("command", name, self.list_commands(ctx), f"{self.name} --help")
@@ -78,8 +81,8 @@ class LazyGroup(click.Group, ABC):
         return found
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click's, with errors of the library told and turned into exit codes."""
-        # Names that are not UTF-8 must not end a report: print them escaped.
+        """As click's, with errors of the library printed and turned into exit codes."""
+        # A name that is not UTF-8 must not stop the output: it is printed escaped.
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
@@ -87,36 +90,36 @@ class LazyGroup(click.Group, ABC):
         try:
             return super().invoke(ctx)
         except RewardKitError as error:
-            _tell(f"Error: {error}")
+            _report(f"Error: {error}")
             ctx.exit(2 if isinstance(error, UsageError) else 1)
         except KeyboardInterrupt:
-            _tell(f"\nStopped. {self.stopped}")
+            _report(f"\nStopped. {self.stopped}")
             ctx.exit(130)
         except (OSError, MemoryError, RuntimeError) as error:
-            reason = told_by_the_machine(error)
+            reason = machine_refusal(error)
             if reason is None:
                 raise
-            _tell(f"Error: {reason}")
+            _report(f"Error: {reason}")
             ctx.exit(1)
 
     def _plugged(self) -> list[importlib.metadata.EntryPoint]:
         return [] if self.plugins is None else entry_points(self.plugins)
 
 
-def _tell(message: str) -> None:
+def _report(message: str) -> None:
     with suppress(OSError):  # stderr may lie on the full disk too
         echo(message, err=True)
 
 
 def _unloadable(name: str, error: RewardKitError) -> click.Command:
-    def tell(**_: Any) -> None:
+    def report(**_: Any) -> None:
         raise error
 
     return click.Command(
         name,
-        callback=tell,
+        callback=report,
         help="Cannot be loaded: call it to see why.",
-        # Whatever it is called with, --help too, is answered by the error.
+        # Any arguments, --help too, lead to the error.
         params=[click.Argument(["rest"], nargs=-1, type=click.UNPROCESSED)],
         add_help_option=False,
         context_settings={"ignore_unknown_options": True},

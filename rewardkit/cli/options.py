@@ -1,4 +1,4 @@
-"""What holds for the options of all commands: given twice, they add up or are refused."""
+"""Options that commands share, and the rule for repeated options: they add up or are refused."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rewardkit.errors import UsageError
 
 @final
 class FiniteRange(click.FloatRange):
-    """click's, which lets NaN through: it is neither below the minimum nor above the maximum."""
+    """A range of finite numbers: click's own accepts NaN, which no bound excludes."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """As click's, of finite numbers alone."""
+        """As click's; refuses NaN and infinity."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
@@ -37,7 +37,7 @@ def reward_option(**settings: Any) -> Callable[[Callable[..., Any]], Callable[..
     """The option -r, --reward, as the parameter `rewards`: `-r a -r b` is `-r a+b`.
 
     Args:
-        settings: of `click.option`.
+        settings: further arguments of `click.option`.
     """
     return click.option(
         "-r", "--reward", "rewards", metavar="SPEC", multiple=True, callback=_sum, **settings
@@ -45,20 +45,20 @@ def reward_option(**settings: Any) -> Callable[[Callable[..., Any]], Callable[..
 
 
 def _sum(_: click.Context, __: click.Parameter, specs: tuple[str, ...]) -> str | None:
-    # An empty spec, as of a variable left unset, stays one: it is refused where specs are parsed.
+    # An empty spec, from an unset variable of the shell, is kept: the parser of specs refuses it.
     return "+".join(specs) if specs else None
 
 
 def refuse_repeats(
     parent: click.Context, name: str, command: click.Command, arguments: list[str]
 ) -> None:
-    """Refuses options with one value that are given twice: click would take the last in silence.
+    """Refuses a repeated option that takes one value: click would use the last without a word.
 
     Args:
         parent: the context of the group.
-        name: of the command.
-        command: what is called.
-        arguments: its arguments.
+        name: the command's name.
+        command: the command that is called.
+        arguments: the command's arguments.
 
     Raises:
         UsageError: an option is given twice.
@@ -67,14 +67,14 @@ def refuse_repeats(
         command, info_name=name, parent=parent, resilient_parsing=True, **command.context_settings
     )
     try:
-        given = command.make_parser(context).parse_args(args=list(arguments))[2]
+        used = command.make_parser(context).parse_args(args=list(arguments))[2]
     except click.UsageError:
-        return  # told by the real parsing, with the command's own context
-    for option in dict.fromkeys(given):
+        return  # the real parsing reports it, with the command's own context
+    for option in dict.fromkeys(used):
         if not isinstance(option, click.Option) or option.multiple or option.count:
             continue
-        if given.count(option) > 1 and not option.is_flag:
+        if used.count(option) > 1 and not option.is_flag:
             raise UsageError(
-                f"{max(option.opts, key=len)} is given {given.count(option)} times, but takes "
+                f"{max(option.opts, key=len)} is given {used.count(option)} times, but takes "
                 "one value. Give it once"
             )

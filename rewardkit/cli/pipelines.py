@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def pipelines(as_json: bool) -> None:
     """List the generators that have a name, and how each is sampled.
 
-    Any other text-to-image pipeline of their classes goes by owner/name on the hub, or by folder.
+    Other pipelines of their classes are named by owner/name on the hub, or by folder.
     """
     from rewardkit.generators.aliases import ALIASES
     from rewardkit.generators.families import FAMILIES

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 @click.argument("inputs", nargs=-1, required=True)
 @reward_option(
     required=True,
-    help="Rewards to compute: 'clip+sharpness', '0.7*hps+1.4*clip', './my.py:score', "
-    "'clip:owner/name' of the hub.",
+    help="Rewards: 'clip+sharpness', '0.7*hps+1.4*clip', 'clip:owner/name', './my.py:score'.",
 )
 @click.option(
     "-p",

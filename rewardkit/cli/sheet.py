@@ -1,12 +1,16 @@
-"""`rewardkit sheet`: the pictures of a score table, on one picture, with their scores."""
+"""`rewardkit sheet`: the pictures or clips of a score table, on one picture, with their scores."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rewardkit.errors import InputError, UsageError, unknown
+
+if TYPE_CHECKING:
+    from rewardkit.media.batch import Medium
 
 
 @click.command()
@@ -20,11 +24,14 @@ from rewardkit.errors import InputError, UsageError, unknown
 @click.option("--lowest", is_flag=True, help="Sort --by lowest first.")
 @click.option(
     "-n", "number", type=click.IntRange(1), default=30, show_default=True,
-    help="Number of pictures.",
+    help="Number of pictures or clips.",
 )  # fmt: skip
 def sheet(scores: Path, output: str, by: str | None, lowest: bool, number: int) -> None:
-    """Write a contact sheet of SCORES, a table that `rewardkit score -o` wrote."""
-    from rewardkit.media.images import read_image, save_picture
+    """Write a contact sheet of SCORES, a table that `rewardkit score -o` wrote.
+
+    A clip is shown by its middle frame.
+    """
+    from rewardkit.media.images import save_picture
     from rewardkit.media.sheets import contact_sheet, one_line
     from rewardkit.records.rows import read_rows
     from rewardkit.records.storage import atomic_write
@@ -50,9 +57,18 @@ def sheet(scores: Path, output: str, by: str | None, lowest: bool, number: int) 
         )
         for row in rows
     ]
-    picture = contact_sheet([read_image(row.path) for row in rows], captions)
+    picture = contact_sheet([_read(row.path) for row in rows], captions)
     with atomic_write(output) as temporary:
         save_picture(picture, temporary)
+
+
+def _read(path: str) -> Medium:
+    from rewardkit.media.clips import CLIP_SUFFIXES, read_clip
+    from rewardkit.media.images import read_image
+
+    if Path(path).suffix.lower() in CLIP_SUFFIXES:
+        return read_clip(path, frames=3)  # the first, the middle and the last
+    return read_image(path)
 
 
 def _cell(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""What the machine does to a command: closed streams, full disks, too little memory."""
+"""What a machine can refuse a command: closed streams, full disks, too little memory."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rewardkit.records.disk import refusal
 
 
 def open_standard_streams() -> None:
-    """Opens what the shell closed (`>&-`) on /dev/null, as if it had been sent there.
+    """Opens streams that the shell closed (`>&-`) on /dev/null.
 
-    Else the next file that is opened takes the place of the stream, and what libraries print goes
+    Otherwise the next file that is opened takes the stream's number, and what libraries print goes
     into that file.
     """
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
@@ -30,14 +30,14 @@ def open_standard_streams() -> None:
 
 
 @contextmanager
-def threads_told() -> Iterator[None]:
-    """Errors of the disk in threads of libraries, such as TensorBoard's writer, are one line too.
+def reporting_disk_errors_of_threads() -> Iterator[None]:
+    """Prints disk errors in threads of libraries, such as TensorBoard's writer, as one line each.
 
-    Whoever waits for the thread meets the error itself.
+    Code that waits for the thread gets the error itself.
     """
     before = threading.excepthook
 
-    def tell(args: threading.ExceptHookArgs) -> None:
+    def report(args: threading.ExceptHookArgs) -> None:
         error = args.exc_value
         reason = refusal(error) if isinstance(error, OSError) else None
         if reason is None:
@@ -45,17 +45,17 @@ def threads_told() -> Iterator[None]:
         else:
             echo(f"Warning: {reason}", err=True)
 
-    threading.excepthook = tell
+    threading.excepthook = report
     try:
         yield
     finally:
         threading.excepthook = before
 
 
-def told_by_the_machine(error: OSError | MemoryError | RuntimeError) -> str | None:
-    """An error that is the disk's or the memory's, in one sentence; None for a mistake in code."""
+def machine_refusal(error: OSError | MemoryError | RuntimeError) -> str | None:
+    """An error of the disk or of memory as one sentence; None for a mistake in code."""
     if isinstance(error, BrokenPipeError):
-        return None  # click ends quietly: whoever read us has enough
+        return None  # click ends quietly: the reader of the pipe has closed it
     if isinstance(error, OSError):
         if _stdout_is_broken():
             return f"cannot write to stdout: {error.strerror or describe(error)}"
@@ -73,7 +73,7 @@ def told_by_the_machine(error: OSError | MemoryError | RuntimeError) -> str | No
 
 
 def _stdout_is_broken() -> bool:
-    """Whether what is left to print cannot be; if so it is dropped, or Python would fail again."""
+    """Whether stdout cannot be written; the rest is then dropped, or Python would fail again."""
     try:
         sys.stdout.flush()
     except OSError:

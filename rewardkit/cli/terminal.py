@@ -1,7 +1,7 @@
-"""Text for people: every line a command prints passes here, so that no name steers the terminal.
+"""Output for people. Every printed line passes here, so that no file name controls the terminal.
 
 A file name, a prompt or the text of an error can hold escape sequences that clear the screen, set
-the title or hide what follows. They are shown, not obeyed. Files that commands write keep the
+the title or hide what follows. They are shown escaped. Files that commands write keep the
 exact text.
 """
 

@@ -14,7 +14,7 @@ from rewardkit.errors import InputError, unknown
 
 
 def shortest(bound: float, scores: Sequence[float]) -> float:
-    """`bound` in as few digits, four or more, as let the same scores pass."""
+    """`bound` rounded to as few digits, at least four, as leave the same scores above it."""
     passing = sum(score > bound for score in scores)
     rounded = (float(f"{bound:.{digits}g}") for digits in range(4, 17))
     return next((b for b in rounded if sum(s > b for s in scores) == passing), bound)
@@ -44,12 +44,12 @@ def threshold(table: Path, reward: str, percentile: float, as_json: bool) -> Non
     from rewardkit.engine.spec import Term
     from rewardkit.records.rows import read_rows
 
-    found = read_rows(table)
-    # A column of a plug-in that is not installed here is no name to resolve, but its own.
-    name = reward if reward in found.rewards else resolve(reward)
-    if name not in found.rewards:
-        raise unknown("score", name, found.rewards, f"the columns of {table}")
-    scores = [row.scores[name] for row in found.rows]
+    read = read_rows(table)
+    # A reward of a plug-in that is not installed here is known by its column alone.
+    name = reward if reward in read.rewards else resolve(reward)
+    if name not in read.rewards:
+        raise unknown("score", name, read.rewards, f"the columns of {table}")
+    scores = [row.scores[name] for row in read.rows]
     known = [score for score in scores if score is not None]
     if not known:
         raise InputError(f"{table} has no score of {name}; see its column error")

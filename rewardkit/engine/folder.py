@@ -19,7 +19,7 @@ from rewardkit.media.batch import Kind
 from rewardkit.media.clips import check_choice
 from rewardkit.media.files import refuse_address
 from rewardkit.media.images import MAX_PIXELS
-from rewardkit.media.leftovers import told_of
+from rewardkit.media.leftovers import remarks
 from rewardkit.media.prompts import attach
 from rewardkit.media.sources import find
 from rewardkit.records.rows import check_format, storable
@@ -96,7 +96,7 @@ def score_folder(
     of_inputs = columns if prompts is None else {}
     found = find([str(path) for path in many], kind, stdin=stdin, **of_inputs)
     unprompted = prompts is prompt is None and not (prompt_from_name or prompt_from_metadata)
-    for remark in told_of(found.skipped, manifests=unprompted):
+    for remark in remarks(found.skipped, manifests=unprompted):
         _log.warning(storable(remark))
     for reason in found.unreadable:
         _log.warning(f"a folder could not be searched: {storable(reason)}")

@@ -15,14 +15,14 @@ class Alias(BaseModel):
     """A name for a generator.
 
     Attributes:
-        name: how it is asked for, in any case.
+        name: accepted in upper and lower case.
         pipeline: its class in diffusers, which is its family.
         repo: owner/name on the hub; None where it is in the package.
         revision: commit of the repository, so that the name means one model on every machine.
         folder: inside the package `rewardkit.shapes`; None where it is on the hub.
         licence: of the weights.
-        protocol: what its authors sample with; None where the folder carries its own.
-        dtype: of its networks, unless another is asked for.
+        protocol: the one its authors sample with; None where the folder carries its own.
+        dtype: of its networks by default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -110,7 +110,7 @@ def check_protocol(pipe: Any, protocol: Protocol) -> None:
     given = protocol.model_dump(exclude_none=True)
     needed = {option: value for option, value in accepted.items() if option not in _OFF_IF_ABSENT}
     if kind_of(family.task) == "video":
-        # A clip has a frame rate, also where the network is not told it.
+        # A clip has a frame rate even where the network has no input for it.
         needed.setdefault("fps", family.fps)
     for option in given:
         if option not in needed and option not in accepted:

@@ -41,7 +41,8 @@ def decode(pipe: Any, latents: torch.Tensor, protocol: Protocol) -> Iterator[Med
 
     family = FAMILIES[type(pipe).__name__]
     medium_of = _MEDIA[kind_of(family.task)]
-    for sample in latents.split(1):
+    for place in range(len(latents)):
+        sample = latents[place : place + 1]
         with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
             # The dtype is that of `load` and of a policy: float32, even where networks are not.
             scaled = family.unscaled(pipe, sample.float(), protocol).to(pipe.vae.dtype)

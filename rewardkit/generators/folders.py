@@ -135,7 +135,7 @@ def whole_pipeline(path: Path, source: str) -> Path | None:
 
 
 def _settings(folder: Path, source: str) -> dict[str, Any]:
-    """What `from_pretrained` needs to be told: the family's settings, and which parts are absent.
+    """The options of `from_pretrained`: the family's settings, and which parts are absent.
 
     An index says null for a part that a pipeline was saved without, such as T5 in SD3, but
     `from_pretrained` then still asks for the part, unless None is given in its place.

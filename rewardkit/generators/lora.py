@@ -133,10 +133,10 @@ def _load(pipe: Any, file: Path, tensors: Mapping[str, torch.Tensor]) -> Mapping
     # Names of other programs are translated on loading, by the same function.
     sdxl = hasattr(pipe, "unet") and hasattr(pipe, "text_encoder_2")
     options = {"unet_config": pipe.unet.config} if sdxl else {}
-    told: tuple[dict[str, torch.Tensor], ...] = pipe.lora_state_dict(
+    state_and_metadata: tuple[dict[str, torch.Tensor], ...] = pipe.lora_state_dict(
         file.parent, weight_name=file.name, return_lora_metadata=True, **options
     )
-    return told[0]
+    return state_and_metadata[0]
 
 
 def _check_used(pipe: Any, file: Path, expected: Mapping[str, torch.Tensor]) -> None:
@@ -183,7 +183,7 @@ def _check_used(pipe: Any, file: Path, expected: Mapping[str, torch.Tensor]) -> 
 
 
 def _note(file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Tells of what is accepted but may not be meant."""
+    """Log what is accepted but may not be meant."""
     if not own_settings(file, tensors) and settings_beside(file, ()) is None:
         _log.warning("Note: %s states no alpha; a scale of 1 is used", file)
     second = [t for name, t in tensors.items() if re.search(r"lora_B|\.up\.|lora_up|_up\.", name)]

@@ -18,24 +18,24 @@ _NAMED = re.compile(
 )
 
 
-def lora_path(given: str | Path) -> Path:
-    """Where the LoRA `given` is: a path as it is, owner/name in the cache, downloaded.
+def lora_path(lora: str | Path) -> Path:
+    """The path of a LoRA: as it is, or in the cache where it is named by owner/name.
 
     A path that exists goes first. The commit and checksum of the first download are recorded, and
     later ones must match, as for all weights.
 
     Args:
-        given: a path, or owner/name with `@REVISION` and `:FILE` where they matter.
+        lora: a path, or owner/name with `@REVISION` and `:FILE` where they matter.
 
     Raises:
         WeightsError: it is not on this machine and cannot be downloaded, or has changed.
     """
-    named = _named(given)
+    named = _named(lora)
     if named is None:
-        return Path(given)
+        return Path(lora)
     repo, revision, file = named["repo"], named["revision"], named["file"]
     weights = PinnedFile(
-        name=f"lora {given}",
+        name=f"lora {lora}",
         repo=repo,
         files=(file,) if file else (LORA, PEFT_LORA),
         revision=revision,
@@ -47,7 +47,7 @@ def lora_path(given: str | Path) -> Path:
         if error.__cause__ is None:  # it is here, and has changed
             raise
         raise WeightsError(
-            f"the LoRA {given} is not a path on this machine, and cannot be downloaded from the "
+            f"the LoRA {lora} is not a path on this machine, and cannot be downloaded from the "
             f"hub: {describe(error.__cause__)[:300].rstrip('.')}. Give a path, owner/name of a "
             f"repository that has {' or '.join(weights.files)}, or owner/name:FILE.safetensors"
         ) from error
@@ -55,14 +55,14 @@ def lora_path(given: str | Path) -> Path:
     return located.path
 
 
-def on_hub(given: str) -> bool:
-    """Whether `given` is no path on this machine, and can be owner/name on the hub."""
-    return _named(given) is not None
+def on_hub(lora: str) -> bool:
+    """Whether `lora` is no path on this machine, and can be owner/name on the hub."""
+    return _named(lora) is not None
 
 
-def _named(given: str | Path) -> re.Match[str] | None:
-    path = Path(given)
-    named = None if isinstance(given, Path) else _NAMED.fullmatch(given)
+def _named(lora: str | Path) -> re.Match[str] | None:
+    path = Path(lora)
+    named = None if isinstance(lora, Path) else _NAMED.fullmatch(lora)
     if named is None or path.exists() or (path.suffix == ".safetensors" and not named["file"]):
         return None
     return named if can_be_repo(named["repo"]) else None

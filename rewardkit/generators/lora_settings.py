@@ -38,14 +38,14 @@ def settings_beside(file: Path, modules: Iterable[str]) -> dict[str, Any] | None
         modules: the names of the modules it has tensors for.
 
     Raises:
-        WeightsError: they cannot be read, or ask for what is not done here.
+        WeightsError: they cannot be read, or are not supported.
     """
     if (path := file.with_name(PEFT)).is_file():
         return _peft(path)
     if (path := file.with_name(DANCE_GRPO)).is_file():
-        told = _read(path).get("lora_params")
-        told = told if isinstance(told, dict) else {}
-        rank, alpha = told.get("lora_rank"), told.get("lora_alpha")
+        written = _read(path).get("lora_params")
+        written = written if isinstance(written, dict) else {}
+        rank, alpha = written.get("lora_rank"), written.get("lora_alpha")
         if not isinstance(rank, int) or not isinstance(alpha, int | float):
             raise WeightsError(
                 f"{path} states no scale: expected lora_params with lora_rank and lora_alpha, as "
@@ -58,27 +58,27 @@ def settings_beside(file: Path, modules: Iterable[str]) -> dict[str, Any] | None
 def _peft(path: Path) -> dict[str, Any]:
     from peft import LoraConfig
 
-    told = _read(path)
-    kind = told.pop("peft_type", "LORA")
+    written = _read(path)
+    kind = written.pop("peft_type", "LORA")
     if kind != "LORA":
         raise WeightsError(f"{path} is of a {kind}; a LORA is accepted")
     known = {field.name for field in dataclasses.fields(LoraConfig) if field.init}
     # Releases of peft differ in their settings. One that is off does nothing.
-    asked = {name: value for name, value in told.items() if name in known or value}
-    refused = [name for name in asked if name not in known and name != "peft_version"]
-    refused += [name for name in _REFUSED if asked.get(name)]
-    if asked.get("bias", "none") != "none":
+    active = {name: value for name, value in written.items() if name in known or value}
+    refused = [name for name in active if name not in known and name != "peft_version"]
+    refused += [name for name in _REFUSED if active.get(name)]
+    if active.get("bias", "none") != "none":
         refused.append("bias")
     # Others change the weights of the base.
-    if asked.get("init_lora_weights", True) not in (True, False, "gaussian"):
+    if active.get("init_lora_weights", True) not in (True, False, "gaussian"):
         refused.append("init_lora_weights")
     if refused:
-        said = ", ".join(f"{name} = {json.dumps(asked[name])[:60]}" for name in sorted(refused))
+        listed = ", ".join(f"{name} = {json.dumps(active[name])[:60]}" for name in sorted(refused))
         raise WeightsError(
-            f"{path} has settings that are not supported: {said}. Merge the LoRA into its model "
+            f"{path} has settings that are not supported: {listed}. Merge the LoRA into its model "
             "with peft's merge_and_unload, save the pipeline, and give that as the model"
         )
-    settings = {name: value for name, value in asked.items() if name in known}
+    settings = {name: value for name, value in active.items() if name in known}
     if "r" not in settings or "lora_alpha" not in settings:
         raise WeightsError(
             f"{path} lacks r or lora_alpha: expected what peft's save_pretrained wrote"
@@ -88,9 +88,9 @@ def _peft(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        told = read_json(path)
+        written = read_json(path)
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read: {describe(error)}. Save it again") from error
-    if not isinstance(told, dict):
+    if not isinstance(written, dict):
         raise WeightsError(f"{path} is not a JSON object. Save it again")
-    return told
+    return written

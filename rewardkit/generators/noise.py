@@ -22,10 +22,10 @@ def generator(*keys: int) -> torch.Generator:
 
 
 def picture_seed(seed: int, prompt: int, sample: int) -> int:
-    """The seed of a picture: of sample `sample` of the prompt at place `prompt` of a list.
+    """The seed of a medium: of sample `sample` of the prompt at place `prompt` of a list.
 
-    Whatever samples a list of prompts takes it, so that pictures made while training, by `rewardkit
-    generate` and by a benchmark are the same pictures.
+    Everything that samples a list of prompts uses it, so that training, `rewardkit generate` and
+    benchmarks make the same media.
     """
     return number(seed, prompt, sample)
 

@@ -30,6 +30,7 @@ from rewardkit.generators.arguments import (
 )
 from rewardkit.generators.decoding import decode
 from rewardkit.generators.exports import refuse_unfinished
+from rewardkit.generators.families import FAMILIES
 from rewardkit.generators.folders import download, read, trained, whole_pipeline
 from rewardkit.generators.lora import add_lora
 from rewardkit.generators.lora_hub import lora_path
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
     from rewardkit.media.batch import Medium
+    from rewardkit.media.task import Task
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -52,13 +54,13 @@ class Pipeline:
 
     Attributes:
         diffusers: the pipeline, of the class its model_index.json names.
-        source: repository on the hub, or folder, or package:NAME/FOLDER.
-        alias: the name of ours for it, where it has one.
+        source: a repository on the hub, a folder, or package:NAME/FOLDER.
+        alias: its name here, where it has one.
         revision: commit of the repository; None for a folder.
-        lora: what was trained of it and is loaded: a LoRA's file, or a folder with all weights.
-        trained_on: what the run that trained it says of that: reward, prompts, weights.
-        protocol: what it is sampled with unless told otherwise.
-        dtype: of its networks; its VAE is in float32, as pictures are in training.
+        lora: the trained weights that are loaded: a LoRA's file, or a folder with all weights.
+        trained_on: what it was trained on, as the run recorded it: reward, prompts, weights.
+        protocol: what it is sampled with by default.
+        dtype: of its networks; its VAE is in float32, as it is in training.
         folder: where its files are on this machine; None where it was made in memory.
     """
 
@@ -72,8 +74,13 @@ class Pipeline:
     dtype: str = "float32"
     folder: Path | None = None
 
+    @property
+    def task(self) -> Task:
+        """What it is asked to make."""
+        return FAMILIES[type(self.diffusers).__name__].task
+
     def provenance(self) -> dict[str, Any]:
-        """What makes its pictures, but for prompts, seeds and protocol; for JSON."""
+        """What makes its media, but for prompts, seeds and protocol; for JSON."""
         pipe: Any = self.diffusers
         scheduler = {k: v for k, v in pipe.scheduler.config.items() if not k.startswith("_")}
         return {
@@ -82,8 +89,8 @@ class Pipeline:
             "trained_on": self.trained_on,
             "scheduler": {"class": type(pipe.scheduler).__name__, **scheduler},
             "dtype": self.dtype,
-            # Pictures of low precision that were made by releases before, which decoded in it, are
-            # not to be mixed with these.
+            # Earlier releases decoded in low precision: their pictures must not be mixed with
+            # these.
             **({} if self.dtype == "float32" else {"decoded": "float32"}),
         }
 
@@ -107,16 +114,16 @@ def load(
             diffusers' layout. A folder goes first where it is written as a path.
         device: "auto" is a CUDA device, Apple's, or the CPU, the first there is.
         dtype: of the networks, whatever the files hold; None is the alias's, else float32. The VAE
-            is in float32 always, and so are layers that their authors keep in it.
+            and layers that their authors keep in float32 are always in it.
         revision: commit, tag or branch on the hub. Without it, an alias means its pinned commit,
             owner/name the newest.
-        lora: what was trained of it: a run's folder, a LoRA's file, a folder in which a trainer
-            left one (`rewardkit.generators.lora.find_lora`), or owner/name on the hub, with
-            `@REVISION` and `:FILE` where they matter.
-        exact: further parts to be in float32, by their names in the pipeline.
+        lora: trained weights: a run's folder, a LoRA's file, a folder in which a trainer left one
+            (`rewardkit.generators.lora.find_lora`), or owner/name on the hub, optionally with
+            `@REVISION` and `:FILE`.
+        exact: further parts to load in float32, by their names in the pipeline.
 
     Raises:
-        UsageError: nothing goes by this name, or its pipeline class cannot be sampled here.
+        UsageError: nothing has this name, or its pipeline class cannot be sampled here.
         WeightsError: files are missing, cannot be downloaded, or do not fit.
         MissingPackage: the extra `generate` is not installed.
     """
@@ -127,20 +134,20 @@ def load(
     dtype = dtype or (alias.dtype if alias else "float32")
     target, number = pick_device(device), pick_dtype(dtype)
     pinned = alias.revision if alias else None
-    given = None if lora is None else lora_path(lora)
-    for path in (place, given):
+    tuned = None if lora is None else lora_path(lora)
+    for path in (place, tuned):
         if isinstance(path, Path):
             refuse_unfinished(path)
-    given = None if given is None else trained(given)
+    tuned = None if tuned is None else trained(tuned)
     named = alias.source if alias else str(place)
-    whole = whole_pipeline(given, named) if given is not None else None
+    whole = whole_pipeline(tuned, named) if tuned is not None else None
     base = whole or place
     folder = base if isinstance(base, Path) else download(base, revision or pinned)
     pipe = read(folder, number, ("vae", *exact))
-    # Where this is not the device that samples, its remark on float16 and CPUs is beside the point.
+    # The warning about float16 on CPUs does not matter where another device samples.
     pipe.to(target, silence_dtype_warnings=True)
     pipe.set_progress_bar_config(disable=True)
-    added = add_lora(pipe, given) if given is not None and whole is None else None
+    added = add_lora(pipe, tuned) if tuned is not None and whole is None else None
     beside = added.parent if added else folder
     protocol = (
         carried_protocol(beside)
@@ -214,7 +221,7 @@ def _media(
     for start in range(0, len(requests), batch_size):
         batch = requests[start : start + batch_size]
         generators = [torch.Generator().manual_seed(request.seed) for request in batch]
-        # Not decoded by the call itself, which would decode the batch at once, in its own dtype.
+        # The call itself would decode the whole batch at once, in its own dtype.
         (latents, *_) = pipe(
             generator=generators,
             output_type="latent",

@@ -68,11 +68,15 @@ class Protocol(BaseModel):
     def changed(self, values: Mapping[str, float | str | None]) -> Self:
         """This protocol with some values in place of its own.
 
+        Where true guidance is switched off, its negative prompt goes too, unless one is among them.
+
         Raises:
-            UsageError: one is out of bounds.
+            UsageError: a value is out of bounds.
         """
+        off = "true_guidance" in values and float(values["true_guidance"] or 0) <= 1
+        unused = {"negative_prompt"} if off else set()
         try:
-            return self.model_validate({**self.model_dump(), **values})
+            return self.model_validate({**self.model_dump(exclude=unused), **values})
         except ValidationError as error:
             raise UsageError(f"this cannot be sampled with: {_problems(error)}") from error
 

@@ -1,17 +1,16 @@
-"""GenEval: does a picture show the objects its prompt names, so many, so coloured, so placed?
+"""GenEval: whether an image shows the objects of its prompt in the right number, colour and place.
 
-Which question: what did upstream's evaluator say of this picture, and can ours be trusted to say
-the same?
+The verdicts equal those of the upstream evaluator.
 
-`names` are the words, `metadata` reads what a prompt asks for, `rules` judge detected objects by it
-(pure, no network), `colours` tells their colours by CLIP, `aggregate` turns verdicts into scores.
-`detector` finds the objects: `pixels` before and `postprocess` after `network`, a Mask2Former whose
-weights `convert` makes of upstream's. `portrait.jpg` is what it must see: Grace Hopper, US Navy
-1984, in the public domain.
+`names` holds the vocabulary, `metadata` parses what a prompt asks for, `rules` judges detected
+objects (pure functions, no network), `colours` classifies their colours with CLIP, and `aggregate`
+computes scores from verdicts. `detector` finds the objects: `pixels` before and `postprocess` after
+`network`, a Mask2Former whose weights `convert` converts from the upstream checkpoint.
+`portrait.jpg` is the image that a loaded detector must recognise: Grace Hopper, US Navy 1984, in
+the public domain.
 
-The reward and the benchmark stand on the same rules. May import errors, records, media, models and
-engine.
+The reward and the benchmark use the same rules.
 
-To judge other things than COCO's, give `metadata.parse_metadata` their classes and colours, and
-`rules.judge` what a detector of them found.
+To judge objects other than COCO's, pass their classes and colours to `metadata.parse_metadata`, and
+the detections to `rules.judge`.
 """

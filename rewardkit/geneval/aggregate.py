@@ -1,7 +1,7 @@
-"""From verdicts to GenEval's scores: the mean of each task, and the mean of those.
+"""GenEval's scores from verdicts: the mean of each task, and the mean of these means.
 
-Source: https://github.com/djghosh13/geneval, evaluation/summary_scores.py, which takes the mean of
-whatever is there: a task or a picture that is missing is told by nothing but the number it changes.
+Source: https://github.com/djghosh13/geneval, evaluation/summary_scores.py, which averages whatever
+is there and does not report a missing task or image.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from dataclasses import dataclass
 
 from rewardkit.errors import InputError
 
-# Pictures that upstream draws of each prompt.
+# Number of images that upstream generates per prompt.
 PER_PROMPT = 4
 
 
 @dataclass(frozen=True)
 class Judged:
-    """The verdict on one picture.
+    """The verdict on one image.
 
     Attributes:
-        tag: the prompt's task.
-        prompt: what tells prompts apart.
-        correct: whether the picture shows what the prompt asks for.
+        tag: the task of the prompt.
+        prompt: identifies the prompt.
+        correct: whether the image shows what the prompt asks for.
     """
 
     tag: str
@@ -36,10 +36,10 @@ class Summary:
     """GenEval's scores, each a share in [0, 1].
 
     Attributes:
-        overall: the unweighted mean of `tags`, GenEval's score.
-        tags: of each task, the share of its pictures that are correct.
-        pictures: the share of all pictures that are correct.
-        prompts: the share of prompts of which any picture is correct.
+        overall: the unweighted mean of `tags`, which is GenEval's score.
+        tags: share of correct images of each task.
+        pictures: share of correct images overall.
+        prompts: share of prompts with at least one correct image.
     """
 
     overall: float
@@ -55,43 +55,45 @@ def summarize(
     *,
     partial: bool = False,
 ) -> Summary:
-    """The scores of a set of pictures.
+    """The scores of a set of images.
 
     Args:
-        judged: one per picture.
-        expected: the task of every prompt of the benchmark; scores of tasks are in its order.
-        per_prompt: pictures of each.
-        partial: take the means of what is there, tasks without a picture left out; the numbers
-            are then no GenEval scores.
+        judged: one verdict per image.
+        expected: the task of every prompt of the benchmark; the scores of tasks are in its order.
+        per_prompt: number of images per prompt.
+        partial: average the images that are there and omit tasks without any; the numbers are then
+            not GenEval scores.
 
     Raises:
-        InputError: a picture is of no such prompt, or of another task, or one too many; or one is
-            missing and `partial` is not given; or there is none.
+        InputError: an image has an unknown prompt or the wrong task, a prompt has too many images,
+            an image is missing and `partial` is False, or there are no verdicts.
     """
     judged = list(judged)
     if not judged:
-        raise InputError("no verdicts given: there is nothing to take a mean of")
-    for one in judged:
-        if expected.get(one.prompt) != one.tag:
-            known = expected.get(one.prompt)
-            told = f"is of task {known!r}" if known else "is none of the benchmark's prompts"
-            raise InputError(f"a picture of task {one.tag!r} and prompt {one.prompt!r}: it {told}")
-    counts = Counter(one.prompt for one in judged)
+        raise InputError("no verdicts were given: there is nothing to average")
+    for verdict in judged:
+        known = expected.get(verdict.prompt)
+        if known != verdict.tag:
+            reason = f"is of task {known!r}" if known else "is not a prompt of the benchmark"
+            raise InputError(
+                f"an image has task {verdict.tag!r} and prompt {verdict.prompt!r}, which {reason}"
+            )
+    counts = Counter(verdict.prompt for verdict in judged)
     crowded = [prompt for prompt, n in counts.items() if n > per_prompt]
     if crowded:
-        raise InputError(f"more than {per_prompt} pictures of {_some(crowded)}")
+        raise InputError(f"there are more than {per_prompt} images of {_some(crowded)}")
     if not partial:
         _check_complete(counts, expected, per_prompt)
     by_tag: dict[str, list[bool]] = {tag: [] for tag in expected.values()}
     by_prompt: dict[str, list[bool]] = {}
-    for one in judged:
-        by_tag[one.tag].append(one.correct)
-        by_prompt.setdefault(one.prompt, []).append(one.correct)
+    for verdict in judged:
+        by_tag[verdict.tag].append(verdict.correct)
+        by_prompt.setdefault(verdict.prompt, []).append(verdict.correct)
     tags = {tag: _mean(correct) for tag, correct in by_tag.items() if correct}
     return Summary(
         overall=sum(tags.values()) / len(tags),
         tags=tags,
-        pictures=_mean([one.correct for one in judged]),
+        pictures=_mean([verdict.correct for verdict in judged]),
         prompts=_mean([any(correct) for correct in by_prompt.values()]),
     )
 
@@ -102,12 +104,12 @@ def _check_complete(counts: Counter[str], expected: Mapping[str, str], per_promp
         return
     there = {expected[prompt] for prompt in counts}
     absent = [tag for tag in dict.fromkeys(expected.values()) if tag not in there]
-    whole = f" No picture at all of {', '.join(absent)}." if absent else ""
+    whole = f" There are no images of {', '.join(absent)}." if absent else ""
     missing = len(expected) * per_prompt - counts.total()
     raise InputError(
-        f"{missing} of {len(expected) * per_prompt} pictures are missing ({per_prompt} of each of "
+        f"{missing} of {len(expected) * per_prompt} images are missing ({per_prompt} for each of "
         f"{len(expected)} prompts are expected), of {_some(short)}.{whole} Without them the scores "
-        "are not GenEval's; ask for partial ones to see what is there"
+        "are not GenEval's; pass partial=True to average the images that are there"
     )
 
 

@@ -1,8 +1,8 @@
-"""The detector's checkpoint of mmdet 2.x as a file that transformers' Mask2Former loads.
+"""Converts the detector's mmdet 2.x checkpoint to a file that transformers' Mask2Former loads.
 
-Tensors get the names of the hub's files, and are regrouped where the two libraries differ: queries,
-keys and values lie in one matrix in mmdet, and what its patch merging reads is ordered by channel,
-then by place.
+Tensors get the names of the Hub's files and are regrouped where the two libraries differ: mmdet
+stores queries, keys and values in one matrix, and orders the inputs of patch merging by channel,
+then by position.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ URL = (
     "mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco/"
     "mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco_20220504_001756-743b7d99.pth"
 )
-# OpenMMLab ends a file's name with the first digits of its sha256.
+# OpenMMLab appends the first digits of the sha256 to the name of a file.
 SHA256 = "743b7d99"
 _HOW = f"download {URL} and run: rewardkit bench convert-geneval-detector FILE.pth"
 CONVERTED = PinnedFile(
@@ -38,14 +38,14 @@ CONVERTED = PinnedFile(
     made_by=_HOW,
     licence="Apache-2.0",
 )
-# Where the metadata of a converted file says what it was converted from.
+# Metadata key of a converted file with the sha256 of its source.
 _SOURCE = "source_sha256"
 
 _BACKBONE = "model.pixel_level_module.encoder"
 _PIXEL_DECODER = "model.pixel_level_module.decoder"
 _DECODER = "model.transformer_module"
-# Modules that are the same in both, but for their names: beginnings in mmdet and on the hub, then
-# what follows there and here, for all of a module's tensors.
+# Modules that differ only in name: prefix in mmdet, prefix on the Hub, then the rest of the name in
+# mmdet and on the Hub, for all tensors of a module.
 _SAME: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     (
         r"backbone\.",
@@ -117,7 +117,7 @@ _SAME: tuple[tuple[str, str, Mapping[str, str]], ...] = (
             "query_embed": "queries_embedder",
             "query_feat": "queries_features",
             "level_embed": "level_embed",
-            # At the numbers between them stand activations in mmdet.
+            # In mmdet, the numbers in between belong to activations.
             **{
                 f"mask_embed.{2 * i}": f"decoder.mask_predictor.mask_embedder.{i}.0"
                 for i in range(3)
@@ -143,18 +143,18 @@ _MERGING = re.compile(r"backbone\.stages\.(\d+)\.downsample\.(norm|reduction)\.(
 
 
 def convert(path: Path, out: Path | None = None) -> Path:
-    """Writes the detector of GenEval in the layout of transformers.
+    """Convert GenEval's detector to the layout of transformers.
 
     Args:
-        path: the checkpoint of mmdet, as downloaded from `URL`.
-        out: a file to write; by default where the rewards look for it.
+        path: the mmdet checkpoint, as downloaded from `URL`.
+        out: file to write; by default the file that the rewards read.
 
     Returns:
-        The file that was written.
+        The written file.
 
     Raises:
-        InputError: there is no such file, or it is another one.
-        WeightsError: it cannot be read, or does not fit.
+        InputError: the file does not exist, or is a different file.
+        WeightsError: the file cannot be read, or does not match the network.
     """
     from safetensors.torch import save_file
 
@@ -165,11 +165,11 @@ def convert(path: Path, out: Path | None = None) -> Path:
     sha256 = sha256_file(path)
     if not sha256.startswith(SHA256):
         raise InputError(
-            f"{path} is not GenEval's detector: its sha256 is {sha256[:12]}…, that of {URL} begins "
-            f"with {SHA256}. A checkpoint of mmdet 3.x is another one too"
+            f"{path} is not GenEval's detector: its sha256 is {sha256[:12]}…, and that of {URL} "
+            f"begins with {SHA256}. Checkpoints of mmdet 3.x are not accepted"
         )
     state = to_hub(read_state_dict(path))
-    network.from_hub(state, network.config())  # what does not load is not written
+    network.from_hub(state, network.config())  # raises before anything is written
     out = made_path(CONVERTED) if out is None else out
     with atomic_write(out) as temporary:
         tensors = {name: tensor.contiguous() for name, tensor in state.items()}
@@ -178,10 +178,10 @@ def convert(path: Path, out: Path | None = None) -> Path:
 
 
 def check_converted(path: Path) -> None:
-    """Refuses weights that `convert` did not write: scores would go by GenEval's name wrongly.
+    """Check that `convert` wrote these weights; with others, the scores would not be GenEval's.
 
     Raises:
-        WeightsError: saying how to make them.
+        WeightsError: it did not; the message says how to convert them.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -192,28 +192,30 @@ def check_converted(path: Path) -> None:
         source = ""
     if not source.startswith(SHA256):
         raise WeightsError(
-            f"{path} is not GenEval's converted detector: {_HOW}. With Meta's weights of the same "
-            "network the rewards are called geneval-hf"
+            f"{path} is not GenEval's converted detector: {_HOW}. To use Meta's weights of the "
+            "same network, use the rewards geneval-hf"
         )
 
 
 def to_hub(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors of mmdet's `Mask2Former` with a Swin backbone, as the hub's files have them.
+    """The tensors of mmdet's `Mask2Former` with a Swin backbone, named as in the Hub's files.
 
     Raises:
-        WeightsError: a tensor is not of that network.
+        WeightsError: a tensor does not belong to that network.
     """
     converted: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():
         parts = dict(_parts(name, tensor))
         if not parts:
-            raise WeightsError(f"{name} is no tensor of mmdet's Mask2Former with a Swin backbone")
+            raise WeightsError(
+                f"{name} is not a tensor of mmdet's Mask2Former with a Swin backbone"
+            )
         converted |= parts
     return converted
 
 
 def _parts(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-    """What becomes of one tensor."""
+    """The converted tensors of one tensor."""
     for pattern, hub, parts in _FUSED:
         if match := re.fullmatch(pattern, name):
             for part, piece in zip(parts, tensor.chunk(3), strict=True):

@@ -1,11 +1,11 @@
-"""What a GenEval prompt asks for: a line of `evaluation_metadata.jsonl`, checked.
+"""Parser of `evaluation_metadata.jsonl`, whose lines state what a GenEval prompt asks for.
 
     {"tag": "position", "prompt": "a photo of a dog right of a red cup",
      "include": [{"class": "cup", "count": 1, "color": "red"},
                  {"class": "dog", "count": 1, "position": ["right of", 0]}]}
 
-A line that is wrong makes a picture wrong, or right, for no reason that anyone sees: it is found
-here, before anything is generated.
+A wrong line would silently change the verdict on an image, so lines are checked before anything is
+generated.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rewardkit.errors import InputError, unknown
 from rewardkit.geneval.names import CLASSES, COLOURS, Relation, Tag
 
-# Objects of a class that count, the best scored ones; a clause can ask for no more.
+# Maximum number of objects per class; those with the highest scores count.
 MAX_OBJECTS = 16
 
 _Count = Annotated[int, Field(strict=True, ge=1, le=MAX_OBJECTS)]
 
 
 class Clause(BaseModel):
-    """A number of objects of a class; one of `exclude` wants fewer."""
+    """A class and a count; a clause of `exclude` requires fewer objects than its count."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,11 +35,12 @@ class Clause(BaseModel):
 
 
 class Included(Clause):
-    """A clause of `include`: at least so many, of which the best scored `count` are looked at.
+    """A clause of `include`: at least `count` objects; those with the highest scores are judged.
 
     Attributes:
-        color: of each of them; None is any.
-        position: how each of them lies to those of an earlier clause, and the index of that clause.
+        color: required colour of each object; None accepts any.
+        position: required relation of each object to those of an earlier clause, and the index of
+            that clause.
     """
 
     color: str | None = None
@@ -47,7 +48,7 @@ class Included(Clause):
 
 
 class Metadata(BaseModel):
-    """What a prompt asks for. The prompt itself stands beside it and is not read."""
+    """What a prompt asks for. The text of the prompt is not read."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -62,25 +63,25 @@ def parse_metadata(
     colours: Collection[str] | None = COLOURS,
     where: str = "GenEval metadata",
 ) -> Metadata:
-    """What a line of metadata asks for. Keys of other things (`prompt`, `id`, ...) are left alone.
+    """Parse one line of metadata. Other keys (`prompt`, `id`, ...) are ignored.
 
     Args:
-        line: tag, include, and exclude where there is one.
-        classes: what the detector can find; None is anything.
-        colours: what the colours of things are told as; None is anything.
-        where: the line's place, as errors begin.
+        line: `tag`, `include` and, optionally, `exclude`.
+        classes: the classes of the detector; None accepts any.
+        colours: the colours of the classifier; None accepts any.
+        where: location of the line, with which errors begin.
 
     Raises:
-        InputError: saying what is wrong with the line.
+        InputError: the line is invalid.
     """
     for key in set(line) - set(Metadata.model_fields):
         near = difflib.get_close_matches(str(key), Metadata.model_fields, n=1, cutoff=0.8)
         if near and near[0] not in line:
-            raise InputError(f"{where}: {key!r} given; {near[0]!r} is meant, it seems")
+            raise InputError(f"{where}: unknown key {key!r}. Did you mean {near[0]!r}?")
     try:
         metadata = Metadata.model_validate(line)
     except ValidationError as error:
-        raise InputError(f"{where}: {_told(error)}") from error
+        raise InputError(f"{where}: {_problems(error)}") from error
     see = "rewardkit.geneval.names"
     for clause in (*metadata.include, *metadata.exclude):
         if classes is not None and clause.name not in classes:
@@ -90,16 +91,16 @@ def parse_metadata(
             raise InputError(f"{where}: {unknown('color', clause.color, colours, see)}")
         if clause.position is not None and clause.position[1] >= index:
             raise InputError(
-                f"{where}: include.{index}.position: clause {clause.position[1]} given; a thing "
-                f"lies to one of an earlier clause, and this is clause {index}, the first being 0"
+                f"{where}: include.{index}.position names clause {clause.position[1]}; a position "
+                f"refers to an earlier clause, and this is clause {index}, counted from 0"
             )
     return metadata
 
 
-def _told(error: ValidationError) -> str:
+def _problems(error: ValidationError) -> str:
     return "; ".join(
-        f"{'.'.join(map(str, one['loc']))}: {one['msg']} ({one['input']!r} given)"
-        if one["type"] != "missing"
-        else f"{'.'.join(map(str, one['loc']))} is missing"
-        for one in error.errors()
+        f"{'.'.join(map(str, problem['loc']))}: {problem['msg']} ({problem['input']!r} given)"
+        if problem["type"] != "missing"
+        else f"{'.'.join(map(str, problem['loc']))} is missing"
+        for problem in error.errors()
     )

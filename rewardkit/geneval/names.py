@@ -1,4 +1,4 @@
-"""The words of GenEval, each list in upstream's order: what is asked for, of which colour, where.
+"""GenEval's classes, colours, relations and tasks, each list in upstream order.
 
 Source: https://github.com/djghosh13/geneval (MIT), evaluation/object_names.txt and
 evaluation/evaluate_images.py; Ghosh, Hajishirzi and Schmidt 2023, https://arxiv.org/abs/2310.11513.
@@ -22,8 +22,8 @@ TAGS: tuple[Tag, ...] = (
     "color_attr",
 )
 
-# COCO's 80 classes, in its order, which is a detector's: but for three that are named at more
-# length, "computer mouse", "tv remote" and "computer keyboard".
+# COCO's 80 classes in COCO's order, which detectors use. Three have longer names than in COCO:
+# "computer mouse", "tv remote" and "computer keyboard".
 # fmt: off
 CLASSES: tuple[str, ...] = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat",

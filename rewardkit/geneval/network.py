@@ -1,7 +1,7 @@
-"""The detector's network: transformers' Mask2Former, Swin-S, of COCO's 80 classes.
+"""The detector's network: transformers' Mask2Former with Swin-S and COCO's 80 classes.
 
-It holds the numbers of mmdet's `mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco`: transformers has no
-compiled attention that could be built wrongly, as mmcv's can.
+It gives the results of mmdet's `mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco`, without mmcv's
+compiled attention, which can be built wrongly.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from rewardkit.geneval.names import CLASSES
 from rewardkit.weights.checkpoint import check_finite, read_state_dict
 from rewardkit.weights.quiet import quiet
 
-# What no detection depends on: the weights of the training loss, a norm that the backbone does not
-# apply, and indices that newer versions of transformers compute themselves.
+# Tensors that detections do not depend on: the weights of the training loss, a norm that the
+# backbone does not apply, and indices that newer versions of transformers compute themselves.
 _MAY_LACK = ("criterion.empty_weight", "swin.layernorm.weight", "swin.layernorm.bias")
 _MAY_HOLD = ("criterion.empty_weight", "relative_position_index")
 
 
 def config(**sizes: Any) -> Mask2FormerConfig:
-    """The published network's; `sizes` change some of it, `swin` those of the backbone."""
+    """The published configuration; `sizes` override it, and `swin` that of the backbone."""
     swin = {
         "embed_dim": 96,
         "depths": [2, 2, 18, 2],
@@ -41,7 +41,7 @@ def config(**sizes: Any) -> Mask2FormerConfig:
         "hidden_dim": 256,
         "encoder_layers": 6,
         "encoder_feedforward_dim": 1024,
-        # Counts the prediction before the first layer: there are nine layers.
+        # Includes the prediction before the first layer: there are nine layers.
         "decoder_layers": 10,
         "dim_feedforward": 2048,
         "num_attention_heads": 8,
@@ -50,7 +50,7 @@ def config(**sizes: Any) -> Mask2FormerConfig:
 
 
 def tiny() -> Mask2FormerConfig:
-    """A narrow one, for tests."""
+    """A small configuration for tests."""
     return config(
         swin={"embed_dim": 12, "depths": [2, 2, 2, 2], "num_heads": [1, 2, 3, 6]},
         num_queries=20,
@@ -70,10 +70,10 @@ def build(given: Mask2FormerConfig) -> Mask2FormerForUniversalSegmentation:
 
 
 def read(path: Path, given: Mask2FormerConfig) -> Mask2FormerForUniversalSegmentation:
-    """The network with the weights of a file in the layout of the hub, every one of them used.
+    """The network with the weights of a file in the layout of the Hub; all weights must be used.
 
     Raises:
-        WeightsError: the file cannot be read, or does not fit.
+        WeightsError: the file cannot be read, or does not match the network.
     """
     state = read_state_dict(path)
     try:
@@ -85,25 +85,25 @@ def read(path: Path, given: Mask2FormerConfig) -> Mask2FormerForUniversalSegment
 def from_hub(
     state: dict[str, torch.Tensor], given: Mask2FormerConfig
 ) -> Mask2FormerForUniversalSegmentation:
-    """The network with the tensors of `state`, named as in the hub's files.
+    """The network with the tensors of `state`, named as in the Hub's files.
 
     Raises:
-        WeightsError: some are missing, left over, of another shape, or hold NaN.
+        WeightsError: tensors are missing, unexpected, of the wrong shape, or contain NaN.
     """
     check_finite("it", state)
-    loader: Any = Mask2FormerForUniversalSegmentation  # its types do not tell of two results
+    loader: Any = Mask2FormerForUniversalSegmentation  # its types lack the second result
     try:
-        # The report of keys that this silences is judged below.
+        # This silences the report of keys, which are checked below.
         with quiet():
-            # It knows the names of the hub's files, which are not those of its own modules.
-            network, told = loader.from_pretrained(
+            # It maps the names of the Hub's files to those of its modules.
+            network, report = loader.from_pretrained(
                 None, config=given, state_dict=state, dtype=torch.float32, output_loading_info=True
             )
     except RuntimeError as error:
         raise WeightsError(f"it does not fit Mask2Former: {describe(error)[:300]}") from error
     problems = {
-        "missing": [k for k in told["missing_keys"] if not k.endswith(_MAY_LACK)],
-        "unexpected": [k for k in told["unexpected_keys"] if not k.endswith(_MAY_HOLD)],
+        "missing": [k for k in report["missing_keys"] if not k.endswith(_MAY_LACK)],
+        "unexpected": [k for k in report["unexpected_keys"] if not k.endswith(_MAY_HOLD)],
     }
     if any(problems.values()):
         listed = "; ".join(

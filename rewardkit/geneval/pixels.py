@@ -1,7 +1,7 @@
-"""From a picture to the detector's input, pixel by pixel as mmdet 2.x makes it.
+"""Preprocessing of an image for the detector, with the exact pixels of mmdet 2.x.
 
-The 8-bit picture is resized by OpenCV, filled up with grey at the right and at the bottom, and only
-then normalised: in the network's eyes the filling is a grey of 128, not zeros.
+OpenCV resizes the 8-bit image, which is padded with grey on the right and at the bottom and only
+then normalised: the network sees padding of grey 128, not zeros.
 
 Source: https://github.com/open-mmlab/mmdetection/blob/v2.28.2/configs/mask2former/mask2former_r50_lsj_8x2_50e_coco.py
 and mmcv 1.7, mmcv/image/geometric.py.
@@ -16,9 +16,9 @@ from rewardkit.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-# The longest and the shortest side that a resized picture may have.
+# Maximum length of the longer and of the shorter side of a resized image.
 SCALE = (1333, 800)
-# In RGB: mmdet reads BGR, and swaps the channels when it normalises.
+# In RGB: mmdet reads BGR and swaps the channels when it normalises.
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 _FILLING = 128
@@ -26,24 +26,24 @@ _MULTIPLE = 32
 
 
 def resized_shape(height: int, width: int, scale: tuple[int, int] = SCALE) -> tuple[int, int]:
-    """Height and width, as large as `scale` lets them be in the same proportion; halves go up.
+    """The largest height and width within `scale` with the same aspect ratio; halves round up.
 
     Raises:
-        InputError: the picture is so thin that a side would vanish.
+        InputError: the image is so thin that a side would be rounded to 0.
     """
     longest, shortest = scale
     factor = min(longest / max(height, width), shortest / min(height, width))
     shape = int(height * factor + 0.5), int(width * factor + 0.5)
     if 0 in shape:
         raise InputError(
-            f"a picture of {width}x{height} is too thin for the detector, whose input is at most "
-            f"{longest} long: crop it first"
+            f"an image of {width}x{height} pixels is too thin for the detector, whose input is at "
+            f"most {longest} pixels long: crop it first"
         )
     return shape
 
 
 def resize(picture: torch.Tensor, scale: tuple[int, int] = SCALE) -> torch.Tensor:
-    """A picture, uint8 `[3, H, W]`, at the size of `resized_shape`, uint8 `[3, h, w]`."""
+    """Resize an image, uint8 `[3, H, W]`, to `resized_shape`: uint8 `[3, h, w]`."""
     import cv2
     import torch
 
@@ -54,10 +54,10 @@ def resize(picture: torch.Tensor, scale: tuple[int, int] = SCALE) -> torch.Tenso
 
 
 def normalise(resized: torch.Tensor) -> torch.Tensor:
-    """The network's input: float32 on the same device, its sides multiples of 32.
+    """Pad and normalise images: float32 on the same device, with sides that are multiples of 32.
 
     Args:
-        resized: pictures of one size, uint8 `[B, 3, h, w]`.
+        resized: images of one size, uint8 `[B, 3, h, w]`.
     """
     import torch
     from torch.nn import functional as F

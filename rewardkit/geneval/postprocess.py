@@ -1,11 +1,11 @@
-"""From the network's logits to objects, as mmdet's `MaskFormerFusionHead` does it.
+"""Objects from the network's logits, computed as in mmdet's `MaskFormerFusionHead`.
 
 Every pair of a query and a class is a candidate, so one mask may appear under several classes:
 
     score = p(class | query) * mean of sigmoid(mask logit) where the mask logit > 0
 
-transformers' own `post_process_instance_segmentation` is another rule: it takes the masks from
-384x384 pixels, and rounds scores.
+transformers' `post_process_instance_segmentation` differs: it computes masks from 384x384 pixels
+and rounds scores.
 
 Source: https://github.com/open-mmlab/mmdetection/blob/v2.28.2/mmdet/models/seg_heads/panoptic_fusion_heads/maskformer_fusion_head.py
 """
@@ -20,17 +20,17 @@ from rewardkit.geneval.rules import THRESHOLD
 if TYPE_CHECKING:
     import torch
 
-# Candidates per picture, those of the most probable classes.
+# Maximum number of candidates per image, those with the highest class probability.
 MAX_CANDIDATES = 100
 
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects in one picture, the most probable class first; n of them.
+    """The n objects in one image, the highest class probability first.
 
     Attributes:
-        labels: index of the class, int64 `[n]`.
-        rows: `(x1, y1, x2, y2, score)`, float32 `[n, 5]`; the corner x2, y2 is exclusive.
+        labels: class indices, int64 `[n]`.
+        rows: `(x1, y1, x2, y2, score)`, float32 `[n, 5]`; x2 and y2 are exclusive.
         masks: bool `[n, H, W]`.
     """
 
@@ -47,17 +47,17 @@ def objects(
     size: tuple[int, int],
     lowest: float = THRESHOLD,
 ) -> Objects:
-    """The objects of one picture.
+    """The objects of one image.
 
     Args:
-        class_logits: of Q queries and K classes `[Q, K + 1]`, the last for "no object".
-        mask_logits: `[Q, h, w]`, of a quarter of the network's input.
-        resized: height and width of the picture in the network's input.
-        filled: those of the whole input.
-        size: those of the picture itself, which boxes and masks are told in.
-        lowest: candidates of no higher class probability are left out, and their masks never
-            made. A score is not above its class probability, so GenEval's rules, which read none
-            below 0.3, miss nothing.
+        class_logits: logits of Q queries and K classes, `[Q, K + 1]`; the last is "no object".
+        mask_logits: `[Q, h, w]`, at a quarter of the size of the network's input.
+        resized: height and width of the image within the network's input.
+        filled: height and width of the whole input, with padding.
+        size: height and width of the original image, which boxes and masks refer to.
+        lowest: candidates with a class probability of at most this are dropped before their masks
+            are computed. A score never exceeds its class probability, so GenEval's rules, which
+            ignore scores up to 0.3, lose nothing.
     """
     import torch
     from torch.nn import functional as F
@@ -68,10 +68,10 @@ def objects(
     best, indices = flat.topk(min(MAX_CANDIDATES, len(flat)))
     indices, best = indices[best > lowest], best[best > lowest]
 
-    # A mask is made once, however many classes it appears under.
+    # Each mask is computed once, even if it appears under several classes.
     queries, which = torch.unique(indices // classes, return_inverse=True)
     logits = mask_logits[queries, None].float()
-    # Two steps, as mmdet: to the input's size, where the filling is cut off, and from there.
+    # Two steps, as in mmdet: to the size of the input, where padding is removed, then to `size`.
     logits = F.interpolate(logits, filled, mode="bilinear", align_corners=False)
     logits = logits[:, :, : resized[0], : resized[1]]
     logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)[:, 0]
@@ -82,7 +82,7 @@ def objects(
 
 
 def _boxes(masks: torch.Tensor) -> torch.Tensor:
-    """The boxes around masks, `[n, 4]`, ending one past the last pixel; 0 where nothing is lit."""
+    """Boxes around masks, `[n, 4]`, with exclusive ends; 0 for an empty mask."""
     import torch
 
     spans = []

@@ -1,12 +1,12 @@
-"""From detected objects to a verdict: GenEval's rules, as upstream applies them.
+"""GenEval's rules, which turn detected objects into a verdict, as upstream applies them.
 
-Of every class the objects scored above 0.3 count (above 0.9 where the task is counting), the best
-first, 16 at most; boxes that overlap are all kept. An include clause looks at the first `count` of
-them and at no others: there must be that many, each of the colour, each lying as asked to each of
-the objects of an earlier clause, which must itself hold. An exclude clause wants fewer than its
-`count`.
+For each class, objects with a score above 0.3 count (above 0.9 in the counting task), at most 16,
+highest score first; overlapping boxes are all kept. An include clause considers only the first
+`count` of them. There must be that many, each must have the colour, and each must be in the
+required relation to every object of an earlier clause, which must itself hold. An exclude clause
+requires fewer objects than its `count`.
 
-So every task but counting asks for "at least": what else a picture shows costs nothing.
+Hence every task except counting requires "at least": other objects in an image cost nothing.
 
 Source: https://github.com/djghosh13/geneval, evaluation/evaluate_images.py.
 """
@@ -27,11 +27,11 @@ from rewardkit.geneval.names import Relation
 
 THRESHOLD = 0.3
 COUNTING_THRESHOLD = 0.9
-# The share of both boxes' sizes that an offset must exceed along an axis, to count along it.
+# An offset counts along an axis if it exceeds this share of the sizes of both boxes.
 MARGIN = 0.1
-# How far an offset must lean, as a share of its length, to lie that way.
+# Minimum component of an offset in a direction, as a share of its length.
 LEAN = 0.5
-# Pixels; an offset that exceeds the margin by less along both axes lies nowhere.
+# In pixels; an offset that exceeds the margin by less along both axes has no relation.
 _NOWHERE = 1e-3
 
 Boxes: TypeAlias = NDArray[np.float32]
@@ -41,16 +41,16 @@ Kind: TypeAlias = Literal["missing", "colour", "position", "no-target", "excess"
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a picture is wrong: the first thing that one clause lacks.
+    """Why an image is wrong: the first requirement of a clause that is not met.
 
     Attributes:
-        clause: which one: its list and its index there.
-        kind: "missing" and "excess" objects, another "colour" or "position", or "no-target": the
-            clause that a position is told from does not hold.
-        numbers: of missing and excess objects `expected` (the clause's count) and `found`; of
-            colours these, counting objects of the right one, and all `colours` with their counts;
-            of a position the relation `expected` and the `relations` of the first two objects
-            that lie otherwise.
+        clause: the list of the clause and its index in it.
+        kind: "missing" or "excess" objects, a wrong "colour" or "position", or "no-target": the
+            clause that a position refers to does not hold.
+        numbers: for missing and excess objects, `expected` (the clause's count) and `found`; for
+            colours, the same for objects of the right colour, and all `colours` with their counts;
+            for a position, the `expected` relation and the `relations` of the first two objects
+            that violate it.
     """
 
     clause: tuple[Literal["include", "exclude"], int]
@@ -60,7 +60,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a picture shows what was asked for, and if not, why: a reason per clause."""
+    """Whether an image shows what its prompt asks for; if not, one reason per failed clause."""
 
     correct: bool
     reasons: tuple[Reason, ...]
@@ -71,18 +71,18 @@ def judge(
     detections: Mapping[str, NDArray[Any]],
     colour_of: ColourOf,
 ) -> Verdict:
-    """Whether a picture shows what `metadata` asks for.
+    """Judge whether an image shows what `metadata` asks for.
 
     Args:
-        metadata: parsed, or a line as `parse_metadata` takes it; of any classes and colours.
-        detections: for each class found, rows `(x1, y1, x2, y2, score)`, `[n, 5]`, all that the
-            detector gave; read and compared as float32. Of equal scores the later row comes first,
-            as a stable ascending sort, read backwards, has it; upstream's sort leaves that open.
-        colour_of: a class and some of its rows, `[m, 5]`, to the m names of their colours. Asked
-            only where a clause names a colour and there are enough objects.
+        metadata: parsed, or a line for `parse_metadata`; with any classes and colours.
+        detections: rows `(x1, y1, x2, y2, score)`, `[n, 5]`, for each detected class: all
+            detections, compared as float32. Of equal scores the later row comes first, as in a
+            reversed stable ascending sort; the order of upstream's sort is undefined there.
+        colour_of: maps a class and some of its rows, `[m, 5]`, to the names of their m colours.
+            Called only if a clause names a colour and there are enough objects.
 
     Raises:
-        InputError: the metadata is wrong, or a row is not five finite numbers.
+        InputError: the metadata is invalid, or a row is not five finite numbers.
     """
     asked = _read(metadata)
     found = _Found(asked, detections, colour_of)
@@ -106,21 +106,21 @@ def credit(
     detections: Mapping[str, NDArray[Any]],
     colour_of: ColourOf,
 ) -> float:
-    """How much of what `metadata` asks for a picture shows, in [0, 1]; 1 exactly where `correct`.
+    """Partial credit for what `metadata` asks for, in [0, 1]; 1 if and only if `correct`.
 
-    Not of GenEval. With f objects found by an include clause, f <= count:
+    This is not part of GenEval. With f objects found for an include clause, f <= count:
 
         credit = mean over include clauses of (mean of what the clause asks for)
                  * product over exclude clauses of min(1, (count - 1) / number found)
         what a clause asks for:
             count     f / count
-            color     objects of f that have it / count
-            position  pairs of f and of the other clause's that lie so / (count * other's count)
+            color     objects of f with that colour / count
+            position  pairs with the other clause's objects in that relation / (count * other count)
 
-    Things of classes that are not asked for earn nothing, and too many cost their share: where
-    n things are to be counted, m earn m / n, or n / m where there are more.
+    Objects of other classes earn nothing, and excess objects reduce the credit: if n objects are
+    requested, m objects earn m / n, or n / m if m > n.
 
-    Args and errors are those of `judge`; colours are asked for also where objects are missing.
+    Arguments and errors are those of `judge`; `colour_of` is also called if objects are missing.
     """
     asked = _read(metadata)
     found = _Found(asked, detections, colour_of)
@@ -145,7 +145,7 @@ def credit(
 
 
 def counted(rows: NDArray[Any], tag: str) -> Boxes:
-    """The detections of a class that count in a task, the best scored first.
+    """The detections of a class that count in a task, highest score first.
 
     Args:
         rows: `(x1, y1, x2, y2, score)`, `[n, 5]`.
@@ -157,8 +157,8 @@ def counted(rows: NDArray[Any], tag: str) -> Boxes:
     rows = np.asarray(rows, np.float32)
     if rows.ndim != 2 or rows.shape[1] != 5 or not np.isfinite(rows).all():
         raise InputError(
-            f"detections of shape {list(rows.shape)} given; they are rows of five finite numbers "
-            "(x1, y1, x2, y2, score)"
+            f"detections must be rows of five finite numbers (x1, y1, x2, y2, score); got shape "
+            f"{list(rows.shape)}"
         )
     threshold = np.float32(COUNTING_THRESHOLD if tag == "counting" else THRESHOLD)
     order = np.argsort(rows[:, 4], kind="stable")[::-1]
@@ -166,18 +166,18 @@ def counted(rows: NDArray[Any], tag: str) -> Boxes:
 
 
 def relations(box: Boxes, other: Boxes) -> frozenset[Relation]:
-    """How an object lies to another: no relation, one, or two, on a diagonal.
+    """The relations of an object to another: none, one, or, on a diagonal, two.
 
         o = centre - other's centre
         s = sign(o) max(|o| - MARGIN (size + other's size), 0)    per axis
         left of: s_x / |o| < -LEAN    right of: s_x / |o| > LEAN    above, below: s_y, likewise
 
-    The length is that of the whole offset, so objects that nearly overlap lie nowhere. Computed in
-    float32, as upstream does.
+    |o| is the length of the full offset, so objects that nearly overlap have no relation. Computed
+    in float32, as upstream does.
 
     Args:
-        box: `(x1, y1, x2, y2, ...)`, y downwards.
-        other: likewise.
+        box: `(x1, y1, x2, y2, ...)`, with y pointing down.
+        other: the other box, in the same form.
     """
     (low, high), (other_low, other_high) = (
         np.asarray(one[:4], np.float32).reshape(2, 2) for one in (box, other)
@@ -198,7 +198,7 @@ def relations(box: Boxes, other: Boxes) -> frozenset[Relation]:
 
 
 class _Found:
-    """The objects that count, of every class that is asked about."""
+    """The objects that count, for each class in the metadata."""
 
     def __init__(
         self, asked: Metadata, detections: Mapping[str, NDArray[Any]], colour_of: ColourOf
@@ -209,15 +209,15 @@ class _Found:
         self._colour_of = colour_of
 
     def first(self, clause: Included) -> Boxes:
-        """The objects that a clause looks at."""
+        """The objects that a clause considers."""
         return self.objects[clause.name][: clause.count]
 
     def colours(self, clause: Included) -> list[str]:
-        """Their colours."""
+        """The colours of the objects that a clause considers."""
         first = self.first(clause)
         colours = list(self._colour_of(clause.name, first)) if len(first) else []
         if len(colours) != len(first):
-            raise ValueError(f"{len(colours)} colours given for {len(first)} objects")
+            raise ValueError(f"colour_of returned {len(colours)} colours for {len(first)} objects")
         return colours
 
 
@@ -230,9 +230,9 @@ def _read(metadata: Metadata | Mapping[str, Any]) -> Metadata:
 def _lack(
     clause: Included, found: _Found, groups: Sequence[Boxes | None]
 ) -> tuple[Kind, Mapping[str, Any]] | None:
-    """What an include clause lacks, and None where it holds.
+    """The requirement of an include clause that is not met, or None if it holds.
 
-    `groups` are the objects of the earlier clauses, None where one does not hold.
+    `groups` holds the objects of the earlier clauses, or None for a clause that does not hold.
     """
     first = found.first(clause)
     if len(first) < clause.count:

@@ -1,10 +1,11 @@
-"""What is scored? Pictures, clips and their prompts, from wherever a user keeps them.
+"""Media: pictures, clips and their prompts, from wherever a user keeps them.
 
 This package is the only place that opens pictures and clips. It may import `rewardkit.errors` and
 nothing else of rewardkit.
 
     files       a file handed over by a user, opened, or the reason why it cannot be
     images      any picture Pillow reads -> uint8 [3, H, W]
+    task        what a generator is asked to make, and the kind of medium that is
     clips       any clip -> Clip(uint8 [F, 3, H, W], fps), and mp4 back; which frames to take
     libav       videos, for clips          animations  animated pictures, for clips
     batch       Clip, Sample, Batch, and `to_medium`, the boundary for what users hold in memory
@@ -16,7 +17,7 @@ nothing else of rewardkit.
     manifests   tables of files, for sources    leftovers  what is said of files not scored
     prompts     Items and a prompt file, one text, sidecars, names, metadata -> Items with prompts
     joining     Items and rows, by name or by order    embedded  prompts in a picture's metadata
-    sheets      pictures and captions -> one contact sheet
+    sheets      media and captions -> one contact sheet    writing  media -> PNG and mp4 files
     ladders     pictures and clips whose order of quality is known    scene  what they show
 
 To extend: a new picture format is a plug-in registered with Pillow; a new clip format is one that

@@ -16,19 +16,19 @@ PATHS = (
 _TEXTS = ("text", "caption", "prompt_en")
 
 
-def prompt_column(rows: Sequence[Row], asked: str | None = None) -> str | None:
+def prompt_column(rows: Sequence[Row], name: str | None = None) -> str | None:
     """The column with the prompts, or None where there is none.
 
     Args:
         rows: of the table.
-        asked: the column that the user names.
+        name: the column that the user names.
 
     Raises:
         UsageError: there is no column of that name.
         InputError: two columns could be it.
     """
-    if asked is not None:
-        return named(rows, asked, "--prompt-column")
+    if name is not None:
+        return column_named(rows, name, "--prompt-column")
     usual = column(rows, ("prompt",))
     if usual:
         return usual[0]
@@ -41,13 +41,13 @@ def prompt_column(rows: Sequence[Row], asked: str | None = None) -> str | None:
     return found[0] if found else None
 
 
-def named(rows: Sequence[Row], asked: str, option: str) -> str:
+def column_named(rows: Sequence[Row], name: str, option: str) -> str:
     """The column that the user names.
 
     Raises:
         UsageError: no row has it.
     """
-    if not any(asked in row.values for row in rows):
+    if not any(name in row.values for row in rows):
         known = sorted({key for row in rows for key in row.values})
-        raise UsageError(f"{option} {asked}: no such column at {rows[0].where}; it has: {known}")
-    return asked
+        raise UsageError(f"{option} {name}: no such column at {rows[0].where}; it has: {known}")
+    return name

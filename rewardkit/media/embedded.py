@@ -76,10 +76,10 @@ def _of_graph(text: str, name: str) -> str | None:
     ]
     found = dict.fromkeys(text for link in starts for text in _texts(graph, link))
     if len(found) != 1:
-        told = ", ".join(repr(text[:40]) for text in found)
+        shown = ", ".join(repr(text[:40]) for text in found)
         raise InputError(
             f"{name}: its ComfyUI graph leads from {len(starts)} samplers to {len(found)} texts"
-            f"{f' ({told})' if told else ''}, so which is the prompt is not clear. Give it in a "
+            f"{f' ({shown})' if shown else ''}, so which is the prompt is not clear. Give it in a "
             "file of prompts"
         )
     return next(iter(found))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rewardkit.errors import InputError
-from rewardkit.media.columns import PATHS, named
+from rewardkit.media.columns import PATHS, column_named
 from rewardkit.media.files import quoted
 from rewardkit.media.places import absolute, without_suffix
 from rewardkit.media.sources import Item
@@ -79,31 +79,33 @@ def join(
     found: dict[str, Row] = {}
     unused: list[str] = []
     for number, row in enumerate(rows):
-        told = {key: name for key in chosen if (name := names[key][number]) is not None}
-        if not told:
+        named_by = {key: name for key in chosen if (name := names[key][number]) is not None}
+        if not named_by:
             raise InputError(
                 f"{row.where}: no {' or '.join(map(repr, chosen))}, which other lines have"
             )
-        matches = {key: id for key in told if (id := ids[key][number]) is not None}
+        matches = {key: id for key in named_by if (id := ids[key][number]) is not None}
         if len(set(matches.values())) > 1:
             raise InputError(
                 f"{row.where}: its columns name different items: "
-                + ", ".join(f"{key} {told[key]!r} is {id!r}" for key, id in matches.items())
+                + ", ".join(f"{key} {named_by[key]!r} is {id!r}" for key, id in matches.items())
                 + ". Choose one of them with --path-column"
             )
         if not matches:
-            unused.append(next(iter(told.values())))
+            unused.append(next(iter(named_by.values())))
             continue
         key, id = next(iter(matches.items()))
         if id in found:
-            raise InputError(f"{row.where}: {told[key]!r} has a prompt already: {found[id].where}")
+            raise InputError(
+                f"{row.where}: {named_by[key]!r} has a prompt already: {found[id].where}"
+            )
         found[id] = row
     return Joined(found, chosen, unused, [item for item in items if item.id not in found])
 
 
-def _columns(rows: Sequence[Row], asked: str | None) -> list[str]:
-    if asked is not None:
-        return [named(rows, asked, "--path-column")]
+def _columns(rows: Sequence[Row], path_column: str | None) -> list[str]:
+    if path_column is not None:
+        return [column_named(rows, path_column, "--path-column")]
     found = column(rows, ("id", *PATHS))
     # `name` or `image` of another program may be no name of a file at all.
     usable = [key for key in found if key in ("id", "path") or _names_things(rows, key)]
@@ -127,8 +129,8 @@ def _by_order(items: Sequence[Item], rows: Sequence[Row], file: Path) -> Joined:
         )
     paths = [item.path for item in items]
     if any(
-        os.fsencode(one) < os.fsencode(other) and _natural(one) > _natural(other)
-        for one, other in itertools.pairwise(paths)
+        os.fsencode(path) < os.fsencode(after) and _natural(path) > _natural(after)
+        for path, after in itertools.pairwise(paths)
     ):
         by_number = sorted(items, key=lambda item: _natural(item.path))
         at = next(n for n, item in enumerate(items) if item is not by_number[n])

@@ -13,18 +13,18 @@ from rewardkit.media.tables import TABLE_SUFFIXES
 _MANIFESTS = ("manifest", "metadata")
 
 
-def told_of(skipped: Sequence[str], *, manifests: bool) -> Iterator[str]:
+def remarks(skipped: Sequence[str], *, manifests: bool) -> Iterator[str]:
     """One line for all files that were left out, and one for a manifest among them.
 
     Args:
         skipped: their paths.
-        manifests: whether to tell of manifests.
+        manifests: whether to mention manifests.
     """
     if not skipped:
         return
     n, first = len(skipped), skipped[0]
-    told = "1 other file was" if n == 1 else f"{n} other files were"
-    yield f"{told} left out for {'its' if n == 1 else 'their'} extension, such as {first}"
+    files = "1 other file was" if n == 1 else f"{n} other files were"
+    yield f"{files} left out for {'its' if n == 1 else 'their'} extension, such as {first}"
     if not manifests:
         return
     tables = [

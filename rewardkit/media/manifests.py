@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rewardkit.errors import InputError
-from rewardkit.media.columns import PATHS, named, prompt_column
+from rewardkit.media.columns import PATHS, column_named, prompt_column
 from rewardkit.media.files import quoted
 from rewardkit.media.tables import Row, column, read_table
 
@@ -47,10 +47,12 @@ def read_manifest(
 
     Raises:
         UsageError: there is no such column.
-        InputError: it cannot be read, a row names no file (it is told), or two columns could do so.
+        InputError: it cannot be read, a row names no file, or two columns could name the files.
     """
     rows = read_table(manifest)
-    key = named(rows, paths, "--path-column") if paths is not None else _paths(manifest, rows)
+    key = (
+        column_named(rows, paths, "--path-column") if paths is not None else _paths(manifest, rows)
+    )
     text = prompt_column(rows, prompts)
     ids = next(iter(column(rows, ("id",))), "id")
     lines = []

@@ -64,12 +64,12 @@ def attach(
     if file is not None:
         return _from_file(items, Path(file), path_column, prompt_column)
     if text is not None:
-        return [_given(item, text) for item in items]
+        return [_with_prompt(item, text) for item in items]
     if from_name:
-        return [_given(item, _name_as_prompt(item.path)) for item in items]
+        return [_with_prompt(item, _name_as_prompt(item.path)) for item in items]
     if from_metadata:
         return _from_metadata(items)
-    return [_given(item, _beside(item)) for item in items]
+    return [_with_prompt(item, _beside(item)) for item in items]
 
 
 _PACKAGE = "package:"
@@ -90,7 +90,7 @@ class PromptLine:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _given(item: Item, prompt: str | None, meta: Mapping[str, Any] | None = None) -> Item:
+def _with_prompt(item: Item, prompt: str | None, meta: Mapping[str, Any] | None = None) -> Item:
     return dataclasses.replace(
         item,
         prompt=item.prompt if item.prompt is not None else prompt,
@@ -112,7 +112,7 @@ def _from_metadata(items: Sequence[Item]) -> list[Item]:
         except InputError as error:
             found.append(dataclasses.replace(item, problem=str(error)))
             continue
-        found.append(_given(item, prompt))
+        found.append(_with_prompt(item, prompt))
         if found[-1].prompt is None:
             lacking.append(item.path)
     if lacking:
@@ -144,7 +144,7 @@ def _from_file(
         id: (row.text(prompts), row.other_than("id", "path", prompts))
         for id, row in joined.rows.items()
     }
-    return [_given(item, *lines[item.id]) if item.id in lines else item for item in items]
+    return [_with_prompt(item, *lines[item.id]) if item.id in lines else item for item in items]
 
 
 def _tell_left_over(joined: Joined, file: Path) -> None:
@@ -180,7 +180,7 @@ def read(source: str | Path, prompt_column: str | None = None) -> list[PromptLin
     ]
 
 
-def _rows(source: str | Path, asked: str | None) -> tuple[list[Row], str]:
+def _rows(source: str | Path, prompt_column: str | None) -> tuple[list[Row], str]:
     """The rows of a file, and the column of their prompts, which are text in all of them."""
     file = _in_package(source) if str(source).startswith(_PACKAGE) else Path(source)
     suffix = file.suffix.lower()
@@ -190,7 +190,7 @@ def _rows(source: str | Path, asked: str | None) -> tuple[list[Row], str]:
             ".json and .txt"
         )
     rows = _read_txt(file) if suffix == ".txt" else read_table(file)
-    prompts = column_of_prompts(rows, asked)
+    prompts = column_of_prompts(rows, prompt_column)
     for row in rows:
         if prompts is None or row.text(prompts) is None:
             raise InputError(

@@ -1,4 +1,4 @@
-"""Contact sheets: many pictures on one, each with its caption, for readers of a demo."""
+"""Contact sheets: many pictures or frames of clips on one picture, each with its caption."""
 
 from __future__ import annotations
 
@@ -6,41 +6,45 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rewardkit.errors import UsageError
+from rewardkit.media.batch import Clip
 from rewardkit.media.images import to_pil
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image, ImageFont
 
+    from rewardkit.media.batch import Medium
+
 _MARGIN = 12
 _TEXT_PX, _LINE_PX = 15, 20  # font size, and from one line to the next
 
 
 def contact_sheet(
-    images: Sequence[torch.Tensor],
+    media: Sequence[Medium],
     captions: Sequence[str],
     *,
     columns: int = 5,
     width: int = 200,
 ) -> Image.Image:
-    """Pictures in rows, as a `PIL.Image`, each above its caption.
+    """Media in rows, as a `PIL.Image`, each above its caption.
 
     Args:
-        images: uint8 `[3, H, W]` of any sizes; each is scaled, whole, to fit `width` x `width`.
-        captions: one per picture. Each of its lines is cut to the width, with an ellipsis.
-        columns: pictures in a row.
-        width: of one picture, in pixels.
+        media: of any sizes; each is scaled, whole, to fit `width` x `width`. A clip is shown by its
+            middle frame.
+        captions: one per medium. Each line is cut to the width, with an ellipsis.
+        columns: media in a row.
+        width: of each medium, in pixels.
     """
     from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-    if not images or len(images) != len(captions) or columns < 1:
+    if not media or len(media) != len(captions) or columns < 1:
         raise UsageError(
-            "a contact sheet needs pictures, a caption for each and at least one column; given: "
-            f"{len(images)} pictures, {len(captions)} captions, {columns} columns"
+            "a contact sheet needs media, a caption for each and at least one column; given: "
+            f"{len(media)} media, {len(captions)} captions, {columns} columns"
         )
     font = ImageFont.load_default(_TEXT_PX)
     texts = ["\n".join(_cut(line, font, width) for line in text.split("\n")) for text in captions]
-    thumbs = [ImageOps.contain(to_pil(image), (width, width)) for image in images]
+    thumbs = [ImageOps.contain(to_pil(_still(medium)), (width, width)) for medium in media]
     starts = range(0, len(thumbs), columns)
     heights = [
         max(thumb.height for thumb in thumbs[i : i + columns])
@@ -66,6 +70,11 @@ def contact_sheet(
 def one_line(prompt: str) -> str:
     """A prompt as one line of a caption: its line breaks and other runs of blanks are one blank."""
     return " ".join(prompt.split())
+
+
+def _still(medium: Medium) -> torch.Tensor:
+    """The picture that shows a medium: of a clip, its middle frame."""
+    return medium.frames[len(medium.frames) // 2] if isinstance(medium, Clip) else medium
 
 
 def _cut(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:

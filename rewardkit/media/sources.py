@@ -100,7 +100,7 @@ def find(
         InputError: a manifest is malformed, two items have one id, or there is nothing to score.
     """
     columns = (path_column, prompt_column)
-    parts = [_expand(given, stdin, columns) for given in inputs]
+    parts = [_expand(source, stdin, columns) for source in inputs]
     if columns != (None, None) and not any(part.from_table for part in parts):
         raise UsageError(
             "--path-column and --prompt-column name columns of a table, but no table is given. "
@@ -140,20 +140,20 @@ class _Part:
     from_table: bool = False
 
 
-def _expand(given: str, stdin: BinaryIO | None, columns: Columns) -> _Part:
-    path = Path(given)
-    if given == "-":
+def _expand(source: str, stdin: BinaryIO | None, columns: Columns) -> _Part:
+    path = Path(source)
+    if source == "-":
         return _from_stdin(stdin)
     unreadable: list[str] = []
-    if given and is_folder(path):  # Path("") is the current folder, "" a variable left unset
+    if source and is_folder(path):  # Path("") is the current folder, "" a variable left unset
         return _from_files(path, walk(path, unreadable), unreadable)
-    if os.path.lexists(given):  # before patterns: brackets may be part of a name
+    if os.path.lexists(source):  # before patterns: brackets may be part of a name
         if path.suffix.lower() in TABLE_SUFFIXES:
             return _from_manifest(path, columns)
-        return _Part([str(path.parent)], [_Entry(given, named=True)])
-    if glob.has_magic(given):
-        return _from_files(fixed_part(given), match(given, unreadable), unreadable)
-    raise UsageError(f"{given!r} does not exist. Give a file, a folder, a pattern or - for stdin")
+        return _Part([str(path.parent)], [_Entry(source, named=True)])
+    if glob.has_magic(source):
+        return _from_files(fixed_part(source), match(source, unreadable), unreadable)
+    raise UsageError(f"{source!r} does not exist. Give a file, a folder, a pattern or - for stdin")
 
 
 def _from_files(base: Path, files: Iterable[Path], unreadable: list[str]) -> _Part:
@@ -212,15 +212,15 @@ def _with_ids(entries: Sequence[_Entry], root: str) -> list[Item]:
 def _nothing(
     inputs: Sequence[str], wanted: str, entries: Sequence[_Entry], unreadable: Sequence[str]
 ) -> str:
-    told = f"nothing to score in {', '.join(map(repr, inputs))}: "
+    reason = f"nothing to score in {', '.join(map(repr, inputs))}: "
     if entries:
-        told += f"{len(entries)} files, none with the extension of a {wanted}, such as "
-        told += repr(entries[0].path)
+        reason += f"{len(entries)} files, none with the extension of a {wanted}, such as "
+        reason += repr(entries[0].path)
     else:
-        told += "no files"
+        reason += "no files"
     if unreadable:
-        told += f"; {len(unreadable)} folders cannot be listed, such as {unreadable[0]}"
-    return told
+        reason += f"; {len(unreadable)} folders cannot be listed, such as {unreadable[0]}"
+    return reason
 
 
 def _suffix(path: str) -> str:

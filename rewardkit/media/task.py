@@ -14,3 +14,8 @@ TASKS: tuple[Task, ...] = get_args(Task)
 def kind_of(task: Task) -> Kind:
     """The kind of medium that a task asks for."""
     return "video" if task.endswith("video") else "image"
+
+
+def noun_of(task: Task) -> str:
+    """What one medium of a task is called in messages; its plural adds an "s"."""
+    return "clip" if kind_of(task) == "video" else "picture"

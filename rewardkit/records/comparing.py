@@ -1,7 +1,7 @@
-"""Two score tables of the same items, pair by pair: what changed, and how sure that is.
+"""Compares two score tables of the same items, pair by pair, with confidence intervals.
 
-Scores of one prompt are not independent, so prompts are what is resampled: `clusters` says how, as
-it does for two results of a benchmark.
+Scores of one prompt are not independent, so whole prompts are resampled, as for two results of a
+benchmark: see `rewardkit.stats.clusters`.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class Comparison:
     """Two score tables, compared.
 
     Attributes:
-        pairs: how many rows are in both.
-        prompts: how many different prompts they have.
-        clusters: how many independent parts: prompts, and rows without a prompt one by one; all
-            rows where there is one prompt alone, for then they are all there is to learn from.
-        rows_only_before: how many rows are in the first alone.
-        rows_only_after: how many rows are in the second alone.
-        other_prompt: pairs whose two prompts differ, such as the first of them; it counts.
+        pairs: the number of rows that are in both.
+        prompts: the number of different prompts of these rows.
+        clusters: the number of independent parts: prompts, and each row without a prompt. Where
+            there is only one prompt, each row is a part.
+        rows_only_before: the number of rows that only the first has.
+        rows_only_after: the number of rows that only the second has.
+        other_prompt: ids of the pairs whose two prompts differ; the first table's prompt counts.
         columns: by reward, in the order of the first table; `total` last, where both have it.
         rewards_only_before: scores that the first table alone has.
         rewards_only_after: scores that the second table alone has.

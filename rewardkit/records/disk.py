@@ -1,4 +1,4 @@
-"""What a disk can refuse, as one sentence with the next step: full, over quota, a name too long."""
+"""Errors of the disk as one sentence with the next step: full, over quota, a name too long."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ADVICE = {
     errno.EIO: f"the disk reports an input/output error. Check it; {_CONTINUES}",
 }
 
-# What depends on files and not on code: EPIPE, EBADF and EINVAL are not among them.
+# Errors that depend on files and not on code: not EPIPE, EBADF and EINVAL.
 _OF_FILES = {
     *_ADVICE,
     errno.EACCES,
@@ -62,7 +62,7 @@ def unwritable(path: str | PathLike[str], error: Exception) -> InputError:
 def writing(
     path: str | PathLike[str], temporary: str | PathLike[str] | None = None
 ) -> Iterator[None]:
-    """Turns what the disk refuses inside the block into an `InputError` that names `path`.
+    """Turns errors of the disk inside the block into an `InputError` that names `path`.
 
     Args:
         path: the file that is written, as the user named it.
@@ -86,7 +86,7 @@ def writing(
 
 
 def refusal(error: OSError) -> str | None:
-    """What the system refused, in one sentence; None where it was no file."""
+    """An error of the system about a file, as one sentence; None for any other error."""
     if error.errno not in _OF_FILES:
         return None
     advice = _ADVICE.get(error.errno) or f"{os.strerror(error.errno)}. Name another file"

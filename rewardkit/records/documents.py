@@ -1,7 +1,7 @@
-"""JSON and TOML from outside: a value, or one error that says where the text is and what it lacks.
+"""JSON and TOML files of users: a value, or an error that says where the text is and what is wrong.
 
 The parsers of the standard library raise three kinds of errors for three kinds of bad text (no
-JSON, bytes that are not UTF-8, brackets nested thousands deep). Here they are one.
+JSON, bytes that are not UTF-8, brackets nested thousands deep). Here there is a single error.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from rewardkit.errors import InputError
 
 
 class DamagedDocument(InputError, ValueError):
-    """A text is not what its format asks; also a `ValueError`, as the standard parsers raise.
+    """A text that breaks the rules of its format; also a `ValueError`, as standard parsers raise.
 
     Attributes:
-        reason: what it is instead, such as "not JSON: nested too deep".
+        reason: what is wrong, such as "not JSON: nested too deep".
     """
 
     def __init__(self, where: str, reason: str) -> None:
@@ -29,7 +29,7 @@ class DamagedDocument(InputError, ValueError):
 
 
 def refuse_pipe(path: str | PathLike[str]) -> None:
-    """Refuses what reading could wait for, or read, without end.
+    """Refuses pipes and devices, which could make reading wait or go on without end.
 
     Raises:
         DamagedDocument: a pipe or a device is there.

@@ -1,7 +1,8 @@
 """The file formats of a table of text and float32 columns: parquet, CSV, JSON lines.
 
-Writers print the shortest decimal that reads back as the same float32. Readers are told which
-columns are text; the others hold numbers. They raise what their libraries raise, and InputError.
+Writers print the shortest decimal that reads back as the same float32. Readers get the
+names of the text columns; the others hold numbers. They raise the errors of their libraries, and
+InputError.
 """
 
 from __future__ import annotations

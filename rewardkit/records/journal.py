@@ -27,7 +27,7 @@ class Journal(AbstractContextManager["Journal"]):
     """An append-only file of JSON lines: a header, then one line per committed batch of rows.
 
     A batch is there whole or not at all, and once `append` has returned, killing the process loses
-    nothing. A journal has one writer at a time; a second one is refused.
+    nothing. A journal has one writer at a time; a second writer is refused.
 
     Attributes:
         rows: the rows that were in the file when it was opened.
@@ -40,7 +40,7 @@ class Journal(AbstractContextManager["Journal"]):
 
     @classmethod
     def open(cls, path: str | PathLike[str], header: Mapping[str, Any]) -> Self:
-        """The journal at `path`, created, or continued where its header is the given one.
+        """Opens the journal at `path`: a new one, or one to continue if its header is the same.
 
         Raises:
             InputError: the file is no journal, is damaged, was started with another header, or is
@@ -49,8 +49,7 @@ class Journal(AbstractContextManager["Journal"]):
         path = Path(path)
         check_place(path)
         if not path.exists() or path.stat().st_size == 0:
-            # Atomic, so that a journal whose header is torn cannot exist: what looks like one is
-            # somebody else's file.
+            # Atomic, so that no journal has half a header: a file that seems to is no journal.
             with atomic_write(path) as temporary:
                 temporary.write_bytes(json_bytes(header))
         try:
@@ -125,7 +124,7 @@ class Journal(AbstractContextManager["Journal"]):
 
     def __exit__(self, *error: object) -> None:
         """Closes the journal."""
-        # An error that is under way says more than one of closing.
+        # An error in the block says more than one of closing.
         with suppress(*([InputError] if error[0] else [])):
             self.close()
 

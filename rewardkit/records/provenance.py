@@ -1,4 +1,4 @@
-"""Where a number comes from: versions, checksums and the time, for whoever composes a meta file."""
+"""The provenance of a number: versions, checksums and the time, for files of provenance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import metadata
 from os import PathLike
 from pathlib import Path
 
-# Whatever can move a score: rewardkit itself, the tensors, the models, the decoders.
+# Everything that can change a score: tensors, models, decoders.
 DISTRIBUTIONS = (
     "torch",
     "torchvision",
@@ -27,7 +27,7 @@ DISTRIBUTIONS = (
 
 
 def versions() -> dict[str, str]:
-    """The versions behind a score, by distribution name; what is not installed is left out."""
+    """Versions of the libraries that can change a score, of those that are installed."""
     installed = {name: _version(name) for name in DISTRIBUTIONS}
     return {
         "rewardkit": _version("visual-rewardkit") or "not installed",  # run from a source tree

@@ -30,15 +30,15 @@ FLOAT32_MAX = (2 - 2**-23) * 2.0**127
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one sample.
+    """The scores of one sample.
 
     Attributes:
-        id: what pairs this row with the row of another table.
-        path: where the picture or the clip was.
+        id: pairs this row with a row of another table.
+        path: the file of the picture or the clip.
         prompt: None where the rewards needed none.
         scores: the value of each reward; None where it failed.
         total: the weighted sum; None where the table has none, or a term failed.
-        error: why a score is None.
+        error: the reason why a score is None.
 
     Raises:
         InputError: a score is not a number that float32 holds.
@@ -53,10 +53,10 @@ class Row:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Self:
-        """The row that a record of its attributes, read from a file, describes.
+        """The row of a record read from a file, whose keys are the attributes.
 
         Raises:
-            InputError: it lacks one, has others, or one is of another type.
+            InputError: a key is missing, unknown, or has a value of another type.
         """
         names = {field.name for field in fields(cls)}
         if not {"id", "path", "prompt", "scores"} <= record.keys() <= names:
@@ -76,7 +76,7 @@ class Row:
         return cls(**record)
 
     def __post_init__(self) -> None:
-        """Refuses what is not a score, here, so that no way into a table lets it through."""
+        """Refuses numbers that are no scores, here, so that none can get into a table."""
         for name, value in (*self.scores.items(), ("total", self.total)):
             # Written so that NaN, which is neither more nor less than anything, is refused.
             if value is not None and not abs(value) <= FLOAT32_MAX:
@@ -133,8 +133,8 @@ def write_rows(
 def read_rows(path: str | PathLike[str]) -> Table:
     """Reads a score table in the format of the suffix.
 
-    Every column that is none of `RESERVED` is a reward. Other types are cast, so that tables that
-    another program wrote are welcome: `id` may be a number, a score may be a float64.
+    Every column that is not in `RESERVED` is a reward. Types are cast, so that tables written by
+    other programs can be read: `id` may be a number, a score may be a float64.
 
     Raises:
         UsageError: the suffix is unknown.

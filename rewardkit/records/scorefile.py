@@ -31,13 +31,13 @@ _START_AFRESH = "Choose another output, or --overwrite to score everything anew"
 
 
 def meta_path(table: str | PathLike[str]) -> Path:
-    """Where the provenance of a score table stands."""
+    """The path of a score table's provenance."""
     return Path(f"{table}.meta.json")
 
 
 @dataclass(frozen=True)
 class Seen:
-    """The file behind a row, as it was when it was read.
+    """The file of a row, as it was when it was read.
 
     Attributes:
         at: when it was opened, in seconds since the epoch, by our clock.
@@ -56,10 +56,10 @@ class Seen:
 
 @final
 class ScoreFile(AbstractContextManager["ScoreFile"]):
-    """Rows by id, written down as they come; without a path they are only held.
+    """Rows by id, written as they come; without a path they are only kept in memory.
 
     Attributes:
-        rows: the rows so far, those of earlier runs among them.
+        rows: the rows so far, including those of earlier runs.
     """
 
     def __init__(
@@ -89,14 +89,14 @@ class ScoreFile(AbstractContextManager["ScoreFile"]):
 
         Args:
             path: the table, .parquet, .csv or .jsonl; None to write nothing.
-            made_by: what decides the numbers.
+            made_by: the settings that decide the numbers.
             rewards: the score columns.
             with_total: whether there is a column `total`.
-            overwrite: forget what is there; the old table stands until the new one is whole.
+            overwrite: drop what is there; the old table stays until the new one is whole.
 
         Raises:
             UsageError: the suffix is unknown.
-            InputError: what is there was made otherwise, or is no score table.
+            InputError: the file there was made with other settings, or is no score table.
         """
         file = cls(None if path is None else Path(path), made_by, rewards, with_total)
         if file._path is not None:
@@ -151,14 +151,14 @@ class ScoreFile(AbstractContextManager["ScoreFile"]):
         self._seen[row.id] = seen
 
     def reconcile(self, prompts: Mapping[str, str | None], paths: Mapping[str, str]) -> None:
-        """Compare earlier rows with what is asked now: prompts and files by id.
+        """Compares earlier rows with the prompts and files of this run, by id.
 
-        A row whose file is no longer the one that was read is forgotten, so that it is scored
-        again. A row of a version that wrote down no identity of files is kept where its file is
-        older than its reading.
+        A row whose file has changed since it was read is dropped, so that it is scored again. Early
+        versions recorded no identity of files: their row is kept if the file is older than its
+        reading.
 
         Raises:
-            InputError: an earlier row is not among what is asked, or had another prompt.
+            InputError: an earlier row has no file in this run, or had another prompt.
         """
         before = list(self.rows.values())
         for row in before:
@@ -174,8 +174,8 @@ class ScoreFile(AbstractContextManager["ScoreFile"]):
                 )
             seen, path = self._seen[row.id], Path(paths[row.id])
             now = _identity(path)
-            # Our clock is not asked where an identity is known: it may have been ahead, or that of
-            # the file system behind, and then a file that was changed since would look older.
+            # Where an identity is known, clocks are not compared: ours may have been ahead, or the
+            # file system's behind, and then a file that was changed since would look older.
             known = seen.file is not None
             if now is not None and (now == seen.file if known else _is_older(path, seen.at)):
                 self._seen[row.id] = Seen(seen.at, now)
@@ -183,7 +183,7 @@ class ScoreFile(AbstractContextManager["ScoreFile"]):
                 del self.rows[row.id], self._seen[row.id]
 
     def add(self, rows: Iterable[tuple[Seen, Row]]) -> None:
-        """Commit rows, each with the file it was read from; killed later, they are kept."""
+        """Commits rows, each with the file it was read from; they survive a kill of the process."""
         lines = []
         for seen, row in rows:
             self._take(row, seen)
@@ -192,7 +192,7 @@ class ScoreFile(AbstractContextManager["ScoreFile"]):
             self._journal.append(lines)
 
     def finish(self, order: Sequence[str], about: Mapping[str, Any]) -> None:
-        """Write the table, rows in the order of their ids given, and its provenance."""
+        """Writes the table, with rows in the given order of ids, and its provenance."""
         if self._path is None or self._journal is None:
             return
         oldest = min((self._seen[i].at for i in order), default=0.0)

@@ -1,11 +1,11 @@
-"""The embedded world: coloured shapes on 32x32, small enough to be exact, real enough to train on.
+"""Built-in models and prompts of coloured shapes at 32x32 pixels, with an exact detector.
 
-Which question: does the whole of it work here, now, without a hub, a GPU or a download?
+They run every part of the package without the Hub, a GPU or a download.
 
-`world` draws scenes, `prompts` asks for them in GenEval's six tasks, `detect` reads a picture back,
-`judge` says whether a picture shows what its prompt asks. `weights/` holds ordinary diffusers and
-transformers checkpoints that `python -m rewardkit.shapes.train NAME` makes from rendered scenes;
-nothing outside knows that they are special. May import errors, records, media, models and engine.
+`world` renders scenes, `prompts` describes them in GenEval's six tasks, `detect` finds the shapes
+in an image, and `judge` decides whether an image shows what its prompt asks for. `weights/` holds
+ordinary diffusers and transformers checkpoints that `python -m rewardkit.shapes.train NAME` trains
+on rendered scenes; the rest of the package does not treat them specially.
 
-To add a shape, give it a mask in `world`, its plural in `prompts`, and train the models again.
+To add a shape, add its mask to `world` and its plural to `prompts`, and train the models again.
 """

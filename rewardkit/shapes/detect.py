@@ -1,7 +1,8 @@
-"""An exact detector: which shapes a picture shows, of which colour, where.
+"""An exact detector of the shapes in an image, with their colours and boxes.
 
-Connected areas that differ from the background are compared with the masks of the shapes. An area
-that fits none well, or two alike, is an unknown thing: a hybrid of two shapes is neither.
+It compares connected areas that differ from the background with the masks of the shapes. An area
+that matches no mask well, or two masks equally well, is an unknown object: a hybrid of two shapes
+is neither.
 """
 
 from __future__ import annotations
@@ -13,19 +14,20 @@ import numpy as np
 from rewardkit.errors import InputError
 from rewardkit.shapes.world import BACKGROUND, COLOURS, MASKS, SHAPES, SIZE
 
-# Distance from the background's colour, per channel of 255; a decoder blurs edges by less.
+# Minimum distance of the foreground from the background colour, in levels of 255; the edges that a
+# decoder blurs are closer.
 _FOREGROUND = 70
-# Smaller areas are specks, not things.
+# Smaller areas, in pixels, are specks and are ignored.
 _SPECK = 4
-# Overlap with a mask (IoU) that makes an area that shape; two masks overlap by 0.67 at most.
+# Minimum overlap (IoU) of an area with the mask of its shape; two masks overlap by at most 0.67.
 _FITS = 0.75
-# By how much it must fit one mask better than every other: a hybrid of two shapes is neither.
+# Minimum lead of the best mask over the second best: a hybrid of two shapes is neither.
 _CLEARLY = 0.1
-# Share of an area's pixels that are nearest to one colour; below, it is of no colour.
+# Minimum share of an area's pixels nearest to one colour; below it, the area has no colour.
 _ONE_COLOUR = 0.6
 
 _PALETTE = np.array(list(COLOURS.values()), np.float32)
-_WINDOW = 9  # a mask of 7 pixels, one pixel of room on each side
+_WINDOW = 9  # a mask of 7 pixels with a margin of one pixel on each side
 _SHIFTS = [(y, x) for y in range(3) for x in range(3)]
 
 
@@ -43,13 +45,13 @@ _AREAS = _TEMPLATES.sum(axis=1)
 
 @dataclass(frozen=True)
 class Found:
-    """A thing in a picture.
+    """A detected object.
 
     Attributes:
-        shape: one of SHAPES, or None where it fits none of them.
-        colour: one of COLOURS, or None where it is of several.
-        box: pixels `(x1, y1, x2, y2)`, the last ones exclusive.
-        score: overlap with the shape's mask (IoU), in [0, 1].
+        shape: one of SHAPES, or None if it matches none of them.
+        colour: one of COLOURS, or None if it has several colours.
+        box: pixels `(x1, y1, x2, y2)`; x2 and y2 are exclusive.
+        score: overlap with the mask of the shape (IoU), in [0, 1].
     """
 
     shape: str | None
@@ -65,22 +67,22 @@ class Found:
 
 
 def detect(pictures: np.ndarray) -> list[list[Found]]:
-    """The things in each of `pictures`, uint8 `[N, 3, 32, 32]`, from top to bottom.
+    """The objects in each image of `pictures`, uint8 `[N, 3, 32, 32]`, from top to bottom.
 
     Raises:
-        InputError: the pictures are of another size.
+        InputError: the images have another size or dtype.
     """
     from scipy import ndimage
 
     if pictures.ndim != 4 or pictures.shape[1:] != (3, SIZE, SIZE) or pictures.dtype != np.uint8:
         raise InputError(
-            f"the shapes detector reads pictures of {SIZE}x{SIZE} pixels (uint8 [N, 3, {SIZE}, "
-            f"{SIZE}]); {pictures.dtype} {list(pictures.shape)} was given. Make pictures of that "
-            "size: a resized one is another picture"
+            f"the shapes detector takes images of {SIZE}x{SIZE} pixels (uint8 [N, 3, {SIZE}, "
+            f"{SIZE}]); {pictures.dtype} {list(pictures.shape)} was given. Generate images of that "
+            "size: resizing changes what they show"
         )
     difference = np.abs(pictures.astype(np.int16) - np.array(BACKGROUND)[:, None, None])
     foreground = difference.max(axis=1) > _FOREGROUND
-    # Areas touch at sides and corners, within a picture only.
+    # Areas are connected at sides and corners, within one image only.
     touching = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])
     labels, _ = ndimage.label(foreground, touching)
     found: list[list[Found]] = [[] for _ in pictures]
@@ -112,7 +114,7 @@ def _shape(area: np.ndarray) -> tuple[str | None, float]:
 
 
 def _colour(pixels: np.ndarray) -> str | None:
-    """The one colour of pixels `[n, 3]`; None where too few agree."""
+    """The colour of most of the pixels `[n, 3]`; None if too few agree."""
     distances = np.linalg.norm(pixels[:, None].astype(np.float32) - _PALETTE, axis=2)
     counts = np.bincount(distances.argmin(axis=1), minlength=len(_PALETTE))
     best = int(counts.argmax())
@@ -120,7 +122,7 @@ def _colour(pixels: np.ndarray) -> str | None:
 
 
 def by_class(found: list[Found]) -> dict[str, np.ndarray]:
-    """The detections as GenEval's rules take them: class name to rows `(x1, y1, x2, y2, score)`."""
+    """The detections in GenEval's form: class name to rows `(x1, y1, x2, y2, score)`."""
     return {
         shape: np.array(
             [(*one.box, one.score) for one in found if one.shape == shape], np.float32

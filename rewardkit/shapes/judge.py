@@ -1,4 +1,4 @@
-"""Does a picture show what its prompt asks for? Strictly, or by parts."""
+"""Verdicts on whether an image shows what its prompt asks for, and partial credit."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from rewardkit.shapes.prompts import Asked, lies
 
 
 def correct(asked: Asked, found: Sequence[Found]) -> bool:
-    """Whether exactly the asked things are there, each of its colour, lying as asked."""
+    """Whether the image shows exactly the requested objects, colours and relation."""
     return len(found) == len(asked.things) and graded(asked, found) == 1.0
 
 
 def graded(asked: Asked, found: Sequence[Found]) -> float:
-    """Partial credit in [0, 1]; 1 exactly where `correct`.
+    """Partial credit in [0, 1]; 1 if and only if `correct`.
 
-        credit = sum over asked things of (1 right shape and colour | 1/2 right shape | 0)
-        graded = credit / max(number asked, number found) * (1 lies as asked | 1/2 not)
+        credit = sum over requested objects of (1 right shape and colour | 1/2 right shape | 0)
+        graded = credit / max(number requested, number found) * (1 right relation | 1/2 otherwise)
 
-    A thing of a wrong or of no shape earns nothing and, being found, costs: where it earned
-    something, training on this score would breed hybrids of two shapes.
+    An object of a wrong or unknown shape earns nothing and increases the denominator. If it earned
+    credit, training on this score would produce hybrids of two shapes.
     """
     credit = sum(
         _credit([c for s, c in asked.things if s == shape], [f for f in found if f.shape == shape])
@@ -31,7 +31,7 @@ def graded(asked: Asked, found: Sequence[Found]) -> float:
 
 
 def _credit(colours: list[str | None], found: list[Found]) -> float:
-    """Of asked things and found ones of one shape: each found thing serves one asked thing."""
+    """Credit for the objects of one shape; each found object counts for one requested object."""
     left = [one.colour for one in found]
     named = [colour for colour in colours if colour is not None]
     right = 0
@@ -39,7 +39,7 @@ def _credit(colours: list[str | None], found: list[Found]) -> float:
         if colour in left:
             left.remove(colour)
             right += 1
-    # What asks for no colour takes any; what asks for one that is not there gets half.
+    # A request without a colour accepts any; a wrong colour gets half the credit.
     anything = min(len(colours) - len(named), len(left))
     wrong = min(len(named) - right, len(left) - anything)
     return right + anything + wrong / 2
@@ -57,6 +57,6 @@ def _related(asked: Asked, found: Sequence[Found]) -> bool:
 
 
 def _meant(shape: str, colour: str | None, found: Sequence[Found]) -> list[Found]:
-    """The things that an asked one can be: those of its colour too, where there are any."""
+    """The objects that match a request: of its shape and colour, or else of its shape alone."""
     of_shape = [one for one in found if one.shape == shape]
     return [one for one in of_shape if colour in (None, one.colour)] or of_shape

@@ -1,11 +1,11 @@
-"""What can be asked for: GenEval's six tasks in the words of this world.
+"""The prompts: GenEval's six tasks with shapes instead of objects.
 
     prompt := thing | thing "and" thing | thing relation thing | number plural
     thing  := "a" [colour] shape
 
-A *combination* is what a prompt asks for, however it is said: "a ring left of a cross" and "a cross
-right of a ring" are one. A third of each task's combinations is held out: no training in this
-package, of a model or by a reward, ever sees one.
+A *combination* is what a prompt asks for, regardless of the wording: "a ring left of a cross" and
+"a cross right of a ring" are the same combination. A third of the combinations of each task is held
+out: neither the training of the built-in models nor training on rewards uses them.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from rewardkit.shapes.world import COLOURS, SHAPES, Thing, places
 Split = Literal["train", "held-out"]
 TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 LISTS = Path(__file__).with_name("lists")
-# Lines of each task in a list.
+# Lines per task in a list.
 PER_TASK: dict[Split, int] = {"train": 32, "held-out": 16}
 NUMBERS = {"two": 2, "three": 3, "four": 4}
 _PLURALS = {shape: "crosses" if shape == "cross" else shape + "s" for shape in SHAPES}
 _SINGULARS = {plural: shape for shape, plural in _PLURALS.items()}
-# How far the first thing is from the second along (x, y), in the direction the words say.
+# Direction from the second object to the first, along (x, y).
 RELATIONS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
 _OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 
@@ -48,12 +48,12 @@ _GRAMMAR = re.compile(
 
 @dataclass(frozen=True)
 class Asked:
-    """What a prompt asks for: exactly these things.
+    """What a prompt asks for: exactly these objects.
 
     Attributes:
-        task: GenEval's name of the kind of prompt.
-        things: shape and colour of each; colour None is any.
-        relation: how the first thing lies to the second, one of RELATIONS.
+        task: GenEval's name of the task.
+        things: shape and colour of each object; None means any colour.
+        relation: position of the first object relative to the second, one of RELATIONS.
     """
 
     task: str
@@ -62,7 +62,7 @@ class Asked:
 
     @property
     def prompt(self) -> str:
-        """The sentence."""
+        """The text of the prompt."""
         if self.task == "counting":
             number = next(word for word, n in NUMBERS.items() if n == len(self.things))
             return f"{number} {_PLURALS[self.things[0][0]]}"
@@ -71,7 +71,7 @@ class Asked:
 
     @property
     def combination(self) -> str:
-        """The same for every way of saying the same thing."""
+        """A canonical prompt, equal for all wordings of the same request."""
         first, second = self.things[0], self.things[-1]
         if self.relation in ("right of", "below"):
             return Asked(self.task, (second, first), _OPPOSITE[self.relation]).prompt
@@ -81,7 +81,7 @@ class Asked:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The line of GenEval's `evaluation_metadata.jsonl` that asks for the same."""
+        """The equivalent line of GenEval's `evaluation_metadata.jsonl`."""
         if self.task == "counting":
             (shape, _), number = self.things[0], len(self.things)
             include = [{"class": shape, "count": number}]
@@ -96,7 +96,7 @@ class Asked:
             {"class": shape, "count": 1, **({"color": colour} if colour else {})}
             for shape, colour in self.things
         ]
-        if self.relation:  # GenEval names the reference first and gives the other its position.
+        if self.relation:  # GenEval lists the reference object first.
             clauses = [clauses[1], clauses[0] | {"position": [self.relation, 0]}]
         return {"tag": self.task, "include": clauses, "prompt": self.prompt}
 
@@ -106,13 +106,13 @@ def parse(prompt: str) -> Asked:
     """What `prompt` asks for.
 
     Raises:
-        InputError: it is not a sentence of the grammar.
+        InputError: the prompt does not match the grammar.
     """
     match = _GRAMMAR.fullmatch(" ".join(prompt.casefold().split()))
     if match is None:
         raise InputError(
-            f"{prompt!r} is not a prompt of the shapes world. It takes: a ring | a red ring | "
-            "three rings | a red ring and a blue cross | a ring left of a cross; shapes: "
+            f"{prompt!r} is not a prompt for shapes. Accepted are: a ring | a red ring | three "
+            "rings | a red ring and a blue cross | a ring left of a cross; shapes: "
             f"{', '.join(SHAPES)}; colours: {', '.join(COLOURS)}; relations: "
             f"{', '.join(RELATIONS)}; numbers: {', '.join(NUMBERS)}"
         )
@@ -129,28 +129,30 @@ def parse(prompt: str) -> Asked:
 
 @cache
 def prompts(split: Split) -> dict[str, tuple[str, ...]]:
-    """The prompts of a split by task, in a fixed order that mixes them."""
+    """The prompts of a split by task, in a fixed shuffled order."""
     chosen: dict[str, tuple[str, ...]] = {}
     for task in TASKS:
-        asked = sorted(_all(task), key=lambda one: _shuffled(one.prompt))
-        kinds = sorted({one.combination for one in asked}, key=_shuffled)
+        asked = sorted(_all(task), key=lambda request: _shuffled(request.prompt))
+        kinds = sorted({request.combination for request in asked}, key=_shuffled)
         held_out = set(kinds[: ceil(len(kinds) / 3)])
         chosen[task] = tuple(
-            one.prompt for one in asked if (one.combination in held_out) == (split == "held-out")
+            request.prompt
+            for request in asked
+            if (request.combination in held_out) == (split == "held-out")
         )
     return chosen
 
 
 def balanced(split: Split, per_task: int) -> list[str]:
-    """`per_task` prompts of every task, tasks in turn; a task that has fewer repeats them."""
+    """`per_task` prompts of each task, tasks in turn; a task with fewer prompts repeats them."""
     by_task = prompts(split)
     return [by_task[task][i % len(by_task[task])] for i in range(per_task) for task in TASKS]
 
 
 def write_lists(folder: Path) -> None:
-    """`train.jsonl` and `held-out.jsonl`: balanced prompts, each line as GenEval's metadata has it.
+    """Write `train.jsonl` and `held-out.jsonl`: balanced prompts as lines of GenEval's metadata.
 
-    `python -m rewardkit.shapes.prompts` writes those of the package.
+    `python -m rewardkit.shapes.prompts` writes the lists of the package.
     """
     for split, per_task in PER_TASK.items():
         lines = [json.dumps(parse(prompt).metadata) + "\n" for prompt in balanced(split, per_task)]
@@ -159,7 +161,7 @@ def write_lists(folder: Path) -> None:
 
 
 def scene(asked: Asked, rng: np.random.Generator) -> list[Thing]:
-    """A random scene that shows exactly what is asked for."""
+    """A random scene that shows exactly what the prompt asks for."""
     while True:
         cells = places(len(asked.things), rng)
         (row, column), (other_row, other_column) = cells[0], cells[-1]
@@ -173,10 +175,10 @@ def scene(asked: Asked, rng: np.random.Generator) -> list[Thing]:
 
 
 def lies(relation: str, offset: tuple[float, float]) -> bool:
-    """Whether a thing at `offset` (x, y) from another lies to it as `relation` says.
+    """Whether an object at `offset` (x, y) from another is in that relation to it.
 
-    GenEval's rule: the offset's direction leans that way by more than 0.5, so a thing on the
-    diagonal lies both left of the other and above it.
+    GenEval's rule: the component of the unit offset in that direction is above 0.5, so an object on
+    the diagonal is both left of the other and above it.
     """
     x, y = RELATIONS[relation]
     length = float(np.hypot(*offset))
@@ -198,10 +200,10 @@ def _all(task: str) -> Iterable[Asked]:
         ]
     if task == "two_object":
         return [Asked(task, ((a, None), (b, None))) for a, b in pairs]
-    # One order of each pair of shapes: the other order says nothing new here.
+    # One order of each pair of shapes; the other order asks for the same.
     return [
-        Asked(task, ((a, one), (b, other)))
-        for (a, b), (one, other) in product(combinations(SHAPES, 2), permutations(COLOURS, 2))
+        Asked(task, ((a, colour), (b, other)))
+        for (a, b), (colour, other) in product(combinations(SHAPES, 2), permutations(COLOURS, 2))
     ]
 
 

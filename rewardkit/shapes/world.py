@@ -1,7 +1,7 @@
-"""Scenes and their pictures: one to four coloured shapes on a 4x4 lattice, 32x32 pixels.
+"""Scenes and their images: one to four coloured shapes on a 4x4 grid of cells, 32x32 pixels.
 
 A cell is 8 pixels wide and a shape 7, and no two shapes of a scene touch, not even at a corner.
-The masks are chosen to be told apart: no two overlap by more than two thirds (IoU).
+The masks are easy to distinguish: no two overlap by more than two thirds (IoU).
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ SHAPES = tuple(MASKS)
 
 @dataclass(frozen=True)
 class Thing:
-    """A shape of one colour in one cell of the lattice.
+    """A coloured shape in one cell of the grid.
 
     Attributes:
         shape: one of SHAPES.
         colour: one of COLOURS.
-        row: of the cell, 0 at the top.
-        column: of the cell, 0 at the left.
+        row: row of the cell, 0 at the top.
+        column: column of the cell, 0 at the left.
     """
 
     shape: str
@@ -55,14 +55,14 @@ class Thing:
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """Pixels `(x1, y1, x2, y2)`, the last ones exclusive."""
+        """Pixels `(x1, y1, x2, y2)`; x2 and y2 are exclusive."""
         height, width = MASKS[self.shape].shape
         x, y = self.column * CELL, self.row * CELL
         return x, y, x + width, y + height
 
 
 def render(scenes: Sequence[Sequence[Thing]]) -> np.ndarray:
-    """Pictures of scenes: uint8 `[len(scenes), 3, 32, 32]`."""
+    """Images of scenes, uint8 `[len(scenes), 3, 32, 32]`."""
     pictures = np.empty((len(scenes), 3, SIZE, SIZE), np.uint8)
     pictures[:] = np.array(BACKGROUND, np.uint8)[:, None, None]
     for picture, scene in zip(pictures, scenes, strict=True):
@@ -75,7 +75,7 @@ def render(scenes: Sequence[Sequence[Thing]]) -> np.ndarray:
 
 
 def places(number: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """`number` cells `(row, column)`, in random order, none beside another, not even diagonally."""
+    """`number` cells `(row, column)` in random order; no two are adjacent, not even diagonally."""
     while True:
         chosen: list[tuple[int, int]] = []
         for cell in rng.permutation(LATTICE * LATTICE):

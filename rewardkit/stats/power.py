@@ -1,7 +1,7 @@
-"""What a comparison can find: the least true difference that it tells from none.
+"""Power: the smallest true difference that a comparison detects.
 
-Where two models are not separable, this says what could have been: with this n, differences below
-X cannot be told apart.
+Where two models are not separable, it says what the sample could have shown: with this n,
+differences below X cannot be detected.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from rewardkit.stats.totals import Headline, over_tasks
 def detectable_difference(
     standard_error: float, degrees: int, *, alpha: float = 0.05, power: float = 0.8
 ) -> float:
-    """The minimum detectable difference: the least true one that a comparison finds.
+    """The minimum detectable difference: the smallest true one that a comparison detects.
 
     (t(1 - alpha / 2) + t(power)) * standard error, with quantiles of Student's t: about 2.8
     standard errors. A true difference of this size is significant with probability `power`.
 
     Args:
-        standard_error: of the mean difference.
-        degrees: of freedom: clusters less strata, at least 1.
+        standard_error: the standard error of the mean difference.
+        degrees: degrees of freedom: clusters minus strata, at least 1.
         alpha: the significance level, two-sided.
-        power: the probability to find it.
+        power: the probability of detecting it.
 
     Raises:
         ValueError: a number outside its range.
@@ -54,11 +54,11 @@ def planned_error(
     icc: float,
     correlation: float = 0.0,
 ) -> float:
-    """The standard error of a difference that is still to be measured, of right or wrong items.
+    """The standard error of a future comparison of models whose items are right or wrong.
 
     In a stratum of m clusters of k items each, the mean of one model has the variance
     p (1 - p) / (m k) * (1 + (k - 1) icc), the difference of two models 2 (1 - correlation) times
-    that. `detectable_difference` makes a plan of it.
+    that. `detectable_difference` takes it to plan a measurement.
 
     Args:
         rates: p of each stratum, [S], in [0, 1].

@@ -1,9 +1,9 @@
-"""A benchmark's values, summed by prompt and task: what its means and their errors are made of.
+"""Values of a benchmark, summed by prompt and task, from which means and their errors are computed.
 
 A benchmark has items (pictures); each has a cluster (its prompt) and a stratum (its task). Pictures
-of one prompt are right or wrong together, and a benchmark's claim is about prompts like these, not
-about these: what varies is the cluster, with all its items. How many clusters a stratum has is the
-benchmark's choice and not chance.
+of one prompt tend to be right or wrong together, and a benchmark makes a claim about prompts like
+these, not only about these. So what varies at random is the cluster, with all its items; the number
+of clusters in a stratum is fixed.
 
 With sum y_c and count n_c of the items of cluster c, the mean of stratum s is
 r_s = sum of y_c / sum of n_c over its clusters. The headline is the mean of the r_s ("tasks": as
@@ -28,12 +28,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Grouping:
-    """Which cluster and stratum items are of: found once for many values of the same items.
+    """The cluster and the stratum of each item: computed once for many values of the same items.
 
     Attributes:
-        names: of the strata, [S].
-        cluster: of each item, in the order of stratum and name, [n].
-        stratum: of each cluster, an index of names, [C].
+        names: names of the strata, [S].
+        cluster: cluster of each item, numbered in the order of stratum and name, [n].
+        stratum: stratum of each cluster, an index of names, [C].
     """
 
     names: list[str]
@@ -42,16 +42,16 @@ class Grouping:
 
     @classmethod
     def of(cls, clusters: ArrayLike, strata: ArrayLike) -> Grouping:
-        """That of items, from the names of their clusters (str or int) and strata (str), [n]."""
+        """The grouping by names of clusters (str or int) and of strata (str), one per item, [n]."""
         names, stratum = np.unique(np.asarray(strata), return_inverse=True)
         labels, label = np.unique(np.asarray(clusters), return_inverse=True)
-        found, cluster = np.unique(stratum * labels.size + label, return_inverse=True)
-        return cls([str(name) for name in names], cluster, found // labels.size)
+        pairs, cluster = np.unique(stratum * labels.size + label, return_inverse=True)
+        return cls([str(name) for name in names], cluster, pairs // labels.size)
 
     def totals(self, values: ArrayLike) -> Totals:
         """The sums of values, [n], finite."""
         sample = finite(values)
-        # The order of summation decides the last bit: it is that of the values, not of the rows.
+        # Sorted by value: the order of summation decides the last bit, and rows come in any order.
         sample = sample[np.lexsort((sample, self.cluster))]
         counts = np.bincount(self.cluster)
         starts = np.cumsum(counts) - counts
@@ -71,8 +71,8 @@ class Totals:
     """Sums over the items of each cluster, in the order of stratum and name.
 
     Attributes:
-        names: of the strata, [S].
-        stratum: of each cluster, an index of names, [C].
+        names: names of the strata, [S].
+        stratum: stratum of each cluster, an index of names, [C].
         sums: y_c, [C].
         counts: n_c, [C].
         least: the lowest value in each stratum, [S].
@@ -88,7 +88,7 @@ class Totals:
 
     @classmethod
     def of(cls, values: ArrayLike, clusters: ArrayLike, strata: ArrayLike) -> Totals:
-        """Those of items.
+        """The sums over the clusters of items.
 
         Args:
             values: [n], n >= 1, finite.
@@ -133,20 +133,20 @@ class Totals:
 
     @property
     def sizes(self) -> Floats:
-        """How many clusters each stratum has, m, [S]."""
+        """The number of clusters in each stratum, m, [S]."""
         return self.by_stratum(np.ones_like(self.sums))
 
     def means(self, sums: Floats, counts: Floats) -> Floats:
-        """r_s, [..., S]. Rounding takes none out of the range of its values."""
+        """r_s, [..., S], clipped to the range of the values, which rounding could leave."""
         return np.clip(sums / counts, self.least, self.greatest)
 
     def headlines(self, sums: Floats, counts: Floats, headline: Headline) -> Floats:
         """The headline of sums and counts by stratum, [..., S] -> [...]."""
         if over_tasks(headline):
-            found = self.means(sums, counts).mean(-1)
+            means = self.means(sums, counts).mean(-1)
         else:
-            found = sums.sum(-1) / counts.sum(-1)
-        return np.clip(found, self.least.min(), self.greatest.max())
+            means = sums.sum(-1) / counts.sum(-1)
+        return np.clip(means, self.least.min(), self.greatest.max())
 
     def mean(self, headline: Headline) -> float:
         """The headline."""
@@ -178,8 +178,49 @@ class Totals:
         return error if error > rounding else 0.0
 
 
+def contributions(
+    values: ArrayLike,
+    items: ArrayLike,
+    parts: ArrayLike,
+    *,
+    weights: ArrayLike,
+    lows: ArrayLike,
+    highs: ArrayLike,
+) -> Floats:
+    """Numbers of items, [N], whose mean is a total of normalised means: what can be resampled.
+
+    The total of parts with weights w_k, of which r_k is the mean of the part's values, is
+
+        sum of w_k (r_k - low_k) / (high_k - low_k)  /  sum of w_k,
+
+    and an item contributes, with x_ik its value for part k and n_k the number of such values,
+
+        N * sum of w_k (x_ik - low_k) / (high_k - low_k) / n_k  /  sum of w_k.
+
+    One item may serve several parts; its contribution keeps them together when it is resampled.
+    With items of the same parts as strata, n_k does not vary between resamples where every value is
+    there, and the mean of resampled contributions is the total of the resample.
+
+    Args:
+        values: [n], n >= 1, finite.
+        items: [n], the index of each value's item, 0 <= index < N.
+        parts: [n], the index of each value's part, 0 <= index < K.
+        weights: w_k, [K]. Parts without a value do not count.
+        lows: [K].
+        highs: [K].
+    """
+    sample, item, part = finite(values), np.asarray(items), np.asarray(parts)
+    low, high = np.asarray(lows, float), np.asarray(highs, float)
+    counts = np.bincount(part, minlength=low.size)
+    weight = np.where(counts > 0, np.asarray(weights, float), 0.0)
+    scale = weight / weight.sum() / (high - low)
+    number = int(item.max()) + 1
+    terms = scale[part] * (sample - low[part]) * (number / counts[part])
+    return np.bincount(item, terms, number).astype(np.float64)
+
+
 def over_tasks(headline: Headline) -> bool:
-    """Whether each stratum weighs the same, and not each item.
+    """Whether each stratum has the same weight, and not each item.
 
     Raises:
         ValueError: an unknown headline.

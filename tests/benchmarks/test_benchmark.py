@@ -8,8 +8,9 @@ import pytest
 from tiny_benchmarks import CASES, TINY, without_prompts
 
 from benchmarks import benchmark as registry
-from benchmarks.benchmark import Benchmark, PromptSet, catalogue, get
+from benchmarks.benchmark import Benchmark, catalogue, get
 from benchmarks.layout import Layout
+from benchmarks.prompts import PromptSet
 from rewardkit import plugins
 from rewardkit.errors import RewardKitError, UsageError
 
@@ -62,13 +63,13 @@ def test_a_plug_in_that_cannot_be_loaded_is_told(known, monkeypatch):
 
 def test_prompts_and_rewards_that_are_yours_to_choose_must_be_given(tmp_path):
     free = without_prompts()
-    with pytest.raises(UsageError, match="the prompts of tiny are yours to choose: give -p"):
+    with pytest.raises(UsageError, match="tiny has no prompts of its own: choose them with -p"):
         free.on(None)
-    with pytest.raises(UsageError, match="the rewards of tiny are yours to choose: give -r"):
+    with pytest.raises(UsageError, match="tiny has no rewards of its own: choose them with -r"):
         free.by(None)
     (tmp_path / "my prompts.txt").write_text("a cat\na dog\n")
     given = free.on(str(tmp_path / "my prompts.txt")).by("sharpness")
-    assert (given.name, given.pictures, given.rewards) == (
+    assert (given.name, given.media, given.rewards) == (
         "tiny/my-prompts",
         "my-prompts",
         "sharpness",
@@ -84,7 +85,7 @@ def test_prompts_and_rewards_of_a_benchmarks_own_cannot_be_given():
     assert TINY.on(None).by(None) is TINY
 
 
-def test_only_rewards_can_be_the_users():
+def test_rewards_alone_can_be_the_users_choice():
     assert replace(TINY, rewards=None).on(None).by("contrast").rewards == "contrast"
 
 
@@ -93,7 +94,7 @@ def test_several_pictures_of_a_prompt_need_places_for_them():
     assert TINY.with_samples(3).samples == 3
     single = replace(TINY, samples=1, layout=Layout(lambda case, sample: "0", r"(?P<prompt>\d+)"))
     assert single.with_samples(1) is single
-    with pytest.raises(UsageError, match="tiny has one picture of each prompt; 2"):
+    with pytest.raises(UsageError, match="tiny takes one sample per prompt; 2"):
         single.with_samples(2)
 
 
@@ -102,7 +103,9 @@ def test_the_checksum_of_prompts_is_of_all_they_say():
         return PromptSet("x", [replace(CASES[0], **changes), *CASES[1:]]).sha256
 
     assert PromptSet("elsewhere", CASES).sha256 == checksum()
-    assert len({checksum(), checksum(prompt="b"), checksum(task="b"), checksum(meta={"n": 1})}) == 4
+    assert (
+        len({checksum(), checksum(prompt="b"), checksum(tags=("b",)), checksum(meta={"n": 1})}) == 4
+    )
 
 
 def test_every_benchmark_of_ours_is_complete():

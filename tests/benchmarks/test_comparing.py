@@ -4,7 +4,8 @@ import pytest
 from tiny_benchmarks import CASES, TINY, changed, fill, result_of
 
 from benchmarks.comparing import compare_results
-from benchmarks.results import place, read_result, read_table
+from benchmarks.reading import read_result, read_table
+from benchmarks.rows import place
 from rewardkit.errors import InputError
 from rewardkit.stats.clusters import compare
 
@@ -28,7 +29,7 @@ def test_the_numbers_are_those_of_the_paired_test(base, other):
         assert found.metrics[name] == compare(
             before, after, [one[1] for one in places], [one[0] for one in places], "tasks"
         )
-    assert (found.pictures, found.left_out, found.warnings) == (14, 0, [])
+    assert (found.pairs, found.left_out, found.warnings) == (14, 0, [])
     assert found.metrics["sharpness"].headline.before == pytest.approx(read_result(base).score)
     assert found.metrics["sharpness"].headline.after == pytest.approx(read_result(other).score)
 
@@ -57,7 +58,7 @@ def test_results_that_measure_other_things_are_refused(changes, told, base, othe
 
 def test_equal_prompts_of_another_file_are_compared(base, other):
     changed(other, prompts={"source": "elsewhere.txt"})
-    assert compare_results(base, other).pictures == 14
+    assert compare_results(base, other).pairs == 14
 
 
 def warned(base, other):
@@ -110,7 +111,7 @@ def test_an_incomplete_result_is_warned_of_and_its_pairs_compared(base, tmp_path
     part = result_of(folder, tmp_path / "results", name="part", allow_partial=True)
     found = compare_results(base, part)
     assert found.warnings == ["part is incomplete: 11 of 14 pictures"]
-    assert (found.pictures, found.left_out) == (11, 3)
+    assert (found.pairs, found.left_out) == (11, 3)
     assert found.metrics["sharpness"].strata["boxes"].difference.items == 1
 
 

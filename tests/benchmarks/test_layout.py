@@ -7,14 +7,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_benchmarks import CASES, TINY, fill, save
 
-from benchmarks.benchmark import Benchmark, Case, get
+from benchmarks.benchmark import Benchmark, get
 from benchmarks.catalogue.hps import PER_STYLE, STYLES
 from benchmarks.layout import NUMBERED
+from benchmarks.prompts import Case
+from rewardkit.media.images import image_suffixes
 
+SUFFIXES = image_suffixes()
 LAYOUTS = {one: get(one).layout for one in ("geneval", "hps.v2.1")} | {"numbered": NUMBERED}
 HPS = get("hps.v2.1").layout
 GENEVAL = get("geneval").layout
-MANY = [Case(i, STYLES[i // PER_STYLE], "a cat") for i in range(len(STYLES) * PER_STYLE)]
+MANY = [Case(i, (STYLES[i // PER_STYLE],), "a cat") for i in range(len(STYLES) * PER_STYLE)]
 # Two styles of three prompts each.
 FEW = [*MANY[:3], *MANY[PER_STYLE : PER_STYLE + 3]]
 
@@ -37,13 +40,13 @@ def test_every_written_place_is_found_again(name, data, tmp_path_factory):
         layout.write_beside(folder, case)
         written[index, sample] = path
     cases = [MANY[index] for index in sorted({index for index, _ in drawn})]
-    found = layout.find(folder, cases, samples, MANY)
+    found = layout.find(folder, cases, samples, among=MANY, suffixes=SUFFIXES)
     assert found.paths == written and not found.problems
     assert len(found.missing) == len(cases) * samples - len(written)
 
 
 def named(folder, layout, cases, samples):
-    found = layout.find(folder, cases, samples, cases)
+    found = layout.find(folder, cases, samples, among=cases, suffixes=SUFFIXES)
     return {key: path.relative_to(folder).as_posix() for key, path in found.paths.items()}, found
 
 
@@ -124,31 +127,31 @@ def test_pictures_of_hps_are_jpg_or_png_and_not_both(tmp_path):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("00007-00.png", "there is no such prompt, of 7"),
-        ("cat.png", "a picture that is none of the set's"),
-        ("deeper/00000-00.png", "a picture that is none of the set's"),
+        ("00007-00.png", "there is no such prompt among the 7"),
+        ("cat.png", "not the name of a file of this set"),
+        ("deeper/00000-00.png", "not the name of a file of this set"),
         ("00000-00.gif.txt", None),
-        ("00000-01.jxr", "not the extension of a picture"),
+        ("00000-01.jxr", "not an extension that can be read here"),
         ("notes.txt", None),
         (".00000-00.1234.png", None),
     ],
 )
 def test_a_file_that_has_no_place_is_named(name, told, tmp_path):
     touch(tmp_path, name)
-    problems = NUMBERED.find(tmp_path, CASES, 2, CASES).problems
+    problems = NUMBERED.find(tmp_path, CASES, 2, among=CASES, suffixes=SUFFIXES).problems
     assert problems == ([] if told is None else [f"{name}: {told}"])
 
 
 def test_more_pictures_of_a_prompt_than_asked_for_are_told(tmp_path):
     fill(tmp_path)
     save(tmp_path / "00003-02.png", 99)
-    (problem,) = NUMBERED.find(tmp_path, CASES, 2, CASES).problems
-    assert problem.startswith("00003-00 and on: 3 pictures") and "--samples" in problem
+    (problem,) = NUMBERED.find(tmp_path, CASES, 2, among=CASES, suffixes=SUFFIXES).problems
+    assert problem.startswith("00003-00 and following: 3 files") and "--samples" in problem
 
 
 def test_pictures_of_other_shards_are_no_problem_of_this_one(tmp_path):
     fill(tmp_path)
-    found = NUMBERED.find(tmp_path, CASES[::2], 2, CASES)
+    found = NUMBERED.find(tmp_path, CASES[::2], 2, among=CASES, suffixes=SUFFIXES)
     assert not found.problems and not found.missing
     assert {index for index, _ in found.paths} == {0, 2, 4, 6}
 
@@ -156,7 +159,7 @@ def test_pictures_of_other_shards_are_no_problem_of_this_one(tmp_path):
 def test_what_is_missing_is_listed_as_it_would_be_called(tmp_path):
     fill(tmp_path)
     (tmp_path / "00002-01.png").unlink()
-    assert NUMBERED.find(tmp_path, CASES, 2, CASES).missing == ["00002-01"]
+    assert NUMBERED.find(tmp_path, CASES, 2, among=CASES, suffixes=SUFFIXES).missing == ["00002-01"]
 
 
 def test_the_prompts_of_every_benchmark_have_places_of_their_own():

@@ -6,7 +6,7 @@ import huggingface_hub.constants
 import pytest
 
 from benchmarks import lists
-from benchmarks.lists import LISTS, fetched, from_file, named
+from benchmarks.lists import LISTS, from_file, from_public_list, prompt_list
 from rewardkit.errors import InputError, WeightsError
 
 COMMIT = "c" * 40
@@ -34,18 +34,18 @@ def weights(home, monkeypatch):
 
 def test_drawbench_is_downloaded_once_and_its_commit_recorded(server, short, monkeypatch):
     server("zhwang/HPDv2", COMMIT, **{"benchmark/drawbench__json": b'["a", "b c", "d"]'})
-    read = fetched("drawbench")
+    read = from_public_list("drawbench")
     assert [case.prompt for case in read.cases] == ["a", "b c", "d"]
-    assert {case.task for case in read.cases} == {"prompts"}
+    assert {case.stratum for case in read.cases} == {"prompts"}
     assert read.source == f"zhwang/HPDv2/benchmark/drawbench.json at {COMMIT}"
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert fetched("drawbench") == read
+    assert from_public_list("drawbench") == read
 
 
 def test_partis_quotes_are_part_of_its_prompts(weights, short):
     (weights / "parti-prompts.tsv").write_text(PARTI, "utf-8")
-    read = fetched("parti")
-    assert [(case.task, case.prompt) for case in read.cases] == [
+    read = from_public_list("parti")
+    assert [(case.stratum, case.prompt) for case in read.cases] == [
         ("World-Knowledge", 'a sign that reads "hello"'),
         ("Abstract", '"quoted'),
         ("Abstract", "bond"),
@@ -54,7 +54,7 @@ def test_partis_quotes_are_part_of_its_prompts(weights, short):
 
 def test_pick_a_pic_is_a_prompt_on_each_line(weights, short):
     (weights / "pick-a-pic-test.txt").write_text("a cat\n two dogs \nein Bär\u2028 groß\n", "utf-8")
-    read = fetched("pick-a-pic-test")
+    read = from_public_list("pick-a-pic-test")
     assert [case.prompt for case in read.cases] == ["a cat", "two dogs", "ein Bär\u2028 groß"]
     assert str(weights) in read.source
 
@@ -70,7 +70,7 @@ def test_pick_a_pic_is_a_prompt_on_each_line(weights, short):
 def test_another_number_of_prompts_is_refused(name, file, content, weights):
     (weights / file).write_text(content)
     with pytest.raises(InputError, match=rf"{file}.* {name} has {LISTS[name].number}"):
-        fetched(name)
+        from_public_list(name)
 
 
 @pytest.mark.parametrize(
@@ -86,23 +86,23 @@ def test_another_number_of_prompts_is_refused(name, file, content, weights):
 def test_a_file_that_is_no_such_list_is_named(name, file, content, told, weights, short):
     (weights / file).write_text(content)
     with pytest.raises(InputError, match=f"(?s){file}.*{told}"):
-        fetched(name)
+        from_public_list(name)
 
 
 def test_offline_without_the_list_says_so(home, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     for name in LISTS:
         with pytest.raises(WeightsError, match=f"the data of {LISTS[name].file.name}"):
-            fetched(name)
+            from_public_list(name)
 
 
 def test_a_name_goes_before_a_file_and_a_file_gives_its_title(tmp_path):
-    assert named("drawbench")[0] == "drawbench"
+    assert prompt_list("drawbench")[0] == "drawbench"
     (tmp_path / "my list.jsonl").write_text('{"prompt": "a cat", "tag": "pets", "size": 3}\n')
-    title, read = named(str(tmp_path / "my list.jsonl"))
+    title, read = prompt_list(str(tmp_path / "my list.jsonl"))
     (case,) = read().cases
     assert title == "my-list"
-    assert (case.task, case.prompt, case.meta) == ("pets", "a cat", {"tag": "pets", "size": 3})
+    assert (case.stratum, case.prompt, case.meta) == ("pets", "a cat", {"tag": "pets", "size": 3})
 
 
 @pytest.mark.parametrize("tag", ["two words", "a/b", "", 3])

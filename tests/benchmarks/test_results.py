@@ -7,15 +7,9 @@ import pytest
 from click.testing import CliRunner
 from tiny_benchmarks import changed, result_of
 
-from benchmarks.results import (
-    Result,
-    checksum,
-    clusters,
-    file_name,
-    place,
-    read_result,
-    read_table,
-)
+from benchmarks.reading import read_result, read_table
+from benchmarks.results import Result, file_name
+from benchmarks.rows import checksum, clusters, place
 from rewardkit.cli import main
 from rewardkit.errors import InputError, UsageError
 from rewardkit.records.rows import Row, Table
@@ -33,11 +27,11 @@ def test_a_result_is_read_as_it_was_written(path):
     result = read_result(path)
     assert Result.model_validate_json(result.model_dump_json()) == result
     assert json.loads(path.read_text())["score"] == result.score
-    assert json.loads(path.read_text())["schema_version"] == 1
+    assert json.loads(path.read_text())["schema_version"] == 2
 
 
-def test_the_first_form_is_read_for_ever():
-    """The file was written by version 1 of the form, and stays."""
+def test_the_first_version_is_read_for_ever():
+    """The file was written by version 1 of the schema, and stays."""
     result = read_result(OLD)
     assert result.model.alias == "shapes-flow" and result.benchmark.name == "tiny"
     assert result.complete and result.n_scored == 14
@@ -45,8 +39,12 @@ def test_the_first_form_is_read_for_ever():
     assert result.protocol.sampling["steps"] == 2 and result.protocol.seed == 0
     rows = read_table(result, OLD).rows
     assert len(rows) == 14 and place(rows[3].id) == ("boxes", 1, 1)
-    told = json.loads(OLD.read_text("utf-8"))
-    assert json.loads(result.model_dump_json()) == told
+    old, new = json.loads(OLD.read_text("utf-8")), json.loads(result.model_dump_json())
+    assert new.pop("media") == old.pop("pictures")
+    assert (new.pop("schema_version"), old.pop("schema_version")) == (2, 1)
+    assert old["benchmark"].pop("headline") == "tasks"
+    assert [one["tag"] for one in new["benchmark"].pop("criteria")] == ["rings", "boxes", "stars"]
+    assert new == old
 
 
 def test_rows_are_a_table_that_rewardkit_compare_reads(path, folder, tmp_path):
@@ -68,7 +66,7 @@ def refused(path, text=None):
 
 def test_a_newer_form_asks_for_an_update(path):
     told = json.loads(path.read_text())
-    assert "update it" in refused(path, json.dumps({**told, "schema_version": 2, "new": 1}))
+    assert "update rewardkit" in refused(path, json.dumps({**told, "schema_version": 3, "new": 1}))
 
 
 @pytest.mark.parametrize(
@@ -79,6 +77,7 @@ def test_a_newer_form_asks_for_an_update(path):
         ("{}", "no schema_version"),
         ('{"schema_version": "1"}', "no schema_version"),
         ('{"schema_version": 1}', "damaged: score"),
+        ('{"schema_version": 2}', "damaged: score"),
     ],
 )
 def test_what_is_no_result_is_named(text, why, path):
@@ -123,7 +122,7 @@ def test_files_are_named_for_model_and_benchmark():
 def test_ids_name_task_prompt_and_sample():
     assert place("concept-art/01234-00") == ("concept-art", 1234, 0)
     for id in ("colors", "a/b/00001-01", "a/00001", "a b/00001-01"):
-        with pytest.raises(InputError, match="TASK/00012-03"):
+        with pytest.raises(InputError, match="TAG/00012-03"):
             place(id)
 
 

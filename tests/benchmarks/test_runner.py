@@ -13,9 +13,9 @@ from tiny_benchmarks import CASES, PROMPTS, TINY, changed, fill, result_of, said
 
 import rewardkit.records.scorefile as scorefile
 from benchmarks import runner
-from benchmarks.benchmark import PromptSet
 from benchmarks.merging import merge
-from benchmarks.results import read_result, read_table
+from benchmarks.prompts import PromptSet
+from benchmarks.reading import read_result, read_table
 from benchmarks.runner import ready, score
 from benchmarks.shard import Shard
 from rewardkit.engine.folder import score_folder
@@ -60,8 +60,8 @@ def test_a_result_is_what_the_rewards_say_of_each_picture(whole, folder):
 def test_a_result_of_pictures_made_elsewhere_says_so(whole):
     result = read_result(whole)
     assert result.model.model_dump(exclude_none=True) == {"name": "mine"}
-    assert not result.pictures.made_here and result.protocol.seed is None
-    assert result.pictures.folder == "../pictures"
+    assert not result.media.made_here and result.protocol.seed is None
+    assert result.media.folder == "../pictures"
     assert result.versions["rewardkit"] and result.prompts.number == 7
 
 
@@ -112,10 +112,10 @@ def test_shards_are_merged_from_and_into_any_folder(whole, folder, tmp_path):
     parts = shards(folder, out)
     merged = merge(parts, TINY, PROMPTS, tmp_path / "deep" / "down")
     result = read_result(merged)
-    assert (merged.parent / result.pictures.folder).resolve() == folder.resolve()
+    assert (merged.parent / result.media.folder).resolve() == folder.resolve()
     for row in read_table(result, merged).rows:
         assert (merged.parent / row.path).is_file()
-    assert result.pictures.sha256 == read_result(whole).pictures.sha256
+    assert result.media.sha256 == read_result(whole).media.sha256
 
 
 def test_scoring_goes_on_from_what_was_merged(whole, folder, tmp_path, monkeypatch):
@@ -195,15 +195,15 @@ def test_shards_whose_provenance_is_damaged_are_merged_without(text, folder, tmp
 
 def test_a_shard_given_twice_and_a_whole_are_refused(whole, folder, tmp_path):
     parts = shards(folder, tmp_path / "s")
-    with pytest.raises(UsageError, match="each once"):
+    with pytest.raises(UsageError, match="every shard of one total number once"):
         merge([*parts, parts[0]], TINY, PROMPTS, tmp_path / "s")
-    with pytest.raises(UsageError, match=r"mine\.tiny\.json is no shard"):
+    with pytest.raises(UsageError, match=r"mine\.tiny\.json is not a shard"):
         merge([*parts, whole], TINY, PROMPTS, tmp_path / "s")
 
 
 def test_shards_of_another_number_are_refused(folder, tmp_path):
     parts = [*shards(folder, tmp_path / "s", 2), *shards(folder, tmp_path / "t", 3)]
-    with pytest.raises(UsageError, match="shards of one number"):
+    with pytest.raises(UsageError, match="every shard of one total number once"):
         merge(parts, TINY, PROMPTS, tmp_path / "s")
 
 
@@ -233,7 +233,7 @@ def test_equal_prompts_of_files_at_other_places_are_one_run(folder, tmp_path):
 def test_rows_of_another_shard_are_refused(folder, tmp_path):
     parts = shards(folder, tmp_path / "s", 2)
     shutil.copy(parts[0].with_suffix(".parquet"), parts[1].with_suffix(".parquet"))
-    with pytest.raises(InputError, match=r"has a row 'rings/00000-00' of no such shard"):
+    with pytest.raises(InputError, match=r"has a row 'rings/00000-00', which is not of this shard"):
         merge(parts, TINY, PROMPTS, tmp_path / "s")
 
 
@@ -316,11 +316,11 @@ def test_a_card_says_what_model_and_training_made_the_pictures(folder, tmp_path)
         "dtype": "bfloat16",
         "batch": 2,
     }
-    assert result.pictures.made_here
+    assert result.media.made_here
 
 
 def test_a_model_of_the_package_is_not_told_by_where_python_is_installed(flow, folder, tmp_path):
-    from benchmarks.pictures import make
+    from benchmarks.media import make
 
     few = PromptSet("few", CASES[:1])
     make(TINY, few, flow, tmp_path / "p", protocol=flow.protocol.changed({"steps": 1}))

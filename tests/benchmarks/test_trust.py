@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from made_results import made, write
 
 from benchmarks.comparing import compare_results
-from benchmarks.results import clusters, read_result, read_table
+from benchmarks.reading import read_result, read_table
 from benchmarks.trust import contradiction
 from rewardkit.errors import InputError
 
@@ -18,8 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 def doubt(path):
     result = read_result(path)
-    table = read_table(result, path)
-    return contradiction(result, {row.id: row.scores for row in table.rows}, clusters(table))
+    return contradiction(result, read_table(result, path))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +60,8 @@ def edited(path, *keys, **changes):
         (("metrics", "second", "headline"), {"interval": None}, "and it says no interval"),
         (("metrics", "second", "tasks", "colors"), {"score": None}, "and it says nothing"),
         (("benchmark",), {"scale": 2.0}, "its rows give 1.02 for judge"),
-        (("benchmark",), {"headline": "items"}, None),  # as many pictures of each task
+        # There are as many pictures of each task.
+        (("benchmark",), {"criteria": [{"reward": "judge"}]}, None),
     ],
 )
 def test_what_rows_contradict_is_told_and_not_compared(keys, changes, told, tmp_path):
@@ -83,7 +83,7 @@ def test_what_rows_contradict_is_told_and_not_compared(keys, changes, told, tmp_
         ((), {"interval": [1e308, -1e308]}, "not in order"),
         ((), {"score": float("inf")}, "score"),
         ((), {"n_expected": -1}, "n_expected"),
-        ((), {"n_expected": 3}, "24 prompts with 2 pictures each are 48"),
+        ((), {"n_expected": 3}, "24 prompts with 2 samples each are 48"),
         ((), {"n_scored": 10**9}, "n_scored is 1000000000"),
         ((), {"n_scored": 47}, "complete is True, with 47 of 48"),
         ((), {"complete": False}, "complete is False, with 48 of 48"),
@@ -99,7 +99,7 @@ def test_what_rows_contradict_is_told_and_not_compared(keys, changes, told, tmp_
         (("benchmark",), {"metric": "x" * 5000}, "which is not in metrics"),
         (("benchmark",), {"scale": 0}, "benchmark.scale"),
         (("benchmark",), {"scale": -1}, "benchmark.scale"),
-        (("pictures",), {"sha256": "no hex"}, "pictures.sha256"),
+        (("media",), {"sha256": "no hex"}, "media.sha256"),
         (("prompts",), {"number": 0}, "prompts.number"),
         (("protocol",), {"samples": 0}, "protocol.samples"),
         (("protocol", "sampling"), {"steps": float("nan")}, "damaged"),

@@ -12,7 +12,8 @@ from grpo.rewards import Rewards
 from grpo.rollout import collect
 from grpo.trainer import Trainer
 from rewardkit.generators.placement import cast, visiting
-from rewardkit.media.prompts import read
+from rewardkit.generators.requests import Request
+from rewardkit.media.prompts import PromptLine, read
 
 GIB = 2**30
 
@@ -67,8 +68,8 @@ def test_embeddings_are_made_on_the_device_which_is_then_free_again(bench):
     made = trainer(bench, bench.pipeline("sd3"))
     before = bench.allocated()
     with bench.peak("SD 3.5 Medium, embedding by two CLIPs"):
-        condition = made.policy.encode(["a red ring", "two boxes"])
-    assert {t.device.type for t in condition.inputs.values()} == {bench.device.type}
+        condition = made.policy.encode([PromptLine("", "a red ring"), PromptLine("", "two boxes")])
+    assert {t.device.type for t in condition.per_sample.values()} == {bench.device.type}
     assert bench.allocated() - before < 0.1
 
 
@@ -186,12 +187,12 @@ def test_what_a_rollout_keeps_does_not_stay_on_the_device(bench):
         rollout = collect(
             made.policy,
             made.sampler,
-            [line.prompt for line in lines],
+            lines,
             made.config.sampler,
             plan,
             (0, 0),
         )
-    assert rollout.media.device.type == "cpu"
+    assert {medium.device.type for medium in rollout.media} == {"cpu"}
     # Embeddings of the prompts alone are left there.
     assert bench.allocated() - before < 0.1
 
@@ -213,7 +214,7 @@ def test_evaluation_shows_the_pixels_that_training_scores(bench, name):
         )
     )
     protocol = policy.protocol.model_copy(update={"steps": 2})
-    policy.pictures(["a red ring"], [0], protocol, 1)
+    policy.generate([Request("a red ring", 0)], protocol, 1)
     policy.decode(policy.noise([torch.Generator().manual_seed(0)]))
     assert set(seen) == {(torch.float32, False)}
 

@@ -40,7 +40,7 @@ def moved(folder, **settings):
 def output(network, made):
     """What a plain network makes of what a policy's is given."""
     x, timesteps, condition = inputs(made)
-    given = {name: tensor[0] for name, tensor in condition.inputs.items()}
+    given = {name: tensor[0] for name, tensor in condition.per_sample.items()}
     with torch.no_grad():
         return network(x, timestep=timesteps, **given).sample
 
@@ -54,11 +54,11 @@ def test_an_exported_lora_is_the_policy_in_plain_diffusers(folders, name, tmp_pa
     made = moved(folders[name])  # alpha 6, rank 2
     export(made, tmp_path, {"reward": "ours"})
     plain = DiffusionPipeline.from_pretrained(folders[name], **PARTS[name])
-    base = output(getattr(plain, made.part), made)
+    base = output(getattr(plain, made.parts[0]), made)
     plain.load_lora_weights(tmp_path)
     with torch.no_grad():
         expected = made.predict(*inputs(made))
-    close(output(getattr(plain, made.part), made), expected)
+    close(output(getattr(plain, made.parts[0]), made), expected)
     assert (expected - base).abs().max() > 0.01
 
 
@@ -68,7 +68,7 @@ def test_an_exported_pipeline_is_the_policy_in_plain_diffusers(folders, name, tm
     export(made, tmp_path, {})
     plain = DiffusionPipeline.from_pretrained(tmp_path, **PARTS[name])
     with torch.no_grad():
-        close(output(getattr(plain, made.part), made), made.predict(*inputs(made)))
+        close(output(getattr(plain, made.parts[0]), made), made.predict(*inputs(made)))
     # What is not trained is as it was, the scheduler too.
     base = DiffusionPipeline.from_pretrained(folders[name], **PARTS[name])
     assert plain.scheduler.config == base.scheduler.config
@@ -120,7 +120,7 @@ def test_frozen_parts_without_files_are_saved_from_memory(folders, tmp_path, sou
         (folder / "vae").mkdir(parents=True)
         (folder / "vae" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"")
     pipe = made.pipeline.diffusers
-    save_whole(pipe, made.part, folder, tmp_path / "out")
+    save_whole(pipe, made.parts, folder, tmp_path / "out")
     plain = DiffusionPipeline.from_pretrained(tmp_path / "out")
     was, now = pipe.vae.state_dict(), plain.vae.state_dict()
     assert all(torch.equal(was[key], now[key]) for key in was)

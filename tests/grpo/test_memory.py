@@ -21,6 +21,8 @@ from grpo.sde import cps, dance, ddim, flow, log_prob
 from rewardkit.errors import WeightsError
 from rewardkit.generators.pipelines import Pipeline, load
 from rewardkit.generators.protocol import Protocol
+from rewardkit.generators.requests import Request
+from rewardkit.media.prompts import PromptLine
 
 META = torch.device("meta")
 LOW = {"dtype": "bfloat16"}
@@ -64,7 +66,7 @@ def test_the_device_holds_the_network_and_the_vae(folders, name, parameters, dty
     if parameters == "lora":
         network |= {("meta", dtype)}
     assert placed(made) == {
-        made.part: network,
+        made.parts[0]: network,
         "vae": {("meta", "float32")},
         **{part: {("cpu", dtype)} for part in encoders},
     }
@@ -140,6 +142,10 @@ def test_a_pipeline_samples_where_its_network_is_and_not_its_text_encoders(
 # Prompts.
 
 
+def requests(prompts):
+    return [Request(prompt, seed) for seed, prompt in enumerate(prompts)]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_prompts_are_embedded_as_plain_diffusers_does_in_that_dtype(folders, dtype):
     made = of_run(folders["t5"], dtype=dtype)
@@ -148,7 +154,7 @@ def test_prompts_are_embedded_as_plain_diffusers_does_in_that_dtype(folders, dty
         states, _, pooled, _ = theirs.encode_prompt(
             "a red ring", None, None, do_classifier_free_guidance=False, max_sequence_length=8
         )
-    inputs = made.encode(["a red ring"]).inputs
+    inputs = made.encode([PromptLine("", "a red ring")]).per_sample
     assert states.dtype == getattr(torch, dtype)
     assert torch.equal(inputs["encoder_hidden_states"][0], states)
     assert torch.equal(inputs["pooled_projections"][0], pooled)
@@ -161,7 +167,9 @@ def test_t5_whose_sums_are_too_large_for_float16_is_embedded_all_the_same(folder
             for name, tensor in made.pipeline.diffusers.text_encoder_3.named_parameters():
                 if ".wo." in name:
                     tensor.mul_(1e9)
-        return made.encode(["a red ring"]).inputs["encoder_hidden_states"].float()
+        return (
+            made.encode([PromptLine("", "a red ring")]).per_sample["encoder_hidden_states"].float()
+        )
 
     torch.testing.assert_close(embedded("float16"), embedded("float32"), rtol=0, atol=0.02)
 
@@ -171,7 +179,7 @@ def test_an_embedding_that_is_not_finite_is_an_error_that_names_the_prompt(folde
     with torch.no_grad():
         made.pipeline.diffusers.text_encoder_3.encoder.final_layer_norm.weight.fill_(float("inf"))
     with pytest.raises(WeightsError, match=r"of 'a ring' that is not finite.*bfloat16"):
-        made.encode(["a ring"])
+        made.encode([PromptLine("", "a ring")])
 
 
 @pytest.fixture
@@ -200,7 +208,7 @@ def test_text_encoders_visit_for_many_steps_at_once(folders, visits):
     made, protocol = trainer.policy, trainer.policy.protocol.model_copy(update={"steps": 1})
     prompts = [*tiny_runs.PROMPTS, "another", "one more"] * 2
     for _ in range(2):
-        made.pictures(prompts, range(10), protocol, 4)
+        made.generate(requests(prompts), protocol, 4)
     assert visits == [4, 2]
 
 
@@ -212,7 +220,7 @@ def test_pictures_of_as_many_prompts_as_are_remembered_take_one_visit_a_part(
     made = of_run(folders["sd"], **LOW)
     protocol = made.protocol.model_copy(update={"steps": 1})
     made.protocol = protocol.model_copy(update={"guidance": 3.0})
-    made.pictures(["a", "b", "c", "d"], range(4), made.protocol, 1)
+    made.generate(requests("abcd"), made.protocol, 1)
     assert visits == [4, 1]  # with the empty prompt, three of them
 
 
@@ -231,8 +239,7 @@ def test_what_is_remembered_is_bounded_and_changes_no_number(folders, visits, mo
     assert visits[0] == 4 and len(visits) == 4 and max(visits[1:]) <= 3
     assert all(torch.equal(p, tight.parameters()[n]) for n, p in ample.parameters().items())
     protocol = ample.protocol.model_copy(update={"steps": 1})
-    prompts = ["a", "b", "c", "d", "e"]
-    pictures = [one.pictures(prompts, range(5), protocol, 2) for one in (ample, tight)]
+    pictures = [one.generate(requests("abcde"), protocol, 2) for one in (ample, tight)]
     assert torch.equal(*map(torch.stack, pictures))
 
 
@@ -245,7 +252,7 @@ def test_embeddings_wait_on_the_cpu_in_the_runs_dtype(folders):
 
 def test_a_policy_that_nobody_holds_is_gone(folders):
     made = of_run(folders["sd"])
-    made.encode(["a"])
+    made.encode([PromptLine("", "a")])
     gone = weakref.ref(made)
     del made
     assert gone() is None

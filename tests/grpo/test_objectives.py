@@ -31,7 +31,7 @@ def plans(folders, flow, *, seed=0, settings=None, **sampler):
         folders["sd3"], objective={**tiny_runs.GRADIENT, **(settings or {})}, sampler=sampler
     )
     kind = objectives.find(asked.objective.kind)
-    made = kind(flow, flow.sampler(asked.sampler), asked, {"sharpness": 1.0})
+    made = kind(flow, flow.schedule(asked.sampler), asked, {"sharpness": 1.0})
     return made.plan(2, np.random.default_rng(seed))
 
 
@@ -109,14 +109,13 @@ def test_the_gradient_of_a_bare_log_probability_is_flow_cps(folders, kind, kl):
             parameter.add_(0.1)  # away from the reference, which a KL needs
     policy, lines = trainer.policy, trainer.choose(0)
     plan = trainer.objective.plan(2, np.random.default_rng(0))
-    prompts = [line.prompt for line in lines]
-    rollout = collect(policy, trainer.sampler, prompts, asked.sampler, plan, (0, 0))
+    rollout = collect(policy, trainer.sampler, lines, asked.sampler, plan, (0, 0))
     policy.keep("drew")
     with torch.no_grad():
         for parameter in policy.parameters().values():
             parameter.mul_(1.01)  # so that the ratios are not 1
     rows, advantage = torch.arange(6), torch.tensor([1.0, -1.0, 0.5, 2.0, -2.0, 0.1])
-    samples = Samples(rollout, rows, rollout.told(rows), {}, advantage)
+    samples = Samples(rollout, rows, rollout.condition_of(rows), {}, advantage)
     weights = list(policy.parameters().values())
 
     def gradient(losses):

@@ -10,6 +10,7 @@ from diffusers.pipelines.stable_diffusion_3 import pipeline_stable_diffusion_3
 from tiny_policies import sampling
 
 from grpo.sampler import FlowSampler
+from grpo.schedules import linear_shift
 from rewardkit.errors import UsageError
 
 BY_SIZE = {"use_dynamic_shifting": True, "base_image_seq_len": 256, "base_shift": 0.5}
@@ -41,8 +42,9 @@ TOKENS = [256, 1024, 2025, 4096, 8100]
 
 def ours(settings, steps, tokens, schedule, **changes):
     scheduler = FlowMatchEulerDiscreteScheduler(**settings)
-    asked = sampling("sd3", steps=steps, schedule=schedule, **changes)
-    return FlowSampler.from_scheduler(scheduler, asked, tokens, torch.device("cpu")).sigmas
+    config = sampling("sd3", steps=steps, schedule=schedule, **changes)
+    cpu, mu = torch.device("cpu"), linear_shift(tokens)
+    return FlowSampler.from_scheduler(scheduler, config, cpu, mu=mu).sigmas
 
 
 def by_pipeline(settings, steps, tokens, module, sigmas):
@@ -83,13 +85,14 @@ def test_options_of_a_scheduler_are_kept(option, schedule):
     settings = {"shift": 3.0, f"use_{option}_sigmas": True}
     sigmas = np.linspace(1.0, 1 / 7, 7) if schedule == "uniform" else None
     theirs = by_pipeline(settings, 7, 256, pipeline_stable_diffusion_3, sigmas)
-    assert torch.equal(ours(settings, 7, 256, schedule), theirs)
+    torch.testing.assert_close(ours(settings, 7, 256, schedule), theirs, rtol=0, atol=1e-6)
     assert not torch.allclose(theirs, ours({"shift": 3.0}, 7, 256, schedule), atol=1e-3)
 
 
-def test_a_shift_of_ones_own_keeps_the_terminal_sigma():
+def test_a_shift_of_ones_own_takes_the_place_of_the_terminal_sigma():
+    # As XueZeyue/DanceGRPO fastvideo/train_grpo_qwenimage.py, which asks no scheduler.
     found = ours(SCHEDULERS["qwen-image"], 4, 4096, "uniform", shift=3.0)
-    plain = FlowMatchEulerDiscreteScheduler(shift=3.0, shift_terminal=0.02)
+    plain = FlowMatchEulerDiscreteScheduler(shift=3.0)
     plain.set_timesteps(sigmas=np.linspace(1.0, 0.25, 4))
     assert torch.equal(found, plain.sigmas)
 

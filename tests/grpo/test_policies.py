@@ -5,19 +5,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import tiny_pipelines
 import tiny_policies
 import torch
-from conformance import check_policy, check_sampling, close
-from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers import FlowMatchEulerDiscreteScheduler
 from tiny_policies import STEPS, config, inputs, policy, sampling
 
 from grpo import policies
+from grpo.testing import check_policy, check_sampling
 from rewardkit import plugins
 from rewardkit.errors import RewardKitError, UsageError, WeightsError
 from rewardkit.generators.pipelines import generate, load
 from rewardkit.generators.protocol import Protocol
 from rewardkit.generators.requests import Request
+from rewardkit.media.prompts import PromptLine
 
 # Before the shift, without the 0 at the end, which diffusers appends.
 EVEN = np.linspace(1, 0, STEPS + 1)[:-1]
@@ -28,13 +28,8 @@ def folders(tmp_path_factory):
     return tiny_policies.saved(tmp_path_factory.mktemp("pipelines"))
 
 
-def first_order(made, **changes):
-    """The first-order scheduler of diffusers with the settings of the pipeline's own."""
-    scheduler = made.pipeline.diffusers.scheduler
-    if made.part == "unet":
-        # The pipeline itself turns clipping off: latents have no bounds.
-        return DDIMScheduler.from_config(scheduler.config, clip_sample=False)
-    return FlowMatchEulerDiscreteScheduler.from_config(scheduler.config, **changes)
+def close(ours, theirs):
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
 
 def predicted(made):
@@ -48,17 +43,17 @@ def predicted(made):
 @pytest.mark.parametrize("guidance", [1.0, 4.0], ids=["plain", "guided"])
 @pytest.mark.parametrize("parameters", ["lora", "full"])
 @pytest.mark.parametrize("name", ["sd", "sd-v", "sd3"])
-def test_a_policy_conforms(folders, name, parameters, guidance):
-    size = {"guidance": guidance, "height": 24, "width": 40}
-    made = policy(folders[name], sampler=size, policy={"parameters": parameters})
-    check_policy(made, sampling(name, **size), first_order(made))
+def test_a_policy_conforms(folders, name, parameters, guidance, tmp_path):
+    changes = {"guidance": guidance, "height": 24, "width": 40}
+    run = config(name, sampler=changes, policy={"parameters": parameters})
+    check_policy(policies.of(load(folders[name], device="cpu"), run), run, tmp_path)
 
 
 @pytest.mark.parametrize("shift", [None, 5.0])
 def test_even_sigmas_are_what_diffusers_makes_of_even_sigmas(folders, shift):
     made = policy(folders["sd3"])
     steps = sampling("sd3", schedule="uniform", shift=shift, rule="cps")
-    scheduler = first_order(made, **({"shift": shift} if shift else {}))
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=shift or 3.0)
     check_sampling(made, steps, scheduler, sigmas=EVEN)
 
 
@@ -67,10 +62,10 @@ def test_a_shift_by_size_is_the_pipelines(folders, kind):
     made = policy(folders["sd3"])
     pipe = made.pipeline.diffusers
     pipe.scheduler.register_to_config(use_dynamic_shifting=True, time_shift_type=kind)
-    check_sampling(made, sampling("sd3"), first_order(made))
+    check_sampling(made, sampling("sd3"))
     # A linear shift divides by sigma - 1 at sigma 1.
     with np.errstate(divide="ignore"):
-        check_sampling(made, sampling("sd3", schedule="uniform"), first_order(made), sigmas=EVEN)
+        check_sampling(made, sampling("sd3", schedule="uniform"), sigmas=EVEN)
 
 
 # What it is asked for.
@@ -85,7 +80,12 @@ def test_the_protocol_is_the_pipelines_but_for_what_the_run_says(folders):
     assert made.protocol == Protocol(steps=own.steps, **said)
     assert made.shape == (4, 4, 12)
     # 16 tokens of CLIP, and no vectors for the T5 that is not there.
-    assert made.encode(["a"]).inputs["encoder_hidden_states"].shape == (2, 1, 16, 32)
+    assert made.encode([PromptLine("", "a")]).per_sample["encoder_hidden_states"].shape == (
+        2,
+        1,
+        16,
+        32,
+    )
 
 
 def test_what_the_pipeline_cannot_keep_is_refused(folders):
@@ -102,21 +102,22 @@ def test_what_the_pipeline_cannot_keep_is_refused(folders):
 def test_a_rule_of_another_kind_is_refused(folders, name, rule, accepted):
     made = policy(folders[name])
     with pytest.raises(UsageError, match=f"sampler.rule '{rule}' given for a .*{accepted}"):
-        made.sampler(sampling(name, rule=rule))
+        made.schedule(sampling(name, rule=rule))
 
 
 def test_what_is_replaced_is_logged_and_stays_as_it_is(folders, caplog):
     made = policy(folders["sd"])
     before = made.pipeline.diffusers.scheduler
     with caplog.at_level("INFO", logger="grpo"):
-        made.sampler(sampling("sd"))
+        made.schedule(sampling("sd"))
     assert "4 first-order steps of rule ddim in place of PNDMScheduler" in caplog.text
     assert made.pipeline.diffusers.scheduler is before
 
 
-def test_classes_without_a_policy_are_refused_with_those_that_have_one(tmp_path):
-    pipeline = load(tiny_pipelines.saved("flux", tmp_path), device="cpu")
-    accepted = "FluxPipeline.*Accepted: StableDiffusion3Pipeline, StableDiffusionPipeline$"
+def test_classes_without_a_policy_are_refused_with_those_that_have_one():
+    pipe = type("AnotherPipeline", (), {})()
+    pipeline = SimpleNamespace(diffusers=pipe, source="here")
+    accepted = "here is a AnotherPipeline, .*Accepted: .*StableDiffusion3Pipeline, StableDiff"
     with pytest.raises(UsageError, match=accepted):
         policies.of(pipeline, config("sd"))
 
@@ -133,7 +134,7 @@ def test_what_cannot_be_trained_is_refused(folders):
 
 class Another(policies.Policy):
     pipeline_classes = ("AnotherPipeline",)
-    _sampler = _text = _unscaled = None  # nothing is asked of it
+    _schedule = _embed = predict = None  # nothing is asked of it
 
     def __init__(self, pipeline, config, device=None):
         self.made_from = pipeline
@@ -307,8 +308,9 @@ def test_gradient_checkpointing_changes_memory_alone(folders, name, parameters):
 def test_a_wrapper_of_the_network_is_what_is_called(folders):
     made = policy(folders["sd3"])
     before, calls = predicted(made), []
-    made.module = torch.nn.Sequential(made.network)
-    made.module.forward = lambda *args, **named: calls.append(1) or made.network(*args, **named)
+    wrapper = torch.nn.Sequential(made.network)
+    wrapper.forward = lambda *args, **named: calls.append(1) or made.network(*args, **named)
+    made.modules["transformer"] = wrapper
     assert torch.equal(predicted(made), before)
     assert calls == [1]
 
@@ -322,7 +324,7 @@ def test_guidance_is_one_call_of_twice_the_batch(folders):
         guided = made.predict(x, timesteps, condition)
         assert sizes == [4]
         halves = [
-            made.network(x, timesteps, condition.inputs["encoder_hidden_states"][half]).sample
+            made.network(x, timesteps, condition.per_sample["encoder_hidden_states"][half]).sample
             for half in (0, 1)
         ]
     # Ho and Salimans 2022, https://arxiv.org/abs/2207.12598, with w = 4.
@@ -337,7 +339,7 @@ def test_the_half_without_the_prompt_has_gradients_unless_it_is_detached(folders
     weights = list(made.parameters().values())
 
     def half(which):
-        named = {key: tensor[which] for key, tensor in condition.inputs.items()}
+        named = {key: tensor[which] for key, tensor in condition.per_sample.items()}
         return made.network(x, timestep=timesteps, return_dict=False, **named)[0]
 
     def gradient(output):

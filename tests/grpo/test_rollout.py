@@ -9,8 +9,9 @@ from tiny_policies import policy, sampling
 
 from grpo.rollout import Plan, collect
 from grpo.sde import log_prob
+from rewardkit.media.prompts import PromptLine
 
-PROMPTS = ["a red ring", "two boxes"]
+PROMPTS = [PromptLine("", "a red ring"), PromptLine("", "two boxes")]
 FAMILIES = ["sd", "sd3"]
 ALL = torch.tensor([[0, 1, 2]] * 2)  # the last of 4 steps draws no noise in DDIM
 
@@ -33,7 +34,7 @@ def made(folders):
 def drawn(one, name, *, plan=None, keys=(0, 0), prompts=PROMPTS, **changes):
     """A rollout of two prompts with three samples each."""
     config = sampling(name, **{"group_size": 3, "batch_size": 4, **changes})
-    sampler = one.sampler(config)
+    sampler = one.schedule(config)
     plan = plan or Plan(frozenset(sampler.stochastic_steps()), ALL[: len(prompts)])
     return collect(one, sampler, prompts, config, plan, keys)
 
@@ -125,11 +126,11 @@ def test_a_bare_log_probability_is_flow_cps(made):
     one = made["sd3", 1.0]
     plan = Plan(frozenset({0, 1, 2}), ALL, log_prob="bare")
     rollout = drawn(one, "sd3", plan=plan, rule="cps", batch_size=6)
-    past, sampler = rollout.transitions, one.sampler(sampling("sd3", rule="cps"))
+    past, sampler = rollout.transitions, one.schedule(sampling("sd3", rule="cps"))
     for k in range(3):
         with torch.no_grad():
             timesteps = sampler.timesteps[k].expand(6)
-            output = one.predict(past.x[:, k], timesteps, rollout.told(torch.arange(6)))
+            output = one.predict(past.x[:, k], timesteps, rollout.condition_of(torch.arange(6)))
         mean = sampler.step(output, past.x[:, k], k).mean
         expected = -(past.x_next[:, k] - mean).square().flatten(1).mean(1)
         close(past.log_prob[:, k] - math.log(1 / math.sqrt(math.pi)), expected)
@@ -140,11 +141,11 @@ def test_a_bare_log_probability_is_flow_cps(made):
 def test_log_probabilities_are_those_of_the_steps_taken(made, name, guidance):
     one = made[name, guidance]
     rollout = drawn(one, name, batch_size=6)
-    past, sampler = rollout.transitions, one.sampler(sampling(name))
+    past, sampler = rollout.transitions, one.schedule(sampling(name))
     for k in range(3):
         with torch.no_grad():
             output = one.predict(
-                past.x[:, k], sampler.timesteps[k].expand(6), rollout.told(torch.arange(6))
+                past.x[:, k], sampler.timesteps[k].expand(6), rollout.condition_of(torch.arange(6))
             )
         step = sampler.step(output, past.x[:, k], k)
         s, mean = step.std.double(), step.mean.double()
@@ -156,8 +157,9 @@ def test_log_probabilities_are_those_of_the_steps_taken(made, name, guidance):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_pictures_are_of_the_clean_latents_and_on_the_cpu(made, name):
     rollout = drawn(made[name, 1.0], name, batch_size=6)
-    assert torch.equal(rollout.media, made[name, 1.0].decode(rollout.clean))
-    assert rollout.media.dtype == torch.uint8 and rollout.media.device.type == "cpu"
+    media = torch.stack(rollout.media)
+    assert torch.equal(media, torch.stack(made[name, 1.0].decode(rollout.clean)))
+    assert media.dtype == torch.uint8 and media.device.type == "cpu"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
@@ -182,10 +184,12 @@ def test_replayed_in_the_same_batch_a_step_is_the_very_same(folders, name, dtype
     one = policy(folders[name], policy={"dtype": dtype})
     plan = Plan(frozenset(ALL[0, first:].tolist()), ALL[:, first:])
     rollout = drawn(one, name, plan=plan, batch_size=6)
-    past, sampler, rows = rollout.transitions, one.sampler(sampling(name)), torch.arange(6)
+    past, sampler, rows = rollout.transitions, one.schedule(sampling(name)), torch.arange(6)
     for k in range(3 - first):
         x, x_next = past.step(rows, k, one.device)
         with torch.no_grad():
-            output = one.predict(x, sampler.timesteps[past.index[rows, k]], rollout.told(rows))
+            output = one.predict(
+                x, sampler.timesteps[past.index[rows, k]], rollout.condition_of(rows)
+            )
         step = sampler.step(output, x, past.index[rows, k])
         assert torch.equal(log_prob(x_next, step.mean, step.std), past.log_prob[:, k])

@@ -25,7 +25,7 @@ from grpo.run import Run
 from grpo.sample import sample, tuned
 from grpo.train import train
 from grpo.trainer import Trainer
-from rewardkit.cli.streams import threads_told
+from rewardkit.cli.streams import reporting_disk_errors_of_threads
 from rewardkit.errors import InputError, RewardKitError, UsageError, WeightsError
 from rewardkit.generators.pipelines import load
 from rewardkit.records.storage import write_json
@@ -260,7 +260,7 @@ def test_events_that_cannot_be_written_are_told(tmp_path):
     run = Run(tmp_path)
     run.log.begin(0)
     with (
-        threads_told(),  # the thread that writes them
+        reporting_disk_errors_of_threads(),  # the thread that writes them
         files_up_to(1000),  # events are longer than lines of metrics.jsonl
         pytest.raises(InputError, match=f"cannot write {run.log.tensorboard}: it is larger"),
     ):

@@ -13,6 +13,7 @@ from diffusers import (
 from tiny_policies import STEPS, sampling
 
 from grpo.sampler import DiffusionSampler, FlowSampler
+from grpo.schedules import linear_shift
 from rewardkit.errors import UsageError
 
 CPU = torch.device("cpu")
@@ -28,8 +29,8 @@ def diffusion(level=0.7, scheduler=None, **settings):
 
 def flow(rule="flow", scheduler=FLOW, tokens=16, **changes):
     level = 0.0 if rule == "ode" else 0.7
-    asked = sampling("sd3", rule=rule, noise_level=level, **changes)
-    return FlowSampler.from_scheduler(scheduler, asked, tokens, CPU)
+    config = sampling("sd3", rule=rule, noise_level=level, **changes)
+    return FlowSampler.from_scheduler(scheduler, config, CPU, mu=linear_shift(tokens))
 
 
 SAMPLERS = {

@@ -1,16 +1,21 @@
 import math
 
-import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from golden.calls import load
 
-from grpo.schedules import ddim_alpha_bars, ddim_timesteps, timesteps, uniform_sigmas
+from grpo.schedules import ddim_alpha_bars, ddim_timesteps, flow_sigmas, timesteps
 from rewardkit.errors import UsageError
 
 SHIFTS = [1.0, 3.0, 7.0]
 COUNTS = [1, 2, 7, 10, 16, 28, 50]
+
+
+def even(steps, shift):
+    """The sigmas of DanceGRPO: even ones, shifted by a scheduler of diffusers."""
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
+    return flow_sigmas(scheduler, steps, even=True)
 
 
 def same(ours, theirs):
@@ -18,28 +23,29 @@ def same(ours, theirs):
 
 
 @pytest.mark.parametrize("call", load("dancegrpo", "fastvideo/train_grpo_flux.py: sd3_time_shift"))
-def test_uniform_sigmas_are_dancegrpos(call):
-    sigmas = uniform_sigmas(**call.arguments)
+def test_even_sigmas_are_dancegrpos(call):
+    sigmas = even(**call.arguments)
     same(sigmas, call.results["sigmas"])
     # Equal, not close: a sigma of 0.3 is told as 299 or 300 depending on one bit.
     assert timesteps(sigmas, truncate=True).tolist() == call.results["timesteps"]
 
 
-def test_uniform_sigmas_by_hand():
+def test_even_sigmas_by_hand():
     # shift u / (1 + (shift - 1) u): 3 (15/16) / (1 + 30/16) = 45/46; 3/16 / (18/16) = 1/6
-    flux = uniform_sigmas(16, 3.0)
+    flux = even(16, 3.0)
     same(flux[[0, 1, 2, 13, 14, 15, 16]], [1, 45 / 46, 21 / 22, 9 / 22, 0.3, 1 / 6, 0.0])
     # 5 (15/16) / (1 + 4 15/16) = 75/76; 7 (15/16) / (1 + 6 15/16) = 105/106
-    same(uniform_sigmas(16, 5.0)[1], 75 / 76)
-    same(uniform_sigmas(16, 7.0)[1], 105 / 106)
+    same(even(16, 5.0)[1], 75 / 76)
+    same(even(16, 7.0)[1], 105 / 106)
 
 
 @pytest.mark.parametrize("steps", COUNTS)
 @pytest.mark.parametrize("mu", [0.5, 1.15])
-def test_uniform_sigmas_are_those_of_the_flux_pipeline(steps, mu):
+def test_a_shift_by_the_sample_is_the_shift_by_its_exponential(steps, mu):
     scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
-    scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps), mu=mu)
-    same(uniform_sigmas(steps, math.exp(mu)), scheduler.sigmas)
+    same(
+        flow_sigmas(scheduler, steps, mu=lambda settings: mu, even=True), even(steps, math.exp(mu))
+    )
 
 
 @pytest.mark.parametrize("steps", COUNTS)
@@ -60,8 +66,7 @@ def test_ddim_walks_where_the_scheduler_does(steps, spacing, offset, to_one):
     scheduler = DDIMScheduler(
         timestep_spacing=spacing, steps_offset=offset, set_alpha_to_one=to_one
     )
-    scheduler.set_timesteps(steps)
-    ours = ddim_timesteps(steps, spacing=spacing, offset=offset)
+    ours = ddim_timesteps(scheduler, steps)
     assert torch.equal(ours, scheduler.timesteps)
     now, then = ddim_alpha_bars(scheduler.alphas_cumprod, ours, scheduler.final_alpha_cumprod)
     assert torch.equal(now, scheduler.alphas_cumprod[scheduler.timesteps])
@@ -74,9 +79,13 @@ def test_ddim_walks_where_the_scheduler_does(steps, spacing, offset, to_one):
 
 def test_impossible_schedules_are_refused():
     with pytest.raises(UsageError, match="1001 steps with offset 0 given"):
-        ddim_timesteps(1001)
+        ddim_timesteps(DDIMScheduler(), 1001)
     # Timesteps 1 to 1000, of which the model does not know the last.
     with pytest.raises(UsageError, match="1000 steps with offset 1 given"):
-        ddim_timesteps(1000, offset=1)
-    with pytest.raises(UsageError, match=r"unknown spacing 'leadin'\. Did you mean 'leading'"):
-        ddim_timesteps(10, spacing="leadin")
+        ddim_timesteps(DDIMScheduler(steps_offset=1), 1000)
+
+
+def test_a_timestep_too_many_is_left_out():
+    # 1000 / 61 is rounded up: 62 of them fit between 1000 and 0.
+    walked = ddim_timesteps(DDIMScheduler(timestep_spacing="trailing"), 61)
+    assert len(walked) == 61 and walked[-1] == 15

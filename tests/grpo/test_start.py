@@ -60,9 +60,9 @@ def test_the_first_sample_is_of_the_lora(folders, lora):
     assert (config.policy.rank, config.policy.alpha) == (3, 5)
     worn = load(folders[name], device="cpu", lora=folder).diffusers
     x, timesteps, condition = tiny_policies.inputs(made)
-    given = {key: tensor[0] for key, tensor in condition.inputs.items()}
+    given = {key: tensor[0] for key, tensor in condition.per_sample.items()}
     with torch.no_grad():
-        expected = getattr(worn, made.part)(x, timestep=timesteps, **given).sample
+        expected = getattr(worn, made.parts[0])(x, timestep=timesteps, **given).sample
         ours = made.predict(x, timesteps, condition)
         with made.using("start"):  # what kl is measured from is the model without the LoRA
             assert torch.equal(made.predict(x, timesteps, condition), base)

@@ -197,9 +197,8 @@ def drawn_by(trainer, index):
     """The rollout of a step by the weights in force."""
     lines = trainer.choose(index)
     plan = trainer.objective.plan(len(lines), np.random.default_rng(0))
-    prompts = [line.prompt for line in lines]
     keys = (trainer.config.seed, index)
-    return collect(trainer.policy, trainer.sampler, prompts, trainer.config.sampler, plan, keys)
+    return collect(trainer.policy, trainer.sampler, lines, trainer.config.sampler, plan, keys)
 
 
 def keep(rewards, seen):

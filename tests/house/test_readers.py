@@ -21,7 +21,7 @@ from PIL import Image
 from safetensors.torch import save as safetensors
 
 from benchmarks.preferences.manifest import read_manifest
-from benchmarks.results import read_result
+from benchmarks.reading import read_result
 from grpo.config.layers import layer
 from grpo.run import Run
 from leaderboards.load import load

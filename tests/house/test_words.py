@@ -28,7 +28,9 @@ def commands(command, context):
 def help_texts():
     """Where a help text stands -> the text, up to its first blank line."""
     for group in (rewardkit, grpo):
-        for context, command in commands(group, click.Context(group, info_name=group.name)):
+        # click keeps the help option that it makes first: others compare the page of commands.
+        root = click.Context(group, info_name=group.name, help_option_names=["-h", "--help"])
+        for context, command in commands(group, root):
             yield context.command_path, command.help
             for parameter in command.params:
                 if isinstance(parameter, click.Option) and not parameter.hidden:

@@ -32,7 +32,7 @@ def by_label(board):
 def test_a_board_says_what_was_measured():
     board = the_board(made("alpha", FAIR), made("beta", GOOD))
     assert (board.benchmark, board.version, board.metric) == ("quiz", "1", METRIC)
-    assert (board.modality, board.unit, board.scale) == ("image", "points", 1.0)
+    assert (board.task, board.unit, board.scale) == ("text-to-image", "points", 1.0)
     assert (board.tasks, board.metrics) == (("colors", "counting"), ("second",))
     assert (board.prompts, board.variant) == (24, None)
     best, second = board.entries
@@ -81,7 +81,7 @@ def test_a_result_without_its_rows_is_shown_and_does_not_rank():
 
 def test_rows_of_another_result_do_not_rank_it():
     other = made("alpha", GOOD)
-    half = {id: scores for id, scores in other.scores.items() if id.endswith("-00")}
+    half = {id: row for id, row in other.rows.items() if id.endswith("-00")}
     board = the_board(type(other)(other.path, other.result, half), made("beta", FAIR))
     assert "does not hold" in by_label(board)["alpha"].unranked
 
@@ -268,8 +268,8 @@ def test_published_rows_stand_apart_and_never_rank():
 
 def test_published_rows_of_another_benchmark_are_boards_of_their_own():
     shown = assemble([made("alpha")], published())
-    assert {board.modality for board in shown.boards} == {"image", "T2V"}
-    assert [board.modality for board in shown.boards][-1] == "T2V"
+    assert {board.task for board in shown.boards} == {"text-to-image", "text-to-video"}
+    assert [board.task for board in shown.boards][-1] == "text-to-video"
     assert all(board.published for board in shown.boards if board.benchmark != "quiz")
 
 

@@ -25,7 +25,7 @@ def test_results_are_found_at_any_depth(tmp_path):
     found, notes = load([tmp_path])
     assert models(found) == ["alpha", "beta"]
     assert notes == []
-    assert all(len(one.scores) == 48 for one in found)
+    assert all(len(one.rows) == 48 for one in found)
 
 
 def test_a_file_that_is_named_is_read(tmp_path):
@@ -74,7 +74,7 @@ def broken(whole, change):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (lambda whole: broken(whole, {"schema_version": 2}), "has the form 2"),
+        (lambda whole: broken(whole, {"schema_version": 3}), "has version 3"),
         (lambda whole: broken(whole, {"score": "high"}), "is damaged: score"),
         (lambda whole: broken(whole, {"n_scored": -1}), "is damaged: n_scored"),
         (lambda whole: whole[: len(whole) // 2], "is damaged: it is not JSON"),
@@ -127,7 +127,7 @@ def test_a_folder_that_is_not_there_is_a_failure(tmp_path):
 
 def test_a_result_without_rows_has_none(tmp_path):
     write(made("alpha", rows=False), tmp_path)
-    assert load([tmp_path])[0][0].scores is None
+    assert load([tmp_path])[0][0].rows is None
 
 
 def two(tmp_path, first, second):
@@ -223,5 +223,5 @@ def test_a_result_of_the_first_form_is_read_for_ever():
         "batch": "4",
         "scheduler steps offset": "1",
     }
-    assert entry.pictures == Path("pictures/alpha")
+    assert entry.media == Path("pictures/alpha")
     assert entry.path == FIRST_FORM / "alpha.quiz.json"

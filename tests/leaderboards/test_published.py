@@ -89,7 +89,7 @@ def test_models_that_were_trained_on_the_metric_say_so():
 
 HEAD = (FOLDER / "flow-grpo.csv").read_text("utf-8").splitlines()[0]
 ROW = {
-    "model": "m", "modality": "image", "benchmark": "b", "metric": "r", "unit": "u",
+    "model": "m", "task": "text-to-image", "benchmark": "b", "metric": "r", "unit": "u",
     "score": "1", "source": "s", "evidence": "read", "verified": "no",
 }  # fmt: skip
 
@@ -101,8 +101,8 @@ ROW = {
         ({"score": "nan"}, "line 2: score"),
         ({"source": ""}, "line 2: source"),
         ({"evidence": "memory"}, "line 2: evidence"),
-        ({"modality": "audio"}, "line 2: modality"),
-        ({"task:colors": "good"}, "line 2: tasks.colors"),
+        ({"task": "audio"}, "line 2: task"),
+        ({"part:colors": "good"}, "line 2: tasks.colors"),
         ({"colour": "red"}, "line 2: colour"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from leaderboards.board import Ranks
 from leaderboards.rank import LEVEL, Verdicts, compare, standings
 from rewardkit.stats.clusters import compare as compare_items
-from rewardkit.stats.clusters import sign_flips
+from rewardkit.stats.flips import sign_flips
 from rewardkit.stats.totals import Totals
 
 TASKS = ("colors", "counting")
@@ -66,7 +66,7 @@ def test_a_difference_that_few_prompts_cannot_show_makes_no_rank():
 
 @pytest.mark.parametrize("p_value", [LEVEL, LEVEL - 1e-9])
 def test_the_level_is_five_in_a_hundred(p_value, monkeypatch):
-    monkeypatch.setattr("rewardkit.stats.clusters.sign_flips", lambda *_: [p_value])
+    monkeypatch.setattr("rewardkit.stats.flips.sign_flips", lambda *_: [p_value])
     found = scores({"high": 1.0, "low": 0.0})
     better = compare(found["high"], found["low"], "items").better
     assert better == (p_value < LEVEL)

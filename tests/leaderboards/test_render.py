@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from made_results import METRIC, made
 from markdown_it import MarkdownIt
 
+from leaderboards.across import across
 from leaderboards.assemble import assemble
 from leaderboards.latex import escape
 from leaderboards.published import published
 from leaderboards.render import FORMATS, comma_separated, escape_markdown, json_text, markdown
 from leaderboards.render import latex_tables as latex
-from leaderboards.tables import across, tables
+from leaderboards.tables import tables
 from rewardkit.errors import UsageError
 
 NASTY = [

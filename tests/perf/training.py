@@ -66,18 +66,18 @@ class Bare:
         self.network = deepcopy(of.policy.network)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-6)
         self.x = torch.randn(self.config.sampler.batch_size, *of.policy.shape)
-        inputs = of.policy.encode(["a red ring"]).inputs
+        inputs = of.policy.encode([PromptLine("", "a red ring")]).per_sample
         self.inputs = {
             name: tensor[0].repeat(len(self.x), *[1] * (tensor.ndim - 2))
             for name, tensor in inputs.items()
         }
 
-    def __call__(self, lines: list[PromptLine], media: Tensor, rows: int) -> list[float]:
+    def __call__(self, lines: list[PromptLine], media: list[Tensor], rows: int) -> list[float]:
         """Seconds per phase, of a step that drew `media` and trains on so many samples."""
         times = [time.perf_counter()]
         self.rollout([line.prompt for line in lines])
         times.append(time.perf_counter())
-        found = detect(media.numpy())
+        found = detect(torch.stack(media).numpy())
         size = self.config.sampler.group_size
         asked = [line.prompt for line in lines for _ in range(size)]
         [correct(parse(prompt), things) for prompt, things in zip(asked, found, strict=True)]

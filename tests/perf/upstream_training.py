@@ -24,6 +24,8 @@ from oracle.upstream import function, passage
 from torch import Tensor, nn
 from training import trainer
 
+from rewardkit.media.prompts import PromptLine
+
 STEPS, GROUPS, SIZE, DANCE_UPDATES, FLOW_UPDATES = 8, 8, 12, 3, 2
 PROMPT = "a red ring left of a blue cross"
 dance, flow = map(Path, sys.argv[2:])
@@ -72,7 +74,8 @@ class DanceGrpo:
         policy = trainer("dance-grpo", reward="sharpness", **{"sampler.steps": STEPS}).policy
         self.pipe, self.network = policy.pipeline.diffusers, AsFlux(policy.network)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-5, weight_decay=1e-4)
-        self.text = {name: tensor[0] for name, tensor in policy.encode([PROMPT]).inputs.items()}
+        condition = policy.encode([PromptLine("", PROMPT)])
+        self.text = {name: tensor[0] for name, tensor in condition.per_sample.items()}
         self.shape = policy.shape
         self.sigmas = time_shift(3.0, torch.linspace(1, 0, STEPS + 1))
 

@@ -1,5 +1,6 @@
-"""How the checkpoints in `weights/` are made: `python -m rewardkit.shapes.train NAME`.
+"""Training of the checkpoints in `weights/`: `python -m rewardkit.shapes.train NAME`.
 
-`loop` trains anything that is a `Training`; `autoencoder`, `flow`, `diffusion` and `clip` each hold
-one, and `__main__` is the command. Reads rendered scenes only, asks held-out prompts only to score.
+`loop` trains any `Training`; `autoencoder`, `flow`, `diffusion` and `clip` each define one, and
+`__main__` is the command. Training uses rendered scenes only; held-out prompts are used only for
+evaluation.
 """

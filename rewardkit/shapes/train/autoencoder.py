@@ -1,4 +1,4 @@
-"""The autoencoder of both generators: 32x32 pixels to 4 channels of 8x8."""
+"""The autoencoder of both generators, from 32x32 pixels to 4 channels of 8x8."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ALIKE = dict.fromkeys(TASKS, 1.0)
 
 
 class Autoencoder(Training):
-    """Reconstruction (absolute and squared error) with a small pull towards a normal posterior."""
+    """Reconstruction (absolute and squared error) with a small KL weight on the posterior."""
 
     name = "shapes-vae"
     schedule = Schedule(steps=1600, batch=32, lr=2e-3, ema=0.99, evaluate_every=400)
@@ -42,7 +42,7 @@ class Autoencoder(Training):
         self.modules = nn.ModuleDict({"vae": vae})
 
     def loss(self, rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
-        """Per pixel and per latent means."""
+        """Means per pixel and per latent."""
         _, scenes = draw(self.schedule.batch, _ALIKE, rng)
         pixels = to_network(render(scenes))
         posterior = self.vae.encode(pixels).latent_dist
@@ -57,16 +57,16 @@ class Autoencoder(Training):
         """Share of held-out scenes that are still correct after encoding and decoding."""
         rng = np.random.default_rng(0)
         asked = [parse(prompt) for prompt in balanced("held-out", samples // len(TASKS))]
-        pixels = to_network(render([scene(one, rng) for one in asked]))
+        pixels = to_network(render([scene(request, rng) for request in asked]))
         vae: Any = modules["vae"]
         with torch.no_grad():
             decoded = vae.decode(vae.encode(pixels).latent_dist.mode()).sample
         found = detect(to_pictures(decoded))
-        right = np.mean([correct(one, things) for one, things in zip(asked, found, strict=True)])
+        right = np.mean([correct(*pair) for pair in zip(asked, found, strict=True)])
         return {"reconstructed": float(right), "pixel error": float(F.l1_loss(decoded, pixels))}
 
     def save(self, modules: nn.ModuleDict, folder: Path) -> None:
-        """With the scale and shift that give its latents mean 0 and variance 1."""
+        """Save it with the scale and shift that give its latents mean 0 and variance 1."""
         vae: Any = modules["vae"]
         _, scenes = draw(2048, _ALIKE, np.random.default_rng(0))
         with torch.no_grad():
@@ -84,5 +84,5 @@ def to_network(pictures: np.ndarray) -> torch.Tensor:
 
 
 def to_pictures(decoded: torch.Tensor) -> np.ndarray:
-    """The reverse, rounded and clamped as saving does."""
+    """The inverse of `to_network`, rounded and clamped as when saving."""
     return ((decoded + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()

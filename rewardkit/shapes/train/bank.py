@@ -1,4 +1,4 @@
-"""Training data of the generators: scenes encoded once, with the tokens of their prompts."""
+"""Training data of the generators: scenes encoded once, with their prompts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rewardkit.shapes.train.loop import draw
 from rewardkit.shapes.world import render
 
 SCENES = 3 * 2**14
-# The tasks that are hard to learn are shown more often.
+# Tasks that are hard to learn are sampled more often.
 SHARES = {
     "single_object": 0.06,
     "two_object": 0.2,
@@ -23,7 +23,7 @@ SHARES = {
     "position": 0.24,
     "color_attr": 0.24,
 }
-# Without its prompt, so that the model can be guided.
+# Share of samples without a prompt, for classifier-free guidance.
 _UNPROMPTED = 0.1
 
 
@@ -33,13 +33,13 @@ class Bank:
     Attributes:
         vae: the autoencoder, in float32.
         latents: float32 `[SCENES, 4, 8, 8]`, mean 0 and variance 1.
-        shift: what was subtracted from the latents, after scaling.
-        prompts: of each scene.
+        shift: offset subtracted from the latents, after scaling.
+        prompts: the prompt of each scene.
     """
 
     def __init__(self, vae: Path, seed: int) -> None:
         self.vae: Any = AutoencoderKL.from_pretrained(vae).float().eval().requires_grad_(False)
-        self.vae.register_to_config(_name_or_path=vae.name)  # not where it lay on this machine
+        self.vae.register_to_config(_name_or_path=vae.name)  # not its path on this machine
         rng = np.random.default_rng([seed, 2**31])
         self.prompts, scenes = draw(SCENES, SHARES, rng)
         encoded = []

@@ -1,4 +1,4 @@
-"""`shapes-clip`: a small CLIP on scenes and captions; those that nearly fit are its rivals."""
+"""`shapes-clip`: a small CLIP trained on scenes and captions, with hard negative captions."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _SHARES = {
 
 
 class Clip(Training):
-    """Zhai et al. 2023, https://arxiv.org/abs/2303.15343: a sigmoid for every picture and caption.
+    """Zhai et al. 2023, https://arxiv.org/abs/2303.15343: a sigmoid loss for image-caption pairs.
 
-    Every picture of a batch is compared with the caption of every other and with a near caption of
-    every other; the judge says which pairs match, so a caption that happens to fit is no rival.
+    Every image of a batch is compared with all captions of the batch and with a similar caption of
+    each. The judge decides which pairs match, so a caption that happens to match is not a negative.
     """
 
     name = "shapes-clip"
@@ -60,33 +60,33 @@ class Clip(Training):
             projection_dim=64,
         )
         self.clip: Any = CLIPModel(config)
-        # Of the loss alone: a cosine needs none.
+        # Used by the loss only: the cosine needs no bias.
         self.bias = nn.Parameter(torch.tensor(-2.0))
         bias = nn.ParameterList([self.bias])
         self.modules = nn.ModuleDict({"clip": self.clip, "bias": bias})
 
     def loss(self, rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
-        """Mean over pictures of the sum over captions, matching and rival pairs in equal parts."""
+        """Ten times the weighted mean of the sigmoid loss over all pairs of images and captions."""
         captions, scenes = draw(self.schedule.batch, _SHARES, rng)
         captions += [str(rng.choice(near("train")[caption])) for caption in captions]
         match = torch.tensor(
-            [[correct(parse(caption), _seen(one)) for caption in captions] for one in scenes]
+            [[correct(parse(caption), _seen(things)) for caption in captions] for things in scenes]
         )
         cosines = _cosines(self.clip, self.tokenizer, render(scenes), captions)
         logits = cosines * self.clip.logit_scale.exp() + self.bias
         signs = torch.where(match, 1.0, -1.0)
         terms = -F.logsigmoid(signs * logits)
-        # Rivals that nearly fit say more than strangers do.
+        # Matching pairs and hard negatives are more informative than random pairs.
         weight = torch.ones_like(terms)
         own = torch.arange(len(scenes))
         weight[own, own] = weight[own, own + len(scenes)] = 8.0
         return (terms * weight).sum() / weight.sum() * 10
 
     def evaluate(self, modules: nn.ModuleDict, samples: int) -> dict[str, float]:
-        """Area under the curve: how often a caption that fits beats one that does not.
+        """Area under the curve: how often a matching caption scores above one that does not match.
 
-        `auc` takes the other held-out captions as rivals, `auc near` those that differ from the
-        right one by a word or by their order.
+        `auc` uses other held-out captions as negatives, `auc near` captions that differ from the
+        matching one by a word or in their order.
         """
         captions = balanced("held-out", samples // len(TASKS))
         rng = np.random.default_rng(0)
@@ -103,8 +103,8 @@ class Clip(Training):
 
         wrong = np.array(
             [
-                not correct(parse(other), _seen(one))
-                for other, one in zip(others, scenes, strict=True)
+                not correct(parse(other), _seen(things))
+                for other, things in zip(others, scenes, strict=True)
             ]
         )
         right = of(captions)
@@ -124,10 +124,10 @@ class Clip(Training):
 
 @cache
 def near(split: Split) -> dict[str, tuple[str, ...]]:
-    """For each prompt those of its split that ask for something else in nearly the same words.
+    """For each prompt, the prompts of its split that ask for something else in similar words.
 
-    Nearly: all words but one, or the same words in another order. Where a split has none, any other
-    prompt of the task.
+    Similar prompts differ in one word or have the same words in another order. If a split has none,
+    these are all other prompts of the task.
     """
     table = {}
     for of_task in prompts(split).values():
@@ -143,7 +143,7 @@ def near(split: Split) -> dict[str, tuple[str, ...]]:
 def _close(words: list[str], others: list[str]) -> bool:
     if len(words) != len(others):
         return False
-    changed = sum(one != other for one, other in zip(words, others, strict=True))
+    changed = sum(word != other for word, other in zip(words, others, strict=True))
     return changed == 1 or sorted(words) == sorted(others)
 
 
@@ -152,7 +152,7 @@ def _seen(things: Sequence[Thing]) -> list[Found]:
 
 
 def _cosines(clip: Any, words: Any, pictures: np.ndarray, captions: list[str]) -> torch.Tensor:
-    """Float32 `[pictures, captions]`."""
+    """Cosines, float32 `[images, captions]`."""
     tokens = words(captions, padding="max_length", max_length=MAX_LENGTH, return_tensors="pt")
     image = clip.visual_projection(clip.vision_model(to_network(pictures)).pooler_output)
     text = clip.text_projection(clip.text_model(tokens.input_ids).pooler_output)

@@ -1,4 +1,4 @@
-"""`shapes-sd`: Stable Diffusion 1's classes, predicting the noise."""
+"""`shapes-sd`: a small Stable Diffusion 1 that predicts the noise."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Diffusion(Training):
     def loss(self, rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
         """`|| eps(x_t, t, prompt) - noise ||^2`, t uniform."""
         clean, prompts = self.bank.draw(self.schedule.batch, rng)
-        # This family's pipeline scales its latents and does not shift them.
+        # The pipeline of this family scales latents but does not shift them.
         clean = clean + self.bank.shift
         eps = torch.randn(clean.shape, generator=noise)
         t = torch.randint(1000, (len(clean),), generator=noise)
@@ -72,11 +72,11 @@ class Diffusion(Training):
         return F.mse_loss(predicted, eps)
 
     def evaluate(self, modules: nn.ModuleDict, samples: int) -> dict[str, float]:
-        """Strict score per task and overall, sampled as the card's protocol says."""
+        """Strict score per task and overall, sampled with the protocol of the card."""
         return held_out(self._pipeline(modules), self.protocol, samples)
 
     def save(self, modules: nn.ModuleDict, folder: Path) -> None:
-        """A folder for `StableDiffusionPipeline`."""
+        """Save a folder for `StableDiffusionPipeline`."""
         modules["unet"].half()
         pipeline = self._pipeline(modules)
         pipeline.vae.half()

@@ -1,4 +1,4 @@
-"""`shapes-flow`: Stable Diffusion 3's classes without T5, trained as a rectified flow."""
+"""`shapes-flow`: a small Stable Diffusion 3 without T5, trained as a rectified flow."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Flow(Training):
     name = "shapes-flow"
     schedule = Schedule(steps=4000, batch=64, lr=2e-3, cool=0.125)
     data = "49,152 rendered scenes of training prompts, a tenth of them without their prompt"
-    # Stable Diffusion 3 pads with zero tokens where T5 is missing; this model never saw one.
+    # Without T5, Stable Diffusion 3 pads with zero tokens; this model was trained without them.
     protocol = Protocol(steps=20, guidance=1.0, height=32, width=32, max_sequence_length=0)
 
     def __init__(self, bank: Bank) -> None:
@@ -74,11 +74,11 @@ class Flow(Training):
         return F.mse_loss(velocity, eps - clean)
 
     def evaluate(self, modules: nn.ModuleDict, samples: int) -> dict[str, float]:
-        """Strict score per task and overall, sampled as the card's protocol says."""
+        """Strict score per task and overall, sampled with the protocol of the card."""
         return held_out(self._pipeline(modules), self.protocol, samples)
 
     def save(self, modules: nn.ModuleDict, folder: Path) -> None:
-        """A folder for `StableDiffusion3Pipeline`."""
+        """Save a folder for `StableDiffusion3Pipeline`."""
         modules["transformer"].half()
         pipeline = self._pipeline(modules)
         pipeline.vae.half()
@@ -111,7 +111,7 @@ class Flow(Training):
 
 
 def text_config(words: Any, width: int, layers: int) -> CLIPTextConfig:
-    """A small CLIP text encoder; it pools at the end token, wherever that is."""
+    """Configuration of a small CLIP text encoder that pools at the end token."""
     return CLIPTextConfig(
         vocab_size=len(words),
         hidden_size=width,

@@ -1,7 +1,7 @@
-"""The training loop: seeded, logged, resumable.
+"""A seeded, logged training loop that can be resumed.
 
-What step `n` does depends on (seed, n) and the weights alone, so a run that was stopped goes on as
-if it had not been.
+Step `n` depends only on (seed, n) and the weights, so a resumed run gives the same result as an
+uninterrupted one.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ WARM_UP = 100
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast.
+    """Number of steps and learning rate of a training.
 
     Attributes:
-        steps: updates of the weights.
+        steps: number of weight updates.
         batch: samples per update.
-        lr: of AdamW, after a linear rise over the first 100 steps.
-        cool: share of the steps, at the end, over which the rate falls to zero.
-        ema: decay of the average of the weights, which is what is kept.
-        evaluate_every: steps.
+        lr: learning rate of AdamW, after a linear warm-up over the first 100 steps.
+        cool: share of the steps, at the end, over which the learning rate decays to zero.
+        ema: decay of the moving average of the weights; the average is what is saved.
+        evaluate_every: number of steps between evaluations.
     """
 
     steps: int
@@ -50,20 +50,20 @@ class Schedule:
     evaluate_every: int = 1000
 
     def rate(self, step: int) -> float:
-        """The learning rate of `step`: up, level, down."""
+        """The learning rate of `step`: linear warm-up, constant, linear decay."""
         down = (self.steps - step) / max(1.0, self.cool * self.steps)
         return self.lr * min(1.0, (step + 1) / WARM_UP, down)
 
 
 class Training(ABC):
-    """A model in the making.
+    """A model, its loss and its evaluation.
 
     Attributes:
-        name: of the checkpoint.
-        schedule: of its training.
-        modules: what is trained.
-        data: what it learns from, in a sentence for the card.
-        protocol: how it is sampled, where it is a generator.
+        name: name of the checkpoint.
+        schedule: number of steps and learning rate.
+        modules: the trained modules.
+        data: description of the training data for the card.
+        protocol: sampling settings of a generator.
     """
 
     name: str
@@ -74,15 +74,15 @@ class Training(ABC):
 
     @abstractmethod
     def loss(self, rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
-        """The loss of one batch, drawn from the two generators alone."""
+        """The loss of one batch; all randomness comes from the two generators."""
 
     @abstractmethod
     def evaluate(self, modules: nn.ModuleDict, samples: int) -> dict[str, float]:
-        """What the averaged modules can do, on held-out prompts."""
+        """Metrics of the averaged modules on held-out prompts."""
 
     @abstractmethod
     def save(self, modules: nn.ModuleDict, folder: Path) -> None:
-        """The checkpoint, in its library's own layout."""
+        """Save the checkpoint in the layout of its library."""
 
 
 def train(
@@ -92,7 +92,7 @@ def train(
     stop_after: int,
     say: Callable[[str], None],
 ) -> tuple[nn.ModuleDict, list[dict[str, Any]]]:
-    """The averaged modules after `stop_after` steps, and the log, resumed from `run`."""
+    """The averaged modules after `stop_after` steps, and the log; resumes from `run`."""
     schedule = training.schedule
     average = AveragedModel(training.modules, multi_avg_fn=get_ema_multi_avg_fn(schedule.ema))
     parameters = [p for p in training.modules.parameters() if p.requires_grad]
@@ -105,7 +105,7 @@ def train(
         average.load_state_dict(saved["average"])
         optimizer.load_state_dict(saved["optimizer"])
         start, seconds, log = saved["step"], saved["seconds"], saved["log"]
-        say(f"{training.name}: goes on after step {start}")
+        say(f"{training.name}: resumed after step {start}")
     losses: list[float] = []
     began = time.monotonic() - seconds
     for step in range(start, stop_after):
@@ -145,7 +145,7 @@ def train(
 def draw(
     number: int, weights: dict[str, float], rng: np.random.Generator
 ) -> tuple[list[str], list[Sequence[Thing]]]:
-    """Training prompts, tasks drawn by weight, with a scene that shows each."""
+    """Random training prompts, with tasks sampled by weight, and a scene for each."""
     share = np.array([weights[task] for task in TASKS])
     tasks = rng.choice(len(TASKS), number, p=share / share.sum())
     asked = [str(rng.choice(prompts("train")[TASKS[task]])) for task in tasks]

@@ -1,4 +1,4 @@
-"""From a name to a checkpoint with its card, and back to the loss it recorded."""
+"""Trains a named checkpoint and writes its card, or checks the loss that a card records."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from rewardkit.shapes.train.loop import LOG_EVERY, Training, train
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 NAMES = ("shapes-vae", "shapes-flow", "shapes-sd", "shapes-clip")
-# A score of a model is taken on this many held-out samples: six tasks, 120 each.
+# Number of held-out samples that a model is evaluated on: six tasks, 120 each.
 SAMPLES = 720
-# A fresh training is followed for this many steps. Processors round differently, and while the loss
-# still falls fast that is seen: up to 6 % between two of them.
+# Number of steps that `check` trains. Processors round differently, which shows while the loss
+# still falls fast: two of them differ by up to 6 %.
 _CHECKED, _CHECK_TOLERANCE = 300, 0.15
 
 
 def make(
     name: str, seed: int, steps: int | None, out: Path, run: Path, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Trains `name` into `out/name`; the card, which lies beside the weights."""
+    """Train `name` into `out/name` and return its card, which is saved beside the weights."""
     training = _start(name, out, seed)
     if steps is not None:
         training.schedule = replace(training.schedule, steps=steps)
@@ -58,7 +58,7 @@ def make(
 
 
 def check(name: str, out: Path, say: Callable[[str], None]) -> int:
-    """0 where the first steps of a fresh training reach the loss that the card recorded."""
+    """0 if the first steps of a new training reach the loss that the card records, else 1."""
     card = json.loads((out / name / CARD).read_text("utf-8"))
     recorded = {line["step"]: line["loss"] for line in card["curve"]}
     training = _start(name, out, card["seed"])

@@ -1,4 +1,4 @@
-"""The score of a generator in the making: strict, on held-out prompts, per task."""
+"""Evaluation of a generator during training: strict scores per task on held-out prompts."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def held_out(pipeline: Any, protocol: Protocol, samples: int) -> dict[str, float
         pictures = list(generate(model, requests, batch_size=90))
     found = detect(np.stack([np.asarray(picture) for picture in pictures]))
     asked = [parse(prompt) for prompt in prompts]
-    right = [correct(one, things) for one, things in zip(asked, found, strict=True)]
-    credit = [graded(one, things) for one, things in zip(asked, found, strict=True)]
+    right = [correct(*pair) for pair in zip(asked, found, strict=True)]
+    credit = [graded(*pair) for pair in zip(asked, found, strict=True)]
     by_task = {
         task: float(np.mean([r for r, a in zip(right, asked, strict=True) if a.task == task]))
         for task in TASKS

@@ -1,7 +1,7 @@
-"""A CLIP tokenizer for the words of this world.
+"""A CLIP tokenizer for the vocabulary of the shapes prompts.
 
-CLIP's byte-pair encoding, with merges that join each word of the grammar into one token. Other
-words are spelled in letters, as CLIP spells what it does not know.
+It is CLIP's byte-pair encoding with merges that join each word of the grammar into one token. Other
+words are split into letters, as CLIP does with unknown words.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 START, END = "<|startoftext|>", "<|endoftext|>"
-# The longest sentence has eight words: "a red ring left of a blue cross".
+# The longest prompt has eight words: "a red ring left of a blue cross".
 MAX_LENGTH = 12
 
 
 def tokenizer(folder: Path) -> CLIPTokenizer:
-    """The tokenizer; its two files are written to `folder`."""
+    """Write the two files of the tokenizer to `folder` and return it."""
     from transformers import CLIPTokenizer
 
     words = sorted(
@@ -38,15 +38,15 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
     vocabulary = [letter + end for end in ("", "</w>") for letter in string.ascii_lowercase]
     merges: list[str] = []
     for word in words:
-        # Joined from the end: only one piece of a word carries the end mark, so no merge of another
-        # word can come between.
+        # Letters are joined from the end: only one piece of a word carries the end marker, so
+        # merges of other words cannot interfere.
         joined = word[-1] + "</w>"
         for letter in reversed(word[:-1]):
             merge, joined = f"{letter} {joined}", letter + joined
             if merge not in merges:
                 merges.append(merge)
                 vocabulary.append(joined)
-    # The end token comes last: CLIPTextModel pools where the id is largest, or equal to it.
+    # The end token comes last: CLIPTextModel pools at the largest id, or at the end token's id.
     vocabulary += [START, END]
     folder.mkdir(parents=True, exist_ok=True)
     files = folder / "vocab.json", folder / "merges.txt"

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.benchmark import Case, Scored, get
+from benchmarks.benchmark import get
 from benchmarks.catalogue import geneval
+from benchmarks.prompts import Case
+from benchmarks.rows import Scored
 from benchmarks.summary import metrics
 from rewardkit.errors import InputError
 from rewardkit.geneval.aggregate import Judged, summarize
@@ -14,7 +16,7 @@ from rewardkit.geneval.aggregate import Judged, summarize
 GENEVAL = get("geneval")
 SIZES = {"single_object": 5, "two_object": 3, "counting": 4, "colors": 2, "position": 6}
 CASES = [
-    Case(index, tag, f"prompt {index}")
+    Case(index, (tag,), f"prompt {index}")
     for index, tag in enumerate(tag for tag, n in SIZES.items() for _ in range(n))
 ]
 LINES = [
@@ -40,14 +42,14 @@ def test_the_score_is_that_of_the_summary(seed):
     rng.shuffle(verdicts)
     scored = [
         # The graded score gives credit to parts, and decides nothing.
-        Scored(c.task, c.index, s, {"geneval": float(v), "geneval-graded": 0.5 + v / 2})
+        Scored(c.stratum, c.index, s, {"geneval": float(v), "geneval-graded": 0.5 + v / 2})
         for c, s, v in verdicts
     ]
     summary = summarize(
-        [Judged(case.task, case.prompt, verdict) for case, _, verdict in verdicts],
-        {case.prompt: case.task for case in CASES},
+        [Judged(case.stratum, case.prompt, verdict) for case, _, verdict in verdicts],
+        {case.prompt: case.stratum for case in CASES},
     )
-    found = metrics(GENEVAL, CASES, scored)["geneval"]
+    found = metrics(GENEVAL, ["geneval", "geneval-graded"], CASES, scored)["geneval"]
     assert found.headline.score == pytest.approx(summary.overall, rel=1e-12)
     assert {tag: one.score for tag, one in found.tasks.items()} == pytest.approx(dict(summary.tags))
     assert list(found.tasks) == list(SIZES)
@@ -73,7 +75,7 @@ def lines(home, monkeypatch):
 def test_prompts_are_the_lines_of_the_metadata(lines):
     lines(*LINES)
     cases = GENEVAL.prompts().cases
-    assert [(case.index, case.task, case.prompt) for case in cases] == [
+    assert [(case.index, case.stratum, case.prompt) for case in cases] == [
         (0, "single_object", "a bench"),
         (1, "counting", "three buses"),
     ]
@@ -100,4 +102,4 @@ def test_a_part_of_the_metadata_is_refused(lines):
 def test_the_variant_has_a_name_of_its_own_and_the_same_pictures():
     variant = get("geneval-hf")
     assert variant.rewards == "geneval-hf+geneval-hf-graded" and variant.notes
-    assert variant.pictures == GENEVAL.pictures
+    assert variant.media == GENEVAL.media

@@ -5,13 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.benchmark import Case, Scored, get
+from benchmarks.benchmark import get
 from benchmarks.catalogue.hps import PER_STYLE, STYLES
+from benchmarks.prompts import Case
+from benchmarks.rows import Scored
 from benchmarks.summary import metrics
 from rewardkit.errors import InputError
 
 HPS = get("hps")
-CASES = [Case(i, STYLES[i // PER_STYLE], "a cat") for i in range(len(STYLES) * PER_STYLE)]
+CASES = [Case(i, (STYLES[i // PER_STYLE],), "a cat") for i in range(len(STYLES) * PER_STYLE)]
 
 
 def upstreams(scores):
@@ -33,7 +35,7 @@ def drawn(seed):
 
 
 def scored(values, order):
-    return [Scored(CASES[i].task, i, 0, {"hps.v2.1": float(values[i])}) for i in order]
+    return [Scored(CASES[i].stratum, i, 0, {"hps.v2.1": float(values[i])}) for i in order]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -47,7 +49,7 @@ def test_means_and_spreads_are_upstreams(seed):
     # Whatever order pictures are found in.
     order = np.random.default_rng(seed).permutation(len(CASES))
     mine = scored(values, order)
-    found = metrics(HPS, CASES, mine)["hps.v2.1"]
+    found = metrics(HPS, ["hps.v2.1"], CASES, mine)["hps.v2.1"]
     assert found.headline.score == pytest.approx(average, rel=1e-12)
     figures = HPS.figures(mine)
     for style, (mean, spread) in told.items():
@@ -95,5 +97,5 @@ def test_a_list_that_is_another_is_refused(text, server):
 
 def test_versions_share_their_pictures_and_not_their_scores():
     found = [get(f"hps.{version}") for version in ("v2.0", "v2.1", "v2.1-2023")]
-    assert len({one.pictures for one in found}) == 1
+    assert len({one.media for one in found}) == 1
     assert len({one.rewards for one in found}) == 3

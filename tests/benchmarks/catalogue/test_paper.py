@@ -15,7 +15,7 @@ def test_parts_and_their_rewards_exist():
     parts = suite.parts()
     assert [one.name for one in parts] == ["hps.v2.1", "prompts/pick-a-pic-test", "geneval"]
     assert [str(parse(one.rewards, resolve)) for one in parts] == [one.rewards for one in parts]
-    assert len({one.pictures for one in parts}) == 3
+    assert len({one.media for one in parts}) == 3
 
 
 def test_prompts_given_as_files_need_no_network(home, monkeypatch):

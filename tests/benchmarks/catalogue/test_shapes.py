@@ -9,7 +9,7 @@ from rewardkit.media.prompts import read
 
 def test_sixteen_prompts_of_each_of_six_tasks():
     cases = get("shapes").prompts().cases
-    assert Counter(case.task for case in cases) == dict.fromkeys(
+    assert Counter(case.stratum for case in cases) == dict.fromkeys(
         ("single_object", "two_object", "counting", "colors", "position", "color_attr"), 16
     )
 

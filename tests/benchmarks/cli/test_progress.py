@@ -20,16 +20,16 @@ def lines(capsys):
 
 def test_the_cost_comes_before_the_first_picture(clock, capsys):
     with Display() as display:
-        display.phase("pictures", 50)
+        display.making("tiny", "pictures", 50)
         display.made(200, 1200)
         assert lines(capsys) == [
-            "1,000 pictures x 50 steps = 50,000 steps of the sampler, 200 are there"
+            "1,000 pictures x 50 steps = 50,000 inference steps, 200 are there"
         ]
 
 
 def test_the_rate_is_taken_after_the_first_picture(clock, capsys):
     with Display() as display:
-        display.phase("pictures", 50)
+        display.making("tiny", "pictures", 50)
         # The first takes a minute to warm up, then two seconds each.
         for done, seconds in enumerate((0, 60, 62, 64, 66, 68, 70)):
             clock[0] = seconds
@@ -39,7 +39,7 @@ def test_the_rate_is_taken_after_the_first_picture(clock, capsys):
 
 def test_the_rate_of_batches_is_told_from_batch_to_batch(clock, capsys):
     with Display() as display:
-        display.phase("pictures", 50, batch=8)
+        display.making("tiny", "clips", 50, batch=8)
         display.made(0, 88)
         for done in range(1, 25):
             clock[0] = 100 + 40 * ((done - 1) // 8)
@@ -51,11 +51,11 @@ def test_the_rate_of_batches_is_told_from_batch_to_batch(clock, capsys):
 def test_each_phase_tells_its_own_cost(clock, capsys):
     with Display() as display:
         for steps in (2, 3):
-            display.phase("pictures", steps)
+            display.making("tiny", "pictures", steps)
             display.made(0, 10)
         assert lines(capsys) == [
-            "10 pictures x 2 steps = 20 steps of the sampler",
-            "10 pictures x 3 steps = 30 steps of the sampler",
+            "10 pictures x 2 steps = 20 inference steps",
+            "10 pictures x 3 steps = 30 inference steps",
         ]
 
 

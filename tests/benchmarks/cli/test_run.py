@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from tiny_benchmarks import changed, fill, said, without_prompts
 
 from benchmarks.benchmark import Suite
-from benchmarks.results import read_result
+from benchmarks.reading import read_result
 from rewardkit.cli import main
 from rewardkit.generators import gallery
 
@@ -49,7 +49,7 @@ def test_a_run_leaves_pictures_rows_and_a_result(prompts, out):
     done = bench("run", *asked(prompts), *FLOW, "-o", out)
     path = out / "shapes-flow.prompts-three.json"
     assert f"result: {path}" in done.stderr
-    assert done.stderr.startswith("6 pictures x 2 steps = 12 steps of the sampler\n")
+    assert done.stderr.startswith("6 pictures x 2 steps = 12 inference steps\n")
     assert sorted(one.name for one in out.iterdir()) == [
         "pictures",
         "shapes-flow.prompts-three.json",
@@ -66,7 +66,7 @@ def test_a_run_leaves_pictures_rows_and_a_result(prompts, out):
     # Run again, it makes nothing and says the same.
     before = said(path)
     again = bench("run", *asked(prompts, "--json"), *FLOW, "-o", out)
-    assert "steps of the sampler" not in again.stderr and said(path) == before
+    assert "inference steps" not in again.stderr and said(path) == before
     assert json.loads(again.stdout)["score"] == result.score
 
 
@@ -79,7 +79,7 @@ def test_generating_and_scoring_apart_is_a_run(prompts, out, tmp_path):
     bench("score", *options, "-o", tmp_path / "other", "--device", "cpu")
     one, rows = said(tmp_path / "other" / "shapes-flow.prompts-three.json")
     two, others = said(out / "shapes-flow.prompts-three.json")
-    assert one.pop("pictures")["sha256"] == two.pop("pictures")["sha256"]
+    assert one.pop("media")["sha256"] == two.pop("media")["sha256"]
     assert one == two
     assert [(row.id, row.scores) for row in rows] == [(row.id, row.scores) for row in others]
 
@@ -108,12 +108,12 @@ def test_a_merge_without_the_prompts_or_with_others_is_refused(prompts, out, tmp
         options = ("prompts", "-p", prompts, "-r", "contrast", "--shard", f"{number}/2", "-o", out)
         bench("score", *options, "--images", tmp_path / "p")
     parts = sorted(out.glob("*.shard-?-of-2.json"))
-    assert "give -p" in bench("merge", *parts, code=2).stderr
+    assert "choose them with -p" in bench("merge", *parts, code=2).stderr
     (tmp_path / "other.txt").write_text("a\nb\nc\n")
     assert "other prompts" in bench("merge", *parts, "-p", tmp_path / "other.txt", code=1).stderr
     assert "shard 2/2 is missing" in bench("merge", parts[0], "-p", prompts, code=1).stderr
     told = bench("merge", parts[0], parts[0], parts[1], "-p", prompts, code=2)
-    assert "each once" in told.stderr
+    assert "every shard of one total number once" in told.stderr
 
 
 def test_a_merge_of_another_version_of_the_benchmark_is_refused(tiny, folder, out):
@@ -149,7 +149,7 @@ def test_what_is_missing_is_refused_or_marked(tiny, folder, out):
 def test_one_picture_of_a_prompt_is_asked_for_with_samples(prompts, tmp_path, out):
     one = ("prompts", "-p", prompts, "-r", "contrast")
     told = bench("run", "hps", "--samples", 3, *FLOW, "-o", out, code=2)
-    assert "hps.v2.1 has one picture of each prompt" in told.stderr
+    assert "hps.v2.1 takes one sample per prompt" in told.stderr
     bench("generate", "prompts", "-p", prompts, *FLOW, "-o", tmp_path / "p")
     bench("score", *one, "--images", tmp_path / "p", "-o", out)
     assert read_result(next(out.glob("*.json"))).protocol.samples == 1
@@ -162,8 +162,8 @@ def test_one_picture_of_a_prompt_is_asked_for_with_samples(prompts, tmp_path, ou
         (("run", "shapes", "--model", "shapes-flo"), "shapes-flow"),
         (("run", "shapes", "-p", "x.txt", *FLOW), "shapes has its own prompts"),
         (("run", "shapes", "-r", "hps", *FLOW), "shapes has its own rewards"),
-        (("run", "prompts", *FLOW), "give -p"),
-        (("run", "prompts", "-p", "drawbench", *FLOW), "give -r"),
+        (("run", "prompts", *FLOW), "choose them with -p"),
+        (("run", "prompts", "-p", "drawbench", *FLOW), "choose them with -r"),
         (("run", "paper", "--samples", "2", *FLOW), "paper has its own"),
         (("run", "shapes", "--shard", "9/8", *FLOW), "a shard is written 3/8"),
         (("run", "shapes", "--with-base", *FLOW), "--with-base goes with --lora"),
@@ -213,7 +213,7 @@ def test_a_generator_that_fails_midway_leaves_what_is_done(prompts, out, monkeyp
     assert not list(out.glob("*.json"))
     monkeypatch.setattr(gallery, "generate", made)
     done = bench("run", *asked(prompts), *FLOW, "-o", out)
-    assert "3 pictures x 2 steps = 6 steps of the sampler, 3 are there" in done.stderr
+    assert "3 pictures x 2 steps = 6 inference steps, 3 are there" in done.stderr
     after = {path.name: path.read_bytes() for path in out.rglob("*.png")}
     assert len(after) == 6 and left.items() <= after.items()
 
@@ -249,7 +249,7 @@ def test_a_trained_model_is_compared_with_its_base(kind, trained, prompts, out):
     assert base.model.name == "sd3" and tuned.model.name == f"sd3+{kind}"
     assert base.model.trained_on is None
     assert tuned.model.trained_on["reward"] == "sharpness" and tuned.model.lora is not None
-    assert base.pictures.sha256 != tuned.pictures.sha256
+    assert base.media.sha256 != tuned.media.sha256
     assert "difference" in done.stdout and "not separable" in done.stdout
     assert f"sd3+{kind} was trained on sharpness" in done.stderr
     told = bench("run", *asked(prompts, "--json"), *options, "--device", "cpu", "-o", out)
@@ -260,13 +260,13 @@ def test_a_trained_model_cannot_be_called_as_its_base(trained, prompts, out):
     model, runs = trained
     options = ("--model", model, "--lora", runs["lora"], "--with-base", "--name", "sd3")
     told = bench("run", *asked(prompts), *options, "-o", out, code=2)
-    assert "sd3 is what the base model is called" in told.stderr
+    assert "sd3 is the name of the base model" in told.stderr
 
 
 def test_a_suite_runs_all_its_parts(known, prompts, out):
     free = without_prompts()
     parts = [free.on(str(prompts)).by(reward) for reward in ("contrast", "sharpness")]
-    named = [replace(one, name=f"tiny/{i}", pictures=f"set-{i}") for i, one in enumerate(parts)]
+    named = [replace(one, name=f"tiny/{i}", media=f"set-{i}") for i, one in enumerate(parts)]
     known(Suite("both", "two at once", lambda: named))
     done = bench("run", "both", *FLOW, "-o", out)
     assert {path.name for path in out.glob("shapes-flow.tiny-?.json")} == {

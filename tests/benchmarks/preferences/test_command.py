@@ -134,7 +134,7 @@ def test_pictures_that_are_not_there_at_all_are_refused(manifest):
 def test_wrong_usage_is_told_before_anything_is_read(manifest, tmp_path):
     for arguments, said in [
         (["imagereward", "-r", "sharpness"], "imagereward-test"),
-        (["imagereward-test", "-r", "sharpness"], "give --images"),
+        (["imagereward-test", "-r", "sharpness"], "with --images"),
         ([manifest, "-r", "sharpnes"], "sharpness"),
         ([manifest, "-r", "sharpness", "--weights", "x"], "NAME=PATH"),
         ([manifest, "-r", "temporal-stability"], "takes no pictures"),

@@ -10,7 +10,7 @@ import pytest
 from pictures import picture, pil
 
 from benchmarks.preferences.question import Question
-from benchmarks.preferences.sets import SETS, named
+from benchmarks.preferences.sets import SETS, preference_set
 from rewardkit.errors import InputError, UsageError
 
 HPD = {
@@ -30,7 +30,7 @@ IMAGEREWARD = {
 def read_list(name, entries, folder):
     path = folder / "test.json"
     path.write_text(json.dumps(entries), "utf-8")
-    _, read = named(name, folder, path)
+    _, read = preference_set(name, folder, path)
     return read(folder / "unpacked")
 
 
@@ -88,7 +88,7 @@ def write_split(folder, name, rows):
 
 
 def read_pick_a_pic(folder, name="pick-a-pic.v2-validation-unique"):
-    return named(name, folder)[1](folder / "unpacked")
+    return preference_set(name, folder)[1](folder / "unpacked")
 
 
 def test_pick_a_pic_is_unpacked_and_its_labels_are_ranks(tmp_path):
@@ -146,16 +146,16 @@ def test_a_folder_without_the_split_is_refused(tmp_path):
 
 def test_sets_are_asked_for_as_they_can_be_had(tmp_path):
     with pytest.raises(UsageError, match="Did you mean 'imagereward-test'"):
-        named("imagereward-tset", tmp_path)
-    with pytest.raises(UsageError, match=r"give --images.*part-005658"):
-        named("imagereward-test", None)
+        preference_set("imagereward-tset", tmp_path)
+    with pytest.raises(UsageError, match=r"with --images.*part-005658"):
+        preference_set("imagereward-test", None)
     with pytest.raises(UsageError, match="no folder"):
-        named("imagereward-test", tmp_path / "nowhere")
+        preference_set("imagereward-test", tmp_path / "nowhere")
     with pytest.raises(UsageError, match="no file"):
-        named(str(tmp_path / "mine.jsonl"), None)
+        preference_set(str(tmp_path / "mine.jsonl"), None)
     Path(tmp_path / "mine.jsonl").touch()
     with pytest.raises(UsageError, match="--images cannot be given"):
-        named(str(tmp_path / "mine.jsonl"), tmp_path)
+        preference_set(str(tmp_path / "mine.jsonl"), tmp_path)
 
 
 def test_every_set_has_a_name_that_says_its_version():

@@ -43,12 +43,12 @@ def test_what_is_not_whole_says_so():
 def test_pictures_made_elsewhere_are_scored(tmp_path):
     result = made("theirs", model={"source": None, "trained_on": {"reward": "judge"}}).result
     folder = str(tmp_path)
-    elsewhere = result.pictures.model_copy(update={"made_here": False, "folder": folder})
-    name, asked = parsed(result.model_copy(update={"pictures": elsewhere}))
+    elsewhere = result.media.model_copy(update={"made_here": False, "folder": folder})
+    name, asked = parsed(result.model_copy(update={"media": elsewhere}))
     assert name == "score"
     told = {"name": "theirs", "trained_on": "judge", "samples": 2}
     assert {key: asked[key] for key in told} == told
-    assert asked["images"] == tmp_path
+    assert asked["media"] == tmp_path
 
 
 @pytest.mark.parametrize(

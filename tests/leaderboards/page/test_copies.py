@@ -13,7 +13,7 @@ from leaderboard_pages import with_pictures
 from made_results import made
 from PIL import Image
 
-from benchmarks.results import read_result, read_table
+from benchmarks.reading import read_result, read_table
 from leaderboards.assemble import leaderboard
 from leaderboards.cli import leaderboard as command
 from leaderboards.page.copies import Copies

@@ -39,7 +39,7 @@ def test_a_setting_that_others_do_not_share_is_marked():
 
 def test_a_published_number_tells_its_source_and_no_command():
     row = Published(
-        model="theirs", weights=None, modality="image", benchmark="quiz", metric="judge",
+        model="theirs", weights=None, task="text-to-image", benchmark="quiz", metric="judge",
         unit="points", score="0.5", tasks={}, resolution=None, steps=None, guidance="0.0",
         rewriter="no", trained_on=None, evaluator=None, source="a paper", evidence="secondary",
         verified="no", note="a note",

@@ -12,7 +12,7 @@ from limits import files_up_to, rewardkit
 from pictures import picture, pil
 
 from rewardkit.cli import main
-from rewardkit.cli.streams import told_by_the_machine
+from rewardkit.cli.streams import machine_refusal
 from rewardkit.records.journal import Journal
 from rewardkit.records.rows import read_rows
 
@@ -116,15 +116,15 @@ def test_what_the_system_refuses_anywhere_is_one_line(monkeypatch, number):
 
 
 def test_mistakes_in_code_are_not_swallowed():
-    assert told_by_the_machine(RuntimeError("size mismatch")) is None
-    assert told_by_the_machine(OSError(errno.EINVAL, "Invalid argument")) is None
-    assert told_by_the_machine(OSError("a library's own")) is None
+    assert machine_refusal(RuntimeError("size mismatch")) is None
+    assert machine_refusal(OSError(errno.EINVAL, "Invalid argument")) is None
+    assert machine_refusal(OSError("a library's own")) is None
 
 
 def test_too_little_memory_is_one_line():
     error = RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")
     for cause in (MemoryError(), error):
-        assert told_by_the_machine(cause).startswith("not enough memory")
+        assert machine_refusal(cause).startswith("not enough memory")
 
 
 def test_a_journal_removed_on_the_way_is_no_loss(photos, tmp_path, monkeypatch):

@@ -32,19 +32,6 @@ def hub(server, folder, monkeypatch):
             if path.is_file()
         }
         server("us/tiny", commit, **files)
-        listing = {
-            f"revision/{commit}": {
-                "id": "us/tiny",
-                "sha": commit,
-                "siblings": [{"rfilename": name} for name in files],
-            },
-            f"tree/{commit}?recursive=true&expand=false": [
-                {"type": "file", "path": name, "size": len(content), "oid": name}
-                for name, content in files.items()
-            ],
-        }
-        # The server takes /api/models/us/tiny/... for files of api/models at the commit tiny.
-        server("api/models", "tiny", **{k: json.dumps(v).encode() for k, v in listing.items()})
         return folder
 
     return publish

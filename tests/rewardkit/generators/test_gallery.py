@@ -53,7 +53,7 @@ def test_only_missing_pictures_are_made_and_they_are_the_same(loaded, tmp_path):
     (out / "00000-01.png").unlink()
     kept = (out / "00001-00.png").stat().st_mtime_ns
     make_gallery(
-        loaded["sd"], LINES, out, samples=2, on_picture=lambda done, total: told.append(done)
+        loaded["sd"], LINES, out, samples=2, on_medium=lambda done, total: told.append(done)
     )
     assert {path.name: path.read_bytes() for path in out.glob("*.png")} == before
     assert (out / "00001-00.png").stat().st_mtime_ns == kept and told == [4]
@@ -97,20 +97,20 @@ def test_a_folder_that_is_removed_while_it_is_made_is_a_failure(loaded, tmp_path
             shutil.rmtree(out)
 
     with pytest.raises(InputError, match=r"was removed while .* rewardkit\.json is gone"):
-        make_gallery(loaded["sd"], LINES, out, batch_size=1, on_picture=remove)
+        make_gallery(loaded["sd"], LINES, out, batch_size=1, on_medium=remove)
     assert not (out / "manifest.jsonl").exists()
 
 
 def test_a_picture_that_is_removed_while_others_are_made_is_a_failure(loaded, tmp_path):
     out = tmp_path / "out"
     first = out / "00000-00.png"
-    with pytest.raises(InputError, match="1 pictures were removed"):
+    with pytest.raises(InputError, match="1 files were removed"):
         make_gallery(
             loaded["sd"],
             LINES,
             out,
             batch_size=1,
-            on_picture=lambda *_: first.unlink(missing_ok=True),
+            on_medium=lambda *_: first.unlink(missing_ok=True),
         )
     assert not (out / "manifest.jsonl").exists()
     assert make_gallery(loaded["sd"], LINES, out, batch_size=1).is_file()

@@ -87,6 +87,7 @@ def test_documents_of_protocols_are_written_and_read_as_before_later_values_exis
     later = protocol.changed({"true_guidance": 4.0, "negative_prompt": " ", "frames": 9, "fps": 16})
     assert Protocol.model_validate_json(later.model_dump_json()) == later
     assert later.changed({"frames": None}).model_dump()["true_guidance"] == 4.0
+    assert later.changed({"true_guidance": 1.0}).negative_prompt is None
 
 
 def test_a_pipeline_is_called_as_before_by_a_protocol_without_true_guidance(loaded):

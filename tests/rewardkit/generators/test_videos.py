@@ -1,17 +1,25 @@
 """Video families are rows like others: requests in, clips out."""
 
+import json
+
 import numpy as np
 import pytest
 import tiny_videos
 import torch
+from click.testing import CliRunner
+from PIL import Image
 from tiny_videos import CLIP
 
+from rewardkit.cli import main
 from rewardkit.errors import UsageError
+from rewardkit.generators.gallery import make_gallery
 from rewardkit.generators.pipelines import generate, load
 from rewardkit.generators.protocol import Protocol
 from rewardkit.generators.requests import Request
 from rewardkit.media.batch import Clip
+from rewardkit.media.clips import read_clip
 from rewardkit.media.images import to_pil
+from rewardkit.media.prompts import PromptLine
 
 PROMPTS = ["a red ring", "two blue boxes"]
 
@@ -73,6 +81,38 @@ def test_an_image_to_video_pipeline_is_given_each_requests_own_first_frame(wan_i
         expected = theirs(wan_i2v, 7, prompt=request.prompt, image=picture)
         assert torch.equal(clip.frames, expected)
     assert not torch.equal(clips[0].frames, clips[1].frames)
+
+
+def test_a_gallery_of_a_video_pipeline_holds_mp4_and_is_resumed(wan, tmp_path):
+    lines = [PromptLine("here", prompt) for prompt in PROMPTS]
+    manifest = make_gallery(wan, lines, tmp_path, protocol=CLIP, batch_size=1)
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert [row["path"] for row in rows] == ["00000-00.mp4", "00001-00.mp4"]
+    clip = read_clip(tmp_path / rows[0]["path"])
+    assert clip.frames.shape == (5, 3, 16, 16) and clip.fps == pytest.approx(8.0)
+    before = (tmp_path / rows[1]["path"]).read_bytes()
+    (tmp_path / rows[1]["path"]).unlink()
+    make_gallery(wan, lines, tmp_path, protocol=CLIP, batch_size=1)
+    assert (tmp_path / rows[1]["path"]).read_bytes() == before
+    with pytest.raises(UsageError, match=r"protocol\.fps was 8\.0, now 16\.0"):
+        make_gallery(wan, lines, tmp_path, protocol=CLIP.changed({"fps": 16.0}))
+
+
+def test_commands_make_score_and_show_clips(wan, tmp_path):
+    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
+    arguments = "--steps 2 --height 16 --width 16 --frames 5 --fps 8 --max-sequence-length 16"
+    for command in (
+        f"generate {wan.folder} -p {tmp_path}/prompts.txt -o {tmp_path}/clips --device cpu "
+        f"--guidance 3 --negative-prompt blur {arguments}",
+        f"score {tmp_path}/clips/manifest.jsonl -r motion-smoothness -o {tmp_path}/scores.csv",
+        f"sheet {tmp_path}/scores.csv -o {tmp_path}/sheet.png",
+    ):
+        done = CliRunner().invoke(main, command.split())
+        assert done.exit_code == 0, done.output
+    made_by = json.loads((tmp_path / "clips" / "rewardkit.json").read_text())["made_by"]
+    assert made_by["protocol"]["negative_prompt"] == "blur" and made_by["protocol"]["frames"] == 5
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width == 12 + 2 * 212
 
 
 def test_references_that_are_missing_unknown_or_clips_are_refused_at_the_call(wan, wan_i2v):

@@ -45,12 +45,12 @@ def test_the_order_of_pictures_says_nothing():
 @pytest.mark.parametrize(
     ("correct", "message"),
     [
-        ({"a": "+-", "b": "-", "c": "++", "d": "++"}, r"1 of 8 pictures are missing.*of 'b'\."),
+        ({"a": "+-", "b": "-", "c": "++", "d": "++"}, r"1 of 8 images are missing.*of 'b'\."),
         (
             {"a": "+-", "b": "--", "c": "++"},
-            r"2 of 8 .*of 'd'\. No picture at all of counting\.",
+            r"2 of 8 .*of 'd'\. There are no images of counting\.",
         ),
-        ({"d": "+-"}, r"6 of 8 .*of 'a', 'b', 'c'\. No picture at all of colors\."),
+        ({"d": "+-"}, r"6 of 8 .*of 'a', 'b', 'c'\. There are no images of colors\."),
         ({"d": "+"}, r"of 'a', 'b', 'c' and 1 more\."),
     ],
 )
@@ -64,10 +64,10 @@ def test_missing_pictures_are_refused_and_named(correct, message):
 @pytest.mark.parametrize(
     ("judged", "message"),
     [
-        ([], "no verdicts given"),
-        (pictures(a="+++", b="--", c="--", d="++"), "more than 2 pictures of 'a'"),
-        ([Judged("colors", "e", True)], "'e': it is none of the benchmark's prompts"),
-        ([Judged("counting", "a", True)], "'a': it is of task 'colors'"),
+        ([], "no verdicts were given"),
+        (pictures(a="+++", b="--", c="--", d="++"), "more than 2 images of 'a'"),
+        ([Judged("colors", "e", True)], "'e', which is not a prompt of the benchmark"),
+        ([Judged("counting", "a", True)], "'a', which is of task 'colors'"),
     ],
 )
 def test_what_is_not_the_benchmarks_is_refused(judged, message, partial):

@@ -82,7 +82,7 @@ def test_the_checkpoint_of_the_published_size_is_used_to_the_last_tensor():
 
 
 def test_a_tensor_too_many_or_too_few_is_refused(theirs):
-    with pytest.raises(WeightsError, match=r"rpn_head\.conv\.weight is no tensor of mmdet"):
+    with pytest.raises(WeightsError, match=r"rpn_head\.conv\.weight is not a tensor of mmdet"):
         convert.to_hub(theirs | {"rpn_head.conv.weight": torch.zeros(1)})
     narrow = network.config(**NARROW)
     without = {k: v for k, v in theirs.items() if k != "panoptic_head.cls_embed.bias"}

@@ -73,11 +73,11 @@ def test_the_shapes_world_asks_in_its_own_words():
         (line(CUP | {"color": "gren"}), "unknown color 'gren'. Did you mean 'green'"),
         (line(CUP, DOG | {"position": ["left", 0]}), r"include.1.position.0: .*'left' given"),
         (line(CUP, DOG | {"position": ["left of", -1]}), "include.1.position.1: .*-1 given"),
-        (line(CUP, DOG | {"position": ["left of", 1]}), "include.1.position: clause 1 given"),
-        (line(CUP | {"position": ["left of", 1]}, DOG), "include.0.position: clause 1 given"),
+        (line(CUP, DOG | {"position": ["left of", 1]}), "include.1.position names clause 1"),
+        (line(CUP | {"position": ["left of", 1]}, DOG), "include.0.position names clause 1"),
         (line(CUP, exclude=[DOG | {"color": "red"}]), "exclude.0.color"),
         (line(CUP, exclude=[{"class": "dgo", "count": 1}]), "unknown class 'dgo'"),
-        (line(CUP, exlude=[DOG]), "'exlude' given; 'exclude' is meant"),
+        (line(CUP, exlude=[DOG]), "unknown key 'exlude'. Did you mean 'exclude'"),
     ],
 )
 def test_a_wrong_line_is_refused(wrong, message):

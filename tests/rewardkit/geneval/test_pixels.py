@@ -53,5 +53,5 @@ def test_halves_go_up(given, shape):
 
 
 def test_a_picture_that_would_vanish_is_refused():
-    with pytest.raises(InputError, match="a picture of 4000x1 is too thin"):
+    with pytest.raises(InputError, match="an image of 4000x1 pixels is too thin"):
         resize(picture(0, 1, 4000))

@@ -288,7 +288,7 @@ def test_classes_that_are_not_asked_for_cost_nothing():
 
 
 def test_a_colour_for_each_object_is_wanted():
-    with pytest.raises(ValueError, match="0 colours given for 1 objects"):
+    with pytest.raises(ValueError, match="0 colours for 1 objects"):
         verdict([clause("cup", color="red")], {"cup": rows(0.9)}, lambda *_: [])
 
 

@@ -1,10 +1,10 @@
 import pytest
 
-from rewardkit.media.leftovers import told_of
+from rewardkit.media.leftovers import remarks
 
 
 def told(*skipped, manifests=True):
-    return list(told_of(skipped, manifests=manifests))
+    return list(remarks(skipped, manifests=manifests))
 
 
 def test_files_left_out_are_counted_in_good_english():

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from rewardkit.errors import UsageError
+from rewardkit.media.batch import Clip
 from rewardkit.media.sheets import contact_sheet, one_line
 
 
@@ -32,6 +33,14 @@ def test_pictures_of_any_shape_are_scaled_whole_into_the_width():
     assert (sheet[12:62, 22:] == 255).all()
 
 
+def test_a_clip_is_shown_by_its_middle_frame():
+    frames = torch.stack([plain(RED), plain(GREEN), plain(BLUE)])
+    shown, still = (
+        np.asarray(contact_sheet([medium], ["a"])) for medium in (Clip(frames, 8.0), plain(GREEN))
+    )
+    assert (shown == still).all()
+
+
 def test_a_caption_never_runs_into_the_next_picture():
     sheet = np.asarray(contact_sheet([plain(RED)], ["word " * 50 + "\nsecond line"], width=60))
     assert sheet.shape == (12 + 30 + 40 + 12, 84, 3)
@@ -41,7 +50,7 @@ def test_a_caption_never_runs_into_the_next_picture():
 
 @pytest.mark.parametrize(("count", "captions", "columns"), [(0, [], 1), (1, [], 1), (1, ["a"], 0)])
 def test_a_sheet_of_nothing_is_a_wrong_request(count, captions, columns):
-    with pytest.raises(UsageError, match="needs pictures, a caption for each"):
+    with pytest.raises(UsageError, match="needs media, a caption for each"):
         contact_sheet([plain(RED)] * count, captions, columns=columns)
 
 

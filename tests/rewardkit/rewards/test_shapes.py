@@ -75,8 +75,8 @@ def test_what_is_not_of_this_world_is_an_error_of_its_sample_alone():
     assert [one.scores["shapes-graded"] for one in got] == [0.5, None, None, None]
     told = [str(one.errors.get("shapes-correct", "")) for one in got]
     assert told[0] == ""
-    assert "'a photo of a ring' is not a prompt of the shapes world" in told[1]
-    assert "pictures of 32x32" in told[2] and "[1, 3, 32, 48]" in told[2]
+    assert "'a photo of a ring' is not a prompt for shapes" in told[1]
+    assert "images of 32x32" in told[2] and "[1, 3, 32, 48]" in told[2]
     assert "needs a prompt" in told[3]
     with pytest.raises(ScoringError, match="sample 0 cannot be scored"):
         scorer(media[2:3], "a ring")

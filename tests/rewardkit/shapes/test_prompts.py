@@ -79,7 +79,7 @@ def test_every_sentence_of_the_grammar_parses_back_to_itself(sentence):
     ],
 )
 def test_any_other_sentence_is_refused_with_the_words_there_are(prompt):
-    with pytest.raises(InputError, match=r"is not a prompt of the shapes world.*ring.*purple"):
+    with pytest.raises(InputError, match=r"is not a prompt for shapes.*ring.*purple"):
         parse(prompt)
 
 

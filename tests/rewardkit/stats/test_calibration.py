@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from rewardkit.stats.clusters import estimate, sign_flip
+from rewardkit.stats.clusters import estimate
+from rewardkit.stats.flips import sign_flip
 from rewardkit.stats.power import detectable_difference, planned_error
 from rewardkit.stats.totals import Totals
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rewardkit.stats.clusters import compare, estimate, sign_flip
+from rewardkit.stats.clusters import compare, estimate
+from rewardkit.stats.flips import sign_flip
 from rewardkit.stats.intervals import Interval
 from rewardkit.stats.totals import Totals
 
@@ -485,7 +486,8 @@ def test_a_comparison_of_geneval_is_quick():
 def test_many_clusters_are_resampled_in_blocks(monkeypatch):
     values, clusters, strata = small(5)
     whole = compare(values * 0, values, clusters, strata, "tasks", resamples=64)
-    monkeypatch.setattr("rewardkit.stats.clusters.AT_ONCE", 16)
+    monkeypatch.setattr("rewardkit.stats.intervals.AT_ONCE", 16)
+    monkeypatch.setattr("rewardkit.stats.flips.AT_ONCE", 16)
     in_blocks = compare(values * 0, values, clusters, strata, "tasks", resamples=64)
     assert in_blocks.headline.difference == whole.headline.difference
     assert in_blocks.strata == whole.strata  # every flip of four or fewer clusters

@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 from tiny_benchmarks import CASES, PROMPTS, TINY, fill, save
 
-from benchmarks.benchmark import PromptSet, get
-from benchmarks.pictures import check, make, making
+from benchmarks.benchmark import get
+from benchmarks.cards import making
+from benchmarks.media import check, make
+from benchmarks.prompts import PromptSet
 from benchmarks.shard import Shard
 from rewardkit.errors import InputError, UsageError
 from rewardkit.generators import gallery
@@ -52,15 +54,15 @@ def test_shards_make_the_pictures_of_the_whole_to_the_bit(whole, flow, tmp_path)
 @pytest.mark.parametrize("after", [False, True])
 def test_a_killed_run_goes_on_and_ends_with_the_same_bits(n, after, whole, flow, tmp_path, killed):
     folder = tmp_path / "p"
-    with pytest.raises(killed(gallery, "write_image", n, after)):
+    with pytest.raises(killed(gallery, "write_medium", n, after)):
         made(flow, folder)
     assert len(contents(folder)) == n - 1
     calls = []
-    made(flow, folder, on_picture=lambda done, total: calls.append((done, total)))
+    made(flow, folder, on_medium=lambda done, total: calls.append((done, total)))
     assert contents(folder) == contents(whole)
     # Told before the first picture and after each; what is there is not made again.
     assert calls == [(done, 6) for done in range(n - 1, 7)]
-    made(flow, folder, on_picture=lambda done, total: calls.append(None))
+    made(flow, folder, on_medium=lambda done, total: calls.append(None))
     assert None not in calls
 
 
@@ -118,7 +120,7 @@ def test_a_folder_that_is_whole_passes(folder):
     checked = check(TINY, PROMPTS, folder)
     assert len(checked.paths) == 14 and checked.made is None
     calls = []
-    again = check(TINY, PROMPTS, folder, on_picture=lambda *told: calls.append(told))
+    again = check(TINY, PROMPTS, folder, on_file=lambda *told: calls.append(told))
     assert again.sha256 == checked.sha256 and calls[-1] == (14, 14)
 
 
@@ -138,7 +140,7 @@ def wrong(folder, **options):
 def test_a_wrong_folder_is_told_with_what_was_looked_for(tmp_path):
     assert "such as 00000-00, 00001-00" in wrong(tmp_path)
     save(tmp_path / "holiday.jpg", 0)
-    assert "there is holiday.jpg: a picture that is none of the set's" in wrong(tmp_path)
+    assert "it has holiday.jpg: not the name of a file of this set" in wrong(tmp_path)
     with pytest.raises(UsageError, match="there is no folder"):
         check(TINY, PROMPTS, tmp_path / "nowhere")
 

@@ -1,0 +1,118 @@
+"""The options of `rewardkit bench run`, `generate` and `score`, and what they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, final
+
+from rewardkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from benchmarks.benchmark import Benchmark, Suite
+    from benchmarks.prompts import PromptSet
+    from benchmarks.shard import Shard
+    from rewardkit.generators.pipelines import Pipeline
+    from rewardkit.generators.protocol import Protocol
+
+_SAMPLING = ("steps", "guidance", "width", "height", "max_sequence_length")
+
+
+class Part(NamedTuple):
+    """A benchmark that is run, with its prompts."""
+
+    benchmark: Benchmark
+    prompts: PromptSet
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The options of a command; None where one is not given, or the command does not have it."""
+
+    out: Path
+    device: str
+    prompts: str | None
+    samples: int | None
+    shard: str | None
+    rewards: str | None = None
+    name: str | None = None
+    weights: tuple[str, ...] = ()
+    allow_partial: bool = False
+    allow_duplicates: bool = False
+    overwrite: bool = False
+    as_json: bool = False
+    with_base: bool = False
+    trained_on: str | None = None
+    model: str = ""
+    lora: str | None = None
+    revision: str | None = None
+    seed: int = 0
+    steps: int | None = None
+    guidance: float | None = None
+    width: int | None = None
+    height: int | None = None
+    max_sequence_length: int | None = None
+    dtype: str | None = None
+    batch_size: int | None = None
+
+    def parts(self, found: Benchmark | Suite, *, scored: bool = True) -> list[Part]:
+        """The benchmarks to run, on the prompts and by the rewards that were chosen.
+
+        Args:
+            found: the benchmark or suite that was named.
+            scored: whether they will be scored; rewards that the user chooses are needed then.
+
+        Raises:
+            UsageError: an option is missing, or does not go with the benchmark.
+        """
+        from benchmarks.benchmark import Benchmark
+
+        if not isinstance(found, Benchmark):
+            if (self.prompts, self.rewards, self.samples) != (None, None, None):
+                raise UsageError(f"{found.name} has its own prompts, rewards and samples")
+            return [Part(part, part.prompts()) for part in found.parts() if part.prompts]
+        benchmark = found.on(self.prompts).with_samples(self.samples)
+        benchmark = benchmark.by(self.rewards) if scored else benchmark
+        assert benchmark.prompts is not None
+        return [Part(benchmark, benchmark.prompts())]
+
+    def shard_of(self, parts: Sequence[Part]) -> Shard:
+        """The shard to run, of which every part has a share.
+
+        Raises:
+            UsageError: it is not a shard, or a part has fewer prompts than there are shards.
+        """
+        from benchmarks.shard import WHOLE, Shard
+
+        shard = WHOLE if self.shard is None else Shard.parse(self.shard)
+        for part in parts:
+            shard.of(part.prompts.cases)
+        return shard
+
+    def load(self, lora: str | None) -> Pipeline:
+        """The model, with or without what was trained of it."""
+        from rewardkit.generators.pipelines import load
+
+        return load(
+            self.model, device=self.device, dtype=self.dtype, revision=self.revision, lora=lora
+        )
+
+    def protocol(self, pipeline: Pipeline) -> Protocol:
+        """The pipeline's own protocol with the values that were given in place of its own."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in _SAMPLING}
+        return pipeline.protocol.changed(
+            {name: value for name, value in values.items() if value is not None}
+        )
+
+
+def title(model: str, lora: str | None) -> str:
+    """The name of a model in tables: its own, and that of what was trained of it."""
+    source = model if not Path(model).exists() else Path(model).resolve().name
+    if lora is None:
+        return source
+    run = Path(lora).resolve()
+    while run.name == "model" or run.suffix == ".safetensors":
+        run = run.parent
+    return f"{source}+{run.name}"
