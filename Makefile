@@ -1,13 +1,14 @@
-# Everything a developer types. One environment, .venv, serves all targets; pip's own variables
-# (PIP_INDEX_URL, PIP_FIND_LINKS, ...) are honoured.
+# Targets for development. All of them use one environment, .venv; pip's environment variables
+# (PIP_INDEX_URL, PIP_FIND_LINKS, ...) apply.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ORACLE := .oracle/hpsv2
 UPSTREAM := .oracle/upstream
 GENEVAL := .oracle/geneval
+LOWEST := .oracle/lowest
 
-.PHONY: help demo test gpu check docs perf perf-train perf-train-upstream perf-hps test-data test-browser oracle-hpsv2 oracle-upstream oracle-grpo oracle-geneval clean
+.PHONY: help demo test test-lowest gpu check docs perf perf-train perf-train-upstream perf-hps test-data test-browser oracle-hpsv2 oracle-upstream oracle-grpo oracle-geneval clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -20,7 +21,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 	touch $@
 
-demo: $(VENV)/installed  ## Score, train, measure, compare: nothing is downloaded but packages.
+demo: $(VENV)/installed  ## Score, train, measure and compare; downloads only packages.
 	$(BIN)/rewardkit generate shapes-flow -p package:rewardkit.shapes/lists/held-out.jsonl --first 30 -o demo/shapes
 	$(BIN)/rewardkit score demo/shapes/manifest.jsonl -r shapes-clip+shapes-correct+sharpness -o demo/scores.parquet --overwrite
 	$(BIN)/rewardkit sheet demo/scores.parquet -o demo/sheet.png
@@ -29,38 +30,38 @@ demo: $(VENV)/installed  ## Score, train, measure, compare: nothing is downloade
 	$(BIN)/rewardkit bench run shapes --model shapes-sd -o demo/results
 	$(BIN)/rewardkit leaderboard build demo/results --runs demo -o demo/site
 
-test: $(VENV)/installed  ## The tests: CPU, offline, a few minutes.
+test: $(VENV)/installed  ## Run the tests: CPU, offline, a few minutes.
 	$(BIN)/python -m pytest
 
-gpu: $(VENV)/installed  ## Networks of true size on a CUDA device: memory, speed, precision, in one table.
+gpu: $(VENV)/installed  ## Measure memory, speed and precision of full-size networks on a CUDA device.
 	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { echo "torch finds no CUDA device here: make gpu needs one with 32 GB or more" >&2; exit 2; }
 	$(BIN)/python -m pytest -m gpu tests/gpu
 
-check: $(VENV)/installed  ## Lint, format, types.
+check: $(VENV)/installed  ## Check lint, format and types.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-docs: $(VENV)/installed  ## Write docs/cli.md and the README's table from the code.
+docs: $(VENV)/installed  ## Write docs/cli.md and the README's table of rewards from the code.
 	$(BIN)/python docs/write.py
 
-perf: $(VENV)/installed  ## Speed as ratios, side by side in one run.
+perf: $(VENV)/installed  ## Measure speed as ratios, both sides in one run.
 	$(BIN)/python tests/perf/scoring.py
 
-perf-train: $(VENV)/installed  ## A training step beside the bare calls of its networks.
+perf-train: $(VENV)/installed  ## Compare a training step with the bare calls of its networks.
 	$(BIN)/python -W ignore tests/perf/training.py 5
 
-perf-train-upstream: $(VENV)/installed  ## Training beside DanceGRPO and Flow-GRPO; CLONES=folder of the repositories.
+perf-train-upstream: $(VENV)/installed  ## Compare training with DanceGRPO and Flow-GRPO; CLONES=folder of the repositories.
 	@test -d "$(CLONES)/DanceGRPO" || { echo "CLONES names a folder with clones of XueZeyue/DanceGRPO and yifan123/flow_grpo" >&2; exit 2; }
 	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/perf/upstream_training.py 3 $(CLONES)/DanceGRPO $(CLONES)/flow_grpo
 
-perf-hps: $(ORACLE)/installed  ## Our hps.v2.1 beside the package hpsv2, on the same checkpoint.
+perf-hps: $(ORACLE)/installed  ## Compare hps.v2.1 with the package hpsv2 on the same checkpoint.
 	PYTHONPATH=.:tests $(ORACLE)/bin/python -W ignore tests/perf/hps.py
 
-test-data: $(VENV)/installed  ## Tests on real files: make test-data REWARDKIT_TEST_DATA=folder
+test-data: $(VENV)/installed  ## Run the tests on real files: make test-data REWARDKIT_TEST_DATA=folder
 	$(BIN)/python -m pytest -m data
 
-test-browser: $(VENV)/installed  ## The leaderboard's page in Chromium.
+test-browser: $(VENV)/installed  ## Test the leaderboard page in Chromium.
 	$(BIN)/python -m pytest -m browser
 
 # Upstream's scorers, each run by its own code, write the numbers that tests/golden holds. Their
@@ -73,7 +74,7 @@ $(ORACLE)/installed: pyproject.toml constraints.txt
 	$(ORACLE)/bin/python -c "from importlib.util import find_spec; from pathlib import Path; from shutil import copy; f = 'bpe_simple_vocab_16e6.txt.gz'; home = lambda m: Path(find_spec(m).origin).parent; copy(home('open_clip') / f, home('hpsv2') / 'src/open_clip' / f)"
 	touch $@
 
-oracle-hpsv2: $(ORACLE)/installed  ## Goldens of hps.* by the package hpsv2.
+oracle-hpsv2: $(ORACLE)/installed  ## Write the golden files of hps.* with the package hpsv2.
 	PYTHONPATH=.:tests $(ORACLE)/bin/python -W ignore tests/oracle/hps.py
 
 $(UPSTREAM)/installed: constraints.txt
@@ -82,7 +83,7 @@ $(UPSTREAM)/installed: constraints.txt
 	$(UPSTREAM)/bin/python -m pip install -c $(UPSTREAM)/constraints.txt torchvision transformers==4.49.0 timm fairscale ftfy regex pydantic scikit-learn torchmetrics==1.9.0 piq==0.8.0
 	touch $@
 
-oracle-upstream: $(UPSTREAM)/installed  ## Goldens of the other networks; CLONES=folder of the repositories.
+oracle-upstream: $(UPSTREAM)/installed  ## Write the golden files of the other networks; CLONES=folder of the repositories.
 	@test -d "$(CLONES)/CLIP" || { echo "CLONES names a folder with clones of openai/CLIP, jmhessel/clipscore, LAION-AI/aesthetic-predictor, christophschuhmann/improved-aesthetic-predictor, yuvalkirstain/PickScore and THUDM/ImageReward" >&2; exit 2; }
 	PYTHONPATH=.:tests $(UPSTREAM)/bin/python -W ignore tests/oracle/clipscore.py $(CLONES)/clipscore $(CLONES)/CLIP
 	PYTHONPATH=.:tests $(UPSTREAM)/bin/python -W ignore tests/oracle/laion_aesthetic.py $(CLONES)/aesthetic-predictor $(CLONES)/improved-aesthetic-predictor $(CLONES)/CLIP
@@ -91,7 +92,7 @@ oracle-upstream: $(UPSTREAM)/installed  ## Goldens of the other networks; CLONES
 	PYTHONPATH=.:tests $(UPSTREAM)/bin/python -W ignore tests/oracle/imagereward.py $(CLONES)/ImageReward
 
 # Trainers need nothing that would change the tests' environment.
-oracle-grpo: $(VENV)/installed  ## Goldens of the mathematics of training; CLONES=folder of the repositories.
+oracle-grpo: $(VENV)/installed  ## Write the golden files of training; CLONES=folder of the repositories.
 	@test -d "$(CLONES)/DanceGRPO" || { echo "CLONES names a folder with clones of XueZeyue/DanceGRPO, kvablack/ddpo-pytorch, yifan123/flow_grpo, IamCreateAI/FlowCPS and NVlabs/DiffusionNFT" >&2; exit 2; }
 	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/dancegrpo.py $(CLONES)/DanceGRPO
 	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/ddpo.py $(CLONES)/ddpo-pytorch
@@ -108,10 +109,10 @@ $(GENEVAL)/installed: pyproject.toml constraints.txt
 	mkdir -p $(GENEVAL)/mmcv && tar xf $(GENEVAL)/mmcv-1.7.2.tar.gz -C $(GENEVAL)/mmcv --strip-components 1
 	touch $@
 
-oracle-geneval: $(GENEVAL)/installed  ## Goldens of GenEval; CLONES=folder of the repositories.
+oracle-geneval: $(GENEVAL)/installed  ## Write the golden files of GenEval; CLONES=folder of the repositories.
 	@test -d "$(CLONES)/geneval" || { echo "CLONES names a folder with a clone of djghosh13/geneval" >&2; exit 2; }
 	PYTHONPATH=.:tests $(GENEVAL)/bin/python -W ignore tests/oracle/geneval.py $(CLONES)/geneval $(GENEVAL)/clip_benchmark
 	PYTHONPATH=.:tests $(GENEVAL)/bin/python -W ignore tests/oracle/geneval_detector.py $(GENEVAL)/mmdet $(GENEVAL)/mmcv
 
-clean:  ## Remove the environment and what demo and tests wrote.
+clean:  ## Remove the environment and the output of demo and tests.
 	rm -rf $(VENV) .oracle demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -17,8 +17,11 @@ from benchmarks.trust import contradiction
 from rewardkit.errors import InputError
 from rewardkit.media.task import noun_of
 from rewardkit.records.differences import differences, first_difference
+from rewardkit.records.frames import frame
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from rewardkit.stats.clusters import Difference, Stratified
 
 Pair = tuple[Scored, Scored]
@@ -44,6 +47,18 @@ class Comparison:
     left_out: int
     metrics: dict[str, Stratified[Difference]]
     warnings: Sequence[str]
+
+    def frame(self) -> pd.DataFrame:
+        """One row per number, and below it one per part of it: means, difference and interval.
+
+        Raises:
+            MissingPackage: the extra `pandas` is not installed.
+        """
+        return frame(
+            {"metric": name, "part": part, **difference.record()}
+            for name, metric in self.metrics.items()
+            for part, difference in (("all", metric.headline), *metric.strata.items())
+        ).set_index(["metric", "part"])
 
 
 def compare_results(base: Path, other: Path) -> Comparison:
@@ -107,10 +122,10 @@ def _known(criteria: Sequence[Criterion], pairs: Sequence[Pair]) -> list[Pair]:
         pair
         for pair in pairs
         if not any(
-            one.scores.get(criterion.reward or "") is None
+            row.scores.get(criterion.reward or "") is None
             for criterion in criteria
             if criterion.covers(pair[0].tags)
-            for one in pair
+            for row in pair
         )
     ]
 
@@ -119,7 +134,7 @@ def _change(result: Result, metric: str, pairs: Sequence[Pair]) -> Stratified[Di
     """How a metric and its tasks changed; None where no pair has a score for it."""
     criteria, pairs = _criteria(result, metric), _concerned(result, metric, pairs)
     whole = _paired(criteria, pairs, result.benchmark.scale)
-    if whole is None or strata_are_tags(criteria, [one for one, _ in pairs]):
+    if whole is None or strata_are_tags(criteria, [before for before, _ in pairs]):
         return whole
     own = result.benchmark.own_criteria()
     parts = {
@@ -143,8 +158,8 @@ def _paired(
     return compare(
         before.values,
         after.values,
-        [one.prompt for one in before.scored],
-        [one.stratum for one in before.scored],
+        [row.prompt for row in before.scored],
+        [row.stratum for row in before.scored],
         before.headline,
     )
 
@@ -180,7 +195,10 @@ def _warnings(first: Result, second: Result) -> list[str]:
                 for change in changes
             )
         )
-    measuring = {first.benchmark.metric, *(one.reward for one in first.benchmark.criteria)}
+    measuring = {
+        first.benchmark.metric,
+        *(criterion.reward for criterion in first.benchmark.criteria),
+    }
     for result in (first, second):
         for reward in rewards_in(spec_of(result.model.trained_on)):
             if reward in measuring:

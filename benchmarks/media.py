@@ -197,7 +197,10 @@ def check(
 
 
 def _checksums(prompts: PromptSet) -> tuple[str, str]:
-    """What the cards of files made for these prompts say: ours, and `rewardkit generate`'s."""
+    """The checksums that cards of files made for these prompts hold.
+
+    The first is that of `rewardkit bench`, the second that of `rewardkit generate`.
+    """
     return prompts.sha256, sha256_text("\n".join(case.prompt for case in prompts.cases))
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from benchmarks.criteria import TOTAL
 from benchmarks.results import SCHEMA, Result
-from rewardkit.errors import InputError, describe
+from rewardkit.errors import InputError, UsageError, describe
 from rewardkit.records.documents import DamagedDocument, read_json
 from rewardkit.records.rows import Table, read_rows
 
@@ -83,7 +83,10 @@ def read_table(result: Result, path: Path) -> Table:
         InputError: they cannot be read, or belong to another result.
     """
     rows = path.parent / result.rows
-    table = read_rows(rows)
+    try:
+        table = read_rows(rows)
+    except UsageError as error:
+        raise InputError(f"{path} names {rows.name} as its rows: {error}") from error
     if set(table.rewards) != set(result.metrics) - {TOTAL}:
         raise InputError(
             f"{rows} has scores of {', '.join(table.rewards)}, and {path} is about "

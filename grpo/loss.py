@@ -1,7 +1,7 @@
-"""Losses: the clipped surrogate, DiffusionNFT's loss, and penalties for moving away.
+"""Losses: the clipped surrogate, DiffusionNFT's loss, and penalties on the distance to a reference.
 
-A loss is the mean over its samples; a caller that accumulates gradients divides it.
-Arithmetic is in float32 whatever comes in.
+A loss is the mean over its samples; a caller that accumulates gradients divides it. Computations
+are in float32 for every input dtype.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from rewardkit.errors import UsageError
 
 @dataclass(frozen=True)
 class Surrogate:
-    """The clipped surrogate and the figures that show whether it works; all scalars, float32.
+    """The clipped surrogate with its diagnostics; all scalars, float32.
 
     Attributes:
-        loss: to be minimised.
-        clip_fraction: share of samples whose ratio is outside the clip range. Before the first
-            update it is 0; if not, rollout and training disagree by more than the clip range.
+        loss: the loss to minimise.
+        clip_fraction: share of samples whose ratio is outside the clip range. It is 0 before the
+            first update, unless rollout and training differ by more than the clip range.
         approx_kl: mean of (log_prob - old_log_prob)^2 / 2.
         ratio: mean ratio.
     """
@@ -46,26 +46,26 @@ def clipped_surrogate(
     ratio = exp(log_prob - old_log_prob),
     loss = mean of max(-A ratio, -A clip(ratio, 1 - clip_range, 1 + clip_range)).
 
-    A sample stops pulling once its ratio has left the range in the direction its advantage wants,
-    and pulls back where it has left it in the other.
+    A sample has no gradient once its ratio has left the clip range in the direction of its
+    advantage; if the ratio has left it in the other direction, the gradient pulls it back.
 
     Args:
-        log_prob: of the policy in training, [B].
-        old_log_prob: of the policy that drew the sample, [B]; without gradient.
+        log_prob: log-probability under the trained policy, [B].
+        old_log_prob: log-probability under the policy that drew the sample, [B]; no gradient.
         advantage: A, [B].
-        clip_range: of the ratio, about 1. It belongs to log-probabilities that are means over
+        clip_range: range of the ratio around 1. It applies to log-probabilities that are means over
             dimensions (`grpo.sde.log_prob`), hence 1e-4 in DDPO, DanceGRPO and Flow-GRPO.
-        advantage_clip: A is cut to plus or minus this before all else; 5 upstream.
+        advantage_clip: A is first clamped to plus or minus this value; 5 upstream.
 
     Raises:
-        UsageError: the shapes differ; broadcasting would pair each sample with every other.
+        UsageError: the shapes differ; broadcasting would combine each sample with every other.
 
     Source: Schulman et al. 2017, https://arxiv.org/abs/1707.06347, eq. 7; kvablack/ddpo-pytorch
     scripts/train.py; XueZeyue/DanceGRPO fastvideo/train_grpo_flux.py: train_one_step.
     """
     if not log_prob.shape == old_log_prob.shape == advantage.shape:
         shapes = [list(values.shape) for values in (log_prob, old_log_prob, advantage)]
-        raise UsageError(f"log_prob, old_log_prob, advantage of shapes {shapes} given; all are [B]")
+        raise UsageError(f"log_prob, old_log_prob and advantage must be [B]; got shapes {shapes}")
     change = log_prob.float() - old_log_prob.detach().float()
     ratio = change.exp()
     a = advantage.detach().float().clamp(-advantage_clip, advantage_clip)
@@ -76,15 +76,15 @@ def clipped_surrogate(
 
 
 def kl_x(mean: Tensor, mean_ref: Tensor, std: Scalar) -> Tensor:
-    """How far a step moved from the reference's, KL per dimension: scalar, float32.
+    """KL divergence per dimension between a step and that of the reference: scalar, float32.
 
-    Mean of (mu - mu_ref)^2 / (2 s^2), the KL between two Gaussians of equal std.
+    Mean of (mu - mu_ref)^2 / (2 s^2), the KL between two Gaussians with equal std.
 
     Args:
-        mean: mu of the policy in training, [B, ...].
-        mean_ref: mu of the reference, [B, ...]; without gradient.
-        std: s, above 0. `Step.std` makes this the KL. Flow-GRPO's code divides by its diffusion
-            g = s / sqrt(D) instead, so that its weight belongs to a penalty D times this one.
+        mean: mu of the trained policy, [B, ...].
+        mean_ref: mu of the reference, [B, ...]; no gradient.
+        std: s, above 0. With `Step.std` the result is the KL. Flow-GRPO's code divides by its
+            diffusion g = s / sqrt(D) instead, so its weight applies to D times this penalty.
 
     Source: Liu et al. 2025, https://arxiv.org/abs/2505.05470; yifan123/flow_grpo
     scripts/train_sd3.py.
@@ -95,11 +95,13 @@ def kl_x(mean: Tensor, mean_ref: Tensor, std: Scalar) -> Tensor:
 
 
 def kl_v(velocity: Tensor, velocity_ref: Tensor) -> Tensor:
-    """How far a model's output moved from the reference's, mean of (v - v_ref)^2: scalar, float32.
+    """Mean squared distance of the model output to that of the reference: scalar, float32.
+
+    Mean of (v - v_ref)^2.
 
     Args:
-        velocity: v of the policy in training, or another output, [B, ...].
-        velocity_ref: that of the reference, [B, ...]; without gradient.
+        velocity: v of the trained policy, or another model output, [B, ...].
+        velocity_ref: the same output of the reference, [B, ...]; no gradient.
 
     Source: NVlabs/DiffusionNFT scripts/train_nft_sd3.py: kl_div_loss.
     """
@@ -108,12 +110,12 @@ def kl_v(velocity: Tensor, velocity_ref: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Nft:
-    """DiffusionNFT's loss and its two sides; all scalars, float32.
+    """DiffusionNFT's loss and its two parts; all scalars, float32.
 
     Attributes:
-        loss: to be minimised.
-        positive: mean L+, how badly the positive policy predicts x0, whatever the advantage.
-        negative: mean L-, likewise.
+        loss: the loss to minimise.
+        positive: mean L+, the error of the positive policy in x0, regardless of the advantage.
+        negative: mean L-, the same for the negative policy.
         deviation: mean of (v - v_old)^2.
     """
 
@@ -135,27 +137,27 @@ def nft(
     advantage_clip: float,
     floor: float = 1e-5,
 ) -> Nft:
-    """DiffusionNFT's loss: pull towards good samples, push from bad ones, in the forward process.
+    """DiffusionNFT's loss: attract good samples and repel bad ones in the forward process.
 
-    r = 1/2 + clip(A, -c, c) / (2 c), how good a sample is, from 0 to 1;
+    r = 1/2 + clip(A, -c, c) / (2 c), the quality of a sample, from 0 to 1;
     v+ = (1 - beta) v_old + beta v, v- = (1 + beta) v_old - beta v: the implicit policies;
     L+- = mean over dimensions of (x0+- - x0)^2 / w+-, where x0+- = x_t - sigma v+-, and
     w+- = mean |x0+- - x0|, without gradient;
     loss = c / beta mean of r L+ + (1 - r) L-.
 
-    There are no log-probabilities: any sampler may have drawn x0.
+    The loss needs no log-probabilities, so any sampler may have drawn x0.
 
     Args:
-        velocity: v of the policy in training at x_t, [B, ...].
-        velocity_old: that of the slower policy that draws the samples; without gradient.
+        velocity: v of the trained policy at x_t, [B, ...].
+        velocity_old: v of the slower policy that draws the samples; no gradient.
         x_t: `grpo.sde.noised(x0, noise, sigma)`.
         x0: clean samples, [B, ...].
         sigma: the noise level of x_t.
         advantage: A, [B].
-        beta: how far the implicit policies are from the old one, above 0; 1, or 0.1 for several
+        beta: distance of the implicit policies from the old one, above 0; 1, or 0.1 for several
             rewards.
-        advantage_clip: c; 5 upstream. It scales the loss too, as upstream.
-        floor: the least w, for a prediction that is all but exact.
+        advantage_clip: c; 5 upstream. It also scales the loss, as upstream.
+        floor: minimum of w, for a nearly exact prediction.
 
     Raises:
         UsageError: advantage is not [B].
@@ -165,7 +167,7 @@ def nft(
     """
     if advantage.shape != x0.shape[:1]:
         raise UsageError(
-            f"advantage of shape {list(advantage.shape)} given for {len(x0)} samples; it is [B]"
+            f"advantage must be [{len(x0)}], one per sample; got shape {list(advantage.shape)}"
         )
     new, old = velocity.float(), velocity_old.detach().float()
     clean = x0.detach().float()

@@ -1,13 +1,13 @@
-"""One step of each sampler, and its log-probability.
+"""One denoising step of each sampler, and its log-probability.
 
 Rectified flows (`dance`, `flow`, `cps`, `ode`): x_sigma = (1 - sigma) x0 + sigma x1, where x1 is
-noise, and the model predicts v = x1 - x0. So x0 and x1 are predicted by x - sigma v and
-x + (1 - sigma) v. A step goes from sigma to sigma' < sigma; D = sigma - sigma'.
+noise, and the model predicts v = x1 - x0. Hence x - sigma v predicts x0 and x + (1 - sigma) v
+predicts x1. A step goes from sigma to sigma' < sigma; D = sigma - sigma'.
 Diffusion (`ddim`): x_t = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps.
 
 Every step is a Gaussian, x' = mu + s z with z ~ N(0, I), and every sigma or alpha_bar is a number
-for the whole batch or a tensor [B]. Whatever the dtype that comes in, arithmetic is in float32:
-in bfloat16 a step of a long schedule is lost in rounding.
+for the whole batch or a tensor [B]. Computations are in float32 for every input dtype: in bfloat16,
+rounding would lose a step of a long schedule.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Step:
 
     Attributes:
         mean: mu, [B, ...], float32.
-        std: s, [B, 1, ...] or [1, 1, ...], float32; 0 where the step is deterministic.
+        std: s, [B, 1, ...] or [1, 1, ...], float32; 0 if the step is deterministic.
         x0: the clean sample that the model's output implies, [B, ...], float32.
     """
 
@@ -42,11 +42,11 @@ class Step:
 
     @property
     def deterministic(self) -> bool:
-        """Whether no sample of the batch gets noise, so that `log_prob` refuses the step."""
+        """Whether the step adds no noise to any sample, so that `log_prob` refuses it."""
         return not bool(self.std.any())
 
     def draw(self, noise: Tensor) -> Tensor:
-        """The next sample mu + s z, [B, ...], float32; noise is z."""
+        """The next sample mu + s z, [B, ...], float32, where z is `noise`."""
         return self.mean + self.std * noise.float()
 
 
@@ -65,11 +65,11 @@ def ddim(
     mu = sqrt(a') x0 + sqrt(1 - a' - s^2) eps.
 
     Args:
-        model_output: [B, ...], what `prediction` says.
+        model_output: [B, ...], of the kind given by `prediction`.
         sample: x_t, [B, ...].
         alpha_bar: a, see `ddim_alpha_bars`.
-        alpha_bar_next: a'; where it is 1 the step is deterministic.
-        eta: 0 is DDIM, 1 has DDPM's variance.
+        alpha_bar_next: a'; if it is 1, the step is deterministic.
+        eta: 0 is DDIM, 1 gives the variance of DDPM.
         prediction: the model's output, eps or v = sqrt(a) eps - sqrt(1 - a) x0; the scheduler's
             `prediction_type`. x0 is not clipped: latents have no bounds.
 
@@ -78,7 +78,7 @@ def ddim(
     ddpo_pytorch/diffusers_patch/ddim_with_logprob.py.
     """
     if not 0 <= eta <= 1:
-        raise UsageError(f"eta {eta} given; it is from 0 (DDIM) to 1 (DDPM's variance)")
+        raise UsageError(f"eta must be from 0 (DDIM) to 1 (DDPM's variance); got {eta}")
     x, out = sample.float(), model_output.float()
     a, b = column(alpha_bar, x), column(alpha_bar_next, x)
     match prediction:
@@ -101,7 +101,7 @@ def dance(
 
     s = eta sqrt(D), mu = x - D (v + eta^2 / 2 (x + (1 - sigma) v) / sigma).
 
-    DanceGRPO scores the x0 of the last step, not the noisy sample it ends in.
+    DanceGRPO scores the x0 of the last step, not the noisy sample at its end.
 
     Args:
         velocity: v, [B, ...].
@@ -135,8 +135,8 @@ def flow(
         sigma: above 0.
         sigma_next: sigma', below sigma.
         noise_level: a; 0.7 for SD 3.5, 0.9 for FLUX.
-        sigma_max: stands for sigma in the denominator where sigma is 1 and the rule is infinite;
-            upstream takes the schedule's second sigma, so the first step depends on the schedule.
+        sigma_max: replaces sigma in the denominator if sigma is 1, where g would be infinite.
+            Upstream uses the second sigma of the schedule, so the first step depends on it.
 
     Source: Liu et al. 2025, https://arxiv.org/abs/2505.05470, eq. 9; yifan123/flow_grpo
     flow_grpo/diffusers_patch/sd3_sde_with_logprob.py.
@@ -153,22 +153,22 @@ def cps(
 
     s = sigma' sin(a pi / 2), mu = (1 - sigma') x0 + sigma' cos(a pi / 2) x1.
 
-    So s^2 + (sigma' cos)^2 = sigma'^2, where `dance` and `flow` leave more noise than the schedule
-    says. The step to sigma' = 0 is deterministic.
+    Hence s^2 + (sigma' cos)^2 = sigma'^2, while `dance` and `flow` leave more noise than the
+    schedule specifies. The step to sigma' = 0 is deterministic.
 
     Args:
         velocity: v, [B, ...].
         sample: x, [B, ...].
         sigma: from 0 to 1.
         sigma_next: sigma', below sigma.
-        noise_level: a, from 0 (Euler's step) to 1 (all noise is new); upstream 0.8.
+        noise_level: a, from 0 (Euler's step) to 1 (all noise is new); 0.8 upstream.
 
     Source: Wang and Yu 2025, https://arxiv.org/abs/2509.05952; IamCreateAI/FlowCPS
     flow_grpo/diffusers_patch/sd3_sde_with_logprob.py. Its log-probability is the bare -(x' - mu)^2,
-    and its clip range belongs to that: see `log_prob`.
+    to which its clip range applies: see `spread`.
     """
     if not 0 <= noise_level <= 1:
-        raise UsageError(f"noise_level {noise_level} given; that of cps is from 0 to 1")
+        raise UsageError(f"noise_level of cps must be from 0 to 1; got {noise_level}")
     x, v = sample.float(), velocity.float()
     now, then = column(sigma, x), column(sigma_next, x)
     x0, x1 = x - now * v, x + (1 - now) * v
@@ -191,20 +191,20 @@ def ode(velocity: Tensor, sample: Tensor, sigma: Scalar, sigma_next: Scalar) -> 
 
 
 def log_prob(x_next: Tensor, mean: Tensor, std: Scalar) -> Tensor:
-    """How likely a Gaussian step was, per dimension: [B], float32.
+    """Log-probability of a Gaussian step, averaged over dimensions: [B], float32.
 
     log p = mean over all dimensions but the first of -(x' - mu)^2 / (2 s^2) - ln s - ln(2 pi) / 2.
 
-    The field takes this mean, not the sum that makes it a joint density: clip ranges such as 1e-4
-    belong to the mean. `spread` says which std a method takes.
+    Published methods use this mean, not the sum that would be the joint density; clip ranges such
+    as 1e-4 apply to the mean. `spread` returns the std of each method.
 
     Args:
-        x_next: x', [B, ...]; it was drawn, so no gradient flows through it.
+        x_next: x', [B, ...]; it is a sample, so no gradient flows through it.
         mean: mu, [B, ...].
         std: s, above 0.
 
     Raises:
-        UsageError: std is 0 somewhere: a deterministic step has no density.
+        UsageError: std is 0 for a sample: a deterministic step has no density.
 
     Source: kvablack/ddpo-pytorch ddpo_pytorch/diffusers_patch/ddim_with_logprob.py.
     """
@@ -215,10 +215,10 @@ def log_prob(x_next: Tensor, mean: Tensor, std: Scalar) -> Tensor:
 
 
 def spread(step: Step, kind: LogProb) -> Scalar:
-    """The std to give `log_prob` and `grpo.loss.kl_x` for a step.
+    """The std of a step for `log_prob` and `grpo.loss.kl_x`.
 
-    "gaussian" is the step's own. "bare" is sqrt(1/2) whatever the step: up to a constant, which
-    cancels in every ratio, the log-probability is then -(x' - mu)^2, and the KL (mu - mu_ref)^2.
+    "gaussian" is the std of the step. "bare" is sqrt(1/2) for every step: up to a constant, which
+    cancels in every ratio, the log-probability is then -(x' - mu)^2, and the KL is (mu - mu_ref)^2.
 
     Source: "bare" is IamCreateAI/FlowCPS flow_grpo/diffusers_patch/sd3_sde_with_logprob.py.
     """
@@ -226,40 +226,42 @@ def spread(step: Step, kind: LogProb) -> Scalar:
 
 
 def noised(x0: Tensor, noise: Tensor, sigma: Scalar) -> Tensor:
-    """A clean sample with the flow's noise, (1 - sigma) x0 + sigma x1, [B, ...], float32."""
+    """A clean sample noised by the flow, (1 - sigma) x0 + sigma x1, [B, ...], float32."""
     level = column(sigma, x0)
     return (1 - level) * x0.float() + level * noise.float()
 
 
 def column(value: Scalar, like: Tensor) -> Tensor:
-    """A number, or one per sample, that broadcasts against `like` [B, ...]; float32.
+    """One number, or one per sample, that broadcasts against `like` [B, ...]; float32.
 
     Raises:
-        UsageError: neither one value nor B of them.
+        UsageError: `value` has neither 1 nor B elements.
     """
     values = (
         value.to(like.device, torch.float32)
         if isinstance(value, Tensor)
-        # Filled on the device: a number that is copied there makes the host wait.
+        # Filled on the device: copying a number there would make the host wait.
         else torch.full((1,), value, dtype=torch.float32, device=like.device)
     )
     if values.numel() not in {1, len(like)}:
-        raise UsageError(f"{values.numel()} values given for {len(like)} samples; one, or one each")
+        raise UsageError(
+            f"{values.numel()} values given for {len(like)} samples; give one or {len(like)}"
+        )
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
 def positive(std: Scalar, like: Tensor) -> Tensor:
-    """A standard deviation as a `column`, refused where it is not above 0.
+    """A standard deviation as a `column`; raises if it is not above 0.
 
-    On the CPU alone: on another device the host would have to wait for each answer. There, a plan
-    holds steps with a density, those of `Sampler.stochastic_steps`, or the loss is not a number.
+    It is checked on the CPU only: on another device the host would have to wait for the result.
+    There, a plan must hold only steps of `Sampler.stochastic_steps`, or the loss is NaN.
     """
     values = column(std, like)
     if values.device.type == "cpu" and not bool((values > 0).all()):
         raise UsageError(
-            f"std {values.min().item():g} given; it is above 0. Steps of ode, with eta or "
-            "noise_level 0, of cps to sigma 0 and of ddim to alpha_bar 1 have no density: train "
-            "the others only"
+            f"std must be above 0; got {values.min().item():g}. Steps of ode, with eta or "
+            "noise_level 0, of cps to sigma 0 and of ddim to alpha_bar 1 have no density: train on "
+            "the other steps only"
         )
     return values
 
@@ -267,7 +269,7 @@ def positive(std: Scalar, like: Tensor) -> Tensor:
 def _flow_sde(
     velocity: Tensor, sample: Tensor, sigma: Scalar, sigma_next: Scalar, g: Scalar
 ) -> Step:
-    """Euler-Maruyama's step of the SDE with the flow's marginals and diffusion g.
+    """Euler-Maruyama step of the SDE with the marginals of the flow and diffusion g.
 
     The drift is v - g^2 / 2 score, where score = -x1 / sigma.
     """

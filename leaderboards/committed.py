@@ -1,11 +1,11 @@
-"""Tables in Markdown files that must say what the results say.
+"""Tables in Markdown files, which must say what the results say.
 
     <!-- leaderboard: results/ --benchmark shapes -->
     ... written by `rewardkit leaderboard check --write` ...
     <!-- end of leaderboard -->
 
-Paths are from the folder of the file; options are those of `rewardkit leaderboard table`. What
-stands in a fenced block of code is no block.
+Paths are relative to the folder of the file; options are those of `rewardkit leaderboard table`.
+Fenced blocks of code are skipped.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Block:
     """A table in a file.
 
     Attributes:
-        path: of the file.
+        path: the path of the file.
         first: the index of the line after the one that begins it.
         last: the index of the line that ends it.
-        request: what the beginning asks for.
-        text: what stands between.
+        request: the options in the line that begins it.
+        text: the lines between.
     """
 
     path: Path
@@ -82,7 +82,7 @@ def rewritten(path: Path, texts: dict[Block, str]) -> str:
         InputError: the file cannot be read.
     """
     lines = _lines(path)
-    for block in sorted(texts, key=lambda one: one.first, reverse=True):
+    for block in sorted(texts, key=lambda block: block.first, reverse=True):
         lines[block.first : block.last] = [texts[block]]
     return "".join(lines)
 

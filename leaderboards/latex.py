@@ -90,7 +90,7 @@ def latex(table: Table) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that any engine sets, with its own fonts; what they lack is told by its code point."""
+    """Text that any engine sets, with its own fonts; what they lack is shown as its code point."""
     return "".join(_letters(" ".join(text.split())))
 
 

@@ -1,12 +1,13 @@
-"""Who is better, as far as the pictures can tell. Pure functions.
+"""Which model is better, as far as tests can tell. Pure functions.
 
-Two models are compared on the pictures that both have, prompt by prompt: one is better where the
-two-sided p-value of `rewardkit.stats.clusters.sign_flip` is below 0.05, which is what `rewardkit
-bench compare` prints. It, and not the interval of the difference, because it keeps its level also
-for few prompts and for models that are right nearly always, where the interval is too narrow.
+Two models are compared on the pictures or clips that both have, prompt by prompt. One is better
+where the two-sided p-value of `rewardkit.stats.flips.sign_flip` is below 0.05, which is what
+`rewardkit bench compare` prints. The p-value decides, not the interval of the difference, because
+it keeps its level also for few prompts and for models that are nearly always right, where the
+interval is too narrow.
 
-A verdict is of two models, so others that come or go do not change it. Verdicts are not corrected
-for how many there are: of twenty pairs of equal models about one is told apart.
+A verdict is about two models, so other models do not change it. Verdicts are not corrected for
+their number: of twenty pairs of equal models, about one is declared different.
 """
 
 from __future__ import annotations
@@ -29,38 +30,38 @@ _AT_ONCE = 2000
 @final
 @dataclass(frozen=True)
 class Verdict:
-    """What the pictures of two models tell.
+    """How two models compare.
 
     Attributes:
-        difference: the headline of the first less the second, over the pictures of both.
-        p_value: of no difference, two-sided.
-        win_rate: the share of prompts on which the first is better, where equal counts half.
-        pictures: how many both have.
+        difference: the headline of the first minus that of the second, over what both have.
+        p_value: two-sided, of no difference.
+        win_rate: the share of prompts on which the first is better; equal ones count half.
+        shared: how many pictures or clips both have.
     """
 
     difference: float
     p_value: float
     win_rate: float
-    pictures: int
+    shared: int
 
     @property
     def better(self) -> int:
-        """1 where the first is surely better, -1 where the second is, else 0."""
+        """1 where the first is significantly better, -1 where the second is, else 0."""
         return 0 if self.p_value >= LEVEL else 1 if self.difference > 0 else -1
 
     def mirrored(self) -> Verdict:
-        """That of the second and the first."""
-        return Verdict(-self.difference, self.p_value, 1 - self.win_rate, self.pictures)
+        """The verdict on the second and the first."""
+        return Verdict(-self.difference, self.p_value, 1 - self.win_rate, self.shared)
 
 
 def compare(
     first: Mapping[str, float], second: Mapping[str, float], headline: Headline
 ) -> Verdict | None:
-    """The verdict on two models; None where they share no picture.
+    """The verdict on two models; None where they have nothing in common.
 
     Args:
-        first: scores by the id of a picture.
-        second: the other model's.
+        first: one model's scores, by the id of a row.
+        second: the other model's scores.
         headline: how scores become one number.
     """
     (found,) = _verdicts([(first, second)], headline, {})
@@ -72,14 +73,14 @@ def _verdicts(
     headline: Headline,
     cluster: Mapping[str, int],
 ) -> list[Verdict | None]:
-    """The verdicts on pairs of models, as `compare` has them; many at once are cheaper."""
+    """The verdicts of `compare` on many pairs of models, which is faster than one by one."""
     from rewardkit.stats.flips import sign_flips
     from rewardkit.stats.intervals import win_rate
     from rewardkit.stats.totals import Grouping, Totals
 
     groupings: dict[tuple[str, ...], Grouping] = {}
     differences: dict[int, Totals] = {}
-    pictures: dict[int, int] = {}
+    shared: dict[int, int] = {}
     for number, (first, second) in enumerate(pairs):
         both = tuple(id for id in first if id in second)
         if not both:
@@ -88,26 +89,26 @@ def _verdicts(
             places = [place(id) for id in both]
             groupings[both] = Grouping.of(
                 [cluster.get(id, index) for id, (_, index, _) in zip(both, places, strict=True)],
-                [task for task, _, _ in places],
+                [stratum for stratum, _, _ in places],
             )
         values = [first[id] - second[id] for id in both]
         differences[number] = groupings[both].totals(values)
-        pictures[number] = len(both)
+        shared[number] = len(both)
     p_values = dict(zip(differences, sign_flips(list(differences.values()), headline), strict=True))
     found: list[Verdict | None] = [None] * len(pairs)
-    for number, of in differences.items():
+    for number, totals in differences.items():
         found[number] = Verdict(
-            difference=of.mean(headline),
+            difference=totals.mean(headline),
             p_value=p_values[number],
-            win_rate=win_rate([(total > 0) * 1.0 - (total < 0) for total in of.sums]),
-            pictures=pictures[number],
+            win_rate=win_rate([(total > 0) * 1.0 - (total < 0) for total in totals.sums]),
+            shared=shared[number],
         )
     return found
 
 
 @final
 class Verdicts:
-    """Those on all pairs of some models."""
+    """The verdicts on all pairs of some models."""
 
     def __init__(
         self,
@@ -118,17 +119,17 @@ class Verdicts:
         """Compares all pairs.
 
         Args:
-            scores: by model, scores by the id of a picture.
+            scores: by model, its scores by the id of a row.
             headline: how scores become one number.
-            cluster: by the id of a picture, its prompt; one that is not there counts for the line
-                of the benchmark it was made for.
+            cluster: by the id of a row, its prompt; a row that is not there counts for the line of
+                the benchmark it was made for.
         """
         self._found: dict[tuple[str, str], Verdict] = {}
         pairs = list(combinations(scores, 2))
         for start in range(0, len(pairs), _AT_ONCE):
             part = pairs[start : start + _AT_ONCE]
             verdicts = _verdicts(
-                [(scores[one], scores[two]) for one, two in part], headline, cluster or {}
+                [(scores[first], scores[second]) for first, second in part], headline, cluster or {}
             )
             for (first, second), verdict in zip(part, verdicts, strict=True):
                 if verdict is not None:
@@ -136,15 +137,15 @@ class Verdicts:
                     self._found[second, first] = verdict.mirrored()
 
     def of(self, first: str, second: str) -> Verdict | None:
-        """That on two models; None where they share no picture."""
+        """The verdict on two models; None where they have nothing in common."""
         return self._found.get((first, second))
 
     def ranks(self, models: Sequence[str]) -> dict[str, Ranks]:
-        """What rank each of `models` can have among them."""
+        """The ranks that each of `models` can have among them."""
         found = {}
-        for one in models:
-            told = [verdict.better for verdict in self._against(one, models)]
-            found[one] = Ranks(best=1 + told.count(-1), worst=len(models) - told.count(1))
+        for model in models:
+            better = [verdict.better for verdict in self._against(model, models)]
+            found[model] = Ranks(best=1 + better.count(-1), worst=len(models) - better.count(1))
         return found
 
     def win_rate(self, model: str, models: Iterable[str]) -> float | None:
@@ -160,10 +161,9 @@ class Verdicts:
 def standings(
     boards: Mapping[str, tuple[Sequence[str], Verdicts]],
 ) -> tuple[tuple[Standing, ...], dict[str, tuple[str, ...]]]:
-    """Models across boards, best mean rank first; and those that some board does not rank.
+    """Models across boards, best mean rank first, and those that some board does not rank.
 
-    A model that is not ranked everywhere stands nowhere: a mean over other boards than its rivals'
-    says nothing.
+    A model has to be ranked on every board: means over different boards cannot be compared.
 
     Args:
         boards: by id, the ranked models and the verdicts on them.

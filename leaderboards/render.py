@@ -25,10 +25,10 @@ def markdown(tables: Sequence[Table]) -> str:
 def comma_separated(tables: Sequence[Table]) -> str:
     """One table of the rows of all, a row per model and board, in full precision.
 
-    A column that a board does not have is empty in its rows. What is unknown is empty. A text that
-    a spreadsheet would take for a formula gets a `'` before it: names come from other people.
+    A column that a board does not have is empty in its rows, and so is what is unknown. A text that
+    a spreadsheet would take for a formula gets a `'` before it, because names come from others.
     """
-    rows = [row for table in tables for row in _data(table)]
+    rows = [{**table.board, **row} for table in tables for row in table.records()]
     names = dict.fromkeys(name for row in rows for name in row)
     file = io.StringIO()
     writer = csv.DictWriter(file, list(names), lineterminator="\n")
@@ -45,17 +45,17 @@ def latex_tables(tables: Sequence[Table]) -> str:
 
 def json_text(tables: Sequence[Table]) -> str:
     """Everything, in full precision."""
-    told: list[dict[str, Any]] = [
+    documents: list[dict[str, Any]] = [
         {
             **table.board,
             "title": table.title,
             "about": table.about,
-            "rows": [_row(row) for row in table.rows],
+            "rows": table.records(),
             "notes": list(table.footnotes),
         }
         for table in tables
     ]
-    return json.dumps({"tables": told}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps({"tables": documents}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 #: Writers by the name of a format.
@@ -103,14 +103,6 @@ def _cell(cell: Cell) -> str:
     if cell.interval is not None:
         text += f" ({escape_markdown(f'{cell.interval[1]} .. {cell.interval[2]}')})"
     return " ".join((text, *cell.marks))
-
-
-def _data(table: Table) -> list[dict[str, Value]]:
-    return [{**table.board, **_row(row)} for row in table.rows]
-
-
-def _row(cells: Sequence[Cell]) -> dict[str, Value]:
-    return {name: value for cell in cells for name, value in cell.data.items()}
 
 
 def _csv(value: Value) -> str:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, final
+from typing import TYPE_CHECKING, Literal, final
 
 from leaderboards import cells
 from leaderboards.board import SHORT, Board, Entry, Leaderboard
 from leaderboards.cells import OTHERWISE, RELATED, TRAINED, Cell, Fill, Value
 from rewardkit.errors import unknown
+from rewardkit.records.frames import frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @final
@@ -47,6 +51,20 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     footnotes: tuple[str, ...] = field(default=())
+
+    def records(self) -> list[dict[str, Value]]:
+        """The data of each row by name, in full precision."""
+        return [
+            {name: value for cell in row for name, value in cell.data.items()} for row in self.rows
+        ]
+
+    def frame(self) -> pd.DataFrame:
+        """The rows as a DataFrame.
+
+        Raises:
+            MissingPackage: the extra `pandas` is not installed.
+        """
+        return frame(self.records())
 
 
 #: Columns by name. `tasks` and `metrics` stand for all of a board's; each can be named alone too.

@@ -67,7 +67,7 @@ def read_manifest(path: Path) -> PreferenceSet:
     if problems:
         more = [f"  and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise InputError(
-            "\n".join([f"{quoted(path)} is no manifest of preferences:", *problems[:_SHOWN], *more])
+            "\n".join([f"{quoted(path)} is not a preference manifest:", *problems[:_SHOWN], *more])
             + '\nA line is {"prompt": "a cat", "images": ["a.png", "b.png"], "ranking": [1, 2]}'
         )
     if not questions:
@@ -78,5 +78,6 @@ def read_manifest(path: Path) -> PreferenceSet:
 def reason(error: ValidationError) -> str:
     """The first thing that is wrong, and where, on one line."""
     wrong = error.errors()[0]
-    told = wrong["msg"].removeprefix("Value error, ")
-    return ": ".join([".".join(map(str, wrong["loc"])), told] if wrong["loc"] else [told])
+    message = wrong["msg"].removeprefix("Value error, ")
+    place = ".".join(map(str, wrong["loc"]))
+    return f"{place}: {message}" if place else message

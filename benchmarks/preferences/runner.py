@@ -1,6 +1,6 @@
 """Rewards on a preference set: read, score, sum up, write down.
 
-A run that was killed goes on where it was: rows are journaled beside the result.
+A run that was killed continues where it stopped: rows are journaled beside the result.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def measure(
         weights: local files by name, of rewards and of annotations.
         batch_size: pictures scored at once.
         overwrite: score everything anew.
-        on_progress: told while pictures are scored.
+        on_progress: called while pictures are scored.
 
     Raises:
         UsageError: the request cannot be met.
@@ -73,7 +73,7 @@ def measure(
     cards = [entry(name).card for name in spec.names]
     for card in cards:
         if "image" not in card.inputs:
-            raise UsageError(f"{card.name} takes no pictures, and {title} is of pictures")
+            raise UsageError(f"{card.name} takes no pictures, and {title} holds pictures")
     check_overrides(files, cards)
     stem = ".".join(re.sub(r"[^\w.-]+", "-", part) for part in ("preferences", title, str(spec)))
     rows = out / f"{stem}.parquet"

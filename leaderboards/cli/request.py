@@ -1,4 +1,4 @@
-"""What is asked of a table: the options that `table` and the blocks of Markdown files share."""
+"""The options of a table, which the command `table` and blocks in Markdown files share."""
 
 from __future__ import annotations
 
@@ -19,26 +19,30 @@ _RESULTS = click.argument(
     "results", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULTS]..."
 )
 _BENCHMARK = click.option(
-    "--benchmark", "benchmarks", multiple=True, metavar="NAME", help="Only this one; repeatable."
+    "--benchmark",
+    "benchmarks",
+    multiple=True,
+    metavar="NAME",
+    help="Show only this benchmark; can be repeated.",
 )
 _COLUMNS = click.option(
     "--columns", metavar="NAMES",
     help="Columns to show: rank, model, score, tasks, metrics, media, trained-on, made-with, "
-    "created, and the names of tasks and rewards; with commas between.",
+    "created, and the names of tasks and rewards, separated by commas.",
 )  # fmt: skip
 _PUBLISHED = click.option(
-    "--published", is_flag=True, help="Numbers from papers too, in tables of their own."
+    "--published", is_flag=True, help="Add numbers from papers in separate tables."
 )
 _ACROSS = click.option(
-    "--across", is_flag=True, help="Models across benchmarks instead: mean rank and win rate."
+    "--across", is_flag=True, help="Compare models across benchmarks by mean rank and win rate."
 )
 OPTIONS = (_RESULTS, _BENCHMARK, _COLUMNS, _PUBLISHED, _ACROSS)
 
 
 @click.command("leaderboard", add_help_option=False)
 @options(OPTIONS)
-def _block(**asked: Any) -> None:
-    """What the beginning of a block is parsed by."""
+def _block(**params: Any) -> None:
+    """Parses the beginning of a block."""
 
 
 def made(
@@ -48,7 +52,7 @@ def made(
     published: bool,
     across: bool,
 ) -> tuple[Leaderboard, list[Table]]:
-    """The boards and the tables that are asked for.
+    """The boards and tables of a request.
 
     Raises:
         UsageError: the request cannot be met.
@@ -59,33 +63,36 @@ def made(
     from leaderboards.tables import tables
 
     if not results and not published:
-        raise UsageError("nothing is asked for: name folders of results, or give --published")
+        raise UsageError("there is nothing to show: name folders of results, or give --published")
     if across and columns is not None:
-        raise UsageError("--across has columns of its own: leave out --columns")
+        raise UsageError("--across has its own columns: leave out --columns")
     shown = leaderboard(results, benchmarks=benchmarks, with_published=published)
     if not across:
-        names = [] if columns is None else [one.strip() for one in columns.split(",")]
+        names = [] if columns is None else [name.strip() for name in columns.split(",")]
         return shown, tables(shown, names)
     found = across_boards(shown)
     if not found:
         raise InputError(
-            "models stand across two benchmarks or more, each with two that rank; here are "
-            + (", ".join(f"{len(one.ranked)} on {one.benchmark}" for one in shown.boards) or "none")
+            "--across needs two benchmarks or more, each with two ranked models; there are "
+            + (
+                ", ".join(f"{len(board.ranked)} on {board.benchmark}" for board in shown.boards)
+                or "none"
+            )
         )
     return shown, found
 
 
 def parsed(text: str, folder: Path) -> dict[str, Any]:
-    """What the beginning of a block asks for, as `made` takes it, its paths below `folder`.
+    """The options at the beginning of a block, as `made` takes them, with paths below `folder`.
 
     Raises:
         InputError: the options are wrong.
     """
     try:
-        asked = _block.make_context("leaderboard", shlex.split(text)).params
+        params = _block.make_context("leaderboard", shlex.split(text)).params
     except (click.ClickException, ValueError) as error:
-        told = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        reason = error.format_message() if isinstance(error, click.ClickException) else str(error)
         raise InputError(
-            f"{text!r} is no request: {told} See rewardkit leaderboard table --help"
+            f"{text!r} is not a valid request: {reason} See rewardkit leaderboard table --help"
         ) from error
-    return {**asked, "results": tuple(folder / one for one in asked["results"])}
+    return {**params, "results": tuple(folder / path for path in params["results"])}

@@ -76,7 +76,7 @@ class Copies:
             why = "outside of the folders of results that are named; name their folder too"
             return self._leave_out(path, why)
         if place.suffix.lower() not in _SHOWN_BY_BROWSERS:
-            return self._leave_out(path, "of a format that browsers do not show")
+            return self._leave_out(path, "not a picture that browsers show")
         return place
 
     def copy(self, source: Path, name: str) -> str | None:

@@ -138,7 +138,7 @@ def _facts(run: Path) -> dict[str, str]:
         return {}
     except OSError as error:
         raise InputError(f"{path} cannot be read as JSON: {describe(error)}") from error
-    told = {
+    terms = {
         "model": _at(card, "base", "alias") or _at(card, "base", "source"),
         "trained on": _at(card, "trained_on", "reward"),
         "method": _at(card, "method"),
@@ -149,7 +149,7 @@ def _facts(run: Path) -> dict[str, str]:
         "prompts": _at(card, "trained_on", "prompts", "source"),
         "started": _at(card, "started"),
     }
-    return {name: str(value) for name, value in told.items() if value is not None}
+    return {name: str(value) for name, value in terms.items() if value is not None}
 
 
 def _at(tree: Any, *path: str) -> Any:
@@ -161,5 +161,5 @@ def _at(tree: Any, *path: str) -> Any:
 def rewards(runs: Iterable[Run]) -> list[str]:
     """The rewards that runs have curves of; those that were trained on first."""
     runs = list(runs)
-    curves = [*(one.trained for one in runs), *(one.held_out for one in runs)]
-    return list(dict.fromkeys(name for one in curves for name in one))
+    curves = [*(run.trained for run in runs), *(run.held_out for run in runs)]
+    return list(dict.fromkeys(name for curve in curves for name in curve))

@@ -51,7 +51,7 @@ def build(
         runs: of `grpo train`.
         per_task: prompts of each task whose pictures are shown.
         title: of the page.
-        on_note: told what was left out and why, a sentence for each reason.
+        on_note: called with what was left out and why, a sentence for each reason.
 
     Returns:
         The file to open.
@@ -119,7 +119,7 @@ def _sheets(run: Run, number: int, copies: Copies) -> tuple[tuple[int, str], ...
         return None if address is None else (sheet.step, address)
 
     found = [copy(sheet) for sheet in (run.first, run.last) if sheet is not None]
-    whole = tuple(one for one in found if one is not None)
+    whole = tuple(sheet for sheet in found if sheet is not None)
     return whole if len(whole) == len(found) else ()  # one alone shows no change
 
 

@@ -79,7 +79,12 @@ class Comparison:
             MissingPackage: the extra `pandas` is not installed.
         """
         return frame(
-            {"reward": name, "pairs": self.pairs, **_record(column)}
+            {
+                "reward": name,
+                "null_before": column.null_before,
+                "null_after": column.null_after,
+                **({"n": 0} if column.paired is None else column.paired.record()),
+            }
             for name, column in self.columns.items()
         ).set_index("reward")
 
@@ -208,27 +213,3 @@ def _column(pairs: Sequence[tuple[Row, Row]], clusters: Sequence[int], name: str
         null_after=sum(after is None for _, after in scores),
         paired=paired,
     )
-
-
-def _record(column: Column) -> dict[str, float | int | None]:
-    """A column as plain numbers by name."""
-    nulls = {"null_before": column.null_before, "null_after": column.null_after}
-    paired = column.paired
-    if paired is None:
-        return {"n": 0, **nulls}
-    low, high = paired.difference.interval or (None, None)
-    return {
-        "n": paired.difference.items,
-        **nulls,
-        "before": paired.before,
-        "after": paired.after,
-        "difference": paired.difference.mean,
-        "low": low,
-        "high": high,
-        "p_value": paired.p_value,
-        "detectable": paired.detectable,
-        "wins": paired.wins,
-        "ties": paired.ties,
-        "losses": paired.losses,
-        "win_rate": paired.win_rate,
-    }

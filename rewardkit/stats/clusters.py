@@ -73,6 +73,24 @@ class Difference:
     ties: int
     win_rate: float
 
+    def record(self) -> dict[str, float | int | None]:
+        """Its numbers by name, with the ends of the interval as `low` and `high`."""
+        low, high = self.difference.interval or (None, None)
+        return {
+            "n": self.difference.items,
+            "before": self.before,
+            "after": self.after,
+            "difference": self.difference.mean,
+            "low": low,
+            "high": high,
+            "p_value": self.p_value,
+            "detectable": self.detectable,
+            "wins": self.wins,
+            "ties": self.ties,
+            "losses": self.losses,
+            "win_rate": self.win_rate,
+        }
+
 
 @dataclass(frozen=True)
 class Stratified(Generic[T]):

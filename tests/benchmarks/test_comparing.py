@@ -34,6 +34,14 @@ def test_the_numbers_are_those_of_the_paired_test(base, other):
     assert found.metrics["sharpness"].headline.after == pytest.approx(read_result(other).score)
 
 
+def test_a_comparison_is_a_data_frame_of_numbers_and_their_parts(base, other):
+    found = compare_results(base, other)
+    frame = found.frame()
+    metric = found.metrics["sharpness"]
+    assert frame.loc[("sharpness", "all"), "difference"] == metric.headline.difference.mean
+    assert frame.loc["sharpness"].index.tolist() == ["all", *metric.strata]
+
+
 def test_a_result_is_no_better_than_itself(base):
     headline = compare_results(base, base).metrics["sharpness"].headline
     assert headline.difference.mean == 0 and headline.p_value == 1 and headline.ties == 7

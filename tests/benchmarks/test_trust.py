@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from made_results import made, write
 
 from benchmarks.comparing import compare_results
+from benchmarks.criteria import Criterion
+from benchmarks.numbers import numbers
 from benchmarks.reading import read_result, read_table
+from benchmarks.rows import scored
 from benchmarks.trust import contradiction
 from rewardkit.errors import InputError
 
@@ -144,3 +147,21 @@ def test_a_result_with_any_value_in_any_place_is_read_or_refused(data, tmp_path)
         doubt(path)
     except InputError as error:
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "docs" / "results").glob("*.json")), ids=lambda path: path.name,
+)  # fmt: skip
+def test_published_numbers_are_computed_again_with_their_intervals(path):
+    """Criteria give what the two ways of averaging gave, to rounding."""
+    result = read_result(path)
+    table = read_table(result, path)
+    found = numbers(result.benchmark.own_criteria(), table.rewards, scored(table), 1.0)
+    for name, metric in result.metrics.items():
+        headline = found[name].headline
+        assert headline.mean == pytest.approx(metric.headline.score, rel=1e-12)
+        assert headline.interval == pytest.approx(metric.headline.interval, rel=1e-12)
+        for task, score in metric.tasks.items():
+            part = found[name].part(Criterion(name, task))
+            assert part.mean == pytest.approx(score.score, rel=1e-12)
+            assert part.interval == pytest.approx(score.interval, rel=1e-12)

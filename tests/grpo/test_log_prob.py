@@ -69,7 +69,7 @@ def test_a_deterministic_step_has_no_log_prob():
     last = cps(x, x, torch.tensor([0.5, 0.25]), torch.tensor([0.25, 0.0]), noise_level=0.8)
     assert not last.deterministic  # the first sample still has noise
     for step in (last, ode(x, x, 0.5, 0.25), ddim(x, x, 0.5, 1.0, eta=1.0)):
-        with pytest.raises(UsageError, match="std 0 given"):
+        with pytest.raises(UsageError, match="above 0; got 0"):
             log_prob(x, step.mean, step.std)
-    with pytest.raises(UsageError, match="std nan given"):
+    with pytest.raises(UsageError, match="above 0; got nan"):
         log_prob(x, x, dance(x, x, 0.25, 0.5, eta=0.3).std)  # sigmas that rise

@@ -152,7 +152,7 @@ def test_kl_x_is_the_kl_of_normal_distributions():
     normal = torch.distributions.Normal
     expected = torch.distributions.kl_divergence(normal(mean, scale), normal(reference, scale))
     same(kl_x(mean, reference, std), expected.mean())
-    with pytest.raises(UsageError, match="std 0 given"):
+    with pytest.raises(UsageError, match="above 0; got 0"):
         kl_x(mean, reference, 0.0)
 
 
@@ -229,10 +229,12 @@ def test_the_floor_is_the_least_weight():
 
 def test_shapes_that_would_be_broadcast_are_refused():
     wrong = torch.zeros(3, 1)
-    with pytest.raises(UsageError, match=r"shapes \[\[3\], \[3\], \[3, 1\]\] given"):
+    with pytest.raises(UsageError, match=r"got shapes \[\[3\], \[3\], \[3, 1\]\]"):
         clipped_surrogate(torch.zeros(3), torch.zeros(3), wrong, clip_range=0.1, advantage_clip=5.0)
     x = numbers(0, 3, 2)
-    with pytest.raises(UsageError, match=r"advantage of shape \[3, 1\] given for 3 samples"):
+    with pytest.raises(
+        UsageError, match=r"advantage must be \[3\], one per sample; got shape \[3, 1\]"
+    ):
         nft(x, x, x, x, 0.5, wrong, beta=1.0, advantage_clip=5.0)
 
 

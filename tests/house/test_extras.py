@@ -44,6 +44,7 @@ def test_errors_name_what_the_extras_install():
 
 
 def test_every_library_that_is_imported_is_declared():
+    # torch comes with torchvision, pydantic_core with pydantic.
     imported = set()
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
@@ -52,7 +53,7 @@ def test_every_library_that_is_imported_is_declared():
                     imported |= {alias.name.partition(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom):
                     imported.add(node.module.partition(".")[0])
-    imported -= sys.stdlib_module_names | PACKAGES | {"torch"}  # torch is torchvision's
+    imported -= sys.stdlib_module_names | PACKAGES | {"torch", "pydantic_core"}
     found = packages_distributions()
     distributions = {found[name][0].casefold().replace("_", "-") for name in imported}
     declared = {*names(PROJECT["dependencies"]), *names(PROJECT["optional-dependencies"]["all"])}

@@ -81,6 +81,14 @@ def test_markdown_is_a_table():
     assert "| **0.130** (" in text
 
 
+def test_a_table_is_a_data_frame_of_full_precision():
+    (table,) = shown("alpha", "beta")
+    (board,) = json.loads(json_text([table]))["tables"]
+    frame = table.frame()
+    assert frame["model"].tolist() == ["beta", "alpha"]
+    assert frame["score"].tolist() == [row["score"] for row in board["rows"]]
+
+
 def test_the_highest_of_a_column_is_bold_and_so_is_what_looks_like_it():
     table = tables(
         assemble([made("alpha", 0.5), made("beta", 0.50001), made("gamma", 0.4),

@@ -69,7 +69,7 @@ def test_a_file_that_is_named_must_hold_a_table(page):
 @pytest.mark.parametrize(
     ("request_", "text"),
     [
-        ("results --colums rank", "no request"),
+        ("results --colums rank", "not a valid request"),
         ("'results", "No closing quotation"),
         ("nowhere", "there is no"),
         ("results --help", "No such option"),
