@@ -122,10 +122,10 @@ def _known(criteria: Sequence[Criterion], pairs: Sequence[Pair]) -> list[Pair]:
         pair
         for pair in pairs
         if not any(
-            one.scores.get(criterion.reward or "") is None
+            row.scores.get(criterion.reward or "") is None
             for criterion in criteria
             if criterion.covers(pair[0].tags)
-            for one in pair
+            for row in pair
         )
     ]
 
@@ -134,7 +134,7 @@ def _change(result: Result, metric: str, pairs: Sequence[Pair]) -> Stratified[Di
     """How a metric and its tasks changed; None where no pair has a score for it."""
     criteria, pairs = _criteria(result, metric), _concerned(result, metric, pairs)
     whole = _paired(criteria, pairs, result.benchmark.scale)
-    if whole is None or strata_are_tags(criteria, [one for one, _ in pairs]):
+    if whole is None or strata_are_tags(criteria, [before for before, _ in pairs]):
         return whole
     own = result.benchmark.own_criteria()
     parts = {
@@ -158,8 +158,8 @@ def _paired(
     return compare(
         before.values,
         after.values,
-        [one.prompt for one in before.scored],
-        [one.stratum for one in before.scored],
+        [row.prompt for row in before.scored],
+        [row.stratum for row in before.scored],
         before.headline,
     )
 
@@ -195,7 +195,10 @@ def _warnings(first: Result, second: Result) -> list[str]:
                 for change in changes
             )
         )
-    measuring = {first.benchmark.metric, *(one.reward for one in first.benchmark.criteria)}
+    measuring = {
+        first.benchmark.metric,
+        *(criterion.reward for criterion in first.benchmark.criteria),
+    }
     for result in (first, second):
         for reward in rewards_in(spec_of(result.model.trained_on)):
             if reward in measuring:

@@ -70,17 +70,19 @@ def each_tag(*tags: str) -> tuple[Criterion, ...]:
 def share(weight: float, *criteria: Criterion) -> tuple[Criterion, ...]:
     """These criteria with weights that add up to `weight` and relate as before."""
     total = sum(criterion.weight for criterion in criteria)
-    return tuple(replace(one, weight=weight * one.weight / total) for one in criteria)
+    return tuple(
+        replace(criterion, weight=weight * criterion.weight / total) for criterion in criteria
+    )
 
 
 def with_reward(criteria: Iterable[Criterion], first: str) -> tuple[Criterion, ...]:
     """The criteria with the name of the first reward where they leave it open."""
-    return tuple(replace(one, reward=one.reward or first) for one in criteria)
+    return tuple(replace(criterion, reward=criterion.reward or first) for criterion in criteria)
 
 
 def metric_of(criteria: Iterable[Criterion]) -> str:
     """The name of their number: the reward, where they are of one, else `TOTAL`."""
-    rewards = {one.reward for one in criteria if one.reward is not None}
+    rewards = {criterion.reward for criterion in criteria if criterion.reward is not None}
     return rewards.pop() if len(rewards) == 1 else TOTAL
 
 
@@ -91,7 +93,7 @@ def criteria_of(reward: str, criteria: Sequence[Criterion]) -> tuple[Criterion, 
     where they are of several, the number of each is the plain mean over the cases it is for.
     """
     if metric_of(criteria) != TOTAL:
-        return tuple(replace(one, reward=reward) for one in criteria)
+        return tuple(replace(criterion, reward=reward) for criterion in criteria)
     return (Criterion(reward),)
 
 
@@ -100,8 +102,8 @@ def applies(reward: str, tags: Sequence[str], criteria: Iterable[Criterion]) -> 
 
     A reward that no criterion names is for all cases.
     """
-    own = [one for one in criteria if one.reward == reward]
-    return not own or any(one.covers(tags) for one in own)
+    own = [criterion for criterion in criteria if criterion.reward == reward]
+    return not own or any(criterion.covers(tags) for criterion in own)
 
 
 class Values(NamedTuple):
@@ -128,25 +130,25 @@ def values_of(criteria: Sequence[Criterion], scored: Sequence[Scored], scale: fl
 
     terms = [
         (item, part, value)
-        for item, one in enumerate(scored)
+        for item, row in enumerate(scored)
         for part, criterion in enumerate(criteria)
-        if criterion.covers(one.tags)
-        and (value := one.scores.get(criterion.reward or "")) is not None
+        if criterion.covers(row.tags)
+        and (value := row.scores.get(criterion.reward or "")) is not None
     ]
     if not terms:
         return Values([], [], "items")
     items = list(dict.fromkeys(item for item, _, _ in terms))
     kept = [scored[item] for item in items]
-    if is_mean_of_means(criteria) and all(len(one.tags) == 1 for one in kept):
+    if is_mean_of_means(criteria) and all(len(row.tags) == 1 for row in kept):
         return Values(kept, [scale * value for _, _, value in terms], "tasks")
     place = {item: number for number, item in enumerate(items)}
     found = contributions(
         [value for _, _, value in terms],
         [place[item] for item, _, _ in terms],
         [part for _, part, _ in terms],
-        weights=[one.weight for one in criteria],
-        lows=[one.low for one in criteria],
-        highs=[one.high for one in criteria],
+        weights=[criterion.weight for criterion in criteria],
+        lows=[criterion.low for criterion in criteria],
+        highs=[criterion.high for criterion in criteria],
     )
     return Values(kept, [scale * value for value in found.tolist()], "items")
 
@@ -167,11 +169,11 @@ def averaging(criteria: Sequence[Criterion], media: str) -> str:
 
 def is_mean_of_means(criteria: Sequence[Criterion]) -> bool:
     """Whether they average the means of tags, each of which counts the same."""
-    tags = {one.tag for one in criteria}
+    tags = {criterion.tag for criterion in criteria}
     return None not in tags and len(tags) == len(criteria) and is_plain(criteria)
 
 
 def is_plain(criteria: Sequence[Criterion]) -> bool:
     """Whether they are of one reward, not normalised, and count the same."""
-    first, *others = (replace(one, tag=None) for one in criteria)
-    return all(one == first for one in others) and (first.low, first.high) == (0.0, 1.0)
+    first, *others = (replace(criterion, tag=None) for criterion in criteria)
+    return all(criterion == first for criterion in others) and (first.low, first.high) == (0.0, 1.0)

@@ -116,10 +116,10 @@ def from_file(source: str) -> PromptSet:
     for index, line in enumerate(read(source)):
         tag = line.meta.get("tag", _UNTAGGED)
         tags = tag if isinstance(tag, list) and tag else [tag]
-        for one in tags:
-            if not isinstance(one, str) or not re.fullmatch(r"[\w.-]+", one):
+        for word in tags:
+            if not isinstance(word, str) or not re.fullmatch(r"[\w.-]+", word):
                 raise InputError(
-                    f"{line.where}: the tag {one!r} is not a word; a tag names a part of a "
+                    f"{line.where}: the tag {word!r} is not a word; a tag names a part of a "
                     "benchmark, with letters, digits, '_', '.' and '-'"
                 )
         cases.append(Case(index, tuple(dict.fromkeys(tags)), line.prompt, line.meta))

@@ -82,14 +82,16 @@ def strata_are_tags(criteria: Sequence[Criterion], rows: Sequence[Scored]) -> bo
     They are where each row counts as its score, and has one tag.
     """
     counts_as_score = is_plain(criteria) and (len(criteria) == 1 or is_mean_of_means(criteria))
-    return counts_as_score and all(len(one.tags) == 1 for one in rows)
+    return counts_as_score and all(len(row.tags) == 1 for row in rows)
 
 
 def part_of(name: str, task: str, criteria: Sequence[Criterion]) -> Criterion:
     """The criterion that a task of a metric is: one of the total's, else the mean of a tag."""
     if name != TOTAL:
         return Criterion(name, task)
-    return next((one for one in criteria if one.name == task), Criterion(name, task))
+    return next(
+        (criterion for criterion in criteria if criterion.name == task), Criterion(name, task)
+    )
 
 
 def _estimate(
@@ -102,8 +104,8 @@ def _estimate(
         return None
     return estimate(
         found.values,
-        [one.prompt for one in found.scored],
-        [one.stratum for one in found.scored],
+        [row.prompt for row in found.scored],
+        [row.stratum for row in found.scored],
         found.headline,
         resamples=resamples,
     )

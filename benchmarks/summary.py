@@ -35,11 +35,11 @@ def sum_up(
     metric = metric_of(criteria)
     found = metrics(benchmark, table.rewards, prompts.cases, rows)
     whole = [
-        one
-        for one in rows
+        row
+        for row in rows
         if not any(
-            score is None and applies(reward, one.tags, criteria)
-            for reward, score in one.scores.items()
+            score is None and applies(reward, row.tags, criteria)
+            for reward, score in row.scores.items()
         )
     ]
     expected = len(prompts.cases) * benchmark.samples
@@ -57,13 +57,13 @@ def sum_up(
             metric=metric,
             criteria=tuple(
                 CriterionInfo(
-                    reward=one.reward or first,
-                    tag=one.tag,
-                    low=one.low,
-                    high=one.high,
-                    weight=one.weight,
+                    reward=criterion.reward or first,
+                    tag=criterion.tag,
+                    low=criterion.low,
+                    high=criterion.high,
+                    weight=criterion.weight,
                 )
-                for one in criteria
+                for criterion in criteria
             ),
             unit=benchmark.unit,
             scale=benchmark.scale,
@@ -90,7 +90,7 @@ def metrics(
     criteria = with_reward(benchmark.criteria, rewards[0])
 
     def score(found: Estimate | None, part: Sequence[Criterion], own: Sequence[Case]) -> Score:
-        covered = sum(any(one.covers(case.tags) for one in part) for case in own)
+        covered = sum(any(criterion.covers(case.tags) for criterion in part) for case in own)
         expected = covered * benchmark.samples
         if found is None:
             return Score(score=None, interval=None, n=0, expected=expected)
@@ -102,7 +102,7 @@ def metrics(
         own = [case for case in cases if of_all or applies(name, case.tags, criteria)]
         tags = dict.fromkeys(tag for case in own for tag in case.tags)
         parts = (
-            {one.name: one for one in criteria}
+            {criterion.name: criterion for criterion in criteria}
             if of_all
             else {tag: Criterion(name, tag) for tag in tags}
         )

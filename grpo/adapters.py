@@ -1,26 +1,60 @@
-"""What of a network is trained, all weights or a LoRA beside them, and how that is saved."""
+"""What of a pipeline is trained, all weights or a LoRA beside them; its parts made ready for it."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from grpo.whole import save_whole
-from rewardkit.errors import InputError, UsageError, describe
-from rewardkit.generators.lora import LORA
-from rewardkit.generators.protocol import CARD
-from rewardkit.records.storage import write_json
-from rewardkit.weights.quiet import quiet
+from rewardkit.devices import pick_dtype
+from rewardkit.errors import UsageError
+from rewardkit.generators.placement import cast
 
 if TYPE_CHECKING:
     from grpo.config.fields import PolicyConfig
-    from grpo.policies.policy import Policy
+
+
+def place(
+    components: dict[str, nn.Module],
+    trained: Collection[str],
+    config: PolicyConfig,
+    targets: Sequence[str],
+    *,
+    seed: int,
+    device: torch.device,
+    home: torch.device,
+) -> list[nn.Module]:
+    """Makes the networks of a pipeline ready: cast, frozen or trainable, and where they belong.
+
+    Args:
+        components: all networks of the pipeline, by name.
+        trained: names of those that are trained.
+        config: what to train, and the dtype of what is frozen; the VAE is in float32 always.
+        targets: the family's LoRA targets, where `config` names none.
+        seed: of a LoRA's initial values.
+        device: where all go but for the text encoders.
+        home: where these go.
+
+    Returns:
+        The text encoders.
+
+    Raises:
+        UsageError: a target fits no layer.
+    """
+    dtype = pick_dtype(config.dtype)
+    for name, component in components.items():
+        exact = name == "vae" or (name in trained and config.parameters == "full")
+        component.requires_grad_(False).eval()
+        cast(component, torch.float32 if exact else dtype)
+    for name in trained:
+        prepare(components[name], config, targets, seed)
+    encoders = [part for name, part in components.items() if name.startswith("text_encoder")]
+    for component in components.values():
+        # Diffusers' own `to` warns of modules to be left in float32 where there are none.
+        nn.Module.to(component, home if component in encoders else device)
+    return encoders
 
 
 def prepare(network: nn.Module, config: PolicyConfig, targets: Sequence[str], seed: int) -> None:
@@ -63,76 +97,6 @@ def prepare(network: nn.Module, config: PolicyConfig, targets: Sequence[str], se
                 parameter.data = parameter.data.float()
     if config.gradient_checkpointing:
         diffuser.enable_gradient_checkpointing()
-
-
-def export(policy: Policy, folder: Path, run_card: Mapping[str, Any]) -> None:
-    """Saves what was trained as plain diffusers loads it, whole or not at all.
-
-    A LoRA becomes one file, for the base pipeline's `load_lora_weights`; all weights become a
-    pipeline, for `from_pretrained`. Beside them is `rewardkit.json`, the run card with the protocol
-    of the run. All of it is made in a hidden folder, which then takes the place of `folder`.
-
-    Raises:
-        InputError: the disk does not take it; what was there before is as it was.
-    """
-    from safetensors import SafetensorError
-
-    new, old = (folder.with_name(f".{folder.name}.{state}") for state in ("new", "old"))
-    try:
-        for left in (new, old):  # of an export that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        new.mkdir(parents=True)
-        _save(policy, new)
-        write_json(new / CARD, {**run_card, "protocol": policy.protocol.model_dump()})
-        for path in new.rglob("*"):
-            if path.is_file():
-                with path.open("rb+") as file:
-                    os.fsync(file.fileno())
-        _replace(folder, new, old)
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"the trained model cannot be written to {folder}: {describe(error)}. Make room for "
-            "it, and go on with --resume"
-        ) from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
-def _replace(folder: Path, new: Path, old: Path) -> None:
-    """Puts `new` in the place of `folder`, which is at `old` for a moment."""
-    if folder.exists():
-        folder.rename(old)
-    try:
-        new.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _save(policy: Policy, folder: Path) -> None:
-    """The files of an export, but for its card."""
-    from peft import get_peft_model_state_dict
-
-    pipe: Any = policy.pipeline.diffusers
-    if not policy.adapted:
-        save_whole(pipe, policy.parts, policy.pipeline.folder, folder)
-        return
-    saved: dict[str, Any] = {}
-    networks: Mapping[str, Any] = policy.networks
-    for part, network in networks.items():
-        settings = network.peft_config["default"]
-        saved[f"{part}_lora_layers"] = get_peft_model_state_dict(network)
-        # Without it, alpha would be taken for the rank. The rest of the settings would be refused
-        # by releases of peft that lack one of them.
-        saved[f"{part}_lora_adapter_metadata"] = {
-            "r": settings.r,
-            "lora_alpha": settings.lora_alpha,
-            "target_modules": sorted(settings.target_modules),
-        }
-    with quiet():  # for the bars: saving warns of no tensor
-        pipe.save_lora_weights(folder, weight_name=LORA, **saved)
 
 
 def _check(targets: Sequence[str], network: nn.Module) -> None:

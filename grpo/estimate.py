@@ -28,21 +28,21 @@ def summary(config: Config, model: Model) -> list[str]:
     shapes = _shapes(model.folder, known.parts) if model.folder is not None else {}
     total = sum(prod(shape) for shape in shapes.values())
     size = size_of(config, model)
-    told = [f"model: {model.source}, a {model.pipeline}"]
-    told[0] += (
+    lines = [f"model: {model.source}, a {model.pipeline}"]
+    lines[0] += (
         f"; its {_listed(known)} has {total:,} parameters" if total else ", not on this machine"
     )
     if config.policy.init_lora is not None:
-        told.append(f"trained: the LoRA {config.policy.init_lora}, of its own rank and layers")
+        lines.append(f"trained: the LoRA {config.policy.init_lora}, of its own rank and layers")
     else:
-        told += _trained(config, known, shapes)
+        lines += _trained(config, known, shapes)
     prompts, samples = config.sampler.prompts_per_step, config.sampler.group_size
-    told.append(
+    lines.append(
         f"each step: {prompts} prompts x {samples} samples = {prompts * samples} pictures"
         + (f" of {size[1]} x {size[0]}" if size else "")
         + f"; {config.steps} steps, on one device"
     )
-    return told
+    return lines
 
 
 def _trained(config: Config, known: Trainable, shapes: Mapping[str, list[int]]) -> list[str]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
+from grpo.policies.embeddings import REMEMBERED
 from grpo.policies.policy import Policy
 from grpo.rewards import Rewards
+from rewardkit.generators import pipelines
 from rewardkit.generators.noise import picture_seed
 from rewardkit.generators.protocol import Protocol
 from rewardkit.generators.requests import Request
@@ -51,9 +54,42 @@ class Evaluation:
 
     def __call__(self) -> tuple[dict[str, Tensor], list[Medium]]:
         """Scores by reward, float32 `[samples]`, and the media."""
-        media = self.policy.generate(self._requests, self.protocol, self.batch_size)
+        media = generate(self.policy, self._requests, self.protocol, self.batch_size)
         scores = self.rewards(media, self.lines, 1)
         return {name: values.flatten() for name, values in scores.items()}, media
+
+
+def generate(
+    policy: Policy, requests: Sequence[Request], protocol: Protocol, batch_size: int
+) -> list[Medium]:
+    """What a policy's pipeline makes of requests with the weights as they are, on the CPU.
+
+    Args:
+        policy: remembers the embeddings of the prompts.
+        requests: see `rewardkit.generators.pipelines.generate`.
+        protocol: the policy's, but for its number of steps.
+        batch_size: requests sampled at once.
+
+    Raises:
+        WeightsError: an embedding or a medium is not finite.
+    """
+
+    def embed(batch: Sequence[Request]) -> dict[str, Any]:
+        lines = [PromptLine("", request.prompt) for request in batch]
+        return policy.call_arguments(policy.encode(lines))
+
+    media: list[Medium] = []
+    # Whole batches, so that a sample's batch does not depend on how much is remembered.
+    # The negative prompt is remembered too: one more would be embedded again by each batch.
+    size = max((REMEMBERED - 1) // batch_size, 1) * batch_size
+    for start in range(0, len(requests), size):
+        part = requests[start : start + size]
+        policy.remember(request.prompt for request in part)
+        with policy.autocast():
+            media += pipelines.generate(
+                policy.pipeline, part, protocol=protocol, batch_size=batch_size, embed=embed
+            )
+    return media
 
 
 def in_turn(

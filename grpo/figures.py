@@ -34,10 +34,11 @@ class Figures:
         self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - began
 
     def scored(self, scores: Mapping[str, Tensor], advantages: Advantages) -> None:
-        """Adds each reward's mean and spread, and how many groups have no gradient."""
+        """Adds each reward's mean, its spread in a group, and how many groups have no gradient."""
         for name, values in scores.items():
             self.values[f"reward/{name}"] = float(values.mean())
-            self.values[f"reward_std/{name}"] = float(values.std(dim=1).mean())
+            if values.shape[1] > 1:
+                self.values[f"reward_std/{name}"] = float(values.std(dim=1).mean())
         self.values["groups_dropped"] = float((~advantages.kept).sum())
 
 

@@ -11,37 +11,39 @@ from torch import Tensor
 
 
 def classifier_free(
-    without: Tensor | None, given: Tensor, scale: float, *, detach_uncond: bool = False
+    unconditional: Tensor | None, conditional: Tensor, scale: float, *, detach_uncond: bool = False
 ) -> Tensor:
-    """Without + scale (given - without), [B, ...].
+    """Classifier-free guidance, unconditional + scale (conditional - unconditional).
 
     Args:
-        without: the prediction without the prompt, [B, ...]; None where guidance is off.
-        given: the prediction with the prompt, [B, ...].
+        unconditional: the prediction without the prompt, [B, ...]; None where guidance is off.
+        conditional: the prediction with the prompt, [B, ...].
         scale: 1 is the prediction with the prompt alone.
         detach_uncond: whether the prediction without the prompt gets no gradient.
 
     Source: Ho and Salimans 2022, https://arxiv.org/abs/2207.12598, with w + 1 for the scale.
     """
-    if without is None:
-        return given
-    return torch.lerp(without.detach() if detach_uncond else without, given, scale)
+    if unconditional is None:
+        return conditional
+    if detach_uncond:
+        unconditional = unconditional.detach()
+    return torch.lerp(unconditional, conditional, scale)
 
 
 def rescaled(
-    without: Tensor | None, given: Tensor, scale: float, *, detach_uncond: bool = False
+    unconditional: Tensor | None, conditional: Tensor, scale: float, *, detach_uncond: bool = False
 ) -> Tensor:
     """`classifier_free`, with the norm that each token has in the prediction with the prompt.
 
     Args:
-        without: the prediction without the prompt, [B, L, D]; None where guidance is off.
-        given: the prediction with the prompt, [B, L, D].
+        unconditional: the prediction without the prompt, [B, L, D]; None where guidance is off.
+        conditional: the prediction with the prompt, [B, L, D].
         scale: as for `classifier_free`.
         detach_uncond: as for `classifier_free`.
 
     Source: diffusers src/diffusers/pipelines/qwenimage/pipeline_qwenimage.py: __call__.
     """
-    if without is None:
-        return given
-    guided = classifier_free(without, given, scale, detach_uncond=detach_uncond)
-    return guided * (given.norm(dim=-1, keepdim=True) / guided.norm(dim=-1, keepdim=True))
+    if unconditional is None:
+        return conditional
+    guided = classifier_free(unconditional, conditional, scale, detach_uncond=detach_uncond)
+    return guided * (conditional.norm(dim=-1, keepdim=True) / guided.norm(dim=-1, keepdim=True))

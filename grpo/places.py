@@ -53,9 +53,9 @@ def _model(model: str) -> str:
     return model
 
 
-def _lora(given: str | None) -> str | None:
+def _lora(lora: str | None) -> str | None:
     """A file or folder; what is on the hub stays."""
-    return given if given is None or on_hub(given) else _absolute(given)
+    return lora if lora is None or on_hub(lora) else _absolute(lora)
 
 
 def _file(prompts: str) -> str:

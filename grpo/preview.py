@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,10 +20,12 @@ from rewardkit.generators.families import FAMILIES
 from rewardkit.generators.lora_hub import on_hub
 from rewardkit.generators.pipelines import place_of
 from rewardkit.generators.protocol import carried_card, carried_protocol
+from rewardkit.media.task import kind_of
 from rewardkit.records.documents import read_json
 
 if TYPE_CHECKING:
     from grpo.config.fields import Config
+    from rewardkit.media.batch import Kind
 
 _INDEX = "model_index.json"
 # Files in which a LoRA is kept, by diffusers and by peft.
@@ -63,11 +65,9 @@ TRAINABLE = {
     "StableDiffusion3Pipeline": _TRANSFORMER,
     "FluxPipeline": _TRANSFORMER,
     "QwenImagePipeline": _TRANSFORMER,
-    "ZImagePipeline": Trainable(
-        ("transformer",),
-        ("dance", "flow", "cps", "ode"),
-        ("attention.to_q", "attention.to_k", "attention.to_v", "attention.to_out.0"),
-        padded=True,
+    "ZImagePipeline": replace(
+        _TRANSFORMER,
+        targets=("attention.to_q", "attention.to_k", "attention.to_v", "attention.to_out.0"),
     ),
 }
 
@@ -86,6 +86,12 @@ class Model:
     pipeline: str | None
     folder: Path | None
 
+    @property
+    def kind(self) -> Kind:
+        """The kind of medium that it makes; pictures, where that is not known."""
+        family = FAMILIES.get(self.pipeline or "")
+        return "image" if family is None else kind_of(family.task)
+
 
 def look(source: str, revision: str | None = None, *, fetch: bool = False) -> Model:
     """The class and the place of a model, without loading it.
@@ -96,7 +102,7 @@ def look(source: str, revision: str | None = None, *, fetch: bool = False) -> Mo
         fetch: whether to ask the hub for the class of what is not on this machine.
 
     Raises:
-        UsageError: nothing goes by this name, or it cannot be trained; what can is told.
+        UsageError: nothing goes by this name, or it cannot be trained; the message lists what can.
     """
     try:
         alias, place = place_of(source)
@@ -164,8 +170,8 @@ def _what_can() -> str:
         pipeline: [alias.name for alias in ALIASES.values() if alias.pipeline == pipeline]
         for pipeline in TRAINABLE
     }
-    told = "; ".join(f"{pipeline}: {', '.join(known)}" for pipeline, known in names.items())
-    return f"What can be trained: {told}; or a folder, or owner/name on the hub, of these classes"
+    listed = "; ".join(f"{pipeline}: {', '.join(known)}" for pipeline, known in names.items())
+    return f"What can be trained: {listed}; or a folder, or owner/name on the hub, of these classes"
 
 
 def _class_in(folder: Path) -> str:

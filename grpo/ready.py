@@ -11,12 +11,13 @@ from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.reward import GroupReward
 from rewardkit.engine.spec import parse
 from rewardkit.errors import UsageError
+from rewardkit.media.batch import Kind
 from rewardkit.media.prompts import PromptLine
 from rewardkit.weights.hub import parse_overrides
 
 
 def check(
-    config: Config, lines: Sequence[PromptLine], held_out: Sequence[PromptLine] | None
+    config: Config, lines: Sequence[PromptLine], held_out: Sequence[PromptLine] | None, kind: Kind
 ) -> None:
     """Refuse rewards that would fail on the run's first samples.
 
@@ -24,13 +25,14 @@ def check(
         config: the run.
         lines: its prompts.
         held_out: those of its evaluation; None where there is none.
+        kind: of the media that the model makes.
 
     Raises:
-        UsageError: a reward takes no pictures, a prompt is not of a reward's kind, or a local file
-            of weights is not there or of no reward.
+        UsageError: a reward takes no such media, a prompt is not of a reward's kind, or a local
+            file of weights is not there or of no reward.
     """
     reward = parse(config.reward, resolve)
-    check_lines(reward, lines, "image")
+    check_lines(reward, lines, kind)
     names = list(reward.names)
     if held_out is not None:
         watched = parse(config.evaluation.rewards or config.reward, resolve)
@@ -40,7 +42,7 @@ def check(
                     f"{name} compares the samples of a group, and an evaluation has no groups. "
                     "Name other evaluation.rewards"
                 )
-        check_lines(watched, held_out, "image")
+        check_lines(watched, held_out, kind)
         names += watched.names
     files = parse_overrides([f"{name}={path}" for name, path in config.scoring.weights.items()])
     check_overrides(files, [entry(name).card for name in names])

@@ -79,10 +79,10 @@ class Rewards:
             ScoringError: a sample has no score. It is never replaced by a number.
             RewardUnavailable: a device or service failed.
         """
-        asked = [line for line in lines for _ in range(group)]
+        line_of_each = [line for line in lines for _ in range(group)]
         samples = [
             LazySample.of(Sample(medium, line.prompt, line.meta), index // group)
-            for index, (medium, line) in enumerate(zip(media, asked, strict=True))
+            for index, (medium, line) in enumerate(zip(media, line_of_each, strict=True))
         ]
         values: dict[str, list[float]] = {key: [] for key in self._terms}
         index = 0
@@ -92,7 +92,7 @@ class Rewards:
                 for outcome in scored:
                     assert outcome is not None
                     for name, error in outcome.errors.items():
-                        reason = f"{name} of {asked[index].prompt!r}: {describe(error)}"
+                        reason = f"{name} of {line_of_each[index].prompt!r}: {describe(error)}"
                         raise ScoringError(index, RewardKitError(reason)) from error
                     for key, term in self._terms.items():
                         values[key].append(_value(term, outcome.scores[term.name]))

@@ -24,7 +24,7 @@ def sample(
     folder = Run(run)
     config = folder.read_config()
     if not folder.model.is_dir():
-        raise UsageError(f"{run} holds no trained weights yet: go on with grpo train --resume")
+        raise UsageError(f"{run} holds no trained weights yet: resume it with grpo train --resume")
     lines, seeds = in_turn(read(prompts), number, seed)
     requests = [Request(line.prompt, seed) for line, seed in zip(lines, seeds, strict=True)]
     dtype, revision = config.policy.dtype, config.revision

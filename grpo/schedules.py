@@ -61,10 +61,10 @@ def flow_sigmas(
     made: Any = FlowMatchEulerDiscreteScheduler  # its from_config comes without types
     own = made.from_config(settings, **changes)
     # Rounded as torch rounds them: the last bit decides where DanceGRPO truncates a timestep.
-    given = torch.linspace(1, 0, steps + 1)[:-1].numpy() if even else None
+    evenly = torch.linspace(1, 0, steps + 1)[:-1].numpy() if even else None
     own.set_timesteps(
         None if even else steps,
-        sigmas=given,
+        sigmas=evenly,
         mu=mu(own.config) if mu and own.config.use_dynamic_shifting else None,
     )
     sigmas: Tensor = own.sigmas

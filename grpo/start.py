@@ -108,8 +108,8 @@ def _taken(pipe: Any, part: str, path: Path) -> Start:
             "alpha on each layer. Merge it with diffusers' fuse_lora and save_pretrained, and "
             "train that folder"
         )
-    told = carried_card(file.parent).get("trained_on")
-    return Start(file, sha256_file(file), settings.r, int(settings.lora_alpha), tensors, told)
+    trained_on = carried_card(file.parent).get("trained_on")
+    return Start(file, sha256_file(file), settings.r, int(settings.lora_alpha), tensors, trained_on)
 
 
 @contextmanager
@@ -130,5 +130,5 @@ def _tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from network.named_buffers()
 
 
-def _same(name: str, found: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:
-    return name in found and name in given and bool((found[name].cpu() == given[name]).all())
+def _same(name: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
+    return name in found and name in expected and bool((found[name].cpu() == expected[name]).all())

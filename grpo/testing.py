@@ -33,8 +33,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from grpo.adapters import export
 from grpo.config.fields import Config, SamplerConfig
+from grpo.export import export
 from grpo.policies.policy import Policy
 from grpo.rollout import Plan, collect
 from grpo.sde import log_prob
@@ -127,10 +127,11 @@ def check_encoding(policy: Policy) -> None:
         )
         assert torch.equal(tensor[:, :1], again.per_sample[name]), f"{name} differs by the batch"
 
+    # Two steps: some schedulers' last sigma has no place in one.
     call = {**call_arguments(pipe, policy.protocol), "num_inference_steps": 2}
     with torch.no_grad(), _sampled_with(pipe, first_order(pipe)):
-        given = policy._arguments(policy.encode(LINES))
-        ours = pipe(generator=_generators(), output_type="latent", **call, **given)[0]
+        embeddings = policy.call_arguments(policy.encode(LINES))
+        ours = pipe(generator=_generators(), output_type="latent", **call, **embeddings)[0]
         theirs = pipe(generator=_generators(), output_type="latent", **call, **_texts(policy))[0]
     _close(ours, theirs, "embeddings are not those that the pipeline's call makes")
 
@@ -290,5 +291,5 @@ def _generators() -> list[torch.Generator]:
 
 def _close(ours: Tensor, theirs: Tensor, claim: str) -> None:
     torch.testing.assert_close(
-        ours, theirs, rtol=0, atol=TOLERANCE, msg=lambda told: f"{claim}: {told}"
+        ours, theirs, rtol=0, atol=TOLERANCE, msg=lambda message: f"{claim}: {message}"
     )

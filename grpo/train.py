@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from grpo import checkpoint, policies, preview, ready
-from grpo.adapters import export
 from grpo.card import run_card
 from grpo.config.fields import Config
 from grpo.display import Display
 from grpo.evaluation import Evaluation, summary, write_sheet
+from grpo.export import export
 from grpo.places import anchored
 from grpo.rewards import Rewards
 from grpo.run import Run
@@ -75,10 +75,11 @@ def _train(
     run: Run, config: Config, resume: bool, device: str, should_stop: Callable[[], bool]
 ) -> None:
     # Before gigabytes are downloaded.
-    preview.check(config, preview.look(config.model, config.revision, fetch=True))
+    model = preview.look(config.model, config.revision, fetch=True)
+    preview.check(config, model)
     lines = read(config.prompts)
     held_out = config.evaluation.prompts
-    ready.check(config, lines, None if held_out is None else read(held_out))
+    ready.check(config, lines, None if held_out is None else read(held_out), model.kind)
     if config.policy.float32_matmul is not None:
         torch.set_float32_matmul_precision(config.policy.float32_matmul)
     # From the CPU, in the run's dtype: the device never holds more than training needs.

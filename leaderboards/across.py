@@ -11,7 +11,7 @@ from leaderboards.tables import Column, Table
 
 def across(shown: Leaderboard) -> list[Table]:
     """The tables of models across boards, one for each task that has two boards."""
-    return [_across(shown, one) for one in shown.standings]
+    return [_across(shown, standings) for standings in shown.standings]
 
 
 def _across(shown: Leaderboard, standings: Standings) -> Table:

@@ -46,13 +46,13 @@ def leaderboard(
             f"there is no result of `rewardkit bench` below {', '.join(map(str, paths))}"
             + "".join(f". {note}" for note in notes)
         )
-    known = {one.result.benchmark.name for one in loaded} | {row.benchmark for row in rows}
+    known = {item.result.benchmark.name for item in loaded} | {row.benchmark for row in rows}
     for name in benchmarks:
         if name not in known:
             raise unknown("benchmark", name, known, "rewardkit bench list")
     chosen = set(benchmarks) or known
     shown = assemble(
-        [one for one in loaded if one.result.benchmark.name in chosen],
+        [item for item in loaded if item.result.benchmark.name in chosen],
         [row for row in rows if row.benchmark in chosen],
         notes,
     )
@@ -70,10 +70,10 @@ def assemble(
         rows: published rows.
         notes: what was left out before.
     """
-    loaded = sorted(loaded, key=lambda one: (one.result.created, one.path.as_posix()))
+    loaded = sorted(loaded, key=lambda item: (item.result.created, item.path.as_posix()))
     groups: dict[str, list[Loaded]] = {}
-    for one in loaded:
-        groups.setdefault(json.dumps(one.result.measure(), sort_keys=True), []).append(one)
+    for item in loaded:
+        groups.setdefault(json.dumps(item.result.measure(), sort_keys=True), []).append(item)
     # The board with the most results is the main one of its benchmark.
     sizes = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     mains: dict[tuple[str, str], Result] = {}
@@ -87,7 +87,9 @@ def assemble(
         boards.append(board)
         judged[board.id] = verdicts
     boards = with_published(boards, rows, distinct)
-    boards.sort(key=lambda one: (TASKS.index(one.task), one.benchmark, one.metric, one.id))
+    boards.sort(
+        key=lambda board: (TASKS.index(board.task), board.benchmark, board.metric, board.id)
+    )
     return Leaderboard(tuple(boards), tuple(_standings(boards, judged)), tuple(notes))
 
 
@@ -98,31 +100,31 @@ def _board(
     first = group[0].result
     info = first.benchmark
     criteria = info.own_criteria()
-    made = [settings(one.result) for one in group]
+    made = [settings(item.result) for item in group]
     names = labels(
         [
-            (one.result.model.name, {**of_protocol, **_model(one.result)})
-            for one, of_protocol in zip(group, made, strict=True)
+            (item.result.model.name, {**of_protocol, **_model(item.result)})
+            for item, of_protocol in zip(group, made, strict=True)
         ]
     )
-    unranked = {name: _unranked(one) for name, one in zip(names, group, strict=True)}
-    rows = {id: row for one in group for id, row in (one.rows or {}).items()}
+    unranked = {name: _unranked(item) for name, item in zip(names, group, strict=True)}
+    rows = {id: row for item in group for id, row in (item.rows or {}).items()}
     verdicts = Verdicts(
         {
-            name: _values(one)
-            for name, one in sorted(zip(names, group, strict=True), key=lambda pair: pair[0])
+            name: _values(item)
+            for name, item in sorted(zip(names, group, strict=True), key=lambda pair: pair[0])
             if unranked[name] is None
         },
         values_of(criteria, list(rows.values()), 1.0).headline,
         {id: row.prompt for id, row in rows.items()},
     )
     ranks = verdicts.ranks([name for name in names if unranked[name] is None])
-    marks = differences(made, [own_settings(one.result) for one in group])
+    marks = differences(made, [own_settings(item.result) for item in group])
     entries = [
-        _entry(one, name, of_protocol, differs, ranks.get(name), unranked[name], distinct)
-        for one, name, of_protocol, differs in zip(group, names, made, marks, strict=True)
+        _entry(item, name, of_protocol, differs, ranks.get(name), unranked[name], distinct)
+        for item, name, of_protocol, differs in zip(group, names, made, marks, strict=True)
     ]
-    entries.sort(key=lambda one: (one.ranks is None, *by_score(one)))
+    entries.sort(key=lambda entry: (entry.ranks is None, *by_score(entry)))
     board = Board(
         id=distinct("-".join(filter(None, (info.name, info.metric, variant)))),
         task=info.task,
@@ -132,7 +134,7 @@ def _board(
         unit=info.unit,
         scale=info.scale,
         averaging=averaging(criteria, f"{noun_of(info.task)}s"),
-        rewards=tuple(dict.fromkeys(one.reward for one in info.criteria)),
+        rewards=tuple(dict.fromkeys(criterion.reward for criterion in info.criteria)),
         tasks=tuple(first.tasks) if len(first.tasks) > 1 else (),
         metrics=tuple(name for name in first.metrics if name != info.metric),
         prompts=first.prompts.number,
@@ -145,7 +147,7 @@ def _board(
 
 
 def _entry(
-    one: Loaded,
+    item: Loaded,
     label: str,
     made: dict[str, str],
     differs: Sequence[Difference],
@@ -153,7 +155,7 @@ def _entry(
     unranked: str | None,
     distinct: Callable[[str], str],
 ) -> Entry:
-    result = one.result
+    result = item.result
     metric = result.benchmark.metric
     spec = spec_of(result.model.trained_on)
     return Entry(
@@ -172,32 +174,32 @@ def _entry(
         protocol=made,
         differs=differs,
         result=result,
-        path=one.path,
+        path=item.path,
         media=Path(result.media.folder),
     )
 
 
-def _unranked(one: Loaded) -> str | None:
+def _unranked(item: Loaded) -> str | None:
     """Why a result has no rank."""
-    result = one.result
+    result = item.result
     if result.shard is not None:
         return f"shard {result.shard}, to be merged"
     if not result.complete:
         nouns = f"{noun_of(result.benchmark.task)}s"
         return f"incomplete: {result.n_scored} of {result.n_expected} {nouns}"
-    if one.doubt is not None:
-        return one.doubt
-    if one.rows is None:
+    if item.doubt is not None:
+        return item.doubt
+    if item.rows is None:
         return f"its rows are not there: {result.rows}"
-    if len(_values(one)) != result.metrics[result.benchmark.metric].headline.expected:
+    if len(_values(item)) != result.metrics[result.benchmark.metric].headline.expected:
         return f"{result.rows} does not hold its rows"
     return None
 
 
-def _values(one: Loaded) -> dict[str, float]:
+def _values(item: Loaded) -> dict[str, float]:
     """What each row counts towards the headline, not scaled, by id."""
-    rows = one.rows or {}
-    found = values_of(one.result.benchmark.own_criteria(), list(rows.values()), 1.0)
+    rows = item.rows or {}
+    found = values_of(item.result.benchmark.own_criteria(), list(rows.values()), 1.0)
     ids = {(row.stratum, row.index, row.sample): name for name, row in rows.items()}
     return {
         ids[row.stratum, row.index, row.sample]: value

@@ -62,7 +62,10 @@ def model(board: Board, entry: Entry) -> Cell:
     data: dict[str, Value] = {
         "model": entry.label,
         "trained_on_metric": trained,
-        "made_otherwise": ", ".join(f"{one.setting} {one.value}" for one in entry.differs) or None,
+        "made_otherwise": ", ".join(
+            f"{difference.setting} {difference.value}" for difference in entry.differs
+        )
+        or None,
     }
     return Cell(entry.label, data, marks=tuple(marks))
 
@@ -87,7 +90,7 @@ def trained_on(board: Board, entry: Entry) -> Cell:
 
 def made_with(board: Board, entry: Entry) -> Cell:
     """The protocol."""
-    differing = {one.setting: one.value for one in entry.differs}
+    differing = {difference.setting: difference.value for difference in entry.differs}
     shown = _SHOWN if entry.measured else tuple(entry.protocol)
     known = {name: entry.protocol[name] for name in shown if name in entry.protocol}
     parts = [

@@ -82,7 +82,7 @@ def rewritten(path: Path, texts: dict[Block, str]) -> str:
         InputError: the file cannot be read.
     """
     lines = _lines(path)
-    for block in sorted(texts, key=lambda one: one.first, reverse=True):
+    for block in sorted(texts, key=lambda block: block.first, reverse=True):
         lines[block.first : block.last] = [texts[block]]
     return "".join(lines)
 

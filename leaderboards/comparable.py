@@ -84,16 +84,16 @@ def differences(
         made: the settings of each result.
         own: each model's own settings.
     """
-    names = dict.fromkeys((*_EXPECTED, *(name for one in made for name in one)))
+    names = dict.fromkeys((*_EXPECTED, *(name for texts in made for name in texts)))
     found: list[list[Difference]] = [[] for _ in made]
     for name in names:
         if name in _SILENT:
             continue
         groups: dict[str, list[tuple[int, str]]] = {}
-        for index, one in enumerate(made):
-            value = one.get(name, UNKNOWN if name in _EXPECTED else None)
+        for index, texts in enumerate(made):
+            value = texts.get(name, UNKNOWN if name in _EXPECTED else None)
             if value is not None:
-                kind = one.get("scheduler", "") if name.startswith("scheduler ") else ""
+                kind = texts.get("scheduler", "") if name.startswith("scheduler ") else ""
                 groups.setdefault(kind, []).append((index, value))
         for group in groups.values():
             usual = _usual(value for _, value in group)
@@ -107,7 +107,7 @@ def differences(
                     alike = value in known
                 if not alike:
                     found[index].append(Difference(name, value))
-    return [tuple(one) for one in found]
+    return [tuple(marks) for marks in found]
 
 
 def trained_metrics(spec: str | None, metrics: Iterable[str]) -> tuple[str, ...]:
@@ -133,8 +133,8 @@ def labels(entries: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:
         ]
         differing = [
             f"{key} {known.get(key, UNKNOWN)}"
-            for key in dict.fromkeys((*known, *(key for one in namesakes for key in one)))
-            if any(one.get(key) != known.get(key) for one in namesakes)
+            for key in dict.fromkeys((*known, *(key for texts in namesakes for key in texts)))
+            if any(texts.get(key) != known.get(key) for texts in namesakes)
         ]
         label = stem = f"{name} ({', '.join(differing)})" if differing else name
         number = 2

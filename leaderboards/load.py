@@ -59,7 +59,7 @@ def load(paths: Sequence[Path]) -> tuple[list[Loaded], list[str]]:
     notes: list[str] = []
     found: dict[Path, tuple[Path, Result]] = {}
     strange, damaged = [], []
-    for path in dict.fromkeys(file for one in paths for file in _files(one)):
+    for path in dict.fromkeys(file for place in paths for file in _files(place)):
         try:
             if _is_result(path):
                 found.setdefault(path.resolve(), (path, read_result(path)))
@@ -90,8 +90,8 @@ def _files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise InputError(f"there is no {path}: name a folder of results, or a result file")
-    files = sorted(one for one in path.rglob("*.json") if one.is_file())
-    return [one for one in files if not any(one.match(pattern) for pattern in _BESIDE)]
+    files = sorted(file for file in path.rglob("*.json") if file.is_file())
+    return [file for file in files if not any(file.match(pattern) for pattern in _BESIDE)]
 
 
 def _is_result(path: Path) -> bool:
@@ -121,9 +121,9 @@ def _one_of_each(
     kept: list[tuple[Path, Result]] = []
     for group in groups.values():
         # First by path, so that what is kept does not depend on the order of folders.
-        group.sort(key=lambda one: one[0].as_posix())
-        group.sort(key=lambda one: _worth(one[1]), reverse=True)
-        whole = [one for one in group if one[1].shard is None]
+        group.sort(key=lambda pair: pair[0].as_posix())
+        group.sort(key=lambda pair: _worth(pair[1]), reverse=True)
+        whole = [pair for pair in group if pair[1].shard is None]
         stand: dict[str | None, tuple[Path, Result]] = {}
         for path, result in group:
             shard = None if whole else result.shard
@@ -133,7 +133,7 @@ def _one_of_each(
             other, counts = stand[shard]
             notes.append(f"{path} is left out: {_why(counts, result, other)}")
         kept += stand.values()
-    return sorted(kept, key=lambda one: one[0].as_posix())
+    return sorted(kept, key=lambda pair: pair[0].as_posix())
 
 
 def _worth(result: Result) -> tuple[bool, bool, int, str]:

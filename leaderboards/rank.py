@@ -1,7 +1,7 @@
 """Which model is better, as far as tests can tell. Pure functions.
 
 Two models are compared on the pictures or clips that both have, prompt by prompt. One is better
-where the two-sided p-value of `rewardkit.stats.clusters.sign_flip` is below 0.05, which is what
+where the two-sided p-value of `rewardkit.stats.flips.sign_flip` is below 0.05, which is what
 `rewardkit bench compare` prints. The p-value decides, not the interval of the difference, because
 it keeps its level also for few prompts and for models that are nearly always right, where the
 interval is too narrow.
@@ -129,7 +129,7 @@ class Verdicts:
         for start in range(0, len(pairs), _AT_ONCE):
             part = pairs[start : start + _AT_ONCE]
             verdicts = _verdicts(
-                [(scores[one], scores[two]) for one, two in part], headline, cluster or {}
+                [(scores[first], scores[second]) for first, second in part], headline, cluster or {}
             )
             for (first, second), verdict in zip(part, verdicts, strict=True):
                 if verdict is not None:

@@ -58,10 +58,10 @@ def shares(scored: Sequence[Scored]) -> dict[str, float]:
 
     # The first reward is the strict one.
     verdicts = [
-        Judged(one.stratum, str(one.index), next(iter(one.scores.values())) == 1.0)
-        for one in scored
+        Judged(row.stratum, str(row.index), next(iter(row.scores.values())) == 1.0)
+        for row in scored
     ]
-    expected = {one.prompt: one.tag for one in verdicts}
+    expected = {verdict.prompt: verdict.tag for verdict in verdicts}
     found = summarize(verdicts, expected, per_prompt=len(verdicts), partial=True)
     return {
         "share of pictures correct": found.pictures,

@@ -59,10 +59,10 @@ def chunk_spread(scored: Sequence[Scored]) -> dict[str, float]:
     It is not a standard error, which would be about a third of it.
     """
     by_style: dict[str, list[float]] = {style: [] for style in STYLES}
-    for one in sorted(scored, key=lambda one: one.index):
-        (value,) = one.scores.values()
+    for row in sorted(scored, key=lambda row: row.index):
+        (value,) = row.scores.values()
         assert value is not None, "figures are of pictures that have a score"
-        by_style[one.stratum].append(SCALE * value)
+        by_style[row.stratum].append(SCALE * value)
     return {
         f"chunk std {style}": pstdev(
             [fmean(values[i : i + CHUNK]) for i in range(0, len(values), CHUNK)]

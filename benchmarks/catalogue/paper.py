@@ -12,7 +12,7 @@ from benchmarks.benchmark import Benchmark, Suite, get, register
 
 def _parts() -> Sequence[Benchmark]:
     found = [get(name) for name in ("hps.v2.1", "prompts", "geneval")]
-    hps, prompts, geneval = (one for one in found if isinstance(one, Benchmark))
+    hps, prompts, geneval = (benchmark for benchmark in found if isinstance(benchmark, Benchmark))
     return hps, prompts.on("pick-a-pic-test").by("clip.dfn5b-h-14-378+pickscore.v1"), geneval
 
 

@@ -27,4 +27,4 @@ class _Group(LazyGroup):
 
 @click.group("bench", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 def bench() -> None:
-    """Measure models on benchmarks: generate, score, compare."""
+    """Run benchmarks: generate, score, compare."""

@@ -21,7 +21,7 @@ def list_command(as_json: bool) -> None:
 
     found = list(catalogue().values())
     if as_json:
-        echo(json.dumps([_described(one) for one in found], indent=2))
+        echo(json.dumps([_described(entry) for entry in found], indent=2))
         return
     from rich.table import Table
 
@@ -31,8 +31,8 @@ def list_command(as_json: bool) -> None:
     table.add_column("benchmark", no_wrap=True)
     table.add_column("scored by", no_wrap=True)
     table.add_column("what it measures", overflow="fold")
-    for one in found:
-        table.add_row(one.name, str(_described(one).get("rewards") or "-"), one.about)
+    for entry in found:
+        table.add_row(entry.name, str(_described(entry).get("rewards") or "-"), entry.about)
     console().print(table, markup=False)
 
 
@@ -40,7 +40,7 @@ def list_command(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(name: str, as_json: bool) -> None:
-    """Show a benchmark: its task, prompts, rewards, criteria and traps."""
+    """Show benchmark NAME: its task, prompts, rewards, criteria and known pitfalls."""
     from benchmarks.benchmark import get
 
     described = _described(get(name))
@@ -54,29 +54,29 @@ def show(name: str, as_json: bool) -> None:
         echo(f"- {note}")
 
 
-def _described(one: Benchmark | Suite) -> dict[str, Any]:
+def _described(entry: Benchmark | Suite) -> dict[str, Any]:
     from benchmarks.benchmark import Benchmark
     from benchmarks.criteria import averaging
     from benchmarks.prompts import Case
     from rewardkit.media.task import noun_of
     from rewardkit.media.writing import suffix_of
 
-    described: dict[str, Any] = {"name": one.name}
-    if isinstance(one, Benchmark):
-        example = one.layout.place(Case(12, ("TASK",), "PROMPT"), 3)
-        nouns = f"{noun_of(one.task)}s"
+    described: dict[str, Any] = {"name": entry.name}
+    if isinstance(entry, Benchmark):
+        example = entry.layout.place(Case(12, ("TASK",), "PROMPT"), 3)
+        nouns = f"{noun_of(entry.task)}s"
         described |= {
-            "version": one.version,
-            "about": one.about,
-            "task": one.task,
-            "rewards": one.rewards or "yours to choose: -r SPEC",
-            "prompts": "its own" if one.prompts else "yours to choose: --prompts FILE or a list",
-            "samples": one.samples,
-            "headline": averaging(one.criteria, nouns),
-            "unit": one.unit,
-            nouns: f"FOLDER/{example}{suffix_of(one.task)}",
+            "version": entry.version,
+            "about": entry.about,
+            "task": entry.task,
+            "rewards": entry.rewards or "yours to choose: -r SPEC",
+            "prompts": "its own" if entry.prompts else "yours to choose: --prompts FILE or a list",
+            "samples": entry.samples,
+            "headline": averaging(entry.criteria, nouns),
+            "unit": entry.unit,
+            nouns: f"FOLDER/{example}{suffix_of(entry.task)}",
         }
     else:
-        parts = ", ".join(part.name for part in one.parts())
-        described |= {"about": one.about, "runs": parts}
-    return {**described, "paper": one.paper or "-", "notes": list(one.notes)}
+        parts = ", ".join(part.name for part in entry.parts())
+        described |= {"about": entry.about, "runs": parts}
+    return {**described, "paper": entry.paper or "-", "notes": list(entry.notes)}

@@ -26,9 +26,9 @@ _RESULT = click.Path(exists=True, dir_okay=False, path_type=Path)
 def compare(base: Path, other: Path, as_json: bool) -> None:
     """Compare two results of one benchmark: is OTHER better than BASE?
 
-    Samples of one prompt and seed are paired. Confidence intervals and p-values take prompts, with
-    all their samples, as independent. If a difference is not significant, the smallest difference
-    that this number of prompts can show is printed.
+    Samples with the same prompt and seed are paired. Confidence intervals and p-values treat
+    prompts, with all their samples, as independent. If a difference is not significant, the
+    smallest difference that this number of prompts can detect is printed.
     """
     from benchmarks.comparing import compare_results
 

@@ -12,9 +12,9 @@ from rewardkit.cli.terminal import echo
 @click.command("convert-geneval-detector")
 @click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def convert(checkpoint: Path) -> None:
-    """Convert the detector that GenEval uses, CHECKPOINT.pth of mmdetection, once and for all.
+    """Convert GenEval's detector, the mmdetection file CHECKPOINT, for use with transformers.
 
-    The path of the converted file is printed; rewards find it there.
+    The path of the converted file is printed. Rewards find the file there.
     """
     from rewardkit.geneval.convert import convert as convert_file
 

@@ -19,11 +19,11 @@ from rewardkit.errors import InputError, UsageError
 @options(PROMPTS)
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="Folder of the merged result.  [default: that of the first shard]",
+    help="Folder for the merged result.  [default: the folder of the first shard]",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def merge(shards: tuple[Path, ...], prompts: str | None, out: Path | None, as_json: bool) -> None:
-    """Merge the results of --shard 1/N to N/N into one result, whichever machines made them."""
+    """Merge the results of --shard 1/N to N/N into one result."""
     from benchmarks.benchmark import Benchmark, get
     from benchmarks.cli.tables import print_results
     from benchmarks.merging import merge as merge_shards

@@ -16,26 +16,28 @@ Option = Callable[[F], F]
 
 PROMPTS = click.option(
     "-p", "--prompts", metavar="FILE",
-    help="Prompts of the benchmark `prompts`: a file, package:NAME/FILE, or a public list.",
+    help="Prompts for the benchmark `prompts`: a file, package:NAME/FILE, or a public list.",
 )  # fmt: skip
-REWARDS = reward_option(help="Rewards of the benchmark `prompts`.")
+REWARDS = reward_option(help="Rewards for the benchmark `prompts`.")
 MEDIA = (
     click.option(
-        "--samples", type=click.IntRange(1), help="Samples per prompt.  [default: the benchmark's]"
+        "--samples", type=click.IntRange(1),
+        help="Number of samples per prompt.  [default: the benchmark's]"
     ),
-    click.option("--shard", metavar="K/N", help="Run only every N-th prompt, from the K-th."),
+    click.option("--shard", metavar="K/N",
+        help="Run shard K of N: every N-th prompt, starting with the K-th."),
 )  # fmt: skip
 MODEL = (
     click.option(
         "--model", required=True, metavar="NAME",
-        help="A name (`rewardkit pipelines`), owner/name on the hub, or a folder.",
+        help="Model: a name (`rewardkit pipelines`), owner/name on the Hub, or a folder.",
     ),
     click.option(
         "--lora",
         metavar="PATH",
-        help="A run's folder, or a LoRA: its file, folder or owner/name.",
+        help="LoRA to load: a run's folder, a LoRA file or folder, or owner/name.",
     ),
-    click.option("--revision", help="Commit, tag or branch of a repository on the hub."),
+    click.option("--revision", help="Commit, tag or branch on the Hub."),
     click.option(
         "--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed."
     ),
@@ -44,27 +46,31 @@ MODEL = (
     click.option("--width", type=int, help="Width in pixels.  [default: the model's]"),
     click.option("--height", type=int, help="Height in pixels.  [default: the model's]"),
     click.option(
-        "--max-sequence-length", type=int, help="Tokens of a prompt.  [default: the model's]"
+        "--max-sequence-length", type=int,
+        help="Maximum number of prompt tokens.  [default: the model's]"
     ),
     click.option(
-        "--dtype", help="Data type: float32, bfloat16, float16.  [default: the model's]"
+        "--dtype",
+        help="Data type of the model: float32, bfloat16, float16.  [default: the model's]"
     ),
     click.option(
         "--batch-size", type=click.IntRange(1),
-        help="Samples of a prompt made at once.  [default: all of them]",
+        help="Number of samples of a prompt generated at once.  [default: all of them]",
     ),
 )  # fmt: skip
 RESULTS = (
     click.option(
         "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("results"),
-        show_default=True, metavar="DIR", help="Folder of the results.",
+        show_default=True, metavar="DIR", help="Folder for the results.",
     ),
     click.option("--name", help="Name of the model in tables.  [default: from its source]"),
     click.option(
-        "--weights", multiple=True, metavar="NAME=PATH", help="A local file of a reward's weights."
+        "--weights", multiple=True, metavar="NAME=PATH",
+        help="Local file or folder with a reward's weights."
     ),
     click.option(
-        "--allow-partial", is_flag=True, help="Score what is there, and mark it incomplete."
+        "--allow-partial", is_flag=True,
+        help="Score the samples that exist and mark the result incomplete."
     ),
     click.option("--overwrite", is_flag=True, help="Score everything again."),
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source", metavar="SET")
-@reward_option(required=True, help="Rewards to measure; the others are compared with the first.")
+@reward_option(required=True, help="Rewards to measure; each is compared with the first.")
 @click.option(
     "--images", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="The pictures of a named set, as its publisher has them.",
+    help="Folder of the images of a public data set, in the publisher's layout.",
 )  # fmt: skip
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("results"),
-    show_default=True, metavar="DIR", help="The folder of results.",
+    show_default=True, metavar="DIR", help="Folder for the results.",
 )  # fmt: skip
 @click.option(
     "--weights", multiple=True, metavar="NAME=PATH",
-    help="A local file of a reward's weights, or of a named set's annotations.",
+    help="Local file with a reward's weights or a data set's annotations.",
 )  # fmt: skip
 @click.option(
     "--dtype", default="float32", show_default=True,
@@ -36,10 +36,14 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--batch-size", default=32, show_default=True, type=click.IntRange(1),
-    help="Number of pictures scored at once.",
+    help="Number of images scored at once.",
 )  # fmt: skip
-@click.option("--allow-partial", is_flag=True, help="Measure what is there, marked incomplete.")
-@click.option("--overwrite", is_flag=True, help="Score everything anew.")
+@click.option(
+    "--allow-partial",
+    is_flag=True,
+    help="Measure the images that exist and mark the result incomplete.",
+)
+@click.option("--overwrite", is_flag=True, help="Score everything again.")
 @options(DEVICE)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def preferences(
@@ -55,9 +59,9 @@ def preferences(
     device: str,
     as_json: bool,
 ) -> None:
-    """Measure how often rewards order two pictures as people do.
+    """Measure how often rewards agree with human preferences between two images.
 
-    SET is a manifest, or, with --images, a public set:
+    SET is a manifest or, with --images, a public data set:
 
     \b
         FILE.jsonl             {"prompt": "a cat", "images": ["a.png", "b.png"], "ranking": [1, 2]}
@@ -66,8 +70,8 @@ def preferences(
         pick-a-pic.v1-SPLIT    Pick-a-Pic; validation, test, validation-unique, test-unique
         pick-a-pic.v2-SPLIT    its second version
 
-    Rank 1 of a manifest is preferred, and equal ranks are a tie. Run again, it goes on where it
-    was.
+    In a manifest, rank 1 is the preferred image, and equal ranks are a tie. The same command
+    resumes an interrupted run.
     """  # noqa: D301, click takes the escaped character
     from benchmarks.cli.progress import Display
     from benchmarks.preferences.runner import measure
@@ -105,11 +109,11 @@ def _print(result: PreferenceResult) -> None:
     headings = ("accuracy", "95 % interval", "pairs", "ties as wrong", "with ties", "ranking")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    for name, one in result.agreement.items():
-        others = (one.ties_as_wrong, one.with_ties, one.ranking_accuracy)
-        table.add_row(name, *_cells(one.accuracy), *(_number(share.score) for share in others))
-        if len(one.tags) > 1:
-            for tag, share in one.tags.items():
+    for name, measured in result.agreement.items():
+        others = (measured.ties_as_wrong, measured.with_ties, measured.ranking_accuracy)
+        table.add_row(name, *_cells(measured.accuracy), *(_number(share.score) for share in others))
+        if len(measured.tags) > 1:
+            for tag, share in measured.tags.items():
                 table.add_row(f"  {tag}", *_cells(share), "", "", "")
     console().print(table, markup=False)
     if result.changes:
@@ -130,10 +134,14 @@ def _print_changes(first: str, changes: dict[str, Change]) -> None:
     table.add_column(f"against {first}", no_wrap=True)
     for heading in ("difference", "95 % interval", "p", "prompts won : lost"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for name, one in changes.items():
-        ends = " .. ".join(f"{end:+.4f}" for end in one.interval) if one.interval else "-"
+    for name, change in changes.items():
+        ends = " .. ".join(f"{end:+.4f}" for end in change.interval) if change.interval else "-"
         table.add_row(
-            name, f"{one.difference:+.4f}", ends, f"{one.p_value:.2g}", f"{one.won} : {one.lost}"
+            name,
+            f"{change.difference:+.4f}",
+            ends,
+            f"{change.p_value:.2g}",
+            f"{change.won} : {change.lost}",
         )
     out = console()
     out.print()

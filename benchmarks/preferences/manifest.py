@@ -67,9 +67,7 @@ def read_manifest(path: Path) -> PreferenceSet:
     if problems:
         more = [f"  and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise InputError(
-            "\n".join(
-                [f"{quoted(path)} is not a manifest of preferences:", *problems[:_SHOWN], *more]
-            )
+            "\n".join([f"{quoted(path)} is not a preference manifest:", *problems[:_SHOWN], *more])
             + '\nA line is {"prompt": "a cat", "images": ["a.png", "b.png"], "ranking": [1, 2]}'
         )
     if not questions:

@@ -59,10 +59,13 @@ class PreferenceSet:
     @property
     def sha256(self) -> str:
         """Of all that the questions say."""
-        said = [[one.prompt, one.images, one.ranking, one.tag] for one in self.questions]
+        said = [
+            [question.prompt, question.images, question.ranking, question.tag]
+            for question in self.questions
+        ]
         return sha256_text(json.dumps(said))
 
     @property
     def prompts_sha256(self) -> str:
         """Of their prompts, in order."""
-        return sha256_text(json.dumps([one.prompt for one in self.questions]))
+        return sha256_text(json.dumps([question.prompt for question in self.questions]))

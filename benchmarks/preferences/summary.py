@@ -89,8 +89,8 @@ def measure_changes(
 
 def _change(questions: Sequence[Question], base: Scores, other: Scores) -> Change | None:
     both = [
-        [None not in pair for pair in zip(one, two, strict=True)]
-        for one, two in zip(base, other, strict=True)
+        [None not in pair for pair in zip(first_scores, second_scores, strict=True)]
+        for first_scores, second_scores in zip(base, other, strict=True)
     ]
 
     def shared(scores: Scores) -> Scores:
@@ -125,12 +125,12 @@ def _change(questions: Sequence[Question], base: Scores, other: Scores) -> Chang
 
 def _no_scores(questions: Sequence[Question]) -> list[list[float]]:
     """Any scores at all: with them, `pairs` counts what there is to be known."""
-    return [[0.0] * len(one.images) for one in questions]
+    return [[0.0] * len(question.images) for question in questions]
 
 
 def _names(questions: Sequence[Question], of: Ints) -> tuple[list[str], list[str]]:
     """Clusters and strata of what belongs to the questions `of`."""
-    clusters = [one.cluster for one in questions]
+    clusters = [question.cluster for question in questions]
     return [clusters[index] for index in of], [questions[index].tag for index in of]
 
 

@@ -2,5 +2,5 @@
 
 `fields` holds every setting with its bounds and a sentence, beside `sampler` and, for what all
 objectives share, `objective`; `layers` lays TOML over TOML and keeps where each value came from,
-`resolve` derives what is left open. Loads no torch.
+`resolve` puts them together, `counts` says how much work they are. Loads no torch.
 """

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, final
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import BeforeValidator, Field, SerializeAsAny, create_model, model_validator
 
 from grpo import objectives
 from grpo.config.objective import ObjectiveConfig
@@ -170,14 +169,10 @@ def _of_its_kind(table: Any) -> Any:
     if not isinstance(table, dict):
         return table
     known = objectives.kinds()
-    if table.get("kind") in known:
-        return objectives.find(table["kind"]).config_class.model_validate(table)
-    accepted = {"kinds": " or ".join(known)}
-    wrong = PydanticCustomError("unknown_kind", "Input should be {kinds}", accepted)
-    problem = InitErrorDetails(
-        type=wrong if "kind" in table else "missing", loc=("kind",), input=table.get("kind")
-    )
-    raise ValidationError.from_exception_data("objective", [problem])
+    if table.get("kind") not in known:
+        kind: Any = Literal.__getitem__(tuple(known))
+        create_model("Kind", kind=(kind, ...)).model_validate(table)  # refuses it
+    return objectives.find(table["kind"]).config_class.model_validate(table)
 
 
 @final

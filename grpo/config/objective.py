@@ -25,11 +25,18 @@ class ObjectiveConfig(Section, ABC):
     """Passes over a rollout."""
 
     def check(self, sampler: SamplerConfig) -> None:
-        """Refuses a sampler that these settings cannot train with.
+        """Refuses a sampler that these settings cannot train with; here, groups of one sample.
+
+        A subclass whose credit compares no samples of a group does not call this.
 
         Raises:
             ValueError: with what is given, what is accepted and what to do.
         """
+        if sampler.group_size < 2:
+            raise ValueError(
+                "sampler.group_size is 1; it is at least 2, because a sample is compared with "
+                "others of its prompt"
+            )
 
     @abstractmethod
     def steps_trained(self, sampler: SamplerConfig) -> int:

@@ -29,7 +29,7 @@ class SamplerConfig(Section):
     """Height of a sample in pixels; none uses the model's own."""
     width: int | None = Field(default=None, ge=8, le=8192)
     """Width of a sample in pixels; none uses the model's own."""
-    max_sequence_length: int | None = Field(default=None, ge=0, le=512)
+    max_sequence_length: int | None = Field(default=None, ge=0, le=1024)
     """Number of tokens to which prompts are padded or cut; none uses the model's own."""
     schedule: Literal["uniform", "scheduler"] = "scheduler"
     """Sigmas of a flow: evenly spaced and shifted (FLUX), or those of the scheduler (SD3)."""
@@ -39,8 +39,8 @@ class SamplerConfig(Section):
     """Whether the timestep given to a flow, 1000 sigma, is cut to a whole number."""
     prompts_per_step: int = Field(ge=1, le=100_000)
     """Number of prompts in a training step."""
-    group_size: int = Field(ge=2, le=10_000)
-    """Number of samples per prompt, which are compared with one another."""
+    group_size: int = Field(ge=1, le=10_000)
+    """Number of samples per prompt; most objectives compare them with one another."""
     batch_size: int = Field(default=1, ge=1, le=10_000)
     """Samples per call of the model; it bounds memory and changes nothing but rounding."""
     noise: Literal["sample", "group", "step"] = "sample"

@@ -40,6 +40,7 @@ class ForwardProcessConfig(ObjectiveConfig):
 
     def check(self, sampler: SamplerConfig) -> None:
         """Refuses a sampler with fewer steps than are trained at, or with a window."""
+        super().check(sampler)
         if self.timesteps > sampler.steps:
             raise ValueError(
                 f"objective.timesteps is {self.timesteps}; it is at most sampler.steps, "

@@ -43,6 +43,7 @@ class PolicyGradientConfig(ObjectiveConfig):
 
     def check(self, sampler: SamplerConfig) -> None:
         """Refuses a sampler without random steps to train on."""
+        super().check(sampler)
         if sampler.deterministic:
             raise ValueError(
                 f"sampler.rule {sampler.rule} draws no noise here, so its steps have no "

@@ -12,23 +12,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from grpo.adapters import prepare
+from grpo.adapters import place
 from grpo.banks import Bank
 from grpo.policies.condition import Condition
-from grpo.policies.embeddings import HOME, REMEMBERED, Embeddings
+from grpo.policies.embeddings import HOME, Embeddings
 from rewardkit.devices import pick_dtype, sent
 from rewardkit.errors import UsageError, WeightsError
 from rewardkit.generators.arguments import check_protocol
 from rewardkit.generators.decoding import decode
-from rewardkit.generators.pipelines import generate
-from rewardkit.generators.placement import cast
 from rewardkit.generators.protocol import Protocol
 
 if TYPE_CHECKING:
     from grpo.config.fields import Config, SamplerConfig
     from grpo.sampler import Sampler
     from rewardkit.generators.pipelines import Pipeline
-    from rewardkit.generators.requests import Request
     from rewardkit.media.batch import Medium
     from rewardkit.media.prompts import PromptLine
 
@@ -51,7 +48,6 @@ class Policy(ABC):
 
     Attributes:
         pipeline: whose parts these are; what it makes, it makes with the weights in training.
-            `generate` calls it.
         protocol: the pipeline's, with the run's size, guidance, negative prompt and text length.
         networks: what is trained, without any wrapper, by the names of the pipeline's parts.
         modules: what `predict` calls: the networks, unless wrappers of them (DDP, compiled) are put
@@ -97,17 +93,15 @@ class Policy(ABC):
         self.modules = dict(self.networks)
         self.adapted = config.policy.parameters == "lora"
         self.detach_uncond = config.policy.detach_uncond
-        components = {name: m for name, m in pipe.components.items() if isinstance(m, nn.Module)}
-        for name, component in components.items():
-            exact = name == "vae" or (name in self.parts and not self.adapted)
-            component.requires_grad_(False).eval()
-            cast(component, torch.float32 if exact else self.dtype)
-        for network in self.networks.values():
-            prepare(network, config.policy, self.targets, config.seed)
-        encoders = [m for name, m in components.items() if name.startswith("text_encoder")]
-        for component in components.values():
-            # Diffusers' own `to` warns of modules to be left in float32 where there are none.
-            nn.Module.to(component, HOME if component in encoders else self.device)
+        encoders = place(
+            {name: m for name, m in pipe.components.items() if isinstance(m, nn.Module)},
+            self.parts,
+            config.policy,
+            self.targets,
+            seed=config.seed,
+            device=self.device,
+            home=HOME,
+        )
         # With one network, names are its own: checkpoints hold them.
         self._trained = {
             name if len(self.parts) == 1 else f"{part}.{name}": parameter
@@ -182,7 +176,21 @@ class Policy(ABC):
         Raises:
             WeightsError: an embedding is not finite.
         """
-        return self._condition([line.prompt for line in lines])
+        prompts = [line.prompt for line in lines]
+        self.remember(prompts)
+        halves = [[self._embedded[prompt] for prompt in prompts]]
+        if self.scale > 1:
+            halves.insert(0, [self._embedded[None]] * len(prompts))
+        return Condition.of(halves, self._shared(), self.device)
+
+    def call_arguments(self, condition: Condition) -> dict[str, Any]:
+        """The embeddings of a condition as arguments of the pipeline's call."""
+        named: dict[str, Tensor] = {}
+        for name, argument in self.embeddings.items():
+            *without, named[argument] = condition.per_sample[name]
+            if without:
+                named[f"negative_{argument}"] = without[0]
+        return named
 
     def remembers(self, prompts: Iterable[str]) -> bool:
         """Whether all of these prompts can be encoded without a visit of the text encoders."""
@@ -196,38 +204,6 @@ class Policy(ABC):
         """
         wanted = {prompt: partial(self._embed, prompt) for prompt in prompts}
         self._embedded.add(wanted | ({None: self._negative} if self.scale > 1 else {}))
-
-    def generate(
-        self, requests: Sequence[Request], protocol: Protocol, batch_size: int
-    ) -> list[Medium]:
-        """What the pipeline makes of requests with the weights as they are, on the CPU.
-
-        Args:
-            requests: see `rewardkit.generators.pipelines.generate`.
-            protocol: this policy's, but for its number of steps.
-            batch_size: requests sampled at once.
-
-        Raises:
-            WeightsError: an embedding or a medium is not finite.
-        """
-        made: list[Medium] = []
-        # Whole batches, so that a sample's batch does not depend on how much is remembered.
-        # The negative prompt is remembered too: one more would be embedded again by each batch.
-        size = max((REMEMBERED - 1) // batch_size, 1) * batch_size
-        for start in range(0, len(requests), size):
-            part = requests[start : start + size]
-            self.remember(request.prompt for request in part)
-            with self.autocast():
-                made += generate(
-                    self.pipeline,
-                    part,
-                    protocol=protocol,
-                    batch_size=batch_size,
-                    embed=lambda batch: self._arguments(
-                        self._condition([request.prompt for request in batch])
-                    ),
-                )
-        return made
 
     def noise(self, generators: Sequence[torch.Generator]) -> Tensor:
         """What sampling starts from, [B, ...], float32: each sample from its own generator."""
@@ -304,8 +280,8 @@ class Policy(ABC):
             output = self._output(
                 torch.cat([x] * halves), torch.cat([timesteps] * halves), condition.arguments()
             ).float()
-        without, given = output.chunk(2) if halves == 2 else (None, output)
-        return without, given
+        unconditional, conditional = output.chunk(2) if halves == 2 else (None, output)
+        return unconditional, conditional
 
     def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """The network's output for a batch, in the form that `predict` guides."""
@@ -320,19 +296,3 @@ class Policy(ABC):
     def _shared(self) -> dict[str, Tensor]:
         """Arguments of the network that are the same for every sample; see `Condition`."""
         return {}
-
-    def _condition(self, prompts: Sequence[str]) -> Condition:
-        self.remember(prompts)
-        halves = [[self._embedded[prompt] for prompt in prompts]]
-        if self.scale > 1:
-            halves.insert(0, [self._embedded[None]] * len(prompts))
-        return Condition.of(halves, self._shared(), self.device)
-
-    def _arguments(self, condition: Condition) -> dict[str, Any]:
-        """The embeddings of a condition as arguments of the pipeline's call."""
-        named: dict[str, Tensor] = {}
-        for name, argument in self.embeddings.items():
-            *without, named[argument] = condition.per_sample[name]
-            if without:
-                named[f"negative_{argument}"] = without[0]
-        return named

@@ -45,8 +45,8 @@ class StableDiffusionXL(Policy):
 
     def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         """Eps or v, with classifier-free guidance."""
-        without, given = self._halves(x, timesteps, condition)
-        return classifier_free(without, given, self.scale, detach_uncond=self.detach_uncond)
+        halves = self._halves(x, timesteps, condition)
+        return classifier_free(*halves, self.scale, detach_uncond=self.detach_uncond)
 
     def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         size = inputs["time_ids"].expand(len(x), -1)

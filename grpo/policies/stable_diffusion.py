@@ -41,8 +41,8 @@ class StableDiffusion(Policy):
 
     def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         """Eps or v, with classifier-free guidance."""
-        without, given = self._halves(x, timesteps, condition)
-        return classifier_free(without, given, self.scale, detach_uncond=self.detach_uncond)
+        halves = self._halves(x, timesteps, condition)
+        return classifier_free(*halves, self.scale, detach_uncond=self.detach_uncond)
 
     def _schedule(self, config: SamplerConfig) -> DiffusionSampler:
         return DiffusionSampler.from_scheduler(self._pipe.scheduler, config, self.device)

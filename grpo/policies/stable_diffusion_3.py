@@ -41,8 +41,8 @@ class StableDiffusion3(Policy):
 
     def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         """The velocity, with classifier-free guidance."""
-        without, given = self._halves(x, timesteps, condition)
-        return classifier_free(without, given, self.scale, detach_uncond=self.detach_uncond)
+        halves = self._halves(x, timesteps, condition)
+        return classifier_free(*halves, self.scale, detach_uncond=self.detach_uncond)
 
     def _schedule(self, config: SamplerConfig) -> FlowSampler:
         _, height, width = self.shape

@@ -36,8 +36,8 @@ class ZImage(Policy):
 
     def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         """The velocity, with classifier-free guidance."""
-        without, given = self._halves(x, timesteps, condition)
-        return classifier_free(without, given, self.scale, detach_uncond=self.detach_uncond)
+        halves = self._halves(x, timesteps, condition)
+        return classifier_free(*halves, self.scale, detach_uncond=self.detach_uncond)
 
     def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         frames = list(x.unsqueeze(2))  # clips of one frame, one by one
@@ -61,7 +61,8 @@ class ZImage(Policy):
         )
         return {"cap_feats": states[None], "mask": torch.ones(1, len(states), dtype=torch.bool)}
 
-    def _arguments(self, condition: Condition) -> dict[str, Any]:
+    def call_arguments(self, condition: Condition) -> dict[str, Any]:
+        """The texts as lists, each of its own length."""
         texts = condition.per_sample
         halves = [*map(_texts, texts["cap_feats"], texts["mask"])]  # with the prompt is the last
         names = ("prompt_embeds", "negative_prompt_embeds")

@@ -21,4 +21,4 @@ class _Group(LazyGroup):
 
 @click.group("leaderboard", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 def leaderboard() -> None:
-    """Compare models: tables and a page of results."""
+    """Rank models in tables and on a page."""

@@ -13,19 +13,23 @@ from rewardkit.cli.terminal import echo
 @click.argument("results", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULTS]...")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), default=Path("site"), show_default=True,
-    metavar="DIR", help="The folder of the page.",
+    metavar="DIR", help="Folder for the page.",
 )  # fmt: skip
 @click.option(
-    "--benchmark", "benchmarks", multiple=True, metavar="NAME", help="Only this one; repeatable."
+    "--benchmark",
+    "benchmarks",
+    multiple=True,
+    metavar="NAME",
+    help="Show only this benchmark; can be repeated.",
 )
-@click.option("--published", is_flag=True, help="Numbers from papers too, in tables of their own.")
+@click.option("--published", is_flag=True, help="Add numbers from papers in separate tables.")
 @click.option(
     "--runs", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
-    help="Runs of `grpo train`, at or below it: their curves, and samples before and after.",
+    help="Folder of `grpo train` runs, to show their curves and samples before and after.",
 )  # fmt: skip
 @click.option(
     "--pictures", "per_task", type=click.IntRange(0), default=4, show_default=True,
-    help="Prompts of each task whose pictures are shown.",
+    help="Number of prompts per task whose images are shown.",
 )  # fmt: skip
 @click.option("--title", metavar="TEXT", help="Title of the page.  [default: Leaderboard]")
 def build(
@@ -37,11 +41,11 @@ def build(
     per_task: int,
     title: str | None,
 ) -> None:
-    """Write a page about RESULTS: folders of `rewardkit bench`, searched whole, or files.
+    """Write a page about RESULTS: result files, or folders searched recursively.
 
     The page opens from the file system, needs no network, and can be served or sent as it is. Only
-    pictures below RESULTS, or where `rewardkit bench` made them, are copied; to show others, name
-    their folder beside the results. --runs alone makes a page of curves.
+    images below RESULTS, or where `rewardkit bench` wrote them, are copied; to show others, pass
+    their folder with the results. --runs alone makes a page of training curves.
     """
     from leaderboards.assemble import leaderboard
     from leaderboards.board import Leaderboard

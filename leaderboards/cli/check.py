@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     "files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="[FILE]...",
 )  # fmt: skip
-@click.option("--write", is_flag=True, help="Write the tables anew instead.")
+@click.option("--write", is_flag=True, help="Update the tables instead.")
 def check(files: tuple[Path, ...], write: bool) -> None:
-    """Check that tables in Markdown files are what the results say.
+    """Check that the tables in Markdown files match the results.
 
-    A table stands between two lines, the first of which says what is compared, with paths from the
-    folder of the file and the options of `rewardkit leaderboard table`:
+    A table is enclosed by two lines. The first contains the results, with paths relative to the
+    folder of the file, and options of `rewardkit leaderboard table`:
 
     \b
       <!-- leaderboard: results/ --benchmark shapes -->
       <!-- end of leaderboard -->
 
-    Without FILE, the Markdown files of this folder and those below docs/ are checked.
+    Without FILE, checks the Markdown files in the current folder and below docs/.
     """  # noqa: D301 -- click reads \b as: do not wrap
     from leaderboards.committed import blocks, rewritten
     from rewardkit.records.storage import atomic_write
@@ -47,10 +47,10 @@ def check(files: tuple[Path, ...], write: bool) -> None:
         raise InputError("no Markdown file here, or below docs/, holds a table: name FILE")
     stale = 0
     for path, parts in found.items():
-        texts = {one: text for one in parts if (text := _text(one)) != one.text}
+        texts = {block: text for block in parts if (text := _text(block)) != block.text}
         stale += len(texts)
-        for one in texts:
-            echo(f"{one}: {'written' if write else 'is not what the results say'}")
+        for block in texts:
+            echo(f"{block}: {'written' if write else 'is not what the results say'}")
         if write and texts:
             content = rewritten(path, texts)
             with atomic_write(path) as temporary:

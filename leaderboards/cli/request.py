@@ -19,18 +19,22 @@ _RESULTS = click.argument(
     "results", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULTS]..."
 )
 _BENCHMARK = click.option(
-    "--benchmark", "benchmarks", multiple=True, metavar="NAME", help="Only this one; repeatable."
+    "--benchmark",
+    "benchmarks",
+    multiple=True,
+    metavar="NAME",
+    help="Show only this benchmark; can be repeated.",
 )
 _COLUMNS = click.option(
     "--columns", metavar="NAMES",
     help="Columns to show: rank, model, score, tasks, metrics, media, trained-on, made-with, "
-    "created, and the names of tasks and rewards; with commas between.",
+    "created, and the names of tasks and rewards, separated by commas.",
 )  # fmt: skip
 _PUBLISHED = click.option(
-    "--published", is_flag=True, help="Numbers from papers too, in tables of their own."
+    "--published", is_flag=True, help="Add numbers from papers in separate tables."
 )
 _ACROSS = click.option(
-    "--across", is_flag=True, help="Models across benchmarks instead: mean rank and win rate."
+    "--across", is_flag=True, help="Compare models across benchmarks by mean rank and win rate."
 )
 OPTIONS = (_RESULTS, _BENCHMARK, _COLUMNS, _PUBLISHED, _ACROSS)
 
@@ -64,13 +68,16 @@ def made(
         raise UsageError("--across has its own columns: leave out --columns")
     shown = leaderboard(results, benchmarks=benchmarks, with_published=published)
     if not across:
-        names = [] if columns is None else [one.strip() for one in columns.split(",")]
+        names = [] if columns is None else [name.strip() for name in columns.split(",")]
         return shown, tables(shown, names)
     found = across_boards(shown)
     if not found:
         raise InputError(
             "--across needs two benchmarks or more, each with two ranked models; there are "
-            + (", ".join(f"{len(one.ranked)} on {one.benchmark}" for one in shown.boards) or "none")
+            + (
+                ", ".join(f"{len(board.ranked)} on {board.benchmark}" for board in shown.boards)
+                or "none"
+            )
         )
     return shown, found
 

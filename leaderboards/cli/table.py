@@ -15,15 +15,15 @@ from rewardkit.cli.terminal import echo
 @options(OPTIONS)
 @click.option(
     "--format", "form", type=click.Choice(["md", "csv", "latex", "json"]), default="md",
-    show_default=True, help="Format to print.",
+    show_default=True, help="Output format.",
 )  # fmt: skip
 def table(form: str, **asked: Any) -> None:
-    """Compare the models of RESULTS: folders of `rewardkit bench`, searched whole, or files.
+    """Print tables of RESULTS: result files, or folders searched recursively.
 
-    A rank is a range, 1-3, where paired tests cannot tell models apart. Incomplete results have no
-    rank. Models that were trained on the reward that measures them are marked, and so are models
-    with other settings than most of the board. Results on other prompts, or by other weights of a
-    reward, have tables of their own. CSV and JSON are in full precision.
+    A rank is a range, such as 1-3, if paired tests cannot distinguish the models. Incomplete
+    results are shown without a rank. Models that were trained on the reward that measures them are
+    marked, as are models with other settings than most of the leaderboard. Results with other
+    prompts or other weights of a reward are in separate tables. CSV and JSON are in full precision.
     """
     from leaderboards.render import FORMATS
 

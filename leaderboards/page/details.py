@@ -43,7 +43,7 @@ def details(board: Board, entry: Entry) -> Details:
 def _measured(board: Board, entry: Entry, result: Result) -> tuple[Section, ...]:
     model, prompts, media = result.model, result.prompts, result.media
     nouns = f"{noun_of(board.task)}s"
-    differs = {one.setting for one in entry.differs}
+    differs = {difference.setting for difference in entry.differs}
     protocol = {
         f"{name} ≠" if name in differs else name: value for name, value in entry.protocol.items()
     }
@@ -114,7 +114,7 @@ def _sections(texts: Mapping[str, Mapping[str, Any]]) -> tuple[Section, ...]:
         )
         for title, terms in texts.items()
     )
-    return tuple(one for one in found if one.terms)
+    return tuple(section for section in found if section.terms)
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

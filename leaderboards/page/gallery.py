@@ -66,7 +66,7 @@ class Gallery:
     @property
     def tasks(self) -> tuple[str, ...]:
         """Of the comparisons, in order."""
-        return tuple(dict.fromkeys(one.task for one in self.comparisons))
+        return tuple(dict.fromkeys(comparison.task for comparison in self.comparisons))
 
 
 def gallery(board: Board, per_task: int, copies: Copies, folders: Sequence[Path] = ()) -> Gallery:
@@ -94,7 +94,8 @@ def gallery(board: Board, per_task: int, copies: Copies, folders: Sequence[Path]
         for key in chosen([rows for _, rows in shown], per_task)
     )
     return Gallery(
-        tuple(one for one in comparisons if one.pictures), left_out=len(found) - len(shown)
+        tuple(comparison for comparison in comparisons if comparison.pictures),
+        left_out=len(found) - len(shown),
     )
 
 
@@ -110,14 +111,14 @@ def chosen(known: Sequence[Iterable[str]], per_task: int) -> list[str]:
         for id in ids:
             counts[id] = counts.get(id, 0) + 1
     tasks: dict[str, dict[int, str]] = {}
-    for id in sorted(counts, key=lambda one: (-counts[one], place(one)[1:])):
+    for id in sorted(counts, key=lambda id: (-counts[id], place(id)[1:])):
         task, index, _ = place(id)
         prompts = tasks.setdefault(task, {})
         if len(prompts) < per_task:
             prompts.setdefault(index, id)
     kept = [id for prompts in tasks.values() for id in prompts.values()]
     firsts = {task: min(prompts, default=0) for task, prompts in tasks.items()}
-    return sorted(kept, key=lambda one: (firsts[place(one)[0]], *place(one)))
+    return sorted(kept, key=lambda id: (firsts[place(id)[0]], *place(id)))
 
 
 def _rows(entry: Entry, copies: Copies, named: Sequence[Path]) -> dict[str, tuple[Row, Path]]:

@@ -15,20 +15,20 @@ MODELS = 8
 
 def by_task(board: Board) -> dict[str, Any]:
     """Scores with intervals by task, of the first models of a board."""
-    shown = [one for one in board.entries if one.score.score is not None][:MODELS]
+    shown = [entry for entry in board.entries if entry.score.score is not None][:MODELS]
     return {
         "kind": "tasks",
         "unit": board.unit,
         "categories": ["all", *board.tasks],
         "series": [
             {
-                "name": one.label,
+                "name": entry.label,
                 "points": [
                     _score(score)
-                    for score in (one.score, *(one.tasks.get(task) for task in board.tasks))
+                    for score in (entry.score, *(entry.tasks.get(task) for task in board.tasks))
                 ],
             }
-            for one in shown
+            for entry in shown
         ],
         "left_out": len(board.entries) - len(shown),
     }
@@ -44,20 +44,20 @@ def against(boards: Sequence[Board]) -> dict[str, Any] | None:
     for board in boards:
         for name in (board.metric, *board.metrics):
             found = {
-                one.label: score
-                for one in board.entries
-                if (score := _score(_metric(board, one, name))) is not None
+                entry.label: score
+                for entry in board.entries
+                if (score := _score(_metric(board, entry, name))) is not None
             }
             title = name if board.benchmark == name else f"{board.benchmark}: {name}"
-            trained = [one.label for one in board.entries if name in one.trained_metrics]
+            trained = [entry.label for entry in board.entries if name in entry.trained_metrics]
             if found:
                 title = f"{title} ({board.variant})" if board.variant else title
                 metrics.append({"title": title, "points": found, "trained": trained})
     pairs = [
-        (one, other)
-        for one in range(len(metrics))
-        for other in range(one + 1, len(metrics))
-        if metrics[one]["points"].keys() & metrics[other]["points"].keys()
+        (first, other)
+        for first in range(len(metrics))
+        for other in range(first + 1, len(metrics))
+        if metrics[first]["points"].keys() & metrics[other]["points"].keys()
     ]
     if not pairs:
         return None

@@ -161,5 +161,5 @@ def _at(tree: Any, *path: str) -> Any:
 def rewards(runs: Iterable[Run]) -> list[str]:
     """The rewards that runs have curves of; those that were trained on first."""
     runs = list(runs)
-    curves = [*(one.trained for one in runs), *(one.held_out for one in runs)]
-    return list(dict.fromkeys(name for one in curves for name in one))
+    curves = [*(run.trained for run in runs), *(run.held_out for run in runs)]
+    return list(dict.fromkeys(name for curve in curves for name in curve))

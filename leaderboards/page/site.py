@@ -119,7 +119,7 @@ def _sheets(run: Run, number: int, copies: Copies) -> tuple[tuple[int, str], ...
         return None if address is None else (sheet.step, address)
 
     found = [copy(sheet) for sheet in (run.first, run.last) if sheet is not None]
-    whole = tuple(one for one in found if one is not None)
+    whole = tuple(sheet for sheet in found if sheet is not None)
     return whole if len(whole) == len(found) else ()  # one alone shows no change
 
 

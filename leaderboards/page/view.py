@@ -135,7 +135,7 @@ def groups(shown: Leaderboard) -> list[Group]:
         )
         for board in shown.boards
     ]
-    views.sort(key=lambda one: one.measured is None)  # first what was measured
+    views.sort(key=lambda view: view.measured is None)  # first what was measured
     standings = list(zip(shown.standings, across(shown), strict=True))
     return [
         Group(
@@ -167,9 +167,9 @@ def _board(board: Board, measured: Table | None, published: Table | None) -> Boa
 def _grid(board: Board, table: Table, entries: Sequence[Entry]) -> Grid:
     ends = [
         end
-        for one in entries
-        if one.score.score is not None
-        for end in (one.score.score, *(one.score.interval or ()))
+        for entry in entries
+        if entry.score.score is not None
+        for end in (entry.score.score, *(entry.score.interval or ()))
     ]
     headline = [column.name for column in table.columns].index("score")
     return Grid(
@@ -207,8 +207,8 @@ def _bar(entry: Entry, least: float, most: float) -> Bar | None:
     if value is None or most <= least:
         return None
 
-    def place(one: float) -> float:
-        return round(100 * (one - least) / (most - least), 2)
+    def place(value: float) -> float:
+        return round(100 * (value - least) / (most - least), 2)
 
     low, high = entry.score.interval or (None, None)
     if low is None or high is None:
@@ -232,10 +232,12 @@ def marks(board: Board, entry: Entry) -> tuple[Mark, ...]:
             Mark("related", f"trained on {names}", f"It was trained on {entry.trained_on}.")
         )
     if entry.differs:
-        settings = ", ".join(f"{one.setting} {one.value}" for one in entry.differs[:2])
+        settings = ", ".join(
+            f"{difference.setting} {difference.value}" for difference in entry.differs[:2]
+        )
         more = f" and {len(entry.differs) - 2} more" if len(entry.differs) > 2 else ""
         why = "Not the usual settings of this board: " + ", ".join(
-            f"{one.setting} {one.value}" for one in entry.differs
+            f"{difference.setting} {difference.value}" for difference in entry.differs
         )
         found.append(Mark("protocol", f"other protocol: {settings}{more}", f"{why}."))
     return tuple(found)
@@ -246,9 +248,9 @@ def _protocol(entries: Sequence[Entry]) -> list[str]:
     for name, form in _PROTOCOL.items():
         # What is usual is what no row is marked for.
         values = {
-            one.protocol.get(name)
-            for one in entries
-            if name not in {differing.setting for differing in one.differs}
+            entry.protocol.get(name)
+            for entry in entries
+            if name not in {differing.setting for differing in entry.differs}
         }
         if len(values) == 1 and None not in values:
             found.append(form.format(*values))

@@ -33,4 +33,4 @@ class _Group(LazyGroup):
 @click.group("rewardkit", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @version_option
 def main() -> None:
-    """Score pictures and clips, measure models, compare them."""
+    """Score images and videos, and measure and compare models."""

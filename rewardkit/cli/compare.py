@@ -34,11 +34,11 @@ _TABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def compare(base: Path, other: Path, on: Key, as_json: bool) -> None:
     """Compare two score tables of the same items: is OTHER better than BASE?
 
-    For each reward: the pairs that have both scores, the two means, and the mean of OTHER - BASE
-    with its 95 % bootstrap interval and the p-value of no difference. Both take
-    prompts, with all their pictures, as independent; rows without prompts, or all of one prompt,
-    count one by one. The last column counts the prompts won, tied and lost.
-    With --on prompt, the scores of a prompt are averaged first.
+    For each reward, prints the number of pairs with both scores, the two means, and the mean of
+    OTHER - BASE with its 95 % bootstrap confidence interval and a p-value. Prompts, with all their
+    images, are treated as independent; rows without prompts, or all with the same prompt, are
+    treated as independent rows. The last column counts the prompts won, tied and lost. With --on
+    prompt, the scores of each prompt are averaged first.
     """
     found = compare_files(base, other, on)
     for warning in found.warnings:

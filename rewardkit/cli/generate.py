@@ -20,39 +20,45 @@ from rewardkit.cli.terminal import echo
 )  # fmt: skip
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="Folder to write; an interrupted run is resumed there.",
+    help="Output folder; the same command resumes an interrupted run.",
 )  # fmt: skip
 @click.option("--prompt-column", metavar="NAME", help="Column with the prompts.")
-@click.option("--first", type=click.IntRange(1), metavar="N", help="Only the first N prompts.")
+@click.option("--first", type=click.IntRange(1), metavar="N", help="Use only the first N prompts.")
 @click.option(
     "--samples", type=click.IntRange(1), default=1, show_default=True,
-    help="Number of pictures or clips per prompt.",
+    help="Number of images or videos per prompt.",
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
 @click.option("--steps", type=int, help="Number of inference steps.  [default: the model's]")
 @click.option("--guidance", type=float, help="Guidance scale.  [default: the model's]")
 @click.option(
     "--true-guidance", type=float, metavar="SCALE",
-    help="True classifier-free guidance scale, of models that have another --guidance (FLUX.1) or "
-    "none (Qwen-Image).  [default: the model's]",
+    help="Scale of true classifier-free guidance (true_cfg_scale), for models such as FLUX.1 and "
+    "Qwen-Image.  [default: the model's]",
 )  # fmt: skip
-@click.option(
-    "--negative-prompt", metavar="TEXT", help="Text to guide away from.  [default: the model's]"
-)
+@click.option("--negative-prompt", metavar="TEXT", help="Negative prompt.  [default: the model's]")
 @click.option("--width", type=int, help="Width in pixels.  [default: the model's]")
 @click.option("--height", type=int, help="Height in pixels.  [default: the model's]")
-@click.option("--frames", type=int, help="Number of frames of a clip.  [default: the model's]")
-@click.option("--fps", type=float, help="Frames per second of a clip.  [default: the model's]")
-@click.option("--max-sequence-length", type=int, help="Tokens of a prompt.  [default: the model's]")
+@click.option("--frames", type=int, help="Number of frames per video.  [default: the model's]")
+@click.option("--fps", type=float, help="Frames per second of the video.  [default: the model's]")
 @click.option(
-    "--lora", metavar="PATH", help="A run's folder, or a LoRA: its file, folder or owner/name."
+    "--max-sequence-length",
+    type=int,
+    help="Maximum number of prompt tokens.  [default: the model's]",
 )
-@click.option("--revision", help="Commit, tag or branch of a repository on the hub.")
+@click.option(
+    "--lora",
+    metavar="PATH",
+    help="LoRA to load: a run's folder, a LoRA file or folder, or owner/name.",
+)
+@click.option("--revision", help="Commit, tag or branch on the Hub.")
 @device_option
-@click.option("--dtype", help="Data type: float32, bfloat16, float16.  [default: the model's]")
+@click.option(
+    "--dtype", help="Data type of the model: float32, bfloat16, float16.  [default: the model's]"
+)
 @click.option(
     "--batch-size", type=click.IntRange(1), default=4, show_default=True,
-    help="Number of pictures or clips made at once.",
+    help="Number of images or videos generated at once.",
 )  # fmt: skip
 def generate(
     model: str,
@@ -77,10 +83,10 @@ def generate(
     dtype: str | None,
     batch_size: int,
 ) -> None:
-    """Make pictures or clips with MODEL: a name, owner/name on the hub, or a folder.
+    """Generate images or videos with MODEL: a name, owner/name on the Hub, or a folder.
 
-    `rewardkit pipelines` lists the names.
-    The manifest in DIR is what `rewardkit score` takes.
+    `rewardkit pipelines` lists the names. `rewardkit score` takes the manifest that is written to
+    DIR.
     """
     from rich.progress import Progress
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def pipelines(as_json: bool) -> None:
-    """List the generators that have a name, and how each is sampled.
+    """List the named generators and their default sampling settings.
 
-    Other pipelines of their classes are named by owner/name on the hub, or by folder.
+    Other pipelines of the same classes can be given as owner/name on the Hub or as a folder.
     """
     from rewardkit.generators.aliases import ALIASES
     from rewardkit.generators.families import FAMILIES

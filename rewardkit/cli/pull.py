@@ -19,15 +19,15 @@ from rewardkit.errors import WeightsError
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Also copy the files into DIR, for REWARDKIT_WEIGHTS=DIR on another machine.",
+    help="Copy the files to DIR too; set REWARDKIT_WEIGHTS=DIR on the other machine.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def pull(names: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
-    """Download the weights of rewards, so that they can be scored without a network.
+    """Download the weights of rewards for use without a network.
 
-    Every file goes into the hub's cache, and its revision and checksum are recorded; a checkpoint
-    of many files is one folder. Weights that come with an installed package are listed, not copied.
-    Weights that cannot be downloaded are named, the others are pulled, and the exit code is then 1.
+    Files are downloaded to the Hub's cache, and their revisions and checksums are recorded; a
+    checkpoint of several files is a folder. Weights from an installed package are listed, not
+    copied. If some weights cannot be downloaded, they are named and the exit code is 1.
     """
     from rewardkit.engine.registry import entry
     from rewardkit.weights.pull import pull as pull_file

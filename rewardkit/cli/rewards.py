@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
 @click.command("list")
 @click.option(
-    "--input", "kind", type=click.Choice(["image", "video"]), help="List only rewards that take it."
+    "--input",
+    "kind",
+    type=click.Choice(["image", "video"]),
+    help="List only rewards that take this kind of input.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the cards as JSON.")
 def list_command(kind: str | None, as_json: bool) -> None:
-    """List the rewards that can be computed."""
+    """List the available rewards."""
     from rewardkit.engine.registry import list_rewards
 
     cards = list_rewards(kind)
@@ -47,7 +50,7 @@ def list_command(kind: str | None, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print the card as JSON.")
 def show(name: str, as_json: bool) -> None:
-    """Show the card of one reward: what it needs, returns, and comes from."""
+    """Show the card of reward NAME: inputs, outputs, weights, licence and source."""
     from rewardkit.engine.preprocess import describe_steps
     from rewardkit.engine.registry import entry
     from rewardkit.weights.hub import recorded

@@ -33,33 +33,33 @@ if TYPE_CHECKING:
     "--prompts",
     type=click.Path(exists=True, dir_okay=False),
     metavar="FILE",
-    help="Prompts: .jsonl, .csv, .tsv, .parquet or .json by id or path; .txt in file order.",
+    help="Prompts: .jsonl, .csv, .tsv, .parquet or .json matched by id or path, .txt by order.",
 )
 @click.option(
-    "--path-column", metavar="NAME", help="Column that names the files, of -p FILE or a manifest."
+    "--path-column", metavar="NAME", help="Column of -p FILE or the manifest with the file names."
 )
 @click.option(
-    "--prompt-column", metavar="NAME", help="Column with the prompts, of -p FILE or a manifest."
+    "--prompt-column", metavar="NAME", help="Column of -p FILE or the manifest with the prompts."
 )
 @click.option("--prompt", metavar="TEXT", help="One prompt for every file.")
 @click.option("--prompt-from-name", is_flag=True, help="Take each prompt from the file's name.")
 @click.option(
     "--prompt-from-metadata",
     is_flag=True,
-    help="Take the prompt that A1111 or ComfyUI wrote into each picture.",
+    help="Take each prompt from the metadata that A1111 or ComfyUI wrote into the image.",
 )
 @click.option(
     "-o",
     "--output",
     metavar="FILE",
-    help="Write .parquet, .csv or .jsonl; an interrupted or grown run goes on there.",
+    help="Write .parquet, .csv or .jsonl. The same command resumes, and scores new files.",
 )
-@click.option("--overwrite", is_flag=True, help="Score everything anew, whatever FILE holds.")
+@click.option("--overwrite", is_flag=True, help="Score everything again and replace FILE.")
 @click.option(
     "--input",
     "kind",
     type=click.Choice(["image", "video"]),
-    help="Kind of files to score, where the rewards take both.",
+    help="Kind of files to score if the rewards take both.",
 )
 @device_option
 @click.option(
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     "--weights",
     multiple=True,
     metavar="NAME=PATH",
-    help="Local weights, a file or a folder, in place of the hub's; `rewardkit show` prints names.",
+    help="Local file or folder to use instead of the Hub's; `rewardkit show` lists the names.",
 )
 @click.option(
     "--batch-size", default=32, show_default=True, type=click.IntRange(1),
@@ -81,12 +81,22 @@ if TYPE_CHECKING:
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    help="Threads that decode and preprocess.  [default: one per processor, at most 8]",
+    help="Number of threads that decode and preprocess.  [default: one per processor, at most 8]",
 )
-@click.option("--fps", type=FiniteRange(0, min_open=True), help="Sample clips at this rate.")
-@click.option("--frames", type=click.IntRange(1), help="Sample this many frames of each clip.")
 @click.option(
-    "--max-pixels", type=click.IntRange(1), help="Refuse larger pictures.  [default: 89478485]"
+    "--fps",
+    type=FiniteRange(0, min_open=True),
+    help="Frames per second to sample from videos.  [default: the native rate]",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(1),
+    help="Number of frames to sample from each video.",
+)
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    help="Maximum number of pixels per image; larger images are refused.  [default: 89478485]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON lines.")  # fmt: skip
 def score(
@@ -111,15 +121,16 @@ def score(
     max_pixels: int | None,
     as_json: bool,
 ) -> None:
-    """Score pictures or clips: folders, files, globs, '-' (paths on stdin), or a manifest.
+    """Score images or videos: folders, files, globs, '-' (paths on stdin), or a manifest.
 
     A manifest is a table (.jsonl, .csv, .tsv, .parquet, .json) with the columns path, prompt and,
-    if you like, id; path may be called file_name, image and the like, and prompt text or caption.
-    Other columns are handed to rewards that need them. Without -o the rows are printed.
-    Files that cannot be scored become rows with an error, and the exit code is then 1.
+    optionally, id. The path column can also be named file_name, image and similar, the prompt
+    column text or caption. Other columns are passed to rewards that need them. Without -o, the rows
+    are printed. A file that cannot be scored becomes a row with an error, and the exit code is then
+    1.
 
-    Tables hold the exact text of names, prompts and errors: a spreadsheet program that opens a .csv
-    from others may take a cell that begins with = + - or @ for a formula.
+    Tables contain the exact text of names, prompts and errors: a spreadsheet program may interpret
+    a cell of a .csv that begins with = + - or @ as a formula.
     """
     from rewardkit.engine.folder import score_folder
     from rewardkit.media.images import MAX_PIXELS

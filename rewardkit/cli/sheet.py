@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("scores", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("-o", "--output", required=True, metavar="FILE", help="Picture to write.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="Image file to write.")
 @click.option(
     "--by",
     metavar="REWARD",
     help="Sort by this reward, highest first.  [default: the table's order]",
 )
-@click.option("--lowest", is_flag=True, help="Sort --by lowest first.")
+@click.option("--lowest", is_flag=True, help="Sort lowest first, with --by.")
 @click.option(
     "-n", "number", type=click.IntRange(1), default=30, show_default=True,
-    help="Number of pictures or clips.",
+    help="Maximum number of images or videos.",
 )  # fmt: skip
 def sheet(scores: Path, output: str, by: str | None, lowest: bool, number: int) -> None:
     """Write a contact sheet of SCORES, a table that `rewardkit score -o` wrote.
 
-    A clip is shown by its middle frame.
+    A video is shown by its middle frame.
     """
     from rewardkit.media.images import save_picture
     from rewardkit.media.sheets import contact_sheet, one_line

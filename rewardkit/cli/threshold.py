@@ -34,9 +34,9 @@ def shortest(bound: float, scores: Sequence[float]) -> float:
 def threshold(table: Path, reward: str, percentile: float, as_json: bool) -> None:
     """Propose a threshold for REWARD from the scores in TABLE.
 
-    Prints a term of a reward spec, such as hps.v2.1@0.2871: the binary reward that is 1 where the
-    score is above the percentile of the scores in the table, and else 0. The number of
-    scores that pass is printed on stderr: fewer than asked for where many scores are equal.
+    Prints a term of a reward spec, such as hps.v2.1@0.2871: a binary reward that is 1 if the score
+    is above the percentile of the scores in the table, else 0. The number of scores that pass is
+    printed on stderr; it is lower than requested if many scores are equal.
     """
     import numpy as np
 

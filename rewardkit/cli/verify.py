@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     "--weights",
     multiple=True,
     metavar="NAME=PATH",
-    help="Local weights, a file or a folder, in place of the hub's; `rewardkit show` prints names.",
+    help="Local file or folder to use instead of the Hub's; `rewardkit show` lists the names.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, in full precision.")
 def verify(name: str | None, device: str, weights: tuple[str, ...], as_json: bool) -> None:
-    """Recompute the scores that upstream has published, of one reward or of all.
+    """Recompute the published reference scores of reward NAME, or of all rewards.
 
-    Pictures are taken from the folder REWARDKIT_TEST_DATA, or downloaded. The exit code is 1 where
-    a score is beyond its tolerance or cannot be computed.
+    Images come from the folder REWARDKIT_TEST_DATA or are downloaded. The exit code is 1 if a score
+    exceeds its tolerance or cannot be computed.
     """
     from rewardkit.engine.registry import entry, list_rewards
     from rewardkit.engine.verify import verify as compute
@@ -50,8 +50,8 @@ def verify(name: str | None, device: str, weights: tuple[str, ...], as_json: boo
         _print(found)
     if not found.checks:
         echo(f"{name or 'no reward'} has no published values to compare with", err=True)
-    for told in dict.fromkeys(f"{c.reward}: {c.error}" for c in found.checks if c.error):
-        echo(f"Error: {told}", err=True)
+    for failure in dict.fromkeys(f"{c.reward}: {c.error}" for c in found.checks if c.error):
+        echo(f"Error: {failure}", err=True)
     if found.failed:
         echo(
             f"Error: {len(found.failed)} of {len(found.checks)} published values were not met",

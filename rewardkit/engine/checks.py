@@ -22,8 +22,8 @@ def wrong_kind(card: RewardCard, kind: Kind) -> InputError | None:
     if kind in card.inputs:
         return None
     takes = " and ".join({"image": "pictures", "video": "clips"}[k] for k in card.inputs)
-    given = {"image": "a picture", "video": "a clip"}[kind]
-    return InputError(f"{card.name} takes {takes}; {given} was given")
+    medium = {"image": "a picture", "video": "a clip"}[kind]
+    return InputError(f"{card.name} takes {takes}; {medium} was given")
 
 
 def missing(
@@ -54,9 +54,10 @@ def check_scores(card: RewardCard, scores: torch.Tensor, size: int) -> torch.Ten
     import torch
 
     if not isinstance(scores, torch.Tensor) or scores.shape != (size,):
-        given = list(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
+        returned = list(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
         raise BrokenReward(
-            f"{card.name} must return one score per sample, a tensor [{size}]; it returned {given}"
+            f"{card.name} must return one score per sample, a tensor [{size}]; "
+            f"it returned {returned}"
         )
     scores = scores.detach().to("cpu", torch.float32)
     bad = (~scores.isfinite()).nonzero().flatten().tolist()

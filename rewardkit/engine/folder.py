@@ -1,4 +1,4 @@
-"""Score a folder: what is asked, which files are meant, and then `rewardkit.engine.items`."""
+"""Score a folder: what is wanted, which files are meant, and then `rewardkit.engine.items`."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def score_folder(
     columns = {"path_column": path_column, "prompt_column": prompt_column}
     of_inputs = columns if prompts is None else {}
     found = find([str(path) for path in many], kind, stdin=stdin, **of_inputs)
-    unasked = prompts is prompt is None and not (prompt_from_name or prompt_from_metadata)
-    for remark in remarks(found.skipped, manifests=unasked):
+    unprompted = prompts is prompt is None and not (prompt_from_name or prompt_from_metadata)
+    for remark in remarks(found.skipped, manifests=unprompted):
         _log.warning(storable(remark))
     for reason in found.unreadable:
         _log.warning(f"a folder could not be searched: {storable(reason)}")
@@ -126,7 +126,7 @@ def score_folder(
 def check_request(
     rewards: str, output: str | PathLike[str] | None, batch_size: int, workers: int | None
 ) -> RewardSpec:
-    """The spec that is asked for, where the request can be met as far as one sees without files.
+    """The reward spec, checked as far as that is possible without files.
 
     Raises:
         UsageError: it cannot.
@@ -157,12 +157,14 @@ def _cards(spec: RewardSpec) -> list[RewardCard]:
     return [known.card for known in entries]
 
 
-def _kind(cards: Sequence[RewardCard], asked: Kind | None) -> Kind | None:
+def _kind(cards: Sequence[RewardCard], wanted: Kind | None) -> Kind | None:
     """The kind of media every card takes; None where that leaves a choice to the files."""
     kinds = [k for k in ("image", "video") if all(k in card.inputs for card in cards)]
     if not kinds:
-        told = ", ".join(f"{card.name} takes {' or '.join(card.inputs)}" for card in cards)
-        raise UsageError(f"no file can be scored by all of these at once: {told}. Score them apart")
-    if asked is not None and asked not in kinds:
-        raise UsageError(f"these rewards take {kinds[0]} files, not {asked}")
-    return asked or (cast(Kind, kinds[0]) if len(kinds) == 1 else None)
+        taken = ", ".join(f"{card.name} takes {' or '.join(card.inputs)}" for card in cards)
+        raise UsageError(
+            f"no file can be scored by all of these at once: {taken}. Score them apart"
+        )
+    if wanted is not None and wanted not in kinds:
+        raise UsageError(f"these rewards take {kinds[0]} files, not {wanted}")
+    return wanted or (cast(Kind, kinds[0]) if len(kinds) == 1 else None)

@@ -54,7 +54,7 @@ class Report:
     Attributes:
         rows: one per item, in the items' order.
         rewards: the columns, resolved reward names.
-        spec: what was asked, resolved.
+        spec: the rewards, with resolved names.
         reused: rows taken from an earlier run's file.
         made_by: what decides the numbers: spec, and per reward checksums, preprocessing, dtype.
         weights: every file of weights that was loaded, by name: source, revision, sha256.
@@ -281,7 +281,7 @@ def _is_done(row: Row | None) -> bool:
 
 
 def _row(scorer: Scorer, item: Item, outcome: Scored) -> Row:
-    # One cause of several rewards is told once; a foreign one needs the reward's name.
+    # One cause of several rewards is reported once; a foreign one needs the reward's name.
     errors = [
         describe(e) if isinstance(e, RewardKitError) else f"{name}: {describe(e)}"
         for name, e in outcome.errors.items()

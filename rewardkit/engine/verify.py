@@ -98,9 +98,9 @@ def verify(
         try:
             judge = Judge(entry(card.name).cls.load(card, loader))
         except RewardKitError as error:
-            checks += [Check(card.name, one, error=describe(error)) for one in card.published]
+            checks += [Check(card.name, p, error=describe(error)) for p in card.published]
         else:
-            checks += [_check(judge, one, known) for one in card.published]
+            checks += [_check(judge, published, known) for published in card.published]
         located |= loader.located
     return Verification(checks, located, device)
 
@@ -119,6 +119,6 @@ def _by_checksum(folder: Path, cards: Sequence[RewardCard]) -> dict[str, Path]:
     """The files of a folder that may be published pictures: those with the suffix of one."""
     if not folder.is_dir():
         raise UsageError(f"REWARDKIT_TEST_DATA names {folder}, which is not a folder")
-    suffixes = {Path(one.picture).suffix for card in cards for one in card.published}
+    suffixes = {Path(p.picture).suffix for card in cards for p in card.published}
     files = (path for path in sorted(folder.rglob("*")) if path.suffix in suffixes)
     return {sha256_file(path): path for path in files if path.is_file()}

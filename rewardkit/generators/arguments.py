@@ -193,5 +193,7 @@ def _defaults(pipe: Any) -> dict[str, Any]:
 
 def _to_pil(name: str, medium: Medium) -> Image.Image:
     if isinstance(medium, Clip):
-        raise UsageError(f"the reference {name!r} is a picture, and a clip was given")
+        raise UsageError(
+            f"the reference {name!r} must be a picture; a clip was given. Give one of its frames"
+        )
     return to_pil(medium)

@@ -120,11 +120,11 @@ def crop(picture: torch.Tensor, box: NDArray[Any], mask: Any) -> torch.Tensor:
     return F.crop(cut_out, top, left, bottom - top, right - left)
 
 
-def _indices(rows: Boxes, asked: Boxes) -> list[int]:
-    """Where the rows asked about stand among all; of equal ones the later is asked about first."""
+def _indices(rows: Boxes, wanted: Boxes) -> list[int]:
+    """The places of the wanted rows among all rows; of equal rows the last comes first."""
     left = list(range(len(rows)))[::-1]
     found = []
-    for row in asked:
+    for row in wanted:
         found.append(next(i for i in left if np.array_equal(rows[i], row)))
         left.remove(found[-1])
     return found

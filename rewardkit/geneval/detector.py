@@ -42,7 +42,7 @@ _TINY_SCALE = (160, 96)
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Resized:
     """A picture, uint8 `[3, H, W]`, and the same at the size the network sees it in."""
 
     picture: torch.Tensor
@@ -50,7 +50,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Found:
+class Detections:
     """What a picture shows. Only classes of which there is something are named.
 
     Attributes:
@@ -97,21 +97,21 @@ class Detector(Extractor):
         detector.check_sight()
         return detector
 
-    def prepare(self, sample: Sample) -> Prepared:
+    def prepare(self, sample: Sample) -> Resized:
         """The picture, resized.
 
         Raises:
             InputError: it is too thin.
         """
         picture = sample.picture.cpu()
-        return Prepared(picture, resize(picture, self._scale))
+        return Resized(picture, resize(picture, self._scale))
 
-    def features(self, prepared: Sequence[Prepared]) -> list[Found]:
+    def features(self, prepared: Sequence[Resized]) -> list[Detections]:
         """What each picture shows; pictures of one size go through the network together."""
         alike: dict[tuple[int, ...], list[int]] = {}
         for index, half in enumerate(prepared):
             alike.setdefault(tuple(half.resized.shape), []).append(index)
-        found: dict[int, Found] = {}
+        found: dict[int, Detections] = {}
         for indices in alike.values():
             found |= zip(indices, self._detect([prepared[i] for i in indices]), strict=True)
         return [found[index] for index in range(len(prepared))]
@@ -143,31 +143,33 @@ class Detector(Extractor):
                 f"them again), or torch computes wrongly on {self._device} (try another device)"
             )
 
-    def _detect(self, alike: Sequence[Prepared]) -> list[Found]:
+    def _detect(self, alike: Sequence[Resized]) -> list[Detections]:
         """What pictures of one size show; in full precision also inside autocast."""
         import torch
 
-        pixels = normalise(torch.stack([one.resized for one in alike]).to(self._device))
+        pixels = normalise(torch.stack([half.resized for half in alike]).to(self._device))
         with torch.autocast(self._device.type, enabled=False):
             seen = self.network(pixel_values=pixels)
             return [
-                _by_class(one, class_logits, mask_logits, pixels)
-                for one, class_logits, mask_logits in zip(
+                _by_class(picture, class_logits, mask_logits, pixels)
+                for picture, class_logits, mask_logits in zip(
                     alike, seen.class_queries_logits, seen.masks_queries_logits, strict=True
                 )
             ]
 
 
 def _by_class(
-    one: Prepared, class_logits: torch.Tensor, mask_logits: torch.Tensor, pixels: torch.Tensor
-) -> Found:
+    picture: Resized, class_logits: torch.Tensor, mask_logits: torch.Tensor, pixels: torch.Tensor
+) -> Detections:
     """The objects of one picture by class."""
-    resized, filled, size = ((x.shape[-2], x.shape[-1]) for x in (one.resized, pixels, one.picture))
+    resized, filled, size = (
+        (x.shape[-2], x.shape[-1]) for x in (picture.resized, pixels, picture.picture)
+    )
     found = objects(class_logits, mask_logits, resized, filled, size)
     labels, rows, masks = found.labels.cpu(), found.rows.cpu(), found.masks.cpu()
     of_class = {CLASSES[label]: labels == label for label in sorted(set(labels.tolist()))}
-    return Found(
-        picture=one.picture,
+    return Detections(
+        picture=picture.picture,
         boxes={name: rows[which].numpy() for name, which in of_class.items()},
         masks={name: masks[which] for name, which in of_class.items()},
     )

@@ -199,6 +199,10 @@ def _check_size(picture: Image.Image, name: str, max_pixels: int) -> None:
 
 
 def _upright(picture: Image.Image) -> Image.Image:
+    """A picture turned as its metadata says.
+
+    `ImageOps.exif_transpose` also writes the metadata anew, and fails where another tag is damaged.
+    """
     from PIL import ExifTags, Image
 
     try:

@@ -15,7 +15,7 @@ from rewardkit.engine.registry import register
 from rewardkit.engine.reward import Reward
 from rewardkit.geneval.colours import ColourClassifier
 from rewardkit.geneval.convert import CONVERTED
-from rewardkit.geneval.detector import BATCH_SIZE, META, Detector, Found
+from rewardkit.geneval.detector import BATCH_SIZE, META, Detections, Detector
 from rewardkit.media.batch import Batch
 from rewardkit.weights.pins import PinnedFile
 
@@ -118,7 +118,7 @@ class GenEval(Reward):
 
         parse_metadata(meta)
 
-    def score(self, batch: Batch, features: Sequence[Found]) -> torch.Tensor:
+    def score(self, batch: Batch, features: Sequence[Detections]) -> torch.Tensor:
         """The verdict on each picture by the line of its prompt, float32 `[B]`.
 
         Raises:
@@ -132,10 +132,10 @@ class GenEval(Reward):
         graded = self.card.name.endswith("-graded")
         scores = []
         for line, found in zip(batch.meta, features, strict=True):
-            asked = parse_metadata(line)
+            wanted = parse_metadata(line)
             colour_of = self._colours.of(found.picture, found.boxes, found.masks)
             if graded:
-                scores.append(credit(asked, found.boxes, colour_of))
+                scores.append(credit(wanted, found.boxes, colour_of))
             else:
-                scores.append(float(judge(asked, found.boxes, colour_of).correct))
+                scores.append(float(judge(wanted, found.boxes, colour_of).correct))
         return torch.tensor(scores, dtype=torch.float32)

@@ -188,8 +188,8 @@ class ImageReward(Reward, Extractor):
 
         encoded = self._tokenizer.encode_batch(list(prompts))
         return (
-            torch.tensor([one.ids for one in encoded]),
-            torch.tensor([one.attention_mask for one in encoded]),
+            torch.tensor([encoding.ids for encoding in encoded]),
+            torch.tensor([encoding.attention_mask for encoding in encoded]),
         )
 
 

@@ -121,8 +121,8 @@ class Judged(Reward):
         from rewardkit.shapes.prompts import parse
 
         judge = {"shapes-correct": correct, "shapes-graded": graded}[self.card.name]
-        asked = [parse(prompt or "") for prompt in batch.prompts]
-        verdicts = [judge(one, found) for one, found in zip(asked, features, strict=True)]
+        scenes = [parse(prompt or "") for prompt in batch.prompts]
+        verdicts = [judge(scene, found) for scene, found in zip(scenes, features, strict=True)]
         return torch.tensor(verdicts, dtype=torch.float32)
 
 

@@ -25,10 +25,10 @@ _ADVICE = re.compile(
 
 def cause(error: BaseException) -> str:
     """What a library says of weights that it cannot load, in one line and without unsafe advice."""
-    told = " ".join(str(error).split())
-    if advice := _ADVICE.search(told):
-        told = told[: advice.start()].rpartition(". ")[0] or told[: advice.start()]
-    return f"{type(error).__name__}: {told}"[:300].rstrip(".: ") if told else type(error).__name__
+    text = " ".join(str(error).split())
+    if advice := _ADVICE.search(text):
+        text = text[: advice.start()].rpartition(". ")[0] or text[: advice.start()]
+    return f"{type(error).__name__}: {text}"[:300].rstrip(".: ") if text else type(error).__name__
 
 
 def check_finite(what: str, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -140,9 +140,9 @@ def check_fit(module: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> Non
         ],
     }
     if any(problems.values()):
-        told = "; ".join(
+        text = "; ".join(
             f"{len(keys)} {what} ({', '.join(keys[:5])}{', …' if len(keys) > 5 else ''})"
             for what, keys in problems.items()
             if keys
         )
-        raise WeightsError(f"it does not fit {type(module).__name__}: {told}")
+        raise WeightsError(f"it does not fit {type(module).__name__}: {text}")

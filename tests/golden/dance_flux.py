@@ -26,10 +26,10 @@ GROUP, SIZE = 2, 32
 
 
 def config() -> Config:
-    """DanceGRPO's sampler in four steps."""
+    """DanceGRPO's sampler in five steps, whose timesteps are no whole numbers unless truncated."""
     sampler = {"rule": "dance", "noise_level": 0.3, "schedule": "uniform", "shift": 3.0}
     sampler |= {"truncate_timesteps": True, "guidance": 3.5, "height": SIZE, "width": SIZE}
-    sampler |= {"noise": "group", "group_size": GROUP, "batch_size": GROUP}
+    sampler |= {"steps": 5, "noise": "group", "group_size": GROUP, "batch_size": GROUP}
     full = {"parameters": "full"}
     return tiny_policies.config("flux", {**sampler, "max_sequence_length": 16}, full)
 

@@ -8,6 +8,7 @@ import torch
 from transformers import T5Config, T5EncoderModel
 
 from grpo import checkpoint, policies
+from grpo.evaluation import generate
 from grpo.rewards import Rewards
 from grpo.rollout import collect
 from grpo.trainer import Trainer
@@ -214,7 +215,7 @@ def test_evaluation_shows_the_pixels_that_training_scores(bench, name):
         )
     )
     protocol = policy.protocol.model_copy(update={"steps": 2})
-    policy.generate([Request("a red ring", 0)], protocol, 1)
+    generate(policy, [Request("a red ring", 0)], protocol, 1)
     policy.decode(policy.noise([torch.Generator().manual_seed(0)]))
     assert set(seen) == {(torch.float32, False)}
 

@@ -11,9 +11,8 @@ from diffusers import DiffusionPipeline
 from safetensors.torch import load_file
 from tiny_policies import inputs, policy
 
-import grpo.adapters
-from grpo.adapters import export
-from grpo.whole import save_whole
+import grpo.export
+from grpo.export import export, save_whole
 from rewardkit.errors import InputError, UsageError, WeightsError
 from rewardkit.generators.pipelines import load
 
@@ -155,10 +154,10 @@ class Killed(BaseException):
 # Where an export is killed, and whether there is a model then, where there was one before.
 MOMENTS = {
     "before a file": (DiffusionPipeline, "save_config", 0, True),
-    "after the weights": (grpo.adapters, "write_json", 0, True),
+    "after the weights": (grpo.export, "write_json", 0, True),
     "before the first move": (Path, "rename", 0, True),
     "between the moves": (Path, "rename", 1, False),
-    "before the old one is gone": (grpo.adapters.shutil, "rmtree", 2, True),
+    "before the old one is gone": (grpo.export.shutil, "rmtree", 2, True),
 }
 
 
@@ -185,7 +184,7 @@ def test_a_killed_export_leaves_a_whole_model_or_none(
         patch.setattr(owner, name, kill)
         # What a killed process does not do.
         for other in {"rmtree"} - {name}:
-            patch.setattr(grpo.adapters.shutil, other, lambda *given, **named: None)
+            patch.setattr(grpo.export.shutil, other, lambda *given, **named: None)
         export(made, folder, {"reward": "after"})
     assert folder.exists() is there
     if there:

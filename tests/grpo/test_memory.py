@@ -16,6 +16,7 @@ from diffusers import AutoencoderKL, DiffusionPipeline, ModelMixin, SD3Transform
 from tiny_policies import config
 
 from grpo import policies
+from grpo.evaluation import generate
 from grpo.policies import embeddings
 from grpo.sde import cps, dance, ddim, flow, log_prob
 from rewardkit.errors import WeightsError
@@ -208,19 +209,19 @@ def test_text_encoders_visit_for_many_steps_at_once(folders, visits):
     made, protocol = trainer.policy, trainer.policy.protocol.model_copy(update={"steps": 1})
     prompts = [*tiny_runs.PROMPTS, "another", "one more"] * 2
     for _ in range(2):
-        made.generate(requests(prompts), protocol, 4)
+        generate(made, requests(prompts), protocol, 4)
     assert visits == [4, 2]
 
 
 def test_pictures_of_as_many_prompts_as_are_remembered_take_one_visit_a_part(
     folders, visits, monkeypatch
 ):
-    for name in ("grpo.policies.policy", "grpo.policies.embeddings"):
+    for name in ("grpo.evaluation", "grpo.policies.embeddings"):
         monkeypatch.setattr(f"{name}.REMEMBERED", 4)
     made = of_run(folders["sd"], **LOW)
     protocol = made.protocol.model_copy(update={"steps": 1})
     made.protocol = protocol.model_copy(update={"guidance": 3.0})
-    made.generate(requests("abcd"), made.protocol, 1)
+    generate(made, requests("abcd"), made.protocol, 1)
     assert visits == [4, 1]  # with the empty prompt, three of them
 
 
@@ -232,14 +233,14 @@ def test_what_is_remembered_is_bounded_and_changes_no_number(folders, visits, mo
         return trainer.policy
 
     ample = outcome()
-    for name in ("grpo.policies.policy", "grpo.policies.embeddings", "grpo.trainer"):
+    for name in ("grpo.evaluation", "grpo.policies.embeddings", "grpo.trainer"):
         monkeypatch.setattr(f"{name}.REMEMBERED", 2)
     tight = outcome()
     assert len(ample._embedded) == 4 and len(tight._embedded) == 3  # a step's, and the empty one
     assert visits[0] == 4 and len(visits) == 4 and max(visits[1:]) <= 3
     assert all(torch.equal(p, tight.parameters()[n]) for n, p in ample.parameters().items())
     protocol = ample.protocol.model_copy(update={"steps": 1})
-    pictures = [one.generate(requests("abcde"), protocol, 2) for one in (ample, tight)]
+    pictures = [generate(one, requests("abcde"), protocol, 2) for one in (ample, tight)]
     assert torch.equal(*map(torch.stack, pictures))
 
 

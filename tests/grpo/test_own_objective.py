@@ -111,16 +111,16 @@ def folders(tmp_path_factory):
 def installed(monkeypatch):
     """The objective as the plug-in of another distribution."""
     entry = EntryPoint("critic", f"{__name__}:Critic", objectives.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry] * (group == entry.group))
     objectives._plugins.cache_clear()
     yield
     objectives._plugins.cache_clear()
 
 
-def config(folders, **changes):
+def config(folders, *, updates=2, **changes):
     return tiny_runs.config(
         folders["sd3"],
-        objective={"kind": "critic", "updates": 2},
+        objective={"kind": "critic", "updates": updates},
         **({"top": {"steps": 2}, "checkpoint": {"every": 1}} | changes),
     )
 
@@ -169,6 +169,15 @@ def test_its_module_has_its_own_learning_rate_and_clipping(folders):
     assert largest(policy, trainer.policy.parameters()) < 2.5e-3
 
 
+def test_its_credit_needs_no_group(folders):
+    asked = config(folders, updates=1, sampler={"group_size": 1})
+    trainer = tiny_runs.trainer(asked)
+    trainer.objective.history = {line.prompt: [0.0] for line in trainer.prompts}
+    values = trainer.step(0).values
+    assert values["grad_norm"] > 0 and values["groups_dropped"] == 0
+    assert "reward/sharpness" in values and "reward_std/sharpness" not in values
+
+
 def test_a_checkpoint_must_fit_its_module(folders, tmp_path):
     trainer = tiny_runs.trainer(config(folders))
     like = tiny_runs.trainer(config(folders)).state()
@@ -189,12 +198,12 @@ def test_a_checkpoint_must_fit_its_module(folders, tmp_path):
 def test_a_step_without_noise_is_stored_without_a_log_probability(folders):
     asked = config(folders, sampler={"noise": "sample"})
     trainer = tiny_runs.trainer(asked)
-    prompts = [line.prompt for line in trainer.choose(0)]
+    lines = trainer.choose(0)
     plan = Plan(frozenset({1}), torch.tensor([[0, 1, 2]] * 2))
 
     def drawn(plan, **changes):
         how = asked.sampler.model_copy(update=changes)
-        return collect(trainer.policy, trainer.sampler, prompts, how, plan, (0, 0))
+        return collect(trainer.policy, trainer.sampler, lines, how, plan, (0, 0))
 
     rollout = drawn(plan)
     steps = rollout.transitions
@@ -257,7 +266,7 @@ def test_commands_and_settings_know_its_kind(tmp_path):
         ({"objective.value_lr": "2"}, "objective.value_lr is 2.0 (given); accepted is less than"),
         ({"objective.clip_range": "1"}, "belongs to objectives of the kind policy-gradient"),
         ({"sampler.noise": "group"}, "a critic needs sampler.noise=sample"),
-        ({"objective.kind": "critics"}, "policy-gradient or forward-process or critic"),
+        ({"objective.kind": "critics"}, "'policy-gradient', 'forward-process' or 'critic'"),
     ],
 )
 def test_its_settings_are_refused_in_words(tmp_path, settings, told):
@@ -273,5 +282,7 @@ def test_a_run_whose_plug_in_is_gone_says_so(folders, tmp_path, monkeypatch):
     tmp_path.joinpath("config.json").write_text(config(folders).model_dump_json(), "utf-8")
     monkeypatch.setattr(plugins, "entry_points", lambda group: [])
     objectives._plugins.cache_clear()
-    with pytest.raises(InputError, match=r"objective\.kind is \"critic\"; accepted is policy-grad"):
+    with pytest.raises(
+        InputError, match=r"objective\.kind is \"critic\"; accepted is 'policy-grad"
+    ):
         run.read_config()

@@ -91,7 +91,7 @@ def test_the_protocol_is_the_pipelines_but_for_what_the_run_says(folders):
 def test_what_the_pipeline_cannot_keep_is_refused(folders):
     with pytest.raises(UsageError, match="multiples of 8; height 36"):
         policy(folders["sd"], sampler={"height": 36})
-    with pytest.raises(UsageError, match="has no max_sequence_length"):
+    with pytest.raises(UsageError, match="does not use max_sequence_length"):
         policy(folders["sd"], sampler={"max_sequence_length": 8})
 
 

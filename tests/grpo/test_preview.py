@@ -110,14 +110,14 @@ def test_a_repository_that_is_not_here_is_not_asked_for(here):
 
 
 def test_a_repository_whose_index_is_here_is_looked_at(here, monkeypatch):
-    folder = index(here / "cached", "WanPipeline")
+    folder = index(here / "cached", "UnheardOfPipeline")
     monkeypatch.setattr(
         "huggingface_hub.try_to_load_from_cache",
         lambda repo, name, revision: str(folder / name) if repo == "Wan-AI/Wan2.1" else None,
     )
     refused = dry("--model", "Wan-AI/Wan2.1", *WHOLE)
     assert refused.exit_code == 2
-    assert "Wan-AI/Wan2.1 is a WanPipeline, which is not known here" in refused.stderr
+    assert "Wan-AI/Wan2.1 is a UnheardOfPipeline, which is not known here" in refused.stderr
 
 
 def test_the_real_run_asks_for_the_index_before_gigabytes(here, untrained_flux, monkeypatch):

@@ -85,3 +85,10 @@ def test_a_shift_of_the_run_takes_the_place_of_all_that_the_scheduler_shifts(fol
 def test_guidance_by_another_name_is_refused(folder):
     with pytest.raises(UsageError, match="does not use guidance_scale"):
         made(folder, guidance=4.0)
+
+
+@pytest.mark.parametrize(("length", "tokens"), [(1024, 605), (64, 64)])
+def test_texts_may_be_twice_as_long_as_elsewhere(folder, length, tokens):
+    policy = made(folder, max_sequence_length=length)
+    mask = policy.encode([PromptLine("", "a " * 600)]).per_sample["encoder_hidden_states_mask"]
+    assert mask.sum(2)[-1].tolist() == [tokens]

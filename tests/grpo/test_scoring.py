@@ -211,8 +211,8 @@ def test_a_group_reward_is_for_training_alone(monkeypatch):
             return 1.0
 
     config = settings(reward="won", evaluation__rewards="sharpness").config
-    ready.check(config, asked("a"), asked("b"))
+    ready.check(config, asked("a"), asked("b"), "image")
     config = settings(reward="won", evaluation__rewards="won").config
-    ready.check(config, asked("a"), None)
+    ready.check(config, asked("a"), None, "image")
     with pytest.raises(UsageError, match=r"won compares.*Name other evaluation\.rewards"):
-        ready.check(config, asked("a"), asked("b"))
+        ready.check(config, asked("a"), asked("b"), "image")

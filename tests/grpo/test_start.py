@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 import grpo.train
 from grpo import policies
-from grpo.adapters import export
 from grpo.cli import main
 from grpo.config.resolve import resolve
+from grpo.export import export
 from grpo.run import Run
 from grpo.start import take
 from grpo.train import train

@@ -51,7 +51,8 @@ READ = {
 # What grpo computes with, and what of grpo and rewardkit each may import.
 MATHEMATICS = {
     "sde": {"rewardkit.errors"},
-    "schedules": {"rewardkit.errors", "diffusers"},
+    "schedules": {"rewardkit.errors", "diffusers"},  # its schedulers compute them
+    "guidance": set(),
     "advantage": {"rewardkit.errors"},
     "loss": {"rewardkit.errors", "grpo.sde"},
 }

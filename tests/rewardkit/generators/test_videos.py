@@ -123,7 +123,7 @@ def test_references_that_are_missing_unknown_or_clips_are_refused_at_the_call(wa
         generate(wan_i2v, [Request("a", 0, {"source": picture})], protocol=CLIP)
     with pytest.raises(UsageError, match="takes no reference 'first_frame'; accepted: none"):
         generate(wan, [Request("a", 0, {"first_frame": picture})], protocol=CLIP)
-    with pytest.raises(UsageError, match="is a picture, and a clip was given"):
+    with pytest.raises(UsageError, match="must be a picture; a clip was given"):
         clip = Clip(picture[None], 8.0)
         generate(wan_i2v, [Request("a", 0, {"first_frame": clip})], protocol=CLIP)
 

@@ -12,7 +12,7 @@ from rewardkit.engine.registry import entry
 from rewardkit.engine.scorer import Scorer
 from rewardkit.engine.spec import RewardSpec, Term
 from rewardkit.errors import ScoringError
-from rewardkit.geneval.detector import Found
+from rewardkit.geneval.detector import Detections
 
 NAMES = ("geneval", "geneval-graded", "geneval-hf", "geneval-hf-graded")
 PICTURE = picture(0, 40, 60)
@@ -36,7 +36,7 @@ def see(monkeypatch, reward, found):
     monkeypatch.setattr(
         reward.extractor,
         "features",
-        lambda prepared: [Found(PICTURE, boxes, masks)] * len(prepared),
+        lambda prepared: [Detections(PICTURE, boxes, masks)] * len(prepared),
     )
 
 
