@@ -46,7 +46,7 @@ class Request:
     with_base: bool = False
     trained_on: str | None = None
     model: str = ""
-    lora: str | None = None
+    tuned: str | None = None
     revision: str | None = None
     seed: int = 0
     steps: int | None = None
@@ -91,12 +91,12 @@ class Request:
             shard.of(part.prompts.cases)
         return shard
 
-    def load(self, lora: str | None) -> Pipeline:
+    def load(self, tuned: str | None) -> Pipeline:
         """The model, with or without what was trained of it."""
         from rewardkit.generators.pipelines import load
 
         return load(
-            self.model, device=self.device, dtype=self.dtype, revision=self.revision, lora=lora
+            self.model, device=self.device, dtype=self.dtype, revision=self.revision, tuned=tuned
         )
 
     def protocol(self, pipeline: Pipeline) -> Protocol:
@@ -107,12 +107,12 @@ class Request:
         )
 
 
-def title(model: str, lora: str | None) -> str:
+def title(model: str, tuned: str | None) -> str:
     """The name of a model in tables: its own, and that of what was trained of it."""
     source = model if not Path(model).exists() else Path(model).resolve().name
-    if lora is None:
+    if tuned is None:
         return source
-    run = Path(lora).resolve()
+    run = Path(tuned).resolve()
     while run.name == "model" or run.suffix == ".safetensors":
         run = run.parent
     return f"{source}+{run.name}"

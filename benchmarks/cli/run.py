@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.argument("benchmark")
 @options(MODEL, PROMPTS, REWARDS, MEDIA, RESULTS, DEVICE)
 @click.option(
-    "--with-base", is_flag=True, help="Run the base model of --lora too and compare them."
+    "--with-base", is_flag=True, help="Run the base model of --tuned too and compare them."
 )
 def run(benchmark: str, **given: Any) -> None:
     """Generate and score the images or videos of BENCHMARK for a model.
@@ -41,14 +41,16 @@ def run(benchmark: str, **given: Any) -> None:
     from rewardkit.weights.hub import parse_overrides
 
     request = Request(**given)
-    if request.with_base and request.lora is None:
-        raise UsageError("--with-base goes with --lora: without it, the base model is all there is")
+    if request.with_base and request.tuned is None:
+        raise UsageError(
+            "--with-base goes with --tuned: without it, the base model is all there is"
+        )
     found = get(benchmark)
     parts = request.parts(found)
     shard = request.shard_of(parts)
-    with_base = request.with_base or (isinstance(found, Suite) and request.lora is not None)
-    name = title(request.model, request.lora) if request.name is None else request.name
-    titles = {request.lora: name}
+    with_base = request.with_base or (isinstance(found, Suite) and request.tuned is not None)
+    name = title(request.model, request.tuned) if request.name is None else request.name
+    titles = {request.tuned: name}
     if with_base:
         titles = {None: title(request.model, None), **titles}
     if len(set(titles.values())) < len(titles):
@@ -56,8 +58,8 @@ def run(benchmark: str, **given: Any) -> None:
     ready(parts, parse_overrides(request.weights))
     results: list[list[Path]] = []
     with Display() as display:
-        for lora, name in titles.items():
-            folders = _generate(display, request, parts, shard, lora, name)
+        for tuned, name in titles.items():
+            folders = _generate(display, request, parts, shard, tuned, name)
             results.append(
                 [
                     _score(display, request, part, shard, folder, name)
@@ -66,9 +68,9 @@ def run(benchmark: str, **given: Any) -> None:
             )
     print_results([path for paths in results for path in paths], request.as_json)
     if with_base and not request.as_json and request.shard is None:
-        for base, tuned in zip(*results, strict=True):
+        for of_base, of_tuned in zip(*results, strict=True):
             echo()
-            print_comparison(compare_results(base, tuned))
+            print_comparison(compare_results(of_base, of_tuned))
 
 
 @click.command()
@@ -90,7 +92,7 @@ def generate(benchmark: str, **given: Any) -> None:
     parts = request.parts(get(benchmark), scored=False)
     shard = request.shard_of(parts)
     with Display() as display:
-        pipeline = request.load(request.lora)
+        pipeline = request.load(request.tuned)
         for part in parts:
             folder = request.out if len(parts) == 1 else request.out / part.benchmark.media
             _make(display, request, part, shard, pipeline, folder)
@@ -149,14 +151,14 @@ def _generate(
     request: Request,
     parts: Sequence[Part],
     shard: Shard,
-    lora: str | None,
+    tuned: str | None,
     name: str,
 ) -> list[Path]:
     """Makes the media of all parts, in one folder each, and then lets go of the model."""
     from benchmarks.results import file_name
     from rewardkit.media.task import noun_of
 
-    pipeline = request.load(lora)
+    pipeline = request.load(tuned)
     folders = []
     for part in parts:
         kind = f"{noun_of(part.benchmark.task)}s"

@@ -74,10 +74,11 @@ class Policy(ABC):
         self, pipeline: Pipeline, config: Config, device: torch.device | None = None
     ) -> None:
         """See `grpo.policies.of`."""
-        if pipeline.lora is not None:
+        if pipeline.tuned is not None:
             raise UsageError(
-                f"the pipeline has loaded the LoRA {pipeline.lora}, which would not be trained. "
-                "Give it as policy.init_lora, or merge it with diffusers' fuse_lora and "
+                f"the pipeline has loaded the tuned weights {pipeline.tuned}, and training starts "
+                "from a pipeline without any. Give a folder with all weights as the model. Give a "
+                "LoRA as policy.init_lora, or merge it with diffusers' fuse_lora and "
                 "save_pretrained, and train that folder"
             )
         pipe: Any = pipeline.diffusers

@@ -135,7 +135,7 @@ main(sys.argv[1:])
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True)
     assert done.returncode == -signal.SIGKILL
     with pytest.raises(WeightsError, match="has not been exported completely"):
-        load(folders["sd"], device="cpu", lora=tmp_path)
+        load(folders["sd"], device="cpu", tuned=tmp_path)
     train(asked, out=tmp_path, resume=True, device="cpu")
     assert tiny_runs.same(tiny_runs.outcome(run), whole)
     assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} == {".lock"}
@@ -450,7 +450,7 @@ def test_a_run_goes_on_from_another_folder(folders, tmp_path, monkeypatch):
     run = Run(here / "run")
     assert [line["step"] for line in tiny_runs.lines(run) if "loss" in line] == [1, 2]
     # The model it was made of is the same by any of its paths.
-    assert load("../here/base", device="cpu", lora=run.folder).trained_on is not None
+    assert load("../here/base", device="cpu", tuned=run.folder).trained_on is not None
 
 
 # What a run leaves.
