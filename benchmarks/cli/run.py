@@ -42,9 +42,7 @@ def run(benchmark: str, **given: Any) -> None:
 
     request = Request(**given)
     if request.with_base and request.tuned is None:
-        raise UsageError(
-            "--with-base goes with --tuned: without it, the base model is all there is"
-        )
+        raise UsageError("--with-base goes with --tuned: without it, only the base model is run")
     found = get(benchmark)
     parts = request.parts(found)
     shard = request.shard_of(parts)

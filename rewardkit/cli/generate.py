@@ -49,7 +49,8 @@ from rewardkit.cli.terminal import echo
 @click.option(
     "--tuned",
     metavar="PATH",
-    help="Tuned weights of MODEL: run folder, LoRA file or folder, or OWNER/NAME[@REVISION][:FILE].",
+    help="Tuned weights of MODEL: run folder, LoRA file or folder, or "
+    "OWNER/NAME[@REVISION][:FILE].",
 )
 @click.option("--revision", help="Commit, tag or branch on the Hub.")
 @device_option

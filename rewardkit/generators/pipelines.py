@@ -106,8 +106,8 @@ def load(
 ) -> Pipeline:
     """The generator at `source`, ready to be sampled.
 
-    Its protocol is, first found: what the folder of the tuned weights carries, what its own folder carries, the
-    alias's, the defaults of its pipeline class.
+    Its protocol is, first found: what the folder of the tuned weights carries, what its own folder
+    carries, the alias's, the defaults of its pipeline class.
 
     Args:
         source: an alias (`rewardkit pipelines` lists them), owner/name on the hub, or a folder in
