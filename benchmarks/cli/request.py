@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _SAMPLING = ("steps", "guidance", "width", "height", "max_sequence_length")
 
 
-class Part(NamedTuple):
-    """A benchmark that is run, with its prompts."""
+class SuitePart(NamedTuple):
+    """A benchmark that is run, alone or as part of a suite, with its prompts."""
 
     benchmark: Benchmark
     prompts: PromptSet
@@ -28,7 +28,7 @@ class Part(NamedTuple):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class RunRequest:
     """The options of a command; None where one is not given, or the command does not have it."""
 
     out: Path
@@ -57,7 +57,7 @@ class Request:
     dtype: str | None = None
     batch_size: int | None = None
 
-    def parts(self, found: Benchmark | Suite, *, scored: bool = True) -> list[Part]:
+    def parts(self, found: Benchmark | Suite, *, scored: bool = True) -> list[SuitePart]:
         """The benchmarks to run, on the prompts and by the rewards that were chosen.
 
         Args:
@@ -72,13 +72,13 @@ class Request:
         if not isinstance(found, Benchmark):
             if (self.prompts, self.rewards, self.samples) != (None, None, None):
                 raise UsageError(f"{found.name} has its own prompts, rewards and samples")
-            return [Part(part, part.prompts()) for part in found.parts() if part.prompts]
+            return [SuitePart(part, part.prompts()) for part in found.parts() if part.prompts]
         benchmark = found.on(self.prompts).with_samples(self.samples)
         benchmark = benchmark.by(self.rewards) if scored else benchmark
         assert benchmark.prompts is not None
-        return [Part(benchmark, benchmark.prompts())]
+        return [SuitePart(benchmark, benchmark.prompts())]
 
-    def shard_of(self, parts: Sequence[Part]) -> Shard:
+    def shard_of(self, parts: Sequence[SuitePart]) -> Shard:
         """The shard to run, of which every part has a share.
 
         Raises:
