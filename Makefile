@@ -26,7 +26,7 @@ demo: $(VENV)/installed  ## Score, train, measure and compare; downloads only pa
 	$(BIN)/rewardkit score demo/shapes/manifest.jsonl -r shapes-clip+shapes-correct+sharpness -o demo/scores.parquet --overwrite
 	$(BIN)/rewardkit sheet demo/scores.parquet -o demo/sheet.png
 	$(BIN)/grpo train --model shapes-flow --reward shapes-correct -o demo/run --resume
-	$(BIN)/rewardkit bench run shapes --model shapes-flow --lora demo/run --with-base -o demo/results
+	$(BIN)/rewardkit bench run shapes --model shapes-flow --tuned demo/run --with-base -o demo/results
 	$(BIN)/rewardkit bench run shapes --model shapes-sd -o demo/results
 	$(BIN)/rewardkit leaderboard build demo/results --runs demo -o demo/site
 

@@ -86,7 +86,7 @@ class Benchmark:
         Raises:
             UsageError: they are missing, or given although the benchmark has its own.
         """
-        self._check_given("prompts", "-p", self.prompts is not None, prompts)
+        self._check_option("prompts", "-p", self.prompts is not None, prompts)
         if prompts is None:
             return self
         title, read = prompt_list(prompts)
@@ -98,7 +98,7 @@ class Benchmark:
         Raises:
             UsageError: it is missing, or given although the benchmark has its own.
         """
-        self._check_given("rewards", "-r", self.rewards is not None, rewards)
+        self._check_option("rewards", "-r", self.rewards is not None, rewards)
         return self if rewards is None else replace(self, rewards=rewards)
 
     def with_samples(self, samples: int | None) -> Benchmark:
@@ -116,11 +116,11 @@ class Benchmark:
             )
         return replace(self, samples=samples)
 
-    def _check_given(self, what: str, option: str, own: bool, given: str | None) -> None:
-        if not own and given is None:
+    def _check_option(self, what: str, option: str, own: bool, value: str | None) -> None:
+        if not own and value is None:
             raise UsageError(f"{self.name} has no {what} of its own: choose them with {option}")
-        if own and given is not None:
-            raise UsageError(f"{self.name} has its own {what}: leave out {option} {given}")
+        if own and value is not None:
+            raise UsageError(f"{self.name} has its own {what}: leave out {option} {value}")
 
 
 @final

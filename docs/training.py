@@ -1,6 +1,6 @@
 """Draw docs/training.png: images before and after training, selected by a fixed rule and marked.
 
-    rewardkit bench run shapes --model shapes-flow --lora runs/a --with-base -o results
+    rewardkit bench run shapes --model shapes-flow --tuned runs/a --with-base -o results
     python docs/training.py results/shapes-flow.shapes.json results/shapes-flow-a.shapes.json
 
 The rule selects, for each task, the first image in benchmark order whose verdict changed with

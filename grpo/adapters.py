@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def place(
-    components: dict[str, nn.Module],
+    components: Mapping[str, Any],
     trained: Collection[str],
     config: PolicyConfig,
     targets: Sequence[str],
@@ -29,7 +30,7 @@ def place(
     """Makes the networks of a pipeline ready: cast, frozen or trainable, and where they belong.
 
     Args:
-        components: all networks of the pipeline, by name.
+        components: the parts of the pipeline, by name; those that are networks are made ready.
         trained: names of those that are trained.
         config: what to train, and the dtype of what is frozen; the VAE is in float32 always.
         targets: the family's LoRA targets, where `config` names none.
@@ -44,17 +45,31 @@ def place(
         UsageError: a target fits no layer.
     """
     dtype = pick_dtype(config.dtype)
-    for name, component in components.items():
+    networks = {name: part for name, part in components.items() if isinstance(part, nn.Module)}
+    for name, network in networks.items():
         exact = name == "vae" or (name in trained and config.parameters == "full")
-        component.requires_grad_(False).eval()
-        cast(component, torch.float32 if exact else dtype)
+        network.requires_grad_(False).eval()
+        cast(network, torch.float32 if exact else dtype)
     for name in trained:
-        prepare(components[name], config, targets, seed)
-    encoders = [part for name, part in components.items() if name.startswith("text_encoder")]
-    for component in components.values():
+        prepare(networks[name], config, targets, seed)
+    encoders = [network for name, network in networks.items() if name.startswith("text_encoder")]
+    for network in networks.values():
         # Diffusers' own `to` warns of modules to be left in float32 where there are none.
-        nn.Module.to(component, home if component in encoders else device)
+        nn.Module.to(network, home if network in encoders else device)
     return encoders
+
+
+@contextmanager
+def bare(networks: Collection[Any]) -> Iterator[None]:
+    """Switches LoRAs of diffusers networks off inside the block, where there are no gradients."""
+    for network in networks:
+        network.disable_adapters()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for network in networks:
+            network.enable_adapters()
 
 
 def prepare(network: nn.Module, config: PolicyConfig, targets: Sequence[str], seed: int) -> None:

@@ -31,7 +31,7 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
             f"checkpoint {path} cannot be written: {describe(error).rstrip('.')}. Make room "
             "for it; --resume continues from the previous one"
         ) from error
-    for old in found(folder)[:-keep]:
+    for old in paths(folder)[:-keep]:
         old.unlink()
     return path
 
@@ -82,7 +82,7 @@ def check(path: Path, state: Mapping[str, Any], like: Mapping[str, Any]) -> None
         raise InputError(f"checkpoint {path} does not fit this run: {problem}. {_REMEDY}")
 
 
-def found(folder: Path) -> list[Path]:
+def paths(folder: Path) -> list[Path]:
     """The checkpoints of a run, oldest first."""
     if not folder.is_dir():
         return []

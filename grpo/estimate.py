@@ -11,31 +11,33 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grpo.preview import TRAINABLE, Model, Trainable, size_of
+from grpo import policies
+from grpo.preview import Model, size_of
 
 if TYPE_CHECKING:
     from grpo.config.fields import Config
+    from grpo.policies import Policy
 
 
 def summary(config: Config, model: Model) -> list[str]:
     """What a run is, in a few lines: the model, what of it is trained, memory, pictures."""
-    known = TRAINABLE.get(model.pipeline or "")
-    if known is None:
+    policy = policies.families().get(model.pipeline or "")
+    if policy is None:
         return [
             f"model: {model.source} is not on this machine, so it was not checked; whether it can "
             "be trained is known once its model_index.json is downloaded"
         ]
-    shapes = _shapes(model.folder, known.parts) if model.folder is not None else {}
+    shapes = _shapes(model.folder, policy.parts) if model.folder is not None else {}
     total = sum(prod(shape) for shape in shapes.values())
     size = size_of(config, model)
     lines = [f"model: {model.source}, a {model.pipeline}"]
     lines[0] += (
-        f"; its {_listed(known)} has {total:,} parameters" if total else ", not on this machine"
+        f"; its {_listed(policy)} has {total:,} parameters" if total else ", not on this machine"
     )
     if config.policy.init_lora is not None:
         lines.append(f"trained: the LoRA {config.policy.init_lora}, of its own rank and layers")
     else:
-        lines += _trained(config, known, shapes)
+        lines += _trained(config, policy, shapes)
     prompts, samples = config.sampler.prompts_per_step, config.sampler.group_size
     lines.append(
         f"each step: {prompts} prompts x {samples} samples = {prompts * samples} pictures"
@@ -45,23 +47,23 @@ def summary(config: Config, model: Model) -> list[str]:
     return lines
 
 
-def _trained(config: Config, known: Trainable, shapes: Mapping[str, list[int]]) -> list[str]:
+def _trained(config: Config, policy: type[Policy], shapes: Mapping[str, list[int]]) -> list[str]:
     """What of the model is trained, and the memory that it takes."""
     adapted = config.policy.parameters == "lora"
-    what = f"a LoRA of rank {config.policy.rank}" if adapted else f"all of its {_listed(known)}"
+    what = f"a LoRA of rank {config.policy.rank}" if adapted else f"all of its {_listed(policy)}"
     if not shapes:
         return [f"trained: {what}"]
     total = sum(prod(shape) for shape in shapes.values())
-    count = _lora(shapes, config, known) if adapted else total
+    count = _lora(shapes, config, policy) if adapted else total
     return [
         f"trained: {what}, {count:,} parameters in float32",
-        f"memory: {_memory(config, total, count) / 2**30:,.2f} GiB for the {_listed(known)}, its "
+        f"memory: {_memory(config, total, count) / 2**30:,.2f} GiB for the {_listed(policy)}, its "
         "gradients and AdamW; activations, text encoders and the VAE come on top",
     ]
 
 
-def _listed(known: Trainable) -> str:
-    return " and ".join(known.parts)
+def _listed(policy: type[Policy]) -> str:
+    return " and ".join(policy.parts)
 
 
 def _shapes(folder: Path, parts: Sequence[str]) -> dict[str, list[int]]:
@@ -84,9 +86,9 @@ def _shapes(folder: Path, parts: Sequence[str]) -> dict[str, list[int]]:
     return shapes
 
 
-def _lora(shapes: Mapping[str, list[int]], config: Config, known: Trainable) -> int:
+def _lora(shapes: Mapping[str, list[int]], config: Config, policy: type[Policy]) -> int:
     """Parameters of a LoRA on the layers it is asked for: r (inputs + outputs) of each."""
-    ends = tuple(f".{name}.weight" for name in config.policy.targets or known.targets)
+    ends = tuple(f".{name}.weight" for name in config.policy.targets or policy.targets)
     fitting = (shape for key, shape in shapes.items() if f".{key}".endswith(ends))
     return config.policy.rank * sum(prod(shape[1:]) + shape[0] for shape in fitting)
 

@@ -6,8 +6,10 @@ input of the network.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def classifier_free(
@@ -27,7 +29,7 @@ def classifier_free(
         return conditional
     if detach_uncond:
         unconditional = unconditional.detach()
-    return torch.lerp(unconditional, conditional, scale)
+    return unconditional.lerp(conditional, scale)
 
 
 def rescaled(

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from grpo import policies
 from rewardkit.errors import UsageError
 from rewardkit.generators.aliases import ALIASES
 from rewardkit.generators.arguments import check_size
@@ -30,46 +30,6 @@ if TYPE_CHECKING:
 _INDEX = "model_index.json"
 # Files in which a LoRA is kept, by diffusers and by peft.
 _LORA = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors", "adapter_config.json")
-
-
-@dataclass(frozen=True)
-class Trainable:
-    """What `grpo.policies` says of a class of pipelines; here it costs no import of torch.
-
-    Attributes:
-        parts: which of its networks are trained.
-        rules: of the sampler, which fit.
-        targets: the layers that get a LoRA, by the end of their names.
-        padded: whether its texts have a length to choose.
-    """
-
-    parts: tuple[str, ...]
-    rules: tuple[str, ...]
-    targets: tuple[str, ...]
-    padded: bool
-
-
-_UNET = Trainable(("unet",), ("ddim",), ("to_q", "to_k", "to_v", "to_out.0"), padded=False)
-_TRANSFORMER = Trainable(
-    ("transformer",),
-    ("dance", "flow", "cps", "ode"),
-    (
-        *("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0"),
-        *("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out"),
-    ),
-    padded=True,
-)
-TRAINABLE = {
-    "StableDiffusionPipeline": _UNET,
-    "StableDiffusionXLPipeline": _UNET,
-    "StableDiffusion3Pipeline": _TRANSFORMER,
-    "FluxPipeline": _TRANSFORMER,
-    "QwenImagePipeline": _TRANSFORMER,
-    "ZImagePipeline": replace(
-        _TRANSFORMER,
-        targets=("attention.to_q", "attention.to_k", "attention.to_v", "attention.to_out.0"),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -118,8 +78,10 @@ def look(source: str, revision: str | None = None, *, fetch: bool = False) -> Mo
             name or (_class_in(index.parent) if index else None),
             index.parent if index else None,
         )
-    if model.pipeline is not None and model.pipeline not in TRAINABLE:
-        _refuse(model.source, model.pipeline)
+    if model.pipeline is not None and model.pipeline not in policies.families():
+        sampled = model.pipeline in FAMILIES
+        able = "can be sampled and measured, but not trained" if sampled else "is not known"
+        raise UsageError(f"{source} is a {model.pipeline}, which {able} here. {_what_can()}")
     return model
 
 
@@ -135,40 +97,30 @@ def check(config: Config, model: Model) -> None:
             f"there is no LoRA to start from at {lora}. Give a run's folder, a LoRA's file or "
             "folder, or owner/name on the hub"
         )
-    sampler, known = config.sampler, TRAINABLE.get(model.pipeline or "")
-    if known is None:
+    sampler, policy = config.sampler, policies.families().get(model.pipeline or "")
+    if policy is None:
         return
-    if sampler.rule not in known.rules:
+    if sampler.rule not in policy.rules:
         raise UsageError(
             f"sampler.rule {sampler.rule!r} given for a {model.pipeline}; its rules are "
-            f"{', '.join(known.rules)}"
+            f"{', '.join(policy.rules)}"
         )
-    if sampler.max_sequence_length is not None and not known.padded:
+    if sampler.max_sequence_length is not None and not policy.has_text_length:
         raise UsageError(
             f"a {model.pipeline} has no max_sequence_length, and sampler.max_sequence_length "
             f"{sampler.max_sequence_length} is given. Leave it out"
         )
     size = size_of(config, model)
-    if size is not None and model.folder is not None:
+    if size is not None and model.folder is not None and model.pipeline in FAMILIES:
         # A part's file does not say, or is damaged: the pipeline itself will tell.
         with suppress(AttributeError, TypeError):
-            check_size(str(model.pipeline), _sketch(model.folder), *size)
-
-
-def _refuse(source: str, name: str) -> None:
-    if entry_points(group="grpo.policies"):  # a plug-in may train it
-        from grpo import policies
-
-        if name in policies.classes():
-            return
-    able = "can be sampled and measured, but not trained" if name in FAMILIES else "is not known"
-    raise UsageError(f"{source} is a {name}, which {able} here. {_what_can()}")
+            check_size(model.pipeline, _sketch(model.folder), *size)
 
 
 def _what_can() -> str:
     names = {
         pipeline: [alias.name for alias in ALIASES.values() if alias.pipeline == pipeline]
-        for pipeline in TRAINABLE
+        for pipeline in policies.families()
     }
     listed = "; ".join(f"{pipeline}: {', '.join(known)}" for pipeline, known in names.items())
     return f"What can be trained: {listed}; or a folder, or owner/name on the hub, of these classes"

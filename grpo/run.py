@@ -148,7 +148,7 @@ class Run:
         Raises:
             InputError: it is damaged.
         """
-        paths = checkpoint.found(self.checkpoints)
+        paths = checkpoint.paths(self.checkpoints)
         return checkpoint.load(paths[-1]) if paths else None
 
     def restorable(self, like: Mapping[str, Any], steps: int) -> dict[str, Any] | None:
@@ -165,7 +165,7 @@ class Run:
         state = self.latest()
         if state is None:
             return None
-        checkpoint.check(checkpoint.found(self.checkpoints)[-1], state, like)
+        checkpoint.check(checkpoint.paths(self.checkpoints)[-1], state, like)
         if state["step"] > steps:
             raise UsageError(
                 f"{self.folder} has made {state['step']} steps already, and steps is {steps}: give "

@@ -46,4 +46,4 @@ def tuned(run: Run, device: str = "auto") -> Pipeline:
     dtype = config.policy.dtype
     if config.policy.parameters == "full":
         return load(run.model, device=device, dtype=dtype)
-    return load(config.model, device=device, dtype=dtype, revision=config.revision, lora=run.model)
+    return load(config.model, device=device, dtype=dtype, revision=config.revision, tuned=run.model)

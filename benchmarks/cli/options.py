@@ -33,9 +33,10 @@ MODEL = (
         help="Model: a name (`rewardkit pipelines`), owner/name on the Hub, or a folder.",
     ),
     click.option(
-        "--lora",
+        "--tuned",
         metavar="PATH",
-        help="LoRA to load: a run's folder, a LoRA file or folder, or owner/name.",
+        help="Tuned weights of the model: run folder, LoRA file or folder, or "
+        "OWNER/NAME[@REVISION][:FILE].",
     ),
     click.option("--revision", help="Commit, tag or branch on the Hub."),
     click.option(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _SAMPLING = ("steps", "guidance", "width", "height", "max_sequence_length")
 
 
-class Part(NamedTuple):
-    """A benchmark that is run, with its prompts."""
+class SuitePart(NamedTuple):
+    """A benchmark that is run, alone or as part of a suite, with its prompts."""
 
     benchmark: Benchmark
     prompts: PromptSet
@@ -28,7 +28,7 @@ class Part(NamedTuple):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class RunRequest:
     """The options of a command; None where one is not given, or the command does not have it."""
 
     out: Path
@@ -46,7 +46,7 @@ class Request:
     with_base: bool = False
     trained_on: str | None = None
     model: str = ""
-    lora: str | None = None
+    tuned: str | None = None
     revision: str | None = None
     seed: int = 0
     steps: int | None = None
@@ -57,7 +57,7 @@ class Request:
     dtype: str | None = None
     batch_size: int | None = None
 
-    def parts(self, found: Benchmark | Suite, *, scored: bool = True) -> list[Part]:
+    def parts(self, found: Benchmark | Suite, *, scored: bool = True) -> list[SuitePart]:
         """The benchmarks to run, on the prompts and by the rewards that were chosen.
 
         Args:
@@ -72,13 +72,13 @@ class Request:
         if not isinstance(found, Benchmark):
             if (self.prompts, self.rewards, self.samples) != (None, None, None):
                 raise UsageError(f"{found.name} has its own prompts, rewards and samples")
-            return [Part(part, part.prompts()) for part in found.parts() if part.prompts]
+            return [SuitePart(part, part.prompts()) for part in found.parts() if part.prompts]
         benchmark = found.on(self.prompts).with_samples(self.samples)
         benchmark = benchmark.by(self.rewards) if scored else benchmark
         assert benchmark.prompts is not None
-        return [Part(benchmark, benchmark.prompts())]
+        return [SuitePart(benchmark, benchmark.prompts())]
 
-    def shard_of(self, parts: Sequence[Part]) -> Shard:
+    def shard_of(self, parts: Sequence[SuitePart]) -> Shard:
         """The shard to run, of which every part has a share.
 
         Raises:
@@ -91,12 +91,12 @@ class Request:
             shard.of(part.prompts.cases)
         return shard
 
-    def load(self, lora: str | None) -> Pipeline:
+    def load(self, tuned: str | None) -> Pipeline:
         """The model, with or without what was trained of it."""
         from rewardkit.generators.pipelines import load
 
         return load(
-            self.model, device=self.device, dtype=self.dtype, revision=self.revision, lora=lora
+            self.model, device=self.device, dtype=self.dtype, revision=self.revision, tuned=tuned
         )
 
     def protocol(self, pipeline: Pipeline) -> Protocol:
@@ -107,12 +107,12 @@ class Request:
         )
 
 
-def title(model: str, lora: str | None) -> str:
+def title(model: str, tuned: str | None) -> str:
     """The name of a model in tables: its own, and that of what was trained of it."""
     source = model if not Path(model).exists() else Path(model).resolve().name
-    if lora is None:
+    if tuned is None:
         return source
-    run = Path(lora).resolve()
+    run = Path(tuned).resolve()
     while run.name == "model" or run.suffix == ".safetensors":
         run = run.parent
     return f"{source}+{run.name}"

@@ -131,14 +131,14 @@ def train(
         "evaluation.every": eval_every,
         "policy.init_lora": lora,
     }
-    given: dict[str, object] = {key: text for key, text in options.items() if text is not None}
+    chosen: dict[str, object] = {key: text for key, text in options.items() if text is not None}
     if weights:
         from rewardkit.weights.hub import parse_overrides
 
-        given["scoring.weights"] = {
+        chosen["scoring.weights"] = {
             name: str(path) for name, path in parse_overrides(weights).items()
         }
-    settings = _settings(given, sets)
+    settings = _settings(chosen, sets)
     if lora is not None:
         settings.setdefault("policy.parameters", "lora")
     if as_json and not dry_run:
@@ -189,7 +189,7 @@ def _report_stopped(config: Config, out: Path) -> None:
     if not run.config_path.exists():
         echo("\nStopped before the run started: nothing was written.", err=True)
         return
-    saved = checkpoint.found(run.checkpoints)
+    saved = checkpoint.paths(run.checkpoints)
     done = int(saved[-1].stem.removeprefix("step-")) if saved else 0
     echo(f"\n{stopped(out, done, config.steps)}", err=True)
 

@@ -1,22 +1,20 @@
-"""Which families of diffusers pipelines can be trained: one file each, and plug-ins.
+"""Which families of diffusers pipelines can be trained: one file and one line each, and plug-ins.
 
 Another distribution adds a family through the entry-point group `grpo.policies`, whose values are
 subclasses of `Policy`. What a policy promises, `grpo.testing` checks of any.
+
+A dry run reads the classes where torch is not loaded: the package's files therefore import torch,
+and what imports it, where they use it. A plug-in may import it at its top.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from grpo.policies.condition import Condition
-from grpo.policies.flux import Flux
 from grpo.policies.policy import Policy
-from grpo.policies.qwen_image import QwenImage
-from grpo.policies.sdxl import StableDiffusionXL
-from grpo.policies.stable_diffusion import StableDiffusion
-from grpo.policies.stable_diffusion_3 import StableDiffusion3
-from grpo.policies.z_image import ZImage
 from rewardkit import plugins
 from rewardkit.errors import RewardKitError, UsageError
 from rewardkit.generators import pipelines
@@ -27,9 +25,17 @@ if TYPE_CHECKING:
     from grpo.config.fields import Config
     from rewardkit.generators.pipelines import Pipeline
 
-__all__ = ["Condition", "Policy", "classes", "load", "of", "part"]
+__all__ = ["Condition", "Policy", "families", "load", "of", "part"]
 
 ENTRY_POINT_GROUP = "grpo.policies"
+POLICIES = (
+    "grpo.policies.stable_diffusion:StableDiffusion",
+    "grpo.policies.sdxl:StableDiffusionXL",
+    "grpo.policies.stable_diffusion_3:StableDiffusion3",
+    "grpo.policies.flux:Flux",
+    "grpo.policies.qwen_image:QwenImage",
+    "grpo.policies.z_image:ZImage",
+)
 
 
 def of(pipeline: Pipeline, config: Config, device: torch.device | None = None) -> Policy:
@@ -42,9 +48,17 @@ def of(pipeline: Pipeline, config: Config, device: torch.device | None = None) -
             device that could not hold them in float32 is enough. None leaves them where they are.
 
     Raises:
-        UsageError: no family trains pipelines of this class, or not as `config` says.
+        UsageError: no family trains pipelines of this class, or not as `config` says; or the
+            pipeline has loaded tuned weights.
         RewardKitError: a plug-in cannot be loaded.
     """
+    if pipeline.tuned is not None:
+        raise UsageError(
+            f"the pipeline has loaded the tuned weights {pipeline.tuned}, and training starts "
+            "from a pipeline without any. Give a folder with all weights as the model. Give a "
+            "LoRA as policy.init_lora, or merge it with diffusers' fuse_lora and "
+            "save_pretrained, and train that folder"
+        )
     return _family(pipeline)(pipeline, config, device)
 
 
@@ -64,20 +78,15 @@ def part(pipeline: Pipeline) -> str:
     return parts[0]
 
 
-def classes() -> frozenset[str]:
-    """The pipeline classes that can be trained, by ours and by plug-ins."""
-    return frozenset(_families())
-
-
 def _family(pipeline: Pipeline) -> type[Policy]:
     name = type(pipeline.diffusers).__name__
-    families = _families()
-    if name not in families:
+    known = families()
+    if name not in known:
         raise UsageError(
             f"{pipeline.source} is a {name}, which cannot be trained here. Accepted: "
-            f"{', '.join(sorted(families))}"
+            f"{', '.join(sorted(known))}"
         )
-    return families[name]
+    return known[name]
 
 
 def load(config: Config) -> Pipeline:
@@ -93,24 +102,26 @@ def load(config: Config) -> Pipeline:
         device="cpu",
         dtype=config.policy.dtype,
         revision=config.revision,
-        exact={part for family in _families().values() for part in family.parts} if full else (),
+        exact={part for family in families().values() for part in family.parts} if full else (),
     )
 
 
 @cache
-def _families() -> dict[str, type[Policy]]:
-    """The policies, ours and plug-ins', by the pipeline classes they train."""
-    policies: list[type[Policy]] = [
-        StableDiffusion, StableDiffusionXL, StableDiffusion3, Flux, QwenImage, ZImage,
-    ]  # fmt: skip
+def families() -> dict[str, type[Policy]]:
+    """The policies, ours and plug-ins', by the pipeline classes they train.
+
+    Raises:
+        RewardKitError: a plug-in cannot be loaded, or trains what another policy does.
+    """
+    policies: list[type[Policy]] = [resolve_name(name) for name in POLICIES]
     policies += [plugins.load(p, "policy plug-in") for p in plugins.entry_points(ENTRY_POINT_GROUP)]
-    families: dict[str, type[Policy]] = {}
+    known: dict[str, type[Policy]] = {}
     for policy in policies:
         for name in policy.pipeline_classes:
-            taken = families.setdefault(name, policy)
+            taken = known.setdefault(name, policy)
             if taken is not policy:
                 raise RewardKitError(
                     f"pipelines of class {name} are trained by {taken.__module__} and again by "
                     f"{policy.__module__}; uninstall one of them"
                 )
-    return families
+    return known

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self, final
-
-import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
+from typing import TYPE_CHECKING, Self, final
 
 from rewardkit.devices import sent
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @final
@@ -45,6 +45,8 @@ class Condition:
             shared: as in the attributes.
             device: where the tensors go.
         """
+        from torch.nn.utils.rnn import pad_sequence
+
         flat = [embedding for half in halves for embedding in half]
         size = len(halves[0])
         return cls(
@@ -66,6 +68,8 @@ class Condition:
 
     def index(self, samples: Tensor | Sequence[int]) -> Condition:
         """The condition of those samples, in that order."""
+        import torch
+
         rows = torch.as_tensor(samples)
         return Condition(
             {

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, final
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, final
 
 from grpo.guidance import classifier_free
-from grpo.policies.condition import Condition
 from grpo.policies.packed import Packed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from grpo.policies.condition import Condition
 
 
 @final
@@ -47,6 +48,8 @@ class Flux(Packed):
         return {"encoder_hidden_states": states, "pooled_projections": pooled}
 
     def _shared(self) -> dict[str, Tensor]:
+        import torch
+
         places = self._pipe._prepare_latent_image_ids(1, *self.squares, self.device, torch.float32)
         return {
             "img_ids": places,

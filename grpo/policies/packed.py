@@ -6,15 +6,14 @@ from abc import ABC
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 from grpo.policies.policy import Policy
-from grpo.sampler import FlowSampler
-from grpo.schedules import linear_shift
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from grpo.config.fields import SamplerConfig
+    from grpo.sampler import FlowSampler
 
 
 class Packed(Policy, ABC):
@@ -65,6 +64,9 @@ class Packed(Policy, ABC):
         return super()._output(x, timesteps / 1000, inputs)
 
     def _schedule(self, config: SamplerConfig) -> FlowSampler:
+        from grpo.sampler import FlowSampler
+        from grpo.schedules import linear_shift
+
         down, across = self.squares
         mu = linear_shift(down * across)
         return FlowSampler.from_scheduler(

@@ -9,13 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor, nn
-
-from grpo.adapters import place
-from grpo.banks import Bank
 from grpo.policies.condition import Condition
-from grpo.policies.embeddings import HOME, Embeddings
 from rewardkit.devices import pick_dtype, sent
 from rewardkit.errors import UsageError, WeightsError
 from rewardkit.generators.arguments import check_protocol
@@ -23,6 +17,10 @@ from rewardkit.generators.decoding import decode
 from rewardkit.generators.protocol import Protocol
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from grpo.banks import Bank
     from grpo.config.fields import Config, SamplerConfig
     from grpo.sampler import Sampler
     from rewardkit.generators.pipelines import Pipeline
@@ -67,6 +65,8 @@ class Policy(ABC):
     rules: ClassVar[tuple[str, ...]]
     #: The layers a LoRA is put on, by the end of their names.
     targets: ClassVar[tuple[str, ...]]
+    #: Whether texts are padded to a length to choose, the protocol's max_sequence_length.
+    has_text_length: ClassVar[bool] = True
     #: What the pipeline's call names each of the embeddings that the network is given.
     embeddings: ClassVar[Mapping[str, str]]
 
@@ -74,12 +74,9 @@ class Policy(ABC):
         self, pipeline: Pipeline, config: Config, device: torch.device | None = None
     ) -> None:
         """See `grpo.policies.of`."""
-        if pipeline.lora is not None:
-            raise UsageError(
-                f"the pipeline has loaded the LoRA {pipeline.lora}, which would not be trained. "
-                "Give it as policy.init_lora, or merge it with diffusers' fuse_lora and "
-                "save_pretrained, and train that folder"
-            )
+        from grpo.adapters import place
+        from grpo.policies.embeddings import HOME, Embeddings
+
         pipe: Any = pipeline.diffusers
         self.pipeline, self._pipe = pipeline, pipe
         chosen = config.sampler.model_dump(include=_OF_PROTOCOL, exclude_none=True)
@@ -94,7 +91,7 @@ class Policy(ABC):
         self.adapted = config.policy.parameters == "lora"
         self.detach_uncond = config.policy.detach_uncond
         encoders = place(
-            {name: m for name, m in pipe.components.items() if isinstance(m, nn.Module)},
+            pipe.components,
             self.parts,
             config.policy,
             self.targets,
@@ -207,6 +204,8 @@ class Policy(ABC):
 
     def noise(self, generators: Sequence[torch.Generator]) -> Tensor:
         """What sampling starts from, [B, ...], float32: each sample from its own generator."""
+        import torch
+
         drawn = [torch.randn(self.shape, generator=g, device=g.device) for g in generators]
         return sent(torch.stack(drawn), self.device)
 
@@ -228,6 +227,8 @@ class Policy(ABC):
 
     def autocast(self) -> torch.autocast:
         """In force where the networks compute in `dtype`; it does nothing in float32."""
+        import torch
+
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
 
     def parameters(self) -> dict[str, nn.Parameter]:
@@ -242,6 +243,8 @@ class Policy(ABC):
 
         The "start" of a LoRA is the network without it: nothing is copied.
         """
+        from grpo.banks import Bank
+
         if not (name == "start" and self.adapted):
             self.banks[name] = Bank(self.parameters())
 
@@ -252,21 +255,13 @@ class Policy(ABC):
         Args:
             name: of a copy that was kept, or "start", the network without the LoRA in training.
         """
-        if name in self.banks:
-            with self.banks[name].in_force():
-                yield
-            return
-        if not (name == "start" and self.adapted):
+        from grpo.adapters import bare
+
+        if name not in self.banks and not (name == "start" and self.adapted):
             raise KeyError(f"no weights are kept as {name!r}; policy.keep({name!r}) does")
-        networks: list[Any] = list(self.networks.values())
-        for network in networks:
-            network.disable_adapters()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            for network in networks:
-                network.enable_adapters()
+        bank = self.banks.get(name)
+        with bank.in_force() if bank is not None else bare(self.networks.values()):
+            yield
 
     def _halves(
         self, x: Tensor, timesteps: Tensor, condition: Condition
@@ -275,6 +270,8 @@ class Policy(ABC):
 
         Both are made in one call of twice the batch; without guidance, the first is None.
         """
+        import torch
+
         halves = condition.halves
         with self.autocast():
             output = self._output(

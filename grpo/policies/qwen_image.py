@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, final
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from grpo.guidance import rescaled
-from grpo.policies.condition import Condition
 from grpo.policies.packed import Packed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from grpo.policies.condition import Condition
 
 
 @final
@@ -33,6 +34,8 @@ class QwenImage(Packed):
         return super()._output(x, timesteps, {**inputs, **positions})
 
     def _embed(self, prompt: str) -> dict[str, Tensor]:
+        import torch
+
         states, _ = self._pipe.encode_prompt(
             prompt, self.device, max_sequence_length=self.protocol.max_sequence_length
         )

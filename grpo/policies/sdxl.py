@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, final
 
-import torch
-from torch import Tensor
-
 from grpo.guidance import classifier_free
-from grpo.policies.condition import Condition
 from grpo.policies.policy import Policy
 from grpo.policies.stable_diffusion import refuse_distilled
-from grpo.sampler import DiffusionSampler
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from grpo.config.fields import Config, SamplerConfig
+    from grpo.policies.condition import Condition
+    from grpo.sampler import DiffusionSampler
     from rewardkit.generators.pipelines import Pipeline
 
 
@@ -32,6 +32,7 @@ class StableDiffusionXL(Policy):
     rules = ("ddim",)
     # All attention, of pixels among themselves and to text.
     targets = ("to_q", "to_k", "to_v", "to_out.0")
+    has_text_length = False
     embeddings: ClassVar = {
         "encoder_hidden_states": "prompt_embeds",
         "text_embeds": "pooled_prompt_embeds",
@@ -60,6 +61,8 @@ class StableDiffusionXL(Policy):
         return output
 
     def _schedule(self, config: SamplerConfig) -> DiffusionSampler:
+        from grpo.sampler import DiffusionSampler
+
         return DiffusionSampler.from_scheduler(self._pipe.scheduler, config, self.device)
 
     def _embed(self, prompt: str) -> dict[str, Tensor]:
@@ -69,6 +72,8 @@ class StableDiffusionXL(Policy):
         return {"encoder_hidden_states": states, "text_embeds": pooled}
 
     def _negative(self) -> dict[str, Tensor]:
+        import torch
+
         embedded = super()._negative()
         # The pipeline does so unless it is given a negative prompt, even an empty one.
         if self.protocol.negative_prompt is None and self._pipe.config.force_zeros_for_empty_prompt:
@@ -76,6 +81,8 @@ class StableDiffusionXL(Policy):
         return embedded
 
     def _shared(self) -> dict[str, Tensor]:
+        import torch
+
         # The size before cropping, the corner that was cut off, and the size after it.
         height, width = self.protocol.height, self.protocol.width
         return {"time_ids": torch.tensor([height, width, 0.0, 0.0, height, width])}

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
-import torch
-from torch import Tensor
-
 from grpo.guidance import classifier_free
-from grpo.policies.condition import Condition
 from grpo.policies.policy import Policy
-from grpo.sampler import DiffusionSampler
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from grpo.config.fields import Config, SamplerConfig
+    from grpo.policies.condition import Condition
+    from grpo.sampler import DiffusionSampler
     from rewardkit.generators.pipelines import Pipeline
 
 
@@ -31,6 +31,7 @@ class StableDiffusion(Policy):
     rules = ("ddim",)
     # All attention, of pixels among themselves and to text: kvablack/ddpo-pytorch scripts/train.py.
     targets = ("to_q", "to_k", "to_v", "to_out.0")
+    has_text_length = False
     embeddings: ClassVar = {"encoder_hidden_states": "prompt_embeds"}
 
     def __init__(
@@ -45,6 +46,8 @@ class StableDiffusion(Policy):
         return classifier_free(*halves, self.scale, detach_uncond=self.detach_uncond)
 
     def _schedule(self, config: SamplerConfig) -> DiffusionSampler:
+        from grpo.sampler import DiffusionSampler
+
         return DiffusionSampler.from_scheduler(self._pipe.scheduler, config, self.device)
 
     def _embed(self, prompt: str) -> dict[str, Tensor]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, final
 
-from torch import Tensor
-
 from grpo.guidance import classifier_free
-from grpo.policies.condition import Condition
 from grpo.policies.policy import Policy
-from grpo.sampler import FlowSampler
-from grpo.schedules import linear_shift
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from grpo.config.fields import SamplerConfig
+    from grpo.policies.condition import Condition
+    from grpo.sampler import FlowSampler
 
 
 @final
@@ -45,6 +44,9 @@ class StableDiffusion3(Policy):
         return classifier_free(*halves, self.scale, detach_uncond=self.detach_uncond)
 
     def _schedule(self, config: SamplerConfig) -> FlowSampler:
+        from grpo.sampler import FlowSampler
+        from grpo.schedules import linear_shift
+
         _, height, width = self.shape
         tokens = (height // self._pipe.patch_size) * (width // self._pipe.patch_size)
         return FlowSampler.from_scheduler(

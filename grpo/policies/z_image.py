@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
-import torch
-from torch import Tensor
-
 from grpo.guidance import classifier_free
-from grpo.policies.condition import Condition
 from grpo.policies.policy import Policy
-from grpo.sampler import FlowSampler
-from grpo.schedules import linear_shift
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from grpo.config.fields import SamplerConfig
+    from grpo.policies.condition import Condition
+    from grpo.sampler import FlowSampler
 
 
 @final
@@ -40,12 +38,17 @@ class ZImage(Policy):
         return classifier_free(*halves, self.scale, detach_uncond=self.detach_uncond)
 
     def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        import torch
+
         frames = list(x.unsqueeze(2))  # clips of one frame, one by one
         (module,) = self.modules.values()
         outputs = module(frames, 1 - timesteps / 1000, _texts(**inputs), return_dict=False)[0]
         return -torch.stack(outputs).squeeze(2)
 
     def _schedule(self, config: SamplerConfig) -> FlowSampler:
+        from grpo.sampler import FlowSampler
+        from grpo.schedules import linear_shift
+
         _, height, width = self.shape
         mu = linear_shift(height * width // 4)
         return FlowSampler.from_scheduler(
@@ -53,6 +56,8 @@ class ZImage(Policy):
         )
 
     def _embed(self, prompt: str) -> dict[str, Tensor]:
+        import torch
+
         (states,), _ = self._pipe.encode_prompt(
             prompt,
             self.device,

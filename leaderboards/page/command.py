@@ -30,7 +30,7 @@ def command(result: Result) -> tuple[str, ...]:
     made = result.media.made_here and source is not None
     if made:
         sampling = protocol.sampling or {}
-        given |= {"model": source, "lora": model.lora}
+        given |= {"model": source, "tuned": model.lora}
         # An alias without one means its pinned commit, which another version may have moved.
         given["revision"] = model.revision
         given |= {"seed": protocol.seed, **{name: sampling.get(name) for name in _SAMPLING}}

@@ -47,9 +47,10 @@ from rewardkit.cli.terminal import echo
     help="Maximum number of prompt tokens.  [default: the model's]",
 )
 @click.option(
-    "--lora",
+    "--tuned",
     metavar="PATH",
-    help="LoRA to load: a run's folder, a LoRA file or folder, or owner/name.",
+    help="Tuned weights of MODEL: run folder, LoRA file or folder, or "
+    "OWNER/NAME[@REVISION][:FILE].",
 )
 @click.option("--revision", help="Commit, tag or branch on the Hub.")
 @device_option
@@ -77,7 +78,7 @@ def generate(
     frames: int | None,
     fps: float | None,
     max_sequence_length: int | None,
-    lora: str | None,
+    tuned: str | None,
     revision: str | None,
     device: str,
     dtype: str | None,
@@ -95,7 +96,7 @@ def generate(
     from rewardkit.media.prompts import read
 
     lines = read(prompts, prompt_column)[:first]
-    pipeline = load(model, device=device, dtype=dtype, revision=revision, lora=lora)
+    pipeline = load(model, device=device, dtype=dtype, revision=revision, tuned=tuned)
     options: dict[str, float | str | None] = {
         "steps": steps,
         "guidance": guidance,

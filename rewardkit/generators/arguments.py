@@ -107,19 +107,19 @@ def check_protocol(pipe: Any, protocol: Protocol) -> None:
     """
     name, accepted = type(pipe).__name__, _defaults(pipe)
     family = FAMILIES[name]
-    given = protocol.model_dump(exclude_none=True)
+    values = protocol.model_dump(exclude_none=True)
     needed = {option: value for option, value in accepted.items() if option not in _OFF_IF_ABSENT}
     if kind_of(family.task) == "video":
         # A clip has a frame rate even where the network has no input for it.
         needed.setdefault("fps", family.fps)
-    for option in given:
+    for option in values:
         if option not in needed and option not in accepted:
             raise UsageError(
                 f"a {name} does not use {ARGUMENTS[option]}, but the protocol gives {option} "
-                f"{given[option]!r}. Leave it out"
+                f"{values[option]!r}. Leave it out"
             )
     for option, default in needed.items():
-        if option not in given:
+        if option not in values:
             own = "" if default is None else f"; the default is {default}"
             raise UsageError(
                 f"the protocol lacks {option}, which changes what a {name} makes. Give it{own}"
@@ -171,13 +171,13 @@ def check_size(name: str, pipe: Any, height: int, width: int) -> None:
     """
     family: Family = FAMILIES[name]
     multiple, largest = family.multiple(pipe), family.largest(pipe)
-    given = f"height {height} and width {width} were given"
+    size = f"height {height} and width {width} were given"
     if height % multiple or width % multiple:
         raise UsageError(
-            f"a {name} accepts a height and width that are multiples of {multiple}; {given}"
+            f"a {name} accepts a height and width that are multiples of {multiple}; {size}"
         )
     if largest is not None and max(height, width) > largest:
-        raise UsageError(f"a {name} accepts a height and width of at most {largest}; {given}")
+        raise UsageError(f"a {name} accepts a height and width of at most {largest}; {size}")
 
 
 def _defaults(pipe: Any) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def _instead(path: Path) -> str:
         made = f"a LoRA of {model}"
     else:
         return f"it has no {INDEX}. Give the folder that save_pretrained wrote"
-    return f"it is {made}. Give {model} as the model, and --lora {path}"
+    return f"it is {made}. Give {model} as the model, and --tuned {path}"
 
 
 def _networks(

@@ -57,7 +57,7 @@ class Pipeline:
         source: a repository on the hub, a folder, or package:NAME/FOLDER.
         alias: its name here, where it has one.
         revision: commit of the repository; None for a folder.
-        lora: the trained weights that are loaded: a LoRA's file, or a folder with all weights.
+        tuned: the trained weights that are loaded: a LoRA's file, or a folder with all weights.
         trained_on: what it was trained on, as the run recorded it: reward, prompts, weights.
         protocol: what it is sampled with by default.
         dtype: of its networks; its VAE is in float32, as it is in training.
@@ -68,7 +68,7 @@ class Pipeline:
     source: str
     alias: str | None
     revision: str | None
-    lora: Path | None
+    tuned: Path | None
     trained_on: Mapping[str, Any] | None
     protocol: Protocol
     dtype: str = "float32"
@@ -85,7 +85,7 @@ class Pipeline:
         scheduler = {k: v for k, v in pipe.scheduler.config.items() if not k.startswith("_")}
         return {
             "model": {"source": self.source, "alias": self.alias, "revision": self.revision},
-            "lora": None if self.lora is None else str(self.lora),
+            "lora": None if self.tuned is None else str(self.tuned),
             "trained_on": self.trained_on,
             "scheduler": {"class": type(pipe.scheduler).__name__, **scheduler},
             "dtype": self.dtype,
@@ -101,13 +101,13 @@ def load(
     device: str = "auto",
     dtype: str | None = None,
     revision: str | None = None,
-    lora: str | Path | None = None,
+    tuned: str | Path | None = None,
     exact: Collection[str] = (),
 ) -> Pipeline:
     """The generator at `source`, ready to be sampled.
 
-    Its protocol is, first found: what the LoRA's folder carries, what its own folder carries, the
-    alias's, the defaults of its pipeline class.
+    Its protocol is, first found: what the folder of the tuned weights carries, what its own folder
+    carries, the alias's, the defaults of its pipeline class.
 
     Args:
         source: an alias (`rewardkit pipelines` lists them), owner/name on the hub, or a folder in
@@ -117,7 +117,7 @@ def load(
             and layers that their authors keep in float32 are always in it.
         revision: commit, tag or branch on the hub. Without it, an alias means its pinned commit,
             owner/name the newest.
-        lora: trained weights: a run's folder, a LoRA's file, a folder in which a trainer left one
+        tuned: trained weights: a run's folder, a LoRA's file, a folder in which a trainer left one
             (`rewardkit.generators.lora.find_lora`), or owner/name on the hub, optionally with
             `@REVISION` and `:FILE`.
         exact: further parts to load in float32, by their names in the pipeline.
@@ -134,20 +134,20 @@ def load(
     dtype = dtype or (alias.dtype if alias else "float32")
     target, number = pick_device(device), pick_dtype(dtype)
     pinned = alias.revision if alias else None
-    tuned = None if lora is None else lora_path(lora)
-    for path in (place, tuned):
+    path_of_tuned = None if tuned is None else lora_path(tuned)
+    for path in (place, path_of_tuned):
         if isinstance(path, Path):
             refuse_unfinished(path)
-    tuned = None if tuned is None else trained(tuned)
+    weights = None if path_of_tuned is None else trained(path_of_tuned)
     named = alias.source if alias else str(place)
-    whole = whole_pipeline(tuned, named) if tuned is not None else None
+    whole = whole_pipeline(weights, named) if weights is not None else None
     base = whole or place
     folder = base if isinstance(base, Path) else download(base, revision or pinned)
     pipe = read(folder, number, ("vae", *exact))
     # The warning about float16 on CPUs does not matter where another device samples.
     pipe.to(target, silence_dtype_warnings=True)
     pipe.set_progress_bar_config(disable=True)
-    added = add_lora(pipe, tuned) if tuned is not None and whole is None else None
+    added = add_lora(pipe, weights) if weights is not None and whole is None else None
     beside = added.parent if added else folder
     protocol = (
         carried_protocol(beside)
@@ -161,7 +161,7 @@ def load(
         source=named,
         alias=alias.name if alias else None,
         revision=None if isinstance(base, Path) else folder.name,
-        lora=added or whole,
+        tuned=added or whole,
         trained_on=carried_card(beside).get("trained_on"),
         protocol=protocol,
         dtype=dtype,

@@ -64,12 +64,12 @@ def tiny() -> Mask2FormerConfig:
     )
 
 
-def build(given: Mask2FormerConfig) -> Mask2FormerForUniversalSegmentation:
+def build(architecture: Mask2FormerConfig) -> Mask2FormerForUniversalSegmentation:
     """The network with random weights."""
-    return Mask2FormerForUniversalSegmentation(given)
+    return Mask2FormerForUniversalSegmentation(architecture)
 
 
-def read(path: Path, given: Mask2FormerConfig) -> Mask2FormerForUniversalSegmentation:
+def read(path: Path, architecture: Mask2FormerConfig) -> Mask2FormerForUniversalSegmentation:
     """The network with the weights of a file in the layout of the Hub; all weights must be used.
 
     Raises:
@@ -77,13 +77,13 @@ def read(path: Path, given: Mask2FormerConfig) -> Mask2FormerForUniversalSegment
     """
     state = read_state_dict(path)
     try:
-        return from_hub(state, given)
+        return from_hub(state, architecture)
     except WeightsError as error:
         raise WeightsError(f"{path} cannot be loaded: {error}") from error
 
 
 def from_hub(
-    state: dict[str, torch.Tensor], given: Mask2FormerConfig
+    state: dict[str, torch.Tensor], architecture: Mask2FormerConfig
 ) -> Mask2FormerForUniversalSegmentation:
     """The network with the tensors of `state`, named as in the Hub's files.
 
@@ -97,7 +97,11 @@ def from_hub(
         with quiet():
             # It maps the names of the Hub's files to those of its modules.
             network, report = loader.from_pretrained(
-                None, config=given, state_dict=state, dtype=torch.float32, output_loading_info=True
+                None,
+                config=architecture,
+                state_dict=state,
+                dtype=torch.float32,
+                output_loading_info=True,
             )
     except RuntimeError as error:
         raise WeightsError(f"it does not fit Mask2Former: {describe(error)[:300]}") from error

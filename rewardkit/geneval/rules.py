@@ -84,16 +84,16 @@ def judge(
     Raises:
         InputError: the metadata is invalid, or a row is not five finite numbers.
     """
-    asked = _read(metadata)
-    found = _Found(asked, detections, colour_of)
+    parsed = _read(metadata)
+    found = _Found(parsed, detections, colour_of)
     reasons = []
     groups: list[Boxes | None] = []
-    for index, clause in enumerate(asked.include):
+    for index, clause in enumerate(parsed.include):
         lack = _lack(clause, found, groups)
         groups.append(None if lack else found.first(clause))
         if lack:
             reasons.append(Reason(("include", index), *lack))
-    for index, excluded in enumerate(asked.exclude):
+    for index, excluded in enumerate(parsed.exclude):
         number = len(found.objects[excluded.name])
         if number >= excluded.count:
             numbers = {"expected": excluded.count, "found": number}
@@ -122,26 +122,26 @@ def credit(
 
     Arguments and errors are those of `judge`; `colour_of` is also called if objects are missing.
     """
-    asked = _read(metadata)
-    found = _Found(asked, detections, colour_of)
+    parsed = _read(metadata)
+    found = _Found(parsed, detections, colour_of)
     earned = 0.0
-    for clause in asked.include:
+    for clause in parsed.include:
         first = found.first(clause)
         parts = [len(first) / clause.count]
         if clause.color is not None:
             parts.append(found.colours(clause).count(clause.color) / clause.count)
         if clause.position is not None:
-            relation, other = clause.position[0], asked.include[clause.position[1]]
+            relation, other = clause.position[0], parsed.include[clause.position[1]]
             pairs = [(a, b) for a in first for b in found.first(other)]
             lying = sum(relation in relations(a, b) for a, b in pairs)
             parts.append(lying / (clause.count * other.count))
         earned += sum(parts) / len(parts)
     kept = 1.0
-    for excluded in asked.exclude:
+    for excluded in parsed.exclude:
         number = len(found.objects[excluded.name])
         if number >= excluded.count:
             kept *= (excluded.count - 1) / number
-    return earned / len(asked.include) * kept
+    return earned / len(parsed.include) * kept
 
 
 def counted(rows: NDArray[Any], tag: str) -> Boxes:
@@ -201,11 +201,11 @@ class _Found:
     """The objects that count, for each class in the metadata."""
 
     def __init__(
-        self, asked: Metadata, detections: Mapping[str, NDArray[Any]], colour_of: ColourOf
+        self, parsed: Metadata, detections: Mapping[str, NDArray[Any]], colour_of: ColourOf
     ) -> None:
         none = np.zeros((0, 5), np.float32)
-        names = {clause.name for clause in (*asked.include, *asked.exclude)}
-        self.objects = {name: counted(detections.get(name, none), asked.tag) for name in names}
+        names = {clause.name for clause in (*parsed.include, *parsed.exclude)}
+        self.objects = {name: counted(detections.get(name, none), parsed.tag) for name in names}
         self._colour_of = colour_of
 
     def first(self, clause: Included) -> Boxes:

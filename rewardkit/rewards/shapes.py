@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from rewardkit.engine.loader import Loader
-    from rewardkit.shapes.detect import Found
+    from rewardkit.shapes.detect import DetectedShape
 
 _PROMPTS = (
     "A prompt outside the grammar of rewardkit/shapes/prompts.py and a picture of another size "
@@ -34,7 +34,7 @@ _EMPTY = "An empty prompt counts as missing."
 class Detector(Extractor):
     """What a picture of the embedded world shows, as its exact detector reads it."""
 
-    def prepare(self, sample: Sample) -> list[Found]:
+    def prepare(self, sample: Sample) -> list[DetectedShape]:
         """The things in the picture.
 
         Raises:
@@ -45,7 +45,7 @@ class Detector(Extractor):
         (found,) = detect(sample.picture.numpy(force=True)[None])
         return found
 
-    def features(self, prepared: Sequence[list[Found]]) -> Sequence[list[Found]]:
+    def features(self, prepared: Sequence[list[DetectedShape]]) -> Sequence[list[DetectedShape]]:
         """The things in each picture."""
         return prepared
 
@@ -109,7 +109,7 @@ class Judged(Reward):
 
         parse(prompt)
 
-    def score(self, batch: Batch, features: Sequence[list[Found]]) -> torch.Tensor:
+    def score(self, batch: Batch, features: Sequence[list[DetectedShape]]) -> torch.Tensor:
         """The verdict on each picture by its prompt, float32 `[B]`.
 
         Raises:

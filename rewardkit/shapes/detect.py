@@ -44,7 +44,7 @@ _AREAS = _TEMPLATES.sum(axis=1)
 
 
 @dataclass(frozen=True)
-class Found:
+class DetectedShape:
     """A detected object.
 
     Attributes:
@@ -66,7 +66,7 @@ class Found:
         return (x1 + x2) / 2, (y1 + y2) / 2
 
 
-def detect(pictures: np.ndarray) -> list[list[Found]]:
+def detect(pictures: np.ndarray) -> list[list[DetectedShape]]:
     """The objects in each image of `pictures`, uint8 `[N, 3, 32, 32]`, from top to bottom.
 
     Raises:
@@ -85,7 +85,7 @@ def detect(pictures: np.ndarray) -> list[list[Found]]:
     # Areas are connected at sides and corners, within one image only.
     touching = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])
     labels, _ = ndimage.label(foreground, touching)
-    found: list[list[Found]] = [[] for _ in pictures]
+    found: list[list[DetectedShape]] = [[] for _ in pictures]
     for label, window in enumerate(ndimage.find_objects(labels), start=1):
         area = labels[window][0] == label
         if area.sum() < _SPECK:
@@ -94,7 +94,7 @@ def detect(pictures: np.ndarray) -> list[list[Found]]:
         shape, score = _shape(area)
         colour = _colour(pictures[index, :, rows, columns][:, area].T)
         box = (columns.start, rows.start, columns.stop, rows.stop)
-        found[index].append(Found(shape, colour, box, score))
+        found[index].append(DetectedShape(shape, colour, box, score))
     return found
 
 
@@ -119,13 +119,3 @@ def _colour(pixels: np.ndarray) -> str | None:
     counts = np.bincount(distances.argmin(axis=1), minlength=len(_PALETTE))
     best = int(counts.argmax())
     return list(COLOURS)[best] if counts[best] >= _ONE_COLOUR * len(pixels) else None
-
-
-def by_class(found: list[Found]) -> dict[str, np.ndarray]:
-    """The detections in GenEval's form: class name to rows `(x1, y1, x2, y2, score)`."""
-    return {
-        shape: np.array(
-            [(*one.box, one.score) for one in found if one.shape == shape], np.float32
-        ).reshape(-1, 5)
-        for shape in SHAPES
-    }

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rewardkit.shapes.detect import Found
-from rewardkit.shapes.prompts import Asked, lies
+from rewardkit.shapes.detect import DetectedShape
+from rewardkit.shapes.prompts import ParsedPrompt, lies
 
 
-def correct(asked: Asked, found: Sequence[Found]) -> bool:
+def correct(parsed: ParsedPrompt, found: Sequence[DetectedShape]) -> bool:
     """Whether the image shows exactly the requested objects, colours and relation."""
-    return len(found) == len(asked.things) and graded(asked, found) == 1.0
+    return len(found) == len(parsed.things) and graded(parsed, found) == 1.0
 
 
-def graded(asked: Asked, found: Sequence[Found]) -> float:
+def graded(parsed: ParsedPrompt, found: Sequence[DetectedShape]) -> float:
     """Partial credit in [0, 1]; 1 if and only if `correct`.
 
         credit = sum over requested objects of (1 right shape and colour | 1/2 right shape | 0)
@@ -23,14 +23,14 @@ def graded(asked: Asked, found: Sequence[Found]) -> float:
     credit, training on this score would produce hybrids of two shapes.
     """
     credit = sum(
-        _credit([c for s, c in asked.things if s == shape], [f for f in found if f.shape == shape])
-        for shape in {shape for shape, _ in asked.things}
+        _credit([c for s, c in parsed.things if s == shape], [f for f in found if f.shape == shape])
+        for shape in {shape for shape, _ in parsed.things}
     )
-    share = credit / max(len(asked.things), len(found))
-    return share if asked.relation is None or _related(asked, found) else share / 2
+    share = credit / max(len(parsed.things), len(found))
+    return share if parsed.relation is None or _related(parsed, found) else share / 2
 
 
-def _credit(colours: list[str | None], found: list[Found]) -> float:
+def _credit(colours: list[str | None], found: list[DetectedShape]) -> float:
     """Credit for the objects of one shape; each found object counts for one requested object."""
     left = [one.colour for one in found]
     named = [colour for colour in colours if colour is not None]
@@ -45,18 +45,18 @@ def _credit(colours: list[str | None], found: list[Found]) -> float:
     return right + anything + wrong / 2
 
 
-def _related(asked: Asked, found: Sequence[Found]) -> bool:
-    assert asked.relation is not None
-    first, second = (_meant(*thing, found) for thing in asked.things)
+def _related(parsed: ParsedPrompt, found: Sequence[DetectedShape]) -> bool:
+    assert parsed.relation is not None
+    first, second = (_meant(*thing, found) for thing in parsed.things)
     return any(
-        lies(asked.relation, (one.centre[0] - other.centre[0], one.centre[1] - other.centre[1]))
+        lies(parsed.relation, (one.centre[0] - other.centre[0], one.centre[1] - other.centre[1]))
         for one in first
         for other in second
         if one is not other
     )
 
 
-def _meant(shape: str, colour: str | None, found: Sequence[Found]) -> list[Found]:
+def _meant(shape: str, colour: str | None, found: Sequence[DetectedShape]) -> list[DetectedShape]:
     """The objects that match a request: of its shape and colour, or else of its shape alone."""
     of_shape = [one for one in found if one.shape == shape]
     return [one for one in of_shape if colour in (None, one.colour)] or of_shape

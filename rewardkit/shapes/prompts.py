@@ -47,7 +47,7 @@ _GRAMMAR = re.compile(
 
 
 @dataclass(frozen=True)
-class Asked:
+class ParsedPrompt:
     """What a prompt asks for: exactly these objects.
 
     Attributes:
@@ -74,9 +74,9 @@ class Asked:
         """A canonical prompt, equal for all wordings of the same request."""
         first, second = self.things[0], self.things[-1]
         if self.relation in ("right of", "below"):
-            return Asked(self.task, (second, first), _OPPOSITE[self.relation]).prompt
+            return ParsedPrompt(self.task, (second, first), _OPPOSITE[self.relation]).prompt
         if self.relation is None:
-            return Asked(self.task, tuple(sorted(self.things, key=str))).prompt
+            return ParsedPrompt(self.task, tuple(sorted(self.things, key=str))).prompt
         return self.prompt
 
     @property
@@ -102,7 +102,7 @@ class Asked:
 
 
 @cache
-def parse(prompt: str) -> Asked:
+def parse(prompt: str) -> ParsedPrompt:
     """What `prompt` asks for.
 
     Raises:
@@ -118,13 +118,13 @@ def parse(prompt: str) -> Asked:
         )
     colour, shape, joint, other_colour, other_shape, number, plural = match.groups()
     if number:
-        return Asked("counting", ((_SINGULARS[plural], None),) * NUMBERS[number])
+        return ParsedPrompt("counting", ((_SINGULARS[plural], None),) * NUMBERS[number])
     if joint is None:
-        return Asked("colors" if colour else "single_object", ((shape, colour),))
+        return ParsedPrompt("colors" if colour else "single_object", ((shape, colour),))
     things = ((shape, colour), (other_shape, other_colour))
     if joint != "and":
-        return Asked("position", things, joint)
-    return Asked("color_attr" if colour or other_colour else "two_object", things)
+        return ParsedPrompt("position", things, joint)
+    return ParsedPrompt("color_attr" if colour or other_colour else "two_object", things)
 
 
 @cache
@@ -132,12 +132,12 @@ def prompts(split: Split) -> dict[str, tuple[str, ...]]:
     """The prompts of a split by task, in a fixed shuffled order."""
     chosen: dict[str, tuple[str, ...]] = {}
     for task in TASKS:
-        asked = sorted(_all(task), key=lambda request: _shuffled(request.prompt))
-        kinds = sorted({request.combination for request in asked}, key=_shuffled)
+        parsed = sorted(_all(task), key=lambda request: _shuffled(request.prompt))
+        kinds = sorted({request.combination for request in parsed}, key=_shuffled)
         held_out = set(kinds[: ceil(len(kinds) / 3)])
         chosen[task] = tuple(
             request.prompt
-            for request in asked
+            for request in parsed
             if (request.combination in held_out) == (split == "held-out")
         )
     return chosen
@@ -160,17 +160,17 @@ def write_lists(folder: Path) -> None:
             temporary.write_text("".join(lines), "utf-8")
 
 
-def scene(asked: Asked, rng: np.random.Generator) -> list[Thing]:
+def scene(parsed: ParsedPrompt, rng: np.random.Generator) -> list[Thing]:
     """A random scene that shows exactly what the prompt asks for."""
     while True:
-        cells = places(len(asked.things), rng)
+        cells = places(len(parsed.things), rng)
         (row, column), (other_row, other_column) = cells[0], cells[-1]
         offset = (column - other_column, row - other_row)
-        if asked.relation is None or lies(asked.relation, offset):
+        if parsed.relation is None or lies(parsed.relation, offset):
             break
     return [
         Thing(shape, colour or str(rng.choice(list(COLOURS))), *cell)
-        for (shape, colour), cell in zip(asked.things, cells, strict=True)
+        for (shape, colour), cell in zip(parsed.things, cells, strict=True)
     ]
 
 
@@ -185,24 +185,29 @@ def lies(relation: str, offset: tuple[float, float]) -> bool:
     return length > 0 and (offset[0] * x + offset[1] * y) / length > 0.5
 
 
-def _all(task: str) -> Iterable[Asked]:
+def _all(task: str) -> Iterable[ParsedPrompt]:
     if task == "single_object":
-        return [Asked(task, ((shape, None),)) for shape in SHAPES]
+        return [ParsedPrompt(task, ((shape, None),)) for shape in SHAPES]
     if task == "counting":
-        return [Asked(task, ((shape, None),) * n) for shape, n in product(SHAPES, NUMBERS.values())]
+        return [
+            ParsedPrompt(task, ((shape, None),) * n)
+            for shape, n in product(SHAPES, NUMBERS.values())
+        ]
     if task == "colors":
-        return [Asked(task, ((shape, colour),)) for shape, colour in product(SHAPES, COLOURS)]
+        return [
+            ParsedPrompt(task, ((shape, colour),)) for shape, colour in product(SHAPES, COLOURS)
+        ]
     pairs = list(permutations(SHAPES, 2))
     if task == "position":
         return [
-            Asked(task, ((a, None), (b, None)), relation)
+            ParsedPrompt(task, ((a, None), (b, None)), relation)
             for (a, b), relation in product(pairs, RELATIONS)
         ]
     if task == "two_object":
-        return [Asked(task, ((a, None), (b, None))) for a, b in pairs]
+        return [ParsedPrompt(task, ((a, None), (b, None))) for a, b in pairs]
     # One order of each pair of shapes; the other order asks for the same.
     return [
-        Asked(task, ((a, colour), (b, other)))
+        ParsedPrompt(task, ((a, colour), (b, other)))
         for (a, b), (colour, other) in product(combinations(SHAPES, 2), permutations(COLOURS, 2))
     ]
 

@@ -222,19 +222,19 @@ def test_a_run_that_was_not_exported_completely_is_refused_by_name(folders, tmp_
     (run / "model/rewardkit.json").rename(tmp_path / "card")
     for given in (run, run / "model", run / "model/pytorch_lora_weights.safetensors"):
         with pytest.raises(WeightsError, match="has not been exported completely") as refused:
-            load(folders["sd"], device="cpu", lora=given)
+            load(folders["sd"], device="cpu", tuned=given)
         assert f"grpo train -o {run} --resume" in str(refused.value)
     with pytest.raises(WeightsError, match="has not been exported completely"):
         load(run / "model", device="cpu")
     (tmp_path / "card").rename(run / "model/rewardkit.json")
-    assert load(folders["sd"], device="cpu", lora=run).lora is not None
+    assert load(folders["sd"], device="cpu", tuned=run).tuned is not None
 
 
 def test_a_pipeline_that_wears_a_lora_is_not_trained(folders, tmp_path):
     export(moved(folders["sd"]), tmp_path, {})
-    with pytest.raises(UsageError, match=r"has loaded the LoRA .*fuse_lora"):
+    with pytest.raises(UsageError, match=r"has loaded the tuned weights .*fuse_lora"):
         tiny_policies.policies.of(
-            load(folders["sd"], device="cpu", lora=tmp_path), tiny_policies.config("sd")
+            load(folders["sd"], device="cpu", tuned=tmp_path), tiny_policies.config("sd")
         )
 
 

@@ -10,7 +10,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from tiny_policies import STEPS, config, inputs, policy, sampling
 
-from grpo import policies
+from grpo import policies, preview
 from grpo.testing import check_policy, check_sampling
 from rewardkit import plugins
 from rewardkit.errors import RewardKitError, UsageError, WeightsError
@@ -116,7 +116,7 @@ def test_what_is_replaced_is_logged_and_stays_as_it_is(folders, caplog):
 
 def test_classes_without_a_policy_are_refused_with_those_that_have_one():
     pipe = type("AnotherPipeline", (), {})()
-    pipeline = SimpleNamespace(diffusers=pipe, source="here")
+    pipeline = SimpleNamespace(diffusers=pipe, source="here", tuned=None)
     accepted = "here is a AnotherPipeline, .*Accepted: .*StableDiffusion3Pipeline, StableDiff"
     with pytest.raises(UsageError, match=accepted):
         policies.of(pipeline, config("sd"))
@@ -134,6 +134,7 @@ def test_what_cannot_be_trained_is_refused(folders):
 
 class Another(policies.Policy):
     pipeline_classes = ("AnotherPipeline",)
+    rules = ("ddim",)
     _schedule = _embed = predict = None  # nothing is asked of it
 
     def __init__(self, pipeline, config, device=None):
@@ -152,17 +153,26 @@ def plug_in(monkeypatch):
         entry = EntryPoint("another", f"test_policies:{name}", "grpo.policies")
         monkeypatch.setattr(EntryPoint, "load", lambda self: globals()[name])
         monkeypatch.setattr(plugins, "entry_points", lambda group: [entry] * (group == entry.group))
-        policies._families.cache_clear()
+        policies.families.cache_clear()
 
     yield install
-    policies._families.cache_clear()
+    policies.families.cache_clear()
 
 
 def test_a_plug_in_trains_its_class(plug_in):
     plug_in("Another")
     pipe = type("AnotherPipeline", (), {})()
-    pipeline = SimpleNamespace(diffusers=pipe, source="here")
+    pipeline = SimpleNamespace(diffusers=pipe, source="here", tuned=None)
     assert policies.of(pipeline, config("sd")).made_from is pipeline
+
+
+def test_a_dry_run_knows_a_plug_in(plug_in, tmp_path):
+    plug_in("Another")
+    (tmp_path / "model_index.json").write_text('{"_class_name": "AnotherPipeline"}')
+    looked = preview.look(str(tmp_path))
+    preview.check(config("sd", sampler={"height": 33, "width": 33}), looked)
+    with pytest.raises(UsageError, match="its rules are ddim"):
+        preview.check(config("sd", sampler={"rule": "cps"}), looked)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """A dry run refuses what the real run would, before anything is downloaded, and says its size."""
 
+import inspect
 import json
 import shutil
 from pathlib import Path
 
+import diffusers
 import pytest
 import tiny_policies
 from click.testing import CliRunner
@@ -42,19 +44,16 @@ def index(folder, name):
     return folder
 
 
-def test_what_is_said_of_a_family_without_torch_is_what_its_policy_says():
-    own = {name: policy for name, policy in policies._families().items()}
-    for name, known in preview.TRAINABLE.items():
-        policy = own.pop(name)
-        assert (known.parts, known.rules) == (policy.parts, policy.rules)
-        assert known.targets == policy.targets
-    assert not own
+def test_a_policy_says_whether_its_pipeline_has_a_text_length():
+    for name, policy in policies.families().items():
+        call = inspect.signature(getattr(diffusers, name).__call__)
+        assert policy.has_text_length == ("max_sequence_length" in call.parameters), name
 
 
 @pytest.fixture
 def untrained_flux(monkeypatch):
     """FLUX.1 stands for a family that is sampled and not trained."""
-    monkeypatch.delitem(preview.TRAINABLE, "FluxPipeline")
+    monkeypatch.delitem(policies.families(), "FluxPipeline")
 
 
 @pytest.mark.parametrize("given", [[], WHOLE])
@@ -204,13 +203,13 @@ def test_pictures_larger_than_the_model_can_make_are_refused_in_a_line(here):
 @pytest.mark.parametrize("parameters", ["full", "lora"])
 def test_parameters_are_counted_as_they_are_trained(folders, name, parameters):
     made = tiny_policies.policy(folders[name], policy={"parameters": parameters, "rank": 3})
-    known = preview.TRAINABLE[type(made.pipeline.diffusers).__name__]
-    shapes = estimate._shapes(folders[name], known.parts)
+    family = type(made)
+    shapes = estimate._shapes(folders[name], family.parts)
     config = tiny_policies.config(name, policy={"parameters": parameters, "rank": 3})
     trained = sum(value.numel() for value in made.parameters().values())
     total = sum(p.numel() for n, p in made.network.named_parameters() if "lora" not in n)
     if parameters == "lora":
-        assert estimate._lora(shapes, config, known) == trained
+        assert estimate._lora(shapes, config, family) == trained
     counted = sum(estimate.prod(shape) for shape in shapes.values())
     # Positions are fixed: SD 3 keeps them in its file, and does not train them.
     assert counted - total in (0, *(estimate.prod(s) for k, s in shapes.items() if "pos" in k))

@@ -98,7 +98,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(whole, point, tmp_path, monk
     with monkeypatch.context() as patch, pytest.raises(Killed):
         killed(patch, *where)
         train(asked, out=tmp_path, device="cpu")
-    assert [path.name for path in checkpoint.found(run.checkpoints)] == (
+    assert [path.name for path in checkpoint.paths(run.checkpoints)] == (
         [f"step-{number:06d}.pt" for number in (2, 3) if number <= saved]
     )
     with run.metrics.open("a", encoding="utf-8") as file:
@@ -135,7 +135,7 @@ main(sys.argv[1:])
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True)
     assert done.returncode == -signal.SIGKILL
     with pytest.raises(WeightsError, match="has not been exported completely"):
-        load(folders["sd"], device="cpu", lora=tmp_path)
+        load(folders["sd"], device="cpu", tuned=tmp_path)
     train(asked, out=tmp_path, resume=True, device="cpu")
     assert tiny_runs.same(tiny_runs.outcome(run), whole)
     assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} == {".lock"}
@@ -229,7 +229,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path, mon
     with pytest.raises(InputError, match=r"step-000002\.pt cannot be written.*--resume"):
         checkpoint.save(tmp_path, 2, STATE, keep=1)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000001.pt"]
-    (path,) = checkpoint.found(tmp_path)
+    (path,) = checkpoint.paths(tmp_path)
     assert torch.equal(checkpoint.load(path)["weights"], STATE["weights"])
 
 
@@ -242,7 +242,7 @@ def test_a_checkpoint_where_no_folder_can_be(tmp_path):
 def test_the_newest_checkpoints_stay(tmp_path):
     for step in (999_998, 999_999, 1_000_000):  # by name, the last would be the first
         checkpoint.save(tmp_path, step, STATE, keep=2)
-    found = checkpoint.found(tmp_path)
+    found = checkpoint.paths(tmp_path)
     assert [path.name for path in found] == ["step-999999.pt", "step-1000000.pt"]
 
 
@@ -450,7 +450,7 @@ def test_a_run_goes_on_from_another_folder(folders, tmp_path, monkeypatch):
     run = Run(here / "run")
     assert [line["step"] for line in tiny_runs.lines(run) if "loss" in line] == [1, 2]
     # The model it was made of is the same by any of its paths.
-    assert load("../here/base", device="cpu", lora=run.folder).trained_on is not None
+    assert load("../here/base", device="cpu", tuned=run.folder).trained_on is not None
 
 
 # What a run leaves.

@@ -189,7 +189,7 @@ PLACES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_checkpoint_fits_the_run_in_every_tensor(made, place, change):
     _, run = made
-    path = checkpoint.found(run.checkpoints)[-1]
+    path = checkpoint.paths(run.checkpoints)[-1]
     state = checkpoint.load(path)
     like = copy.deepcopy(state)
     checkpoint.check(path, state, like)
@@ -236,7 +236,7 @@ def whole(change):
 )
 def test_a_state_that_is_not_of_this_run_is_refused_in_a_line(made, tmp_path, change, told):
     _, run = made
-    newest = checkpoint.found(run.checkpoints)[-1]
+    newest = checkpoint.paths(run.checkpoints)[-1]
     state, like = checkpoint.load(newest), checkpoint.load(newest)
     torch.save(change(state), tmp_path / newest.name)
     with pytest.raises(InputError) as refused:
@@ -253,7 +253,7 @@ def test_an_empty_checkpoint_says_so(tmp_path):
 
 def test_a_run_does_not_go_on_from_a_checkpoint_that_does_not_fit(made, monkeypatch):
     asked, run = made
-    path = checkpoint.found(run.checkpoints)[-1]
+    path = checkpoint.paths(run.checkpoints)[-1]
     before = path.read_bytes()
     state = checkpoint.load(path)
     name = next(iter(state["parameters"]))

@@ -58,7 +58,7 @@ def test_the_first_sample_is_of_the_lora(folders, lora):
         base = made.predict(*tiny_policies.inputs(made))
     start.put(made)
     assert (config.policy.rank, config.policy.alpha) == (3, 5)
-    worn = load(folders[name], device="cpu", lora=folder).diffusers
+    worn = load(folders[name], device="cpu", tuned=folder).diffusers
     x, timesteps, condition = tiny_policies.inputs(made)
     given = {key: tensor[0] for key, tensor in condition.per_sample.items()}
     with torch.no_grad():
@@ -101,7 +101,7 @@ def test_a_run_starts_from_a_lora_and_goes_on(folders, lora, tmp_path):
     card = json.loads((run.model / "rewardkit.json").read_text("utf-8"))
     assert card["init_lora"]["source"] == str(folder / FILE)
     assert len(card["init_lora"]["sha256"]) == 64
-    assert load(folders[name], device="cpu", lora=run.folder).lora is not None
+    assert load(folders[name], device="cpu", tuned=run.folder).tuned is not None
 
 
 def test_what_was_trained_before_is_not_forgotten(folders, lora, tmp_path):

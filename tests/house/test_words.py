@@ -62,7 +62,7 @@ HELP = dict(help_texts())
 
 
 def test_help_texts_are_found():
-    assert {"rewardkit score", "rewardkit bench run --lora", "grpo train --set"} <= HELP.keys()
+    assert {"rewardkit score", "rewardkit bench run --tuned", "grpo train --set"} <= HELP.keys()
 
 
 @pytest.mark.parametrize("place", HELP)

@@ -56,13 +56,13 @@ class Autoencoder(Training):
     def evaluate(self, modules: nn.ModuleDict, samples: int) -> dict[str, float]:
         """Share of held-out scenes that are still correct after encoding and decoding."""
         rng = np.random.default_rng(0)
-        asked = [parse(prompt) for prompt in balanced("held-out", samples // len(TASKS))]
-        pixels = to_network(render([scene(request, rng) for request in asked]))
+        parsed = [parse(prompt) for prompt in balanced("held-out", samples // len(TASKS))]
+        pixels = to_network(render([scene(request, rng) for request in parsed]))
         vae: Any = modules["vae"]
         with torch.no_grad():
             decoded = vae.decode(vae.encode(pixels).latent_dist.mode()).sample
         found = detect(to_pictures(decoded))
-        right = np.mean([correct(*pair) for pair in zip(asked, found, strict=True)])
+        right = np.mean([correct(*pair) for pair in zip(parsed, found, strict=True)])
         return {"reconstructed": float(right), "pixel error": float(F.l1_loss(decoded, pixels))}
 
     def save(self, modules: nn.ModuleDict, folder: Path) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig
 
-from rewardkit.shapes.detect import Found
+from rewardkit.shapes.detect import DetectedShape
 from rewardkit.shapes.judge import correct
 from rewardkit.shapes.prompts import TASKS, Split, balanced, parse, prompts, scene
 from rewardkit.shapes.train.autoencoder import to_network
@@ -33,7 +33,7 @@ _SHARES = {
 }
 
 
-class Clip(Training):
+class ClipTraining(Training):
     """Zhai et al. 2023, https://arxiv.org/abs/2303.15343: a sigmoid loss for image-caption pairs.
 
     Every image of a batch is compared with all captions of the batch and with a similar caption of
@@ -132,9 +132,9 @@ def near(split: Split) -> dict[str, tuple[str, ...]]:
     table = {}
     for of_task in prompts(split).values():
         for prompt in of_task:
-            asked = parse(prompt).combination
+            combination = parse(prompt).combination
             words = prompt.split()
-            others = [other for other in of_task if parse(other).combination != asked]
+            others = [other for other in of_task if parse(other).combination != combination]
             close = [other for other in others if _close(words, other.split())]
             table[prompt] = tuple(close or others)
     return table
@@ -147,8 +147,8 @@ def _close(words: list[str], others: list[str]) -> bool:
     return changed == 1 or sorted(words) == sorted(others)
 
 
-def _seen(things: Sequence[Thing]) -> list[Found]:
-    return [Found(thing.shape, thing.colour, thing.box, 1.0) for thing in things]
+def _seen(things: Sequence[Thing]) -> list[DetectedShape]:
+    return [DetectedShape(thing.shape, thing.colour, thing.box, 1.0) for thing in things]
 
 
 def _cosines(clip: Any, words: Any, pictures: np.ndarray, captions: list[str]) -> torch.Tensor:

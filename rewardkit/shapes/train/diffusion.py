@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from transformers import CLIPTextModel
 
 from rewardkit.generators.protocol import Protocol
-from rewardkit.shapes.train.bank import Bank
 from rewardkit.shapes.train.flow import text_config
 from rewardkit.shapes.train.loop import Schedule, Training
+from rewardkit.shapes.train.scene_latents import SceneLatents
 from rewardkit.shapes.train.score import held_out
 from rewardkit.shapes.train.words import MAX_LENGTH, tokenizer
 
@@ -29,8 +29,8 @@ class Diffusion(Training):
     data = "49,152 rendered scenes of training prompts, a tenth of them without their prompt"
     protocol = Protocol(steps=20, guidance=1.0, height=32, width=32)
 
-    def __init__(self, bank: Bank) -> None:
-        self.bank = bank
+    def __init__(self, scenes: SceneLatents) -> None:
+        self.scenes = scenes
         self.tokenizer = tokenizer(Path(tempfile.mkdtemp()))
         self.scheduler: Any = DDIMScheduler(
             beta_schedule="scaled_linear",
@@ -58,9 +58,9 @@ class Diffusion(Training):
 
     def loss(self, rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
         """`|| eps(x_t, t, prompt) - noise ||^2`, t uniform."""
-        clean, prompts = self.bank.draw(self.schedule.batch, rng)
+        clean, prompts = self.scenes.draw(self.schedule.batch, rng)
         # The pipeline of this family scales latents but does not shift them.
-        clean = clean + self.bank.shift
+        clean = clean + self.scenes.shift
         eps = torch.randn(clean.shape, generator=noise)
         t = torch.randint(1000, (len(clean),), generator=noise)
         ids = self.tokenizer(
@@ -84,7 +84,7 @@ class Diffusion(Training):
 
     def _pipeline(self, modules: nn.ModuleDict) -> Any:
         return StableDiffusionPipeline(
-            vae=self.bank.vae,
+            vae=self.scenes.vae,
             text_encoder=modules["text_encoder"],
             tokenizer=self.tokenizer,
             unet=modules["unet"],

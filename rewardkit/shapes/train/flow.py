@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from rewardkit.generators.protocol import Protocol
-from rewardkit.shapes.train.bank import Bank
 from rewardkit.shapes.train.loop import Schedule, Training
+from rewardkit.shapes.train.scene_latents import SceneLatents
 from rewardkit.shapes.train.score import held_out
 from rewardkit.shapes.train.words import MAX_LENGTH, tokenizer
 
@@ -33,8 +33,8 @@ class Flow(Training):
     # Without T5, Stable Diffusion 3 pads with zero tokens; this model was trained without them.
     protocol = Protocol(steps=20, guidance=1.0, height=32, width=32, max_sequence_length=0)
 
-    def __init__(self, bank: Bank) -> None:
-        self.bank = bank
+    def __init__(self, scenes: SceneLatents) -> None:
+        self.scenes = scenes
         self.tokenizer = tokenizer(Path(tempfile.mkdtemp()))
         texts = [
             CLIPTextModelWithProjection(text_config(self.tokenizer, width, layers))
@@ -61,7 +61,7 @@ class Flow(Training):
 
     def loss(self, rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
         """`|| v(x_t, t, prompt) - (noise - x) ||^2` with `x_t = (1 - t) x + t noise`."""
-        clean, prompts = self.bank.draw(self.schedule.batch, rng)
+        clean, prompts = self.scenes.draw(self.schedule.batch, rng)
         eps = torch.randn(clean.shape, generator=noise)
         t = torch.sigmoid(torch.randn(len(clean), 1, 1, 1, generator=noise))
         embeds, pooled = self._encode(prompts)
@@ -100,7 +100,7 @@ class Flow(Training):
         return StableDiffusion3Pipeline(
             transformer=modules["transformer"],
             scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
-            vae=self.bank.vae,
+            vae=self.scenes.vae,
             text_encoder=modules["text_encoder"],
             tokenizer=self.tokenizer,
             text_encoder_2=modules["text_encoder_2"],

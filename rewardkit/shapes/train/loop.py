@@ -148,5 +148,5 @@ def draw(
     """Random training prompts, with tasks sampled by weight, and a scene for each."""
     share = np.array([weights[task] for task in TASKS])
     tasks = rng.choice(len(TASKS), number, p=share / share.sum())
-    asked = [str(rng.choice(prompts("train")[TASKS[task]])) for task in tasks]
-    return asked, [scene(parse(prompt), rng) for prompt in asked]
+    drawn = [str(rng.choice(prompts("train")[TASKS[task]])) for task in tasks]
+    return drawn, [scene(parse(prompt), rng) for prompt in drawn]

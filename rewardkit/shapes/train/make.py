@@ -79,15 +79,15 @@ def _start(name: str, out: Path, seed: int) -> Training:
 
         return Autoencoder()
     if name == "shapes-clip":
-        from rewardkit.shapes.train.clip import Clip
+        from rewardkit.shapes.train.clip import ClipTraining
 
-        return Clip()
-    from rewardkit.shapes.train.bank import Bank
+        return ClipTraining()
+    from rewardkit.shapes.train.scene_latents import SceneLatents
 
     if name == "shapes-flow":
         from rewardkit.shapes.train.flow import Flow
 
-        return Flow(Bank(out / "shapes-vae", seed))
+        return Flow(SceneLatents(out / "shapes-vae", seed))
     from rewardkit.shapes.train.diffusion import Diffusion
 
-    return Diffusion(Bank(out / "shapes-vae", seed))
+    return Diffusion(SceneLatents(out / "shapes-vae", seed))

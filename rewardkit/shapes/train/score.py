@@ -23,11 +23,11 @@ def held_out(pipeline: Any, protocol: Protocol, samples: int) -> dict[str, float
     with torch.no_grad():
         pictures = list(generate(model, requests, batch_size=90))
     found = detect(np.stack([np.asarray(picture) for picture in pictures]))
-    asked = [parse(prompt) for prompt in prompts]
-    right = [correct(*pair) for pair in zip(asked, found, strict=True)]
-    credit = [graded(*pair) for pair in zip(asked, found, strict=True)]
+    parsed = [parse(prompt) for prompt in prompts]
+    right = [correct(*pair) for pair in zip(parsed, found, strict=True)]
+    credit = [graded(*pair) for pair in zip(parsed, found, strict=True)]
     by_task = {
-        task: float(np.mean([r for r, a in zip(right, asked, strict=True) if a.task == task]))
+        task: float(np.mean([r for r, a in zip(right, parsed, strict=True) if a.task == task]))
         for task in TASKS
     }
     return {"strict": float(np.mean(right)), "graded": float(np.mean(credit)), **by_task}

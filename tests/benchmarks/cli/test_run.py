@@ -166,7 +166,7 @@ def test_one_picture_of_a_prompt_is_asked_for_with_samples(prompts, tmp_path, ou
         (("run", "prompts", "-p", "drawbench", *FLOW), "choose them with -r"),
         (("run", "paper", "--samples", "2", *FLOW), "paper has its own"),
         (("run", "shapes", "--shard", "9/8", *FLOW), "a shard is written 3/8"),
-        (("run", "shapes", "--with-base", *FLOW), "--with-base goes with --lora"),
+        (("run", "shapes", "--with-base", *FLOW), "--with-base goes with --tuned"),
         (("run", "shapes", "--steps", "0", "--model", "shapes-flow"), "steps"),
         (("run", "shapes", "--weights", "x", *FLOW), "NAME=PATH"),
         (("run", "shapes", "--name", "../x", *FLOW), "begins with a letter"),
@@ -242,7 +242,7 @@ def trained(tmp_path_factory):
 @pytest.mark.parametrize("kind", ["lora", "full"])
 def test_a_trained_model_is_compared_with_its_base(kind, trained, prompts, out):
     model, runs = trained
-    options = ("--model", model, "--lora", runs[kind], "--with-base", *STEPS)
+    options = ("--model", model, "--tuned", runs[kind], "--with-base", *STEPS)
     done = bench("run", *asked(prompts), *options, "--device", "cpu", "-o", out)
     base = read_result(out / "sd3.prompts-three.json")
     tuned = read_result(out / f"sd3+{kind}.prompts-three.json".replace("+", "-"))
@@ -258,7 +258,7 @@ def test_a_trained_model_is_compared_with_its_base(kind, trained, prompts, out):
 
 def test_a_trained_model_cannot_be_called_as_its_base(trained, prompts, out):
     model, runs = trained
-    options = ("--model", model, "--lora", runs["lora"], "--with-base", "--name", "sd3")
+    options = ("--model", model, "--tuned", runs["lora"], "--with-base", "--name", "sd3")
     told = bench("run", *asked(prompts), *options, "-o", out, code=2)
     assert "sd3 is the name of the base model" in told.stderr
 

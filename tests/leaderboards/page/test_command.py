@@ -24,7 +24,7 @@ def test_it_gives_each_setting_of_the_protocol():
     name, asked = parsed(made("tuned", model=model, seed=7, dtype="bfloat16").result)
     assert name == "run"
     told = {
-        "benchmark": "quiz", "model": "alpha", "lora": "runs/a b/model", "revision": "abc",
+        "benchmark": "quiz", "model": "alpha", "tuned": "runs/a b/model", "revision": "abc",
         "name": "tuned", "seed": 7, "steps": 20, "guidance": 4.5, "width": 512, "height": 512,
         "dtype": "bfloat16", "batch_size": 4, "samples": 2, "shard": None, "allow_partial": False,
     }  # fmt: skip

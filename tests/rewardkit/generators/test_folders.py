@@ -137,8 +137,8 @@ def test_a_class_no_family_samples_is_refused_with_those_accepted(folder):
 
 def test_a_lora_is_worn_from_its_folder_or_its_file(folder, lora, loaded):
     file = lora / "pytorch_lora_weights.safetensors"
-    worn = [load(folder, device="cpu", lora=path) for path in (lora, file)]
-    assert [pipeline.lora for pipeline in worn] == [file, file]
+    worn = [load(folder, device="cpu", tuned=path) for path in (lora, file)]
+    assert [pipeline.tuned for pipeline in worn] == [file, file]
     one, other = (pictures(pipeline) for pipeline in worn)
     assert torch.equal(one, other)
     assert levels(one, pictures(loaded["sd"]))[0] > 2
@@ -146,12 +146,12 @@ def test_a_lora_is_worn_from_its_folder_or_its_file(folder, lora, loaded):
 
 def test_a_lora_that_adds_nothing_is_an_error(folders, lora, tmp_path):
     with pytest.raises(WeightsError, match="is for another model"):
-        load(folders["sd3"], device="cpu", lora=lora)
+        load(folders["sd3"], device="cpu", tuned=lora)
     with pytest.raises(WeightsError, match=r"holds no LoRA: expected a \.safetensors file"):
-        load(folders["sd"], device="cpu", lora=folders["sd"] / "scheduler")
+        load(folders["sd"], device="cpu", tuned=folders["sd"] / "scheduler")
     with pytest.raises(WeightsError, match="does not fit a StableDiffusionPipeline"):
         unet = folders["sd"] / "unet" / "diffusion_pytorch_model.safetensors"
-        load(folders["sd"], device="cpu", lora=unet)
+        load(folders["sd"], device="cpu", tuned=unet)
 
 
 def test_a_repository_is_downloaded_and_its_commit_reported(hub):
@@ -233,9 +233,9 @@ def test_of_a_repository_that_cannot_be_sampled_only_the_index_is_fetched(hub, f
 def test_what_a_run_trained_is_loaded_from_its_folder(folder, lora, loaded, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(lora, run / "model")
-    worn = load(folder, device="cpu", lora=run)
-    assert worn.lora == run / "model" / "pytorch_lora_weights.safetensors"
-    assert torch.equal(pictures(worn), pictures(load(folder, device="cpu", lora=lora)))
+    worn = load(folder, device="cpu", tuned=run)
+    assert worn.tuned == run / "model" / "pytorch_lora_weights.safetensors"
+    assert torch.equal(pictures(worn), pictures(load(folder, device="cpu", tuned=lora)))
 
 
 def test_a_run_of_all_weights_stands_in_place_of_its_base(folder, folders, loaded, tmp_path):
@@ -244,12 +244,12 @@ def test_a_run_of_all_weights_stands_in_place_of_its_base(folder, folders, loade
     base = {"source": str(folder), "alias": None, "revision": None}
     card = {"base": base, "trained_on": {"reward": "hps.v2.1"}, "protocol": SHORT.model_dump()}
     (run / "model" / "rewardkit.json").write_text(json.dumps(card))
-    tuned = load(folder, device="cpu", lora=run)
-    assert (tuned.source, tuned.lora) == (str(folder), run / "model")
+    tuned = load(folder, device="cpu", tuned=run)
+    assert (tuned.source, tuned.tuned) == (str(folder), run / "model")
     assert tuned.provenance()["trained_on"] == {"reward": "hps.v2.1"}
     assert tuned.protocol == SHORT
     with pytest.raises(UsageError, match=f"was made of {folder}, not of"):
-        load(folders["sd3"], device="cpu", lora=run)
+        load(folders["sd3"], device="cpu", tuned=run)
 
 
 @pytest.mark.parametrize(

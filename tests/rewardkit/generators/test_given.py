@@ -79,12 +79,12 @@ def test_a_single_file_is_answered_with_what_converts_it(tmp_path, name):
 
 
 def test_a_lora_or_a_run_is_answered_with_its_option(tmp_path, lora):
-    refused(lora, re.escape(f"it is a LoRA of MODEL. Give MODEL as the model, and --lora {lora}"))
+    refused(lora, re.escape(f"it is a LoRA of MODEL. Give MODEL as the model, and --tuned {lora}"))
     run = tmp_path / "run"
     shutil.copytree(lora, run / "model")
     card = {"base": {"source": "us/tiny", "alias": None, "revision": None}}
     (run / "model" / "rewardkit.json").write_text(json.dumps(card))
-    refused(run, re.escape(f"made of us/tiny. Give us/tiny as the model, and --lora {run}"))
+    refused(run, re.escape(f"made of us/tiny. Give us/tiny as the model, and --tuned {run}"))
     refused(run / "model", "it is a LoRA of us/tiny")
 
 
@@ -143,11 +143,11 @@ def test_a_lora_of_the_hub_is_loaded_with_its_settings(server, folder, loaded, t
     files = {path.name: path.read_bytes() for path in (tmp_path / "peft").iterdir()}
     server("us/lora", "1" * 40, **files)
     worn = [
-        load(folder, device="cpu", lora=lora)
+        load(folder, device="cpu", tuned=lora)
         for lora in ("us/lora", "us/lora@" + "1" * 40, "us/lora:adapter_model.safetensors")
     ]
     for one in worn:
-        assert "1" * 40 in str(one.lora)
+        assert "1" * 40 in str(one.tuned)
         config = next(iter(one.diffusers.unet.peft_config.values()))
         assert (config.r, config.lora_alpha) == (2, 4)
     pins = json.loads((home / "hf" / "rewardkit" / "weights.json").read_text())
@@ -155,7 +155,7 @@ def test_a_lora_of_the_hub_is_loaded_with_its_settings(server, folder, loaded, t
     refused(
         folder,
         r"us/none is not a path .* and cannot be downloaded from the hub: .*Give a path",
-        lora="us/none",
+        tuned="us/none",
     )
 
 

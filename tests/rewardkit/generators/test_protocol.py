@@ -69,7 +69,7 @@ def test_what_a_loras_folder_says_of_sampling_goes_first(folder, lora):
         card = {"protocol": SHORT.model_copy(update={"steps": steps}).model_dump()}
         (place / "rewardkit.json").write_text(json.dumps(card))
     assert load(folder, device="cpu").protocol.steps == 5
-    assert load(folder, device="cpu", lora=lora).protocol.steps == 3
+    assert load(folder, device="cpu", tuned=lora).protocol.steps == 3
 
 
 def test_documents_of_protocols_are_written_and_read_as_before_later_values_existed():

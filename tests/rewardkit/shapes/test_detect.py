@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from rewardkit.errors import InputError
-from rewardkit.shapes.detect import Found, by_class, detect
+from rewardkit.shapes.detect import DetectedShape, detect
 from rewardkit.shapes.prompts import balanced, parse, scene
 from rewardkit.shapes.world import BACKGROUND, COLOURS, MASKS, Thing, render
 
@@ -70,8 +70,8 @@ def test_things_come_from_top_to_bottom_with_their_boxes():
     things = [Thing("ring", "blue", 2, 0), Thing("cross", "red", 0, 3)]
     (found,) = detect(render([things]))
     assert found == [
-        Found("cross", "red", (24, 0, 31, 7), 1.0),
-        Found("ring", "blue", (0, 16, 7, 23), 1.0),
+        DetectedShape("cross", "red", (24, 0, 31, 7), 1.0),
+        DetectedShape("ring", "blue", (0, 16, 7, 23), 1.0),
     ]
     assert found[0].centre == (27.5, 3.5)
 
@@ -79,7 +79,7 @@ def test_things_come_from_top_to_bottom_with_their_boxes():
 def test_a_shape_off_the_lattice_is_a_shape():
     pictures = blank()
     paint(pictures[0], MASKS["ring"], RED, 11, 13)
-    assert detect(pictures) == [[Found("ring", "red", (11, 13, 18, 20), 1.0)]]
+    assert detect(pictures) == [[DetectedShape("ring", "red", (11, 13, 18, 20), 1.0)]]
 
 
 def test_a_blank_picture_shows_nothing():
@@ -124,7 +124,7 @@ def test_two_things_that_touch_are_one_thing_of_no_shape_and_no_colour(offset):
     paint(pictures[0], MASKS["square"], BLUE, 8 + offset[0], 8 + offset[1])
     (found,) = detect(pictures)
     box = (8, 8, 15 + offset[0], 15 + offset[1])
-    assert found == [Found(None, None, box, 0.0)]
+    assert found == [DetectedShape(None, None, box, 0.0)]
 
 
 def test_a_gap_of_one_pixel_keeps_two_things_apart():
@@ -173,15 +173,3 @@ def test_what_is_nearly_the_background_is_background():
 def test_pictures_of_another_kind_are_refused(given):
     with pytest.raises(InputError, match=r"32x32.*was given"):
         detect(given)
-
-
-def test_genevals_form_has_every_class_as_rows_of_float32():
-    things = [Thing("ring", "blue", 0, 0), Thing("ring", "red", 0, 2), Thing("cross", "red", 2, 0)]
-    (found,) = detect(render([things]))
-    unknown = Found(None, "red", (0, 0, 9, 9), 0.3)
-    boxes = by_class([*found, unknown])
-    assert set(boxes) == {"square", "triangle", "cross", "ring"}
-    assert all(rows.dtype == np.float32 for rows in boxes.values())
-    assert boxes["ring"].tolist() == [[0, 0, 7, 7, 1], [16, 0, 23, 7, 1]]
-    assert boxes["cross"].tolist() == [[0, 16, 7, 23, 1]]
-    assert boxes["square"].shape == boxes["triangle"].shape == (0, 5)

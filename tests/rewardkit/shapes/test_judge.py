@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from rewardkit.shapes.detect import Found
+from rewardkit.shapes.detect import DetectedShape
 from rewardkit.shapes.judge import correct, graded
 from rewardkit.shapes.prompts import NUMBERS, RELATIONS, lies, parse
 from rewardkit.shapes.world import COLOURS
@@ -18,7 +18,7 @@ def seen(*things):
     for column, thing in enumerate(things):
         colour, _, shape = thing.rpartition(" ")
         box = (8 * column, 0, 8 * column + 7, 7)
-        found.append(Found(None if shape == "?" else shape, colour or None, box, 1.0))
+        found.append(DetectedShape(None if shape == "?" else shape, colour or None, box, 1.0))
     return found
 
 
@@ -81,7 +81,7 @@ FOUND = st.lists(
     unique_by=lambda one: one[2:],
 ).map(
     lambda things: [
-        Found(shape, colour, (8 * x, 8 * y, 8 * x + 7, 8 * y + 7), 1.0)
+        DetectedShape(shape, colour, (8 * x, 8 * y, 8 * x + 7, 8 * y + 7), 1.0)
         for shape, colour, x, y in things
     ]
 )
@@ -115,7 +115,7 @@ def test_a_picture_is_correct_where_every_word_is_true_and_only_there_graded_one
 @given(PROMPTS, FOUND)
 def test_what_is_no_shape_earns_nothing_and_never_helps(prompt, found):
     asked = parse(prompt)
-    hybrid = Found(None, "red", (40, 40, 47, 47), 0.7)
+    hybrid = DetectedShape(None, "red", (40, 40, 47, 47), 0.7)
     assert graded(asked, [hybrid] * len(asked.things)) == 0
     assert graded(asked, [*found, hybrid]) <= graded(asked, found)
 

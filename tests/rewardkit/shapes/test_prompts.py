@@ -10,7 +10,7 @@ from hypothesis import given
 
 from rewardkit.errors import InputError
 from rewardkit.media.prompts import read
-from rewardkit.shapes.detect import Found
+from rewardkit.shapes.detect import DetectedShape
 from rewardkit.shapes.judge import correct
 from rewardkit.shapes.prompts import (
     LISTS,
@@ -174,7 +174,7 @@ def test_the_metadata_is_genevals_line(line):
 def test_a_scene_shows_what_its_prompt_asks_for(sentence, seed):
     asked = parse(sentence[0])
     things = scene(asked, np.random.default_rng(seed))
-    assert correct(asked, [Found(one.shape, one.colour, one.box, 1.0) for one in things])
+    assert correct(asked, [DetectedShape(one.shape, one.colour, one.box, 1.0) for one in things])
 
 
 # (dx, dy), y downwards. The cosine with the direction must be above 1/2: within 60 degrees.

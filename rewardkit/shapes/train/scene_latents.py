@@ -27,7 +27,7 @@ SHARES = {
 _UNPROMPTED = 0.1
 
 
-class Bank:
+class SceneLatents:
     """Latents of scenes and their prompts.
 
     Attributes:
