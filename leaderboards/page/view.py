@@ -16,7 +16,7 @@ from rewardkit.media.task import Task
 COLUMNS = ("rank", "model", "score", "tasks", "metrics")
 # Settings that most rows share are shown once, in this order; others are in the drawer of a row.
 _PROTOCOL = {
-    "samples": "{} pictures of each",
+    "samples": "{} samples per prompt",
     "size": "{}",
     "steps": "{} steps",
     "guidance": "guidance {}",

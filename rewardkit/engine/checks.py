@@ -18,11 +18,11 @@ class BrokenReward(RewardKitError):
 
 
 def wrong_kind(card: RewardCard, kind: Kind) -> InputError | None:
-    """The error of a clip where a picture is needed, or the other way round; None if it fits."""
+    """The error of a video where an image is needed, or the other way round; None if it fits."""
     if kind in card.inputs:
         return None
-    takes = " and ".join({"image": "pictures", "video": "clips"}[k] for k in card.inputs)
-    medium = {"image": "a picture", "video": "a clip"}[kind]
+    takes = " and ".join({"image": "images", "video": "videos"}[k] for k in card.inputs)
+    medium = {"image": "an image", "video": "a video"}[kind]
     return InputError(f"{card.name} takes {takes}; {medium} was given")
 
 

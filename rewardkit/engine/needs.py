@@ -11,7 +11,7 @@ from rewardkit.errors import InputError, UsageError, describe
 from rewardkit.media.batch import Kind
 from rewardkit.media.prompts import PromptLine
 
-_MEDIA = {"image": "pictures", "video": "clips"}
+_MEDIA = {"image": "images", "video": "videos"}
 
 
 def check_lines(spec: RewardSpec, lines: Sequence[PromptLine], kind: Kind) -> None:
