@@ -33,8 +33,8 @@ class Log:
         """Remove the lines of steps after a checkpoint, which are run again.
 
         Args:
-            steps: number of steps in the checkpoint; 0 where there is none, and even what was
-                measured before the first step will be measured again.
+            steps: number of steps in the checkpoint; 0 without a checkpoint, when the evaluation
+                before the first step is repeated too.
 
         Raises:
             InputError: it cannot be written.

@@ -35,7 +35,7 @@ _LAST = 1e9
 
 
 class Mark(NamedTuple):
-    """What a reader must know of a row: a kind, by which rows are filtered, and words."""
+    """A remark on a row: a kind, by which rows are filtered, and its text."""
 
     kind: Literal["trained", "related", "protocol", "unranked", "published"]
     text: str

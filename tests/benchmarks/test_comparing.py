@@ -75,7 +75,7 @@ def warned(base, other):
 
 def test_another_protocol_is_warned_of(base, other):
     changed(other, protocol={"sampling": {"steps": 30}})
-    assert "not made alike: sampling is null of base" in warned(base, other)
+    assert "made with different settings: sampling is null of base" in warned(base, other)
     changed(base, protocol={"sampling": {"steps": 50}})
     assert "sampling.steps is 50 of base and 30 of other" in warned(base, other)
 
