@@ -101,7 +101,7 @@ class Rewards:
 
     @contextmanager
     def _on_device(self) -> Iterator[None]:
-        """In force while networks score; with `offload` they leave the device afterwards."""
+        """A context in which networks score; with `offload` they leave the device afterwards."""
         if self._settings.offload:
             self._loader.move(self._loader.device)
         try:

@@ -82,7 +82,7 @@ def _train(
     ready.check(config, lines, None if held_out is None else read(held_out), model.kind)
     if config.policy.float32_matmul is not None:
         torch.set_float32_matmul_precision(config.policy.float32_matmul)
-    # From the CPU, in the run's dtype: the device never holds more than training needs.
+    # Loaded on the CPU, in the run's dtype: the device never holds more than training needs.
     pipeline = policies.load(config)
     start = None
     if config.policy.init_lora is not None:

@@ -182,7 +182,7 @@ class Trainer:
         return Samples(rollout, rows, rollout.condition_of(rows), theirs, sent(advantage, device))
 
     def averaged(self) -> AbstractContextManager[Any]:
-        """In force while the policy is shown, scored or exported: the averaged weights, if any."""
+        """A context for evaluation and export: the averaged weights, if there are any."""
         return nullcontext() if self.config.policy.ema is None else self.policy.using("average")
 
     def state(self) -> dict[str, Any]:

@@ -150,7 +150,7 @@ class ImageReward(Reward, Extractor):
 
     @classmethod
     def load(cls, card: RewardCard, loader: Loader) -> ImageReward:
-        """With the two files the card names."""
+        """Loads the two files that the card names."""
         from rewardkit.weights.nets.blip import LARGE, BlipJudge, tiny, without_unread
 
         if loader.tiny:

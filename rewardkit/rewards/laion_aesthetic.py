@@ -185,7 +185,7 @@ class LaionAesthetic(Reward):
 
     @classmethod
     def load(cls, card: RewardCard, loader: Loader) -> LaionAesthetic:
-        """With the encoder and the head the card names."""
+        """Loads the encoder and the head that the card names."""
         from rewardkit.engine.encoders import ClipEncoder
 
         assert card.encoder is not None

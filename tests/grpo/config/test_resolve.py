@@ -168,7 +168,7 @@ def test_a_recipe_names_its_method(mine):
 
 
 def test_a_recipe_is_not_run_with_another_method():
-    with pytest.raises(UsageError, match="for the method nft, and flow-grpo is given"):
+    with pytest.raises(UsageError, match="for the method nft, and the method flow-grpo is given"):
         resolve("shapes-flow", "flow-grpo")
     assert resolve("shapes-flow", "nft").config.method == "nft"
 
