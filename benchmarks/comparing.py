@@ -188,7 +188,7 @@ def _warnings(first: Result, second: Result) -> list[str]:
         ]
     if changes:
         warnings.append(
-            f"the {noun}s were not made alike: "
+            f"the {noun}s were made with different settings: "
             + "; ".join(
                 f"{change.key} is {change.before} of {first.model.name} and {change.after} of "
                 f"{second.model.name}"

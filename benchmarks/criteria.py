@@ -158,10 +158,10 @@ def averaging(criteria: Sequence[Criterion], media: str) -> str:
 
     Args:
         criteria: of a benchmark.
-        media: what is scored: "pictures" or "clips".
+        media: what is scored: "images" or "videos".
     """
     if is_mean_of_means(criteria):
-        return "mean of the means of tasks"
+        return "mean over tasks"
     if len(criteria) == 1 and criteria[0].tag is None and is_plain(criteria):
         return f"mean of all {media}"
     return f"weighted mean of {len(criteria)} normalised criteria"

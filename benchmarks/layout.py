@@ -51,7 +51,7 @@ class Layout:
         place: the path of a case's sample below the folder, without extension.
         pattern: a regular expression for the whole of such a path. Its group `prompt` is the number
             of the prompt, `sample`, if there is one, the number of the sample, and `task`, if there
-            is one, the folder in which prompts are numbered anew.
+            is one, the folder within which prompts are numbered.
         ignored: names of files that upstream's tools leave among them.
         beside: JSON files that belong to a case, by their path below the folder.
     """

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rewardkit.generators.pipelines import Pipeline
     from rewardkit.generators.protocol import Protocol
 
-# Of a long list of what is wrong, this many lines are shown.
+# Number of problems that are shown.
 _SHOWN = 10
 
 Key = tuple[int, int]  # index of the prompt, sample

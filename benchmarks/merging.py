@@ -27,7 +27,7 @@ from rewardkit.records.rows import Table, write_rows
 from rewardkit.records.scorefile import meta_path
 from rewardkit.records.storage import write_json
 
-# Of missing shards, this many are named.
+# Number of missing shards that are named.
 _NAMED = 10
 
 
@@ -112,7 +112,7 @@ def _merge_provenance(shards: Sequence[Path], rows: Path, folder: str) -> None:
         }
         write_json(meta_path(rows), whole)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        # Scoring writes a right one anew.
+        # Scoring writes a correct one again.
         meta_path(rows).unlink(missing_ok=True)
 
 

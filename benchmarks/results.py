@@ -21,7 +21,7 @@ from rewardkit.errors import UsageError
 from rewardkit.media.task import Task
 
 SCHEMA: Literal[2] = 2
-# Of a value that is refused, this many characters are shown.
+# Number of characters that are shown of a refused value.
 _LONGEST = 80
 
 

@@ -72,7 +72,7 @@ def sheet() -> Image.Image:
 
 
 def _row(card: RewardCard) -> str:
-    takes = {"image": "pictures", "video": "clips"}
+    takes = {"image": "images", "video": "videos"}
     needs = " + prompt" if card.needs_prompt else ""
     cells = [
         f"`{card.name}`",

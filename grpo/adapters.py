@@ -1,4 +1,4 @@
-"""What of a pipeline is trained, all weights or a LoRA beside them; its parts made ready for it."""
+"""Prepares a pipeline for training: the trained weights (all, or a LoRA), dtypes and devices."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def place(
         trained: names of those that are trained.
         config: what to train, and the dtype of what is frozen; the VAE is in float32 always.
         targets: the family's LoRA targets, where `config` names none.
-        seed: of a LoRA's initial values.
+        seed: random seed of a LoRA's initial values.
         device: where all go but for the text encoders.
         home: where these go.
 

@@ -60,7 +60,7 @@ class Advantages:
 def standardise(rewards: Tensor, by: Standard) -> Tensor:
     """The advantages of one reward: [P, G], float32.
 
-    Rewards that are all equal, in whatever the mean is taken over, have advantage 0, exactly.
+    If all rewards under one mean are equal, their advantages are exactly 0.
 
     Args:
         rewards: [P, G], finite.

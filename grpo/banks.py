@@ -16,8 +16,8 @@ class Bank:
 
     Only this class knows how a copy is put in force: today the parameters are given its tensors,
     and nothing is copied. Parameters that are sharded would be copied into in place, which spoils
-    graphs that were made before. Whoever needs outputs under several weights therefore computes
-    those without a gradient first.
+    graphs that were made before. Code that needs outputs under several weights therefore
+    computes those without a gradient first.
     """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:

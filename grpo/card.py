@@ -1,4 +1,4 @@
-"""The RunCard: what a model was trained on, and how, for whoever samples or ranks it."""
+"""The RunCard: what a model was trained on, and how, for sampling and leaderboards."""
 
 from __future__ import annotations
 

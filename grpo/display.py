@@ -17,7 +17,7 @@ from rewardkit.cli.tables import console
 
 
 def stopped(folder: Path, done: int, steps: int) -> str:
-    """What is saved of a run that was stopped, and the command that resumes it."""
+    """The last saved step of a stopped run, and the command that resumes it."""
     saved = f"saved after step {done} of {steps}" if done else "no step is saved"
     again = "Resume with" if done else "Start again with"
     return f"Stopped: {saved}. {again}: grpo train --out {shlex.quote(str(folder))} --resume"
@@ -73,7 +73,7 @@ class Display:
             if name.startswith("seconds/") and name != "seconds/step"
         ]
         flat = line.get("groups_dropped") == self._config.sampler.prompts_per_step
-        remark = ["nothing learned: in every group all rewards are the same"] if flat else []
+        remark = ["no gradient: all rewards of each group are equal"] if flat else []
         text = "  ".join([*parts, *phases, *remark])
         self._bar.update(self._task, completed=done, text=text)
         if self._bar.disable:

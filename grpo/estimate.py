@@ -1,4 +1,4 @@
-"""What a run amounts to, from the files of its model: parameters, memory, pictures.
+"""The size of a run, from the files of its model: parameters, memory, samples.
 
 Loads no torch.
 """
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def summary(config: Config, model: Model) -> list[str]:
-    """What a run is, in a few lines: the model, what of it is trained, memory, pictures."""
+    """The size of a run in a few lines: model, trained parameters, memory, samples."""
     policy = policies.families().get(model.pipeline or "")
     if policy is None:
         return [
-            f"model: {model.source} is not on this machine, so it was not checked; whether it can "
-            "be trained is known once its model_index.json is downloaded"
+            f"model: {model.source} is not on this machine, so it was not checked: whether it can "
+            "be trained is known after its model_index.json is downloaded"
         ]
     shapes = _shapes(model.folder, policy.parts) if model.folder is not None else {}
     total = sum(prod(shape) for shape in shapes.values())
@@ -40,7 +40,7 @@ def summary(config: Config, model: Model) -> list[str]:
         lines += _trained(config, policy, shapes)
     prompts, samples = config.sampler.prompts_per_step, config.sampler.group_size
     lines.append(
-        f"each step: {prompts} prompts x {samples} samples = {prompts * samples} pictures"
+        f"each step: {prompts} prompts x {samples} samples = {prompts * samples} images"
         + (f" of {size[1]} x {size[0]}" if size else "")
         + f"; {config.steps} steps, on one device"
     )
@@ -48,7 +48,7 @@ def summary(config: Config, model: Model) -> list[str]:
 
 
 def _trained(config: Config, policy: type[Policy], shapes: Mapping[str, list[int]]) -> list[str]:
-    """What of the model is trained, and the memory that it takes."""
+    """The trained parameters, and the memory that they take."""
     adapted = config.policy.parameters == "lora"
     what = f"a LoRA of rank {config.policy.rank}" if adapted else f"all of its {_listed(policy)}"
     if not shapes:
@@ -67,7 +67,7 @@ def _listed(policy: type[Policy]) -> str:
 
 
 def _shapes(folder: Path, parts: Sequence[str]) -> dict[str, list[int]]:
-    """The shape of each tensor in the files of a pipeline's parts, but for those unreadable."""
+    """The shape of each tensor in the readable files of a pipeline's parts."""
     from safetensors import SafetensorError, safe_open
 
     name = "diffusion_pytorch_model"
@@ -87,14 +87,14 @@ def _shapes(folder: Path, parts: Sequence[str]) -> dict[str, list[int]]:
 
 
 def _lora(shapes: Mapping[str, list[int]], config: Config, policy: type[Policy]) -> int:
-    """Parameters of a LoRA on the layers it is asked for: r (inputs + outputs) of each."""
+    """Number of parameters of a LoRA: r (inputs + outputs) for each of its layers."""
     ends = tuple(f".{name}.weight" for name in config.policy.targets or policy.targets)
     fitting = (shape for key, shape in shapes.items() if f".{key}".endswith(ends))
     return config.policy.rank * sum(prod(shape[1:]) + shape[0] for shape in fitting)
 
 
 def _memory(config: Config, total: int, trained: int) -> int:
-    """Bytes of a network's weights, of their gradients and of all that is kept beside them."""
+    """Bytes of a network's weights, their gradients, and the optimizer state and copies."""
     adapted = config.policy.parameters == "lora"
     copies = 4 + (config.policy.ema is not None)  # weight, gradient, two moments, the average
     copies += config.objective.copies(adapted)

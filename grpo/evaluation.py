@@ -1,4 +1,4 @@
-"""How good the policy is on prompts it is not trained on: ordinary sampling, fixed seeds."""
+"""Evaluation of the policy on held-out prompts, with its own sampler and fixed seeds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rewardkit.records.storage import atomic_write
 
 
 class Evaluation:
-    """Held-out prompts, sampled as the pipeline itself samples: the first pictures of a benchmark.
+    """Held-out prompts, sampled as the pipeline samples: the first samples of a benchmark.
 
     With as many samples of each prompt, they are all of its pictures, under its seeds.
 
@@ -62,7 +62,7 @@ class Evaluation:
 def generate(
     policy: Policy, requests: Sequence[Request], protocol: Protocol, batch_size: int
 ) -> list[Medium]:
-    """What a policy's pipeline makes of requests with the weights as they are, on the CPU.
+    """The media that a policy's pipeline makes for requests with its current weights, on the CPU.
 
     Args:
         policy: remembers the embeddings of the prompts.
@@ -95,7 +95,7 @@ def generate(
 def in_turn(
     lines: Sequence[PromptLine], number: int, seed: int = 0
 ) -> tuple[list[PromptLine], list[int]]:
-    """Prompts in turn, as often as it takes to have `number`, and the seed of each picture."""
+    """`number` requests: the prompts in turn, repeated as needed, with a seed each."""
     turns = [divmod(i, len(lines)) for i in range(number)]
     seeds = [picture_seed(seed, prompt, sample) for sample, prompt in turns]
     return [lines[prompt] for _, prompt in turns], seeds

@@ -28,7 +28,7 @@ class Figures:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Counts the seconds of what runs inside it."""
+        """Count the seconds of the block."""
         began = perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - began
@@ -44,7 +44,7 @@ class Figures:
 
 @final
 class Means:
-    """Weighted means of scalars that stay on their device until they are asked for."""
+    """Weighted means of scalars that stay on their device until they are read."""
 
     def __init__(self) -> None:
         self._entries: dict[str, list[tuple[float, Tensor]]] = {}
@@ -55,7 +55,7 @@ class Means:
             self._entries.setdefault(name, []).append((weight, value.detach()))
 
     def join(self, other: Means) -> None:
-        """Adds all that another has."""
+        """Add all values of another one."""
         for name, entries in other._entries.items():
             self._entries.setdefault(name, []).extend(entries)
 

@@ -1,4 +1,4 @@
-"""What a run logs: metrics.jsonl, and the same figures as TensorBoard's events."""
+"""The log of a run: metrics.jsonl, and the same figures as TensorBoard events."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Log:
         self._events: SummaryWriter | None = None
 
     def begin(self, steps: int) -> None:
-        """Removes what was logged of steps after a checkpoint: they will be made again.
+        """Remove the lines of steps after a checkpoint, which are run again.
 
         Args:
-            steps: number of steps in the checkpoint; 0 where there is none, and even what was
-                measured before the first step will be measured again.
+            steps: number of steps in the checkpoint; 0 without a checkpoint, when the evaluation
+                before the first step is repeated too.
 
         Raises:
             InputError: it cannot be written.
@@ -47,7 +47,7 @@ class Log:
         except OSError as error:
             raise InputError(
                 f"cannot write {error.filename or self.metrics.parent}: {error.strerror}. Move "
-                "away what is there, and resume the run with --resume"
+                "that file away, and resume the run with --resume"
             ) from error
         kept = [line + b"\n" for line in lines if 0 < steps >= _step_of(line)]
         if lines:
@@ -67,7 +67,7 @@ class Log:
                 file.write(line)
         except OSError as error:
             raise InputError(
-                f"cannot write {self.metrics}: {error.strerror}. Make room for it, and resume the "
+                f"cannot write {self.metrics}: {error.strerror}. Free some space, and resume the "
                 "run with --resume"
             ) from error
         with writing(self.tensorboard):
@@ -84,7 +84,7 @@ class Log:
 
 
 def _step_of(line: bytes) -> float:
-    """The step of a line of metrics.jsonl; infinite if it was not written whole."""
+    """The step of a line of metrics.jsonl; infinite if the line is incomplete."""
     try:
         step = parse_json(line, "metrics.jsonl")["step"]
     except (ValueError, TypeError, KeyError):

@@ -18,7 +18,7 @@ class Optimizer:
     """Updates the policy's parameters, and modules that an objective trains beside them.
 
     Each of them is a group of AdamW's and has its gradient clipped on its own, so that a module
-    does not decide how far the policy moves. Parameters are float32 whatever networks compute in.
+    does not decide how far the policy moves. Parameters are float32 for any dtype of computation.
 
     Args:
         policy: the policy's parameters.

@@ -1,4 +1,4 @@
-"""Where what a configuration names is: paths, so that a run goes on from any folder."""
+"""Absolute paths in a configuration, so that a run can be resumed from any folder."""
 
 from __future__ import annotations
 

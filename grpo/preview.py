@@ -167,7 +167,7 @@ def _on_hub(repo: str, revision: str | None, fetch: bool) -> Path | None:
 
     found = try_to_load_from_cache(repo, _INDEX, revision=revision)
     if not isinstance(found, str) and fetch:
-        with suppress(Exception):  # whoever loads the model meets it again, and tells it
+        with suppress(Exception):  # loading the model reports it
             found = hf_hub_download(repo, _INDEX, revision=revision)
     return Path(found) if isinstance(found, str) else None
 

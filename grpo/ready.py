@@ -24,8 +24,8 @@ def check(
     Args:
         config: the run.
         lines: its prompts.
-        held_out: those of its evaluation; None where there is none.
-        kind: of the media that the model makes.
+        held_out: prompts of its evaluation; None without one.
+        kind: kind of media that the model makes.
 
     Raises:
         UsageError: a reward takes no such media, a prompt is not of a reward's kind, or a local

@@ -42,7 +42,7 @@ class Rewards:
     def __init__(self, spec: str, device: str, settings: ScoringConfig | None = None) -> None:
         self.spec = parse(spec, resolve)
         self._settings = settings or ScoringConfig()
-        # Of the files that are named each of a run's scorers takes its own.
+        # Each scorer of a run takes its own of the named files.
         own = {w.name for name in self.spec.names for w in entry(name).card.all_weights}
         weights = {
             name: Path(path)
@@ -101,7 +101,7 @@ class Rewards:
 
     @contextmanager
     def _on_device(self) -> Iterator[None]:
-        """In force while networks score; with `offload` they leave the device afterwards."""
+        """A context in which networks score; with `offload` they leave the device afterwards."""
         if self._settings.offload:
             self._loader.move(self._loader.device)
         try:

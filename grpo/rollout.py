@@ -261,12 +261,12 @@ def _chunk(
 
 
 def _chosen(by_number: dict[int, Tensor], numbers: Tensor, like: Tensor) -> Tensor:
-    """Of each sample, what was stored under its numbers, [b, K]: [b, K, ...] on the CPU.
+    """The stored values of each sample under its numbers, [b, K]: [b, K, ...] on the CPU.
 
     Args:
         by_number: [b, ...] each.
         numbers: [b, K].
-        like: [b, ...]; where nothing is stored, what it would have been like.
+        like: [b, ...]; gives shape and dtype if nothing is stored.
     """
     if not by_number:
         return like.new_empty(len(like), 0, *like.shape[1:], device="cpu")

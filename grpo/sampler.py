@@ -136,7 +136,7 @@ class DiffusionSampler(Sampler):
         return a.sqrt() * x0.float() + (1 - a).sqrt() * noise.float()
 
     def as_flow(self, index: Index) -> tuple[Tensor, Tensor]:
-        """Of eps, 1 / sqrt(a) and sqrt(1 - a) / sqrt(a); of v, sqrt(a) and sqrt(1 - a)."""
+        """For eps: 1 / sqrt(a) and sqrt(1 - a) / sqrt(a); for v: sqrt(a) and sqrt(1 - a)."""
         a = self.starts[index]
         if self.prediction == "epsilon":
             return 1 / a.sqrt(), ((1 - a) / a).sqrt()

@@ -68,8 +68,8 @@ def take(pipeline: Pipeline, part: str, path: Path) -> Start:
     """The LoRA at `path`, read by way of a pipeline, which is afterwards as it was.
 
     Args:
-        pipeline: what the LoRA is for.
-        part: what of it is trained.
+        pipeline: the pipeline of the LoRA.
+        part: its trained part.
         path: as for `rewardkit.generators.pipelines.load`.
 
     Raises:

@@ -32,7 +32,7 @@ from rewardkit.media.sheets import one_line
 
 
 class Stopped(KeyboardInterrupt):
-    """The run was stopped: the step it was in is finished and saved, and the user was told so."""
+    """The run was stopped: its current step is finished and saved, and a message says so."""
 
 
 def train(
@@ -49,7 +49,7 @@ def train(
         config: the run.
         out: its folder.
         resume: whether to resume the run in it, if there is one.
-        device: "auto" is a CUDA device, Apple's, or the CPU, the first there is.
+        device: "auto" is the first available of CUDA, Apple's GPU and the CPU.
         should_stop: called before each step; True ends the run as Ctrl-C and SIGTERM do, which
             are handled in the main thread of a process alone.
 
@@ -82,7 +82,7 @@ def _train(
     ready.check(config, lines, None if held_out is None else read(held_out), model.kind)
     if config.policy.float32_matmul is not None:
         torch.set_float32_matmul_precision(config.policy.float32_matmul)
-    # From the CPU, in the run's dtype: the device never holds more than training needs.
+    # Loaded on the CPU, in the run's dtype: the device never holds more than training needs.
     pipeline = policies.load(config)
     start = None
     if config.policy.init_lora is not None:
@@ -179,7 +179,7 @@ def _evaluate(run: Run, trainer: Trainer, evaluation: Evaluation, step: int) -> 
 
 @contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM end the run after the step it is in; a second one ends it at once."""
+    """Ctrl-C and SIGTERM end the run after its current step; a second one ends it at once."""
     stopping = False
 
     def stop(number: int, frame: FrameType | None) -> None:

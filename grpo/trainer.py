@@ -115,11 +115,11 @@ class Trainer:
         """Gradient steps on the samples of groups whose advantages are not all zero."""
         config = self.config
         rows, values = self.select(advantages)
-        if not len(rows):  # every reward of every group was the same: nothing to learn from
+        if not len(rows):  # all rewards of each group are equal: no gradient
             return
 
         def batches(part: Tensor) -> Iterator[Samples]:
-            """The samples of one update, so many at a time."""
+            """The samples of one update, in batches of `sampler.batch_size`."""
             for batch in part.split(config.sampler.batch_size):
                 yield self.samples(rollout, rows[batch], scores, values[batch])
 
@@ -182,7 +182,7 @@ class Trainer:
         return Samples(rollout, rows, rollout.condition_of(rows), theirs, sent(advantage, device))
 
     def averaged(self) -> AbstractContextManager[Any]:
-        """In force while the policy is shown, scored or exported: the averaged weights, if any."""
+        """A context for evaluation and export: the averaged weights, if there are any."""
         return nullcontext() if self.config.policy.ema is None else self.policy.using("average")
 
     def state(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from leaderboards.papers import by_score, with_published
 from leaderboards.published import Published, published
 from leaderboards.rank import Verdicts, standings
 from rewardkit.errors import InputError, unknown
-from rewardkit.media.task import TASKS, noun_of
+from rewardkit.media.task import TASKS, kind_of, noun_of
 from rewardkit.records.differences import first_difference
 
 _APART = "Its results differ from those of the benchmark's other board in {}: not comparable."
@@ -131,9 +131,9 @@ def _board(
         benchmark=info.name,
         version=info.version,
         metric=info.metric,
-        unit=info.unit,
+        unit=info.unit.replace("pictures", "images"),  # results keep the older word
         scale=info.scale,
-        averaging=averaging(criteria, f"{noun_of(info.task)}s"),
+        averaging=averaging(criteria, f"{kind_of(info.task)}s"),
         rewards=tuple(dict.fromkeys(criterion.reward for criterion in info.criteria)),
         tasks=tuple(first.tasks) if len(first.tasks) > 1 else (),
         metrics=tuple(name for name in first.metrics if name != info.metric),

@@ -1,4 +1,4 @@
-"""Tables in Markdown files, which must say what the results say.
+"""Tables in Markdown files, which must match the results.
 
     <!-- leaderboard: results/ --benchmark shapes -->
     ... written by `rewardkit leaderboard check --write` ...

@@ -23,7 +23,7 @@ _SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    # Of a font that has it in the oldest encoding too.
+    # From a font that has it in the oldest encoding too.
     '"': r"\texttt{\char34}",
     "`": r"\textasciigrave{}",
     "'": r"\textquotesingle{}",

@@ -39,7 +39,7 @@ def with_published(
                 benchmark=benchmark,
                 version="",
                 metric=metric,
-                unit=group[0].unit,
+                unit=group[0].unit.replace("pictures", "images"),
                 scale=1.0,
                 averaging="",
                 rewards=(metric,),

@@ -190,7 +190,7 @@ def _about(board: Board) -> str:
     return (
         f"{version}{SHORT[board.task]}, by {board.metric}: {board.unit}, {board.averaging}, with "
         f"the 95 % interval. {board.prompts} prompts. A rank is a range where paired tests cannot "
-        "tell models apart"
+        "distinguish models"
     )
 
 

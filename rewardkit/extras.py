@@ -1,6 +1,6 @@
 """The libraries that scoring does not need: installed with an extra, as `visual-rewardkit[train]`.
 
-Whoever uses one calls `require` first, so that a missing library is one error that says what to
+Code that uses one calls `require` first, so that a missing library is one error that says what to
 install. This module imports `rewardkit.errors` alone.
 """
 

@@ -22,7 +22,7 @@ class _Group(LazyGroup):
         "preferences": "benchmarks.cli.preferences:preferences",
         "convert-geneval-detector": "benchmarks.cli.convert:convert",
     }
-    stopped = "The same command goes on where it was."
+    stopped = "The same command resumes."
 
 
 @click.group("bench", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -58,7 +58,7 @@ def _described(entry: Benchmark | Suite) -> dict[str, Any]:
     from benchmarks.benchmark import Benchmark
     from benchmarks.criteria import averaging
     from benchmarks.prompts import Case
-    from rewardkit.media.task import noun_of
+    from rewardkit.media.task import kind_of, noun_of
     from rewardkit.media.writing import suffix_of
 
     described: dict[str, Any] = {"name": entry.name}
@@ -72,7 +72,7 @@ def _described(entry: Benchmark | Suite) -> dict[str, Any]:
             "rewards": entry.rewards or "yours to choose: -r SPEC",
             "prompts": "its own" if entry.prompts else "yours to choose: --prompts FILE or a list",
             "samples": entry.samples,
-            "headline": averaging(entry.criteria, nouns),
+            "headline": averaging(entry.criteria, f"{kind_of(entry.task)}s"),
             "unit": entry.unit,
             nouns: f"FOLDER/{example}{suffix_of(entry.task)}",
         }

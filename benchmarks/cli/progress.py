@@ -14,7 +14,7 @@ from rewardkit.cli.tables import console
 if TYPE_CHECKING:
     from rewardkit.engine.items import Progress as Scoring
 
-# The rate is measured over at least so many files after the first, which includes the warm-up.
+# The rate is measured over at least this many files after the first, which has the warm-up.
 _FIRST = 4
 
 

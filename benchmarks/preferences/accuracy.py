@@ -63,7 +63,7 @@ def pairs(questions: Sequence[Question], scores: Sequence[Sequence[float | None]
 def agreement(human: Ints, difference: Floats) -> Floats:
     """1 where a reward orders a pair as people do, 0 where the other way round, [n] -> [n].
 
-    A reward that scores both alike is right half the time, as a coin is: a constant reward has
+    A reward that scores both equally is right half the time: a constant reward has
     accuracy 0.5, and the negative of a reward 1 minus its accuracy. Upstream counts such pairs as
     wrong (`agreement == 1` is upstream's value; a reward that saturates looks worse by it than
     chance), or leaves them out (a reward then chooses the pairs it is measured on).

@@ -20,7 +20,7 @@ from rewardkit.media.files import quoted, read_text
 # Ranks are compared as floats: larger whole numbers would become ties.
 _LARGEST = 2**53
 
-# Of a long list of wrong lines, this many are shown.
+# Number of wrong lines that are shown.
 _SHOWN = 10
 
 

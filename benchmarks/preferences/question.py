@@ -58,7 +58,7 @@ class PreferenceSet:
 
     @property
     def sha256(self) -> str:
-        """Of all that the questions say."""
+        """SHA-256 of the questions."""
         said = [
             [question.prompt, question.images, question.ranking, question.tag]
             for question in self.questions
@@ -67,5 +67,5 @@ class PreferenceSet:
 
     @property
     def prompts_sha256(self) -> str:
-        """Of their prompts, in order."""
+        """SHA-256 of their prompts, in order."""
         return sha256_text(json.dumps([question.prompt for question in self.questions]))

@@ -59,16 +59,16 @@ class Change(Part):
     """The accuracy of a reward against that of the first, pair by pair."""
 
     before: float
-    """Of the first reward, on pairs that both have scored."""
+    """Accuracy of the first reward, on pairs that both have scored."""
     after: float
     difference: float
     interval: tuple[float, float] | None
     p_value: float
     """Two-sided, by flipping the signs of whole prompts."""
     detectable: float | None
-    """What so many prompts show four times in five; null where they cannot tell."""
+    """Minimum detectable difference with these prompts at power 0.8; null if unknown."""
     won: int
-    """Prompts of which it orders more pairs as people do than the first."""
+    """Number of prompts for which it orders more pairs as people do than the first."""
     lost: int
     tied: int
     n: int
@@ -82,15 +82,15 @@ class SetInfo(Part):
     name: str
     source: str
     sha256: str
-    """Of all that its questions say: prompts, names of pictures, rankings, tags."""
+    """SHA-256 of its questions: prompts, names of images, rankings, tags."""
     prompts_sha256: str
     questions: int
     missing: int
     """Lines of the published set that were not there."""
     pairs: int
-    """Of pictures of one question."""
+    """Number of pairs of images of the same question."""
     ties: int
-    """Pairs of them that people do not tell apart."""
+    """Number of pairs that people rank equally."""
 
 
 @final
@@ -105,12 +105,12 @@ class PreferenceResult(Part):
     """Pictures; one that is shown several times with one prompt is one."""
     n_scored: int
     failures: dict[str, str]
-    """Why pictures have no score, the first ten of them; the rows tell all."""
+    """Reasons of the first ten images without a score; the rows list all."""
     set: SetInfo
     agreement: dict[str, Agreement]
     """By reward; `total` is the weighted sum, where a spec has one."""
     changes: dict[str, Change]
-    """Of each reward but the first, against the first."""
+    """Differences of each other reward from the first."""
     spec: str
     rewards: dict[str, Any]
     """By reward: checksums of weights, preprocessing, dtype."""

@@ -53,7 +53,7 @@ def measure(
         dtype: of their networks.
         weights: local files by name, of rewards and of annotations.
         batch_size: pictures scored at once.
-        overwrite: score everything anew.
+        overwrite: score everything again.
         on_progress: called while pictures are scored.
 
     Raises:

@@ -30,24 +30,24 @@ __all__ = [
 
 @final
 class AdvantageConfig(Section):
-    """How rewards become advantages; `grpo.advantage` says who does it which way."""
+    """How rewards become advantages; `grpo.advantage` lists the variants of each method."""
 
     baseline: Literal["group", "batch"] = "group"
-    """Mean reward that is subtracted: the group's, or the batch's."""
+    """Mean reward to subtract: that of the group or of the batch."""
     scale: Literal["group", "batch", "max", "none"] = "group"
     """Divisor: std of the group, of the batch, of the group with the widest spread, or 1."""
     unbiased: bool = True
-    """Whether std divides by n - 1, not by n."""
+    """Divide std by n - 1, not by n."""
     eps: float = Field(default=1e-8, gt=0, le=1)
     """Number added to std."""
     combine: Literal["advantages", "raw"] = "advantages"
-    """Whether the weights of several rewards multiply their advantages, or their raw scores."""
+    """What the weights of several rewards multiply: their advantages, or their raw scores."""
     clamp: float = Field(default=5.0, gt=0, le=1000)
     """Largest advantage: advantages are cut to plus or minus this."""
     best: int | None = Field(default=None, ge=2, le=10_000)
     """Samples of each group to train on, half best, half worst; none trains on all."""
     count_flat: bool = False
-    """Whether groups with equal rewards, which have no gradient, still count in the mean."""
+    """Count groups with equal rewards, which have no gradient, in the mean."""
 
 
 @final
@@ -55,31 +55,31 @@ class PolicyConfig(Section):
     """Which weights are trained, and in which precision."""
 
     parameters: Literal["full", "lora"] = "lora"
-    """All weights of the network, or a LoRA beside them."""
+    """Weights to train: all of the network, or a LoRA."""
     rank: int = Field(default=32, ge=1, le=4096)
     """Rank of the LoRA."""
     alpha: int = Field(default=64, ge=1, le=65_536)
     """Scale of the LoRA: its product is multiplied by alpha / rank."""
     # Lists of JSON and TOML become a tuple: the configuration is frozen.
     targets: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
-    """Layers that get a LoRA, by the end of their names; none uses all of attention's."""
+    """Layers that get a LoRA, by the end of their names; none uses all attention layers."""
     init_lora: str | None = Field(default=None, min_length=1)
-    """LoRA to start from, which decides rank, alpha and layers; kl is from the model without it."""
+    """LoRA to start from, which sets rank, alpha and layers; kl is to the model without it."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Dtype that networks compute in; trained weights and the VAE are float32."""
     float32_matmul: Literal["highest", "high", "medium"] | None = None
     """Precision of float32 matrix products on a GPU (high is TF32); none uses torch's own."""
     gradient_checkpointing: bool = False
-    """Whether activations are computed twice to save memory."""
+    """Recompute activations to save memory."""
     ema: float | None = Field(default=None, gt=0, lt=1)
-    """Decay per update of averaged weights, which are shown and saved; none keeps no average."""
+    """Decay per update of averaged weights, which are evaluated and saved; none: no average."""
     ema_warmup: float | None = Field(default=None, gt=0, le=1)
     """Power p: after s updates the decay is at most ((1 + s) / (10 + s))^p; none has no warm-up."""
     detach_uncond: bool = False
-    """Whether no gradient flows through the prediction without the prompt, under guidance."""
+    """Stop the gradient through the prediction without the prompt, under guidance."""
 
     def ema_decay(self, updates: int) -> float:
-        """The share of themselves that averaged weights keep at an update, counted from 1.
+        """The decay of the averaged weights at an update; updates are counted from 1.
 
         Source: yifan123/flow_grpo flow_grpo/ema.py: EMAModuleWrapper.get_current_decay.
         """
@@ -108,7 +108,7 @@ class OptimConfig(Section):
     warmup: int = Field(default=0, ge=0, le=1_000_000)
     """Number of training steps in which the learning rate rises."""
     decay: Literal["constant", "linear", "cosine"] = "constant"
-    """Shape of the learning rate's fall until the last training step."""
+    """Learning rate decay until the last training step."""
 
 
 @final
@@ -118,7 +118,7 @@ class EvaluationConfig(Section):
     prompts: str | None = Field(default=None, min_length=1)
     """File of prompts, or package:NAME/FILE; none evaluates nothing."""
     every: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Training steps between evaluations; none evaluates before and after training alone."""
+    """Training steps between evaluations; none evaluates only before and after training."""
     samples: int = Field(default=64, ge=2, le=1_000_000)
     """Samples per evaluation, over all prompts; at least 2, so that a mean has an error."""
     rewards: str | None = Field(default=None, min_length=1)
@@ -140,7 +140,7 @@ class ScoringConfig(Section):
     batch_size: int = Field(default=32, ge=1, le=10_000)
     """Samples per call of a reward's network; halved when out of memory."""
     offload: bool = False
-    """Whether the rewards' networks stay on the CPU while they are not in use."""
+    """Keep the rewards' networks on the CPU while they are not in use."""
     weights: dict[str, str] = Field(default={})
     """Local files of rewards' weights, NAME = PATH, by the names that `rewardkit show` prints."""
 
@@ -194,7 +194,7 @@ class Config(Section):
     method: str = Field(min_length=1)
     """Name or file of the method."""
     recipe: str | None = Field(default=None, min_length=1)
-    """Name or file of the recipe; none where there is none."""
+    """Name or file of the recipe; none without a recipe."""
     sampler: SamplerConfig
     advantage: AdvantageConfig = AdvantageConfig()
     objective: Annotated[SerializeAsAny[ObjectiveConfig], BeforeValidator(_of_its_kind)]

@@ -1,4 +1,4 @@
-"""What the table [objective] says whatever its kind. Loads no torch."""
+"""The settings that the table [objective] has for every kind. Loads no torch."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from grpo.config.section import Section
 
 
 class ObjectiveConfig(Section, ABC):
-    """The settings of an objective, with what they ask of the sampler and what they cost.
+    """The settings of an objective, their requirements on the sampler, and their cost.
 
-    A subclass adds its own settings and stands in the file of its objective, see
+    A subclass adds its own settings and is defined in the file of its objective, see
     `grpo.objectives`.
     """
 
     kind: str = Field(min_length=1)
-    """Which objective is minimised."""
+    """Objective to minimise."""
     updates: int = Field(default=1, ge=1, le=10_000)
     """Optimizer updates per pass over a rollout."""
     epochs: int = Field(default=1, ge=1, le=1000)
     """Passes over a rollout."""
 
     def check(self, sampler: SamplerConfig) -> None:
-        """Refuses a sampler that these settings cannot train with; here, groups of one sample.
+        """Refuse a sampler that these settings cannot train with; here, groups of one sample.
 
         A subclass whose credit compares no samples of a group does not call this.
 
         Raises:
-            ValueError: with what is given, what is accepted and what to do.
+            ValueError: these settings cannot train with the sampler.
         """
         if sampler.group_size < 2:
             raise ValueError(
@@ -40,12 +40,12 @@ class ObjectiveConfig(Section, ABC):
 
     @abstractmethod
     def steps_trained(self, sampler: SamplerConfig) -> int:
-        """Denoising steps of each sample that one pass trains at."""
+        """Number of denoising steps of each sample that one pass trains."""
 
     def steps_stored(self, sampler: SamplerConfig) -> int:
-        """Denoising steps of each sample that a rollout stores."""
+        """Number of denoising steps of each sample that a rollout stores."""
         return 0
 
     def copies(self, adapted: bool) -> int:
-        """Copies of the trained parameters that are kept; `adapted` says that these are a LoRA."""
+        """Number of copies of the trained parameters that are kept; `adapted`: these are a LoRA."""
         return 0

@@ -17,21 +17,21 @@ from rewardkit.engine import registry
 from rewardkit.engine.spec import parse
 from rewardkit.errors import UsageError
 
-# Answers whether to run code, from a sentence that says which.
+# Decides whether to run code, given a sentence that names it.
 Trust: TypeAlias = Callable[[str], bool]
-# Settings that a LoRA to start from decides.
+# Settings that a LoRA to start from sets.
 LORAS_OWN = ("policy.rank", "policy.alpha", "policy.targets")
 _GIVEN, _DEFAULT = "given", "default"
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A configuration, and how it came about.
+    """A configuration, and the origin of each setting.
 
     Attributes:
-        config: as it will be run, rewards under their full names.
+        config: the configuration of the run, with the full names of rewards.
         origins: dotted key -> who decided: "default", "method M", "recipe R", "given".
-        notes: remarks on what a user may not expect.
+        notes: remarks on settings that a user may not expect.
     """
 
     config: Config
@@ -41,7 +41,7 @@ class Resolved:
 
 @dataclass(frozen=True)
 class Merged:
-    """Settings laid over one another, not yet checked; those that nothing sets are missing."""
+    """Merged settings, not yet checked; settings without a value are missing."""
 
     values: dict[str, object]
     origins: dict[str, str]
@@ -77,8 +77,8 @@ def resolve(
             f"no recipe is known for {model}.{_near(str(model))} Name one with --recipe (`grpo "
             "recipes` lists them), or a method with --method"
             if model is not None
-            else "nothing to train is named. Give --model or --recipe; `grpo train --model "
-            "shapes-flow` needs nothing else"
+            else "no model to train is named. Give --model or --recipe; `grpo train --model "
+            "shapes-flow` is a complete command"
         )
     merged = merge(chosen, method, settings)
     config = _config(merged, trust)
@@ -86,7 +86,7 @@ def resolve(
 
 
 def _near(model: str) -> str:
-    """A question whether the nearest name was meant, if one is near."""
+    """A suggestion of the nearest name, if there is one."""
     from rewardkit.generators.aliases import ALIASES
 
     near = difflib.get_close_matches(model.casefold(), ALIASES, n=1, cutoff=0.6)
@@ -104,8 +104,8 @@ def merge(recipe: Layer | None, method: str | None, settings: Mapping[str, objec
         raise UsageError(f'the recipe {recipe.name} names no method; method = "nft" is one')
     if recipe is not None and method is not None and method != named:
         raise UsageError(
-            f"the recipe {recipe.name} is a choice of numbers for the method {named}, and {method} "
-            "is given. Leave out one of the two"
+            f"the recipe {recipe.name} is for the method {named}, and the method {method} is "
+            "given. Leave out one of the two"
         )
     method = method or str(named)
     stack = [(f"method {method}", layer("method", method).settings)]
@@ -182,7 +182,7 @@ def _config(merged: Merged, trust: Trust | None) -> Config:
         for key in LORAS_OWN:
             if merged.origins.get(key) == _GIVEN:
                 raise UsageError(
-                    f"{key} and a LoRA to start from are both given, and the LoRA decides {key}. "
+                    f"{key} and a LoRA to start from are both given, and the LoRA sets {key}. "
                     "Leave out one of the two"
                 )
     nested: dict[str, Any] = {"sampler": {}, "objective": {}, "optim": {}}
@@ -208,19 +208,17 @@ def _config(merged: Merged, trust: Trust | None) -> Config:
 
 def _notes(config: Config, recipe: Layer | None, named: bool) -> list[str]:
     if recipe is None:
-        notes = [
-            f"no recipe: settings that are not given are those of {config.method}, or defaults"
-        ]
+        notes = [f"no recipe: other settings come from method {config.method} or are defaults"]
         where, sampler = layer("method", config.method).header.trained_at, config.sampler
         if where and None in (sampler.height, sampler.width):
             notes.append(
-                f"the numbers of {config.method} are from {where}; pictures here have the model's "
-                "own size, unless sampler.height and sampler.width are set"
+                f"the numbers of {config.method} are from {where}; images have the model's default "
+                "size unless sampler.height and sampler.width are set"
             )
         return notes
     notes = []
     if not named:
-        notes.append(f"the recipe {recipe.name} is taken, the default for {config.model}")
+        notes.append(f"using recipe {recipe.name}, the default for {config.model}")
     elif config.model != recipe.settings.get("model", config.model):
         notes.append(f"the recipe {recipe.name} was chosen for {recipe.settings['model']}")
     reward = recipe.settings.get("reward")

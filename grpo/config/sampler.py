@@ -1,4 +1,4 @@
-"""How samples are drawn in training: which steps, which noise, how many. Loads no torch."""
+"""How samples are drawn in training: steps, noise and number. Loads no torch."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from grpo.config.section import Section
 
 @final
 class SamplerConfig(Section):
-    """How samples are drawn in training: which steps, which noise, how many."""
+    """How samples are drawn in training: steps, noise and number."""
 
     rule: Literal["ddim", "dance", "flow", "cps", "ode"]
-    """How a step is taken: ddim for diffusion models, the others for flows."""
+    """Sampling rule: ddim for diffusion models, the others for flows."""
     noise_level: float = Field(default=0.0, ge=0, le=10)
     """Amount of noise in a step: eta of ddim and dance, a of flow and cps; 0 for ode."""
     steps: int = Field(ge=1, le=1000)
     """Number of inference steps per sample."""
     guidance: float | None = Field(default=None, ge=0, le=100)
-    """Guidance scale, in sampling and training alike; none uses the model's own."""
+    """Guidance scale, in sampling and in training; none uses the model's own."""
     true_guidance: float | None = Field(default=None, ge=0, le=100)
     """Guidance scale of true_cfg_scale, beside an embedded one; none uses the model's own."""
     negative_prompt: str | None = None
@@ -36,25 +36,25 @@ class SamplerConfig(Section):
     shift: float | None = Field(default=None, gt=0, le=100)
     """Shift of a flow's sigmas; none uses the scheduler's own."""
     truncate_timesteps: bool = False
-    """Whether the timestep given to a flow, 1000 sigma, is cut to a whole number."""
+    """Truncate the timestep given to a flow, 1000 sigma, to a whole number."""
     prompts_per_step: int = Field(ge=1, le=100_000)
     """Number of prompts in a training step."""
     group_size: int = Field(ge=1, le=10_000)
     """Number of samples per prompt; most objectives compare them with one another."""
     batch_size: int = Field(default=1, ge=1, le=10_000)
-    """Samples per call of the model; it bounds memory and changes nothing but rounding."""
+    """Samples per call of the model; bounds memory, and results differ only by rounding."""
     noise: Literal["sample", "group", "step"] = "sample"
-    """Who shares the initial noise: nobody, a prompt's group, or a whole training step."""
+    """Scope of the shared initial noise: sample, group (of a prompt) or training step."""
     stochastic: Literal["all", "window"] = "all"
-    """Which steps draw noise: all, or a window of them while the others follow the ODE."""
+    """Stochastic steps: all, or a random window; other steps follow the ODE."""
     window_size: int | None = Field(default=None, ge=1, le=1000)
     """Number of steps in the window."""
     window_within: int | None = Field(default=None, ge=1, le=1000)
-    """Number of first steps inside which the window lies at random."""
+    """Number of first steps within which the window is placed at random."""
 
     @property
     def deterministic(self) -> bool:
-        """Whether no step draws noise, so that the initial noise alone decides the sample."""
+        """Whether no step draws noise, so that the initial noise determines the sample."""
         return self.noise_level == 0
 
     @model_validator(mode="after")
@@ -81,7 +81,7 @@ class SamplerConfig(Section):
         if self.deterministic and self.noise != "sample":
             raise ValueError(
                 f"sampler.noise is {self.noise}, so a group shares its initial noise, and no step "
-                "draws any: its samples would all be the same, with nothing to learn from. Use "
+                "draws any: its samples would all be equal, without a gradient. Use "
                 "noise=sample, or a rule with a noise_level above 0"
             )
         return self

@@ -26,20 +26,20 @@ class ForwardProcessConfig(ObjectiveConfig):
     """DiffusionNFT: clean samples are noised again, and no step needs a probability."""
 
     beta: float = Field(default=1.0, gt=0, le=100)
-    """How far the implicit policies are from the old one."""
+    """Distance of the implicit policies from the old one."""
     timesteps: int = Field(ge=1, le=1000)
-    """How many of the sampler's timesteps each sample is trained at per pass."""
+    """Number of timesteps per sample and pass, from those of the sampler."""
     kl: float = Field(default=0.0, ge=0, le=1000)
-    """Weight of the distance to the model at the start."""
+    """Weight of the KL penalty to the initial model."""
     decay_start: int = Field(default=0, ge=0, le=1_000_000)
-    """Number of updates until which the old policy is the new one."""
+    """Number of first updates during which the old policy equals the new one."""
     decay_slope: float = Field(default=0.001, ge=0, le=1)
-    """Growth of the old policy's decay with each update after that."""
+    """Increase of the old policy's decay with each later update."""
     decay_cap: float = Field(default=0.5, ge=0, lt=1)
     """Largest decay of the old policy."""
 
     def check(self, sampler: SamplerConfig) -> None:
-        """Refuses a sampler with fewer steps than are trained at, or with a window."""
+        """Refuse a sampler with fewer steps than are trained, or with a window."""
         super().check(sampler)
         if self.timesteps > sampler.steps:
             raise ValueError(
@@ -48,19 +48,20 @@ class ForwardProcessConfig(ObjectiveConfig):
             )
         if sampler.stochastic == "window":
             raise ValueError(
-                "sampler.stochastic=window is for policy gradients; the forward process takes all"
+                "sampler.stochastic=window is for policy gradients; the forward process takes all "
+                "steps. Set it to all"
             )
 
     def steps_trained(self, sampler: SamplerConfig) -> int:
-        """As many as are set."""
+        """The number of timesteps that is set."""
         return self.timesteps
 
     def copies(self, adapted: bool) -> int:
-        """The old policy, and the model at the start, which a LoRA has beneath it."""
+        """The old policy, and the initial model unless a LoRA is trained on top of it."""
         return 1 + (self.kl > 0 and not adapted)
 
     def decay(self, updates: int) -> float:
-        """The share of itself that the old policy keeps after so many updates, in [0, 1).
+        """The decay of the old policy after a number of updates, in [0, 1).
 
         Source: NVlabs/DiffusionNFT scripts/train_nft_sd3.py: return_decay.
         """
@@ -137,7 +138,7 @@ class ForwardProcess(Objective[ForwardProcessConfig]):
             yield Term(loss, 1 / settings.timesteps, figures)
 
     def behaviour(self) -> AbstractContextManager[Any]:
-        """The old policy draws."""
+        """The weights of the old policy."""
         return self.policy.using("old")
 
     def after_updates(self, updates: int) -> None:
@@ -146,10 +147,10 @@ class ForwardProcess(Objective[ForwardProcessConfig]):
         self.policy.banks["old"].follow(self.settings.decay(self.updates))
 
     def state(self) -> dict[str, Any]:
-        """With the old policy."""
+        """The state, with the weights of the old policy."""
         return {**super().state(), "old": self.policy.banks["old"].values}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """With the old policy."""
+        """The state, with the weights of the old policy."""
         super().restore(state)
         self.policy.banks["old"].restore(state["old"])

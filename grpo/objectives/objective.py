@@ -124,7 +124,7 @@ class Objective(ABC, Generic[SettingsT]):
         return self.config.optim.lr
 
     def behaviour(self) -> AbstractContextManager[Any]:
-        """In force while a rollout is drawn: the weights that draw it, if not the trained ones."""
+        """A context with the weights that draw a rollout, if they are not the trained ones."""
         return nullcontext()
 
     def before_updates(self, batches: Callable[[], Iterable[Samples]]) -> dict[str, float]:

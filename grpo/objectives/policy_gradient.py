@@ -27,27 +27,27 @@ class PolicyGradientConfig(ObjectiveConfig):
     """The clipped surrogate over stored transitions: DDPO, DanceGRPO, Flow-GRPO."""
 
     clip_range: float = Field(default=1e-4, gt=0, lt=1)
-    """Range of the ratio around 1; it belongs to log-probabilities per dimension."""
+    """Clip range of the ratio around 1, for log-probabilities per dimension."""
     log_prob: Literal["gaussian", "bare"] = "gaussian"
     """Log-probability of a step: its Gaussian's, or -(x' - mu)^2 alone; KL in x is likewise."""
     fraction: float = Field(default=1.0, gt=0, le=1)
-    """Share of the random steps to train on; `subset` says whether per group or per sample."""
+    """Share of the random steps to train on, drawn per group or per sample (`subset`)."""
     subset: Literal["group", "sample"] = "group"
-    """Whether a prompt's samples train on the same random steps, or each sample on its own."""
+    """What shares the random steps to train on: the group of a prompt, or each sample alone."""
     drop_last: bool = True
-    """Whether the last step is left out of training."""
+    """Leave the last step out of training."""
     kl: float = Field(default=0.0, ge=0, le=1000)
-    """Weight of the distance to the model at the start."""
+    """Weight of the KL penalty to the initial model."""
     kl_space: Literal["x", "v"] = "x"
-    """Where that distance is measured: in the mean of a step, or in the model's output."""
+    """Space of that penalty: the mean of a step (x), or the output of the model (v)."""
 
     def check(self, sampler: SamplerConfig) -> None:
-        """Refuses a sampler without random steps to train on."""
+        """Refuse a sampler without random steps to train on."""
         super().check(sampler)
         if sampler.deterministic:
             raise ValueError(
                 f"sampler.rule {sampler.rule} draws no noise here, so its steps have no "
-                "probability and a policy gradient has nothing to follow. Use a rule with a "
+                "probability, which a policy gradient needs. Use a rule with a "
                 "noise_level above 0, or a method of the forward process, such as nft"
             )
         usable = self._usable(sampler)
@@ -76,15 +76,15 @@ class PolicyGradientConfig(ObjectiveConfig):
         return max(1, int(self._usable(sampler) * self.fraction))
 
     def steps_stored(self, sampler: SamplerConfig) -> int:
-        """Each step that is trained on."""
+        """The number of steps that are trained on."""
         return self.steps_trained(sampler)
 
     def copies(self, adapted: bool) -> int:
-        """The model at the start, which a LoRA has beneath it."""
+        """The initial model, unless a LoRA is trained on top of it."""
         return int(self.kl > 0 and not adapted)
 
     def _usable(self, sampler: SamplerConfig) -> int:
-        """How many steps could be trained on; the last of cps draws no noise."""
+        """Number of steps that can be trained on; the last step of cps draws no noise."""
         return sampler.steps - (self.drop_last or sampler.rule == "cps")
 
 
@@ -166,7 +166,7 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
             yield Term(loss, 1 / number, figures)
 
     def before_updates(self, batches: Callable[[], Iterable[Samples]]) -> dict[str, float]:
-        """How far log-probabilities replayed before any update are off, by step: `drift/step_I`.
+        """Error of log-probabilities replayed before any update, by step: `drift/step_I`.
 
         Sampling and training may round differently: by the batch, by what autocast keeps in
         float32, by what a device makes of float32. One batch of each size is replayed, as updates
@@ -195,7 +195,7 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
         return figures
 
     def _replayed(self, samples: Samples) -> Tensor:
-        """Log-probabilities of stored steps under the weights as they are, [n, K], on the CPU."""
+        """Log-probabilities of stored steps under the current weights, [n, K], on the CPU."""
         import torch
 
         from grpo.sde import log_prob, spread

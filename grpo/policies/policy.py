@@ -226,7 +226,7 @@ class Policy(ABC):
         return media
 
     def autocast(self) -> torch.autocast:
-        """In force where the networks compute in `dtype`; it does nothing in float32."""
+        """A context in which the networks compute in `dtype`; it does nothing in float32."""
         import torch
 
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)

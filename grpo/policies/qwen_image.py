@@ -39,6 +39,6 @@ class QwenImage(Packed):
         states, _ = self._pipe.encode_prompt(
             prompt, self.device, max_sequence_length=self.protocol.max_sequence_length
         )
-        # Of one prompt, all tokens count; in a batch, what is padded does not.
+        # All tokens of a single prompt count; in a batch, padding does not.
         mask = torch.ones(states.shape[:2], dtype=torch.long, device=states.device)
         return {"encoder_hidden_states": states, "encoder_hidden_states_mask": mask}

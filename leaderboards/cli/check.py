@@ -1,4 +1,4 @@
-"""`rewardkit leaderboard check`: committed tables are what the results say."""
+"""`rewardkit leaderboard check`: committed tables match the results."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ def check(files: tuple[Path, ...], write: bool) -> None:
         texts = {block: text for block in parts if (text := _text(block)) != block.text}
         stale += len(texts)
         for block in texts:
-            echo(f"{block}: {'written' if write else 'is not what the results say'}")
+            echo(f"{block}: {'written' if write else 'does not match the results'}")
         if write and texts:
             content = rewritten(path, texts)
             with atomic_write(path) as temporary:
                 temporary.write_text(content, "utf-8")
     total = sum(map(len, found.values()))
     if stale and not write:
-        raise InputError(f"{stale} of {total} tables are stale: see them, then check --write")
-    echo(f"{total} tables are what the results say", err=True)
+        raise InputError(f"{stale} of {total} tables are stale: run the same command with --write")
+    echo(f"{total} tables match the results", err=True)
 
 
 def _text(block: Block) -> str:
-    """What should stand in a block."""
+    """The up-to-date text of a block."""
     from leaderboards.cli.request import made, parsed
     from leaderboards.render import markdown
 

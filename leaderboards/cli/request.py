@@ -42,7 +42,7 @@ OPTIONS = (_RESULTS, _BENCHMARK, _COLUMNS, _PUBLISHED, _ACROSS)
 @click.command("leaderboard", add_help_option=False)
 @options(OPTIONS)
 def _block(**params: Any) -> None:
-    """Parses the beginning of a block."""
+    """Parser of the options in a block's first line."""
 
 
 def made(
@@ -55,7 +55,7 @@ def made(
     """The boards and tables of a request.
 
     Raises:
-        UsageError: the request cannot be met.
+        UsageError: the options do not fit together.
         InputError: there is no result, or one cannot be read.
     """
     from leaderboards.across import across as across_boards
@@ -83,7 +83,7 @@ def made(
 
 
 def parsed(text: str, folder: Path) -> dict[str, Any]:
-    """The options at the beginning of a block, as `made` takes them, with paths below `folder`.
+    """The options in a block's first line, as arguments of `made`, with paths below `folder`.
 
     Raises:
         InputError: the options are wrong.

@@ -26,7 +26,7 @@ _SHOWN_BY_BROWSERS = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
 # As Pillow calls them; MPO is what some cameras write as .jpg.
 _FORMATS = {"AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "WEBP"}
 _MAX_BYTES = 64 * 2**20
-# Of pictures that are left out for one reason, this many are named.
+# Number of images, left out for one reason, that are named.
 _NAMED = 3
 
 

@@ -33,7 +33,7 @@ class Details(NamedTuple):
 
 
 def details(board: Board, entry: Entry) -> Details:
-    """Of a row."""
+    """The details of a row."""
     if entry.published is not None:
         return Details((), _published(entry.published))
     assert entry.result is not None, "what is not published was measured"

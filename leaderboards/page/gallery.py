@@ -15,7 +15,7 @@ from leaderboards.page.copies import Copies
 from rewardkit.errors import InputError
 from rewardkit.records.rows import Row
 
-# Of more models, a reader no longer sees what differs.
+# Differences between more models are hard to see.
 MODELS = 12
 
 
@@ -65,7 +65,7 @@ class Gallery:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Of the comparisons, in order."""
+        """The tasks of the comparisons, in order."""
         return tuple(dict.fromkeys(comparison.task for comparison in self.comparisons))
 
 

@@ -103,7 +103,7 @@ def _lines(path: Path) -> list[dict[str, float]]:
         *whole, torn = path.read_text("utf-8").split("\n")
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {describe(error)}") from error
-    del torn  # what a run that goes on, or was killed, has not finished
+    del torn  # the unfinished line of a run that still runs, or was killed
     found = []
     for number, line in enumerate(whole, start=1):
         try:

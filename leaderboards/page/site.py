@@ -23,7 +23,7 @@ _HERE = Path(__file__).parent
 _INDEX = "index.html"
 TITLE = "Leaderboard"
 _SOURCES = ("page.css", "page.js", "tables.js", "plots.js")
-# By it a page is known as one that may be written anew.
+# Marks a page that may be overwritten.
 GENERATOR = '<meta name="generator" content="rewardkit leaderboard">'
 
 

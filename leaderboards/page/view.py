@@ -16,7 +16,7 @@ from rewardkit.media.task import Task
 COLUMNS = ("rank", "model", "score", "tasks", "metrics")
 # Settings that most rows share are shown once, in this order; others are in the drawer of a row.
 _PROTOCOL = {
-    "samples": "{} pictures of each",
+    "samples": "{} samples per prompt",
     "size": "{}",
     "steps": "{} steps",
     "guidance": "guidance {}",
@@ -35,7 +35,7 @@ _LAST = 1e9
 
 
 class Mark(NamedTuple):
-    """What a reader must know of a row: a kind, by which rows are filtered, and words."""
+    """A remark on a row: a kind, by which rows are filtered, and its text."""
 
     kind: Literal["trained", "related", "protocol", "unranked", "published"]
     text: str

@@ -27,7 +27,7 @@ class _Group(LazyGroup):
         "pipelines": "rewardkit.cli.pipelines:pipelines",
     }
     plugins = "rewardkit.commands"
-    stopped = "With -o, the same command goes on where it was."
+    stopped = "With -o, the same command resumes."
 
 
 @click.group("rewardkit", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

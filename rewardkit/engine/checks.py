@@ -1,4 +1,4 @@
-"""What a reward needs of a sample, and what it must return: checked here, once for all rewards."""
+"""Checks of what a reward needs of a sample, and of the scores that it returns."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 class BrokenReward(RewardKitError):
-    """A reward did not do what every reward does, whatever its samples are."""
+    """A reward broke the contract of rewards, for any sample."""
 
 
 def wrong_kind(card: RewardCard, kind: Kind) -> InputError | None:
-    """The error of a clip where a picture is needed, or the other way round; None if it fits."""
+    """The error if the reward does not take this kind of medium; None if it does."""
     if kind in card.inputs:
         return None
-    takes = " and ".join({"image": "pictures", "video": "clips"}[k] for k in card.inputs)
-    medium = {"image": "a picture", "video": "a clip"}[kind]
+    takes = " and ".join({"image": "images", "video": "videos"}[k] for k in card.inputs)
+    medium = {"image": "an image", "video": "a video"}[kind]
     return InputError(f"{card.name} takes {takes}; {medium} was given")
 
 
 def missing(
     card: RewardCard, prompt: str | None, meta: Mapping[str, Any], references: Container[str]
 ) -> InputError | None:
-    """The error of a sample that lacks what `card` needs; None where nothing is missing."""
+    """The error of a sample that lacks an input of the reward; None if it has all of them."""
     if card.needs_prompt and not (prompt and prompt.strip()):
         return InputError(f"{card.name} needs a prompt and this sample has none")
     absent = [key for key in card.needs_meta if key not in meta]

@@ -65,7 +65,7 @@ def score_folder(
         prompt_column: the column of `prompts`, else of manifests, with the prompts.
         output: a .parquet, .csv or .jsonl file. An earlier run's rows in it are reused; one that
             was made by other rewards, weights or prompts is refused.
-        overwrite: score everything anew whatever `output` holds.
+        overwrite: score everything again, and replace `output`.
         kind: "image" or "video", where the inputs hold both and the rewards take both.
         device: see `rewardkit.create`, as `dtype` and `weights`.
         dtype: of the networks.

@@ -1,4 +1,4 @@
-"""From names to rewards that score: `create` for one, `scorer` for several at once."""
+"""Rewards by name: `create` makes one, `scorer` several at once."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Loader:
 
     Attributes:
         located: all weights loaded so far, by name.
-        networks: every network loaded so far: those of `module`, and those that were told to
+        networks: every network loaded so far: those of `module`, and those given to
             `keep`. `move` moves them; a reward that loads a network otherwise keeps it where it is.
     """
 
@@ -75,7 +75,7 @@ class Loader:
         """The network `build` makes, in evaluation mode, holding exactly `weights`.
 
         `convert` renames the tensors of a file that was written for another implementation, or
-        leaves out those that are not read. Of a snapshot all files of tensors are read.
+        leaves out unused ones. All files of tensors of a snapshot are read.
 
         Raises:
             WeightsError: the weights are not there, not the recorded ones, or do not fit.

@@ -1,4 +1,4 @@
-"""Can these rewards judge what will be made for these prompts? Asked before anything is made."""
+"""Checks that rewards can score the media of prompts, before any medium is made."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rewardkit.errors import InputError, UsageError, describe
 from rewardkit.media.batch import Kind
 from rewardkit.media.prompts import PromptLine
 
-_MEDIA = {"image": "pictures", "video": "clips"}
+_MEDIA = {"image": "images", "video": "videos"}
 
 
 def check_lines(spec: RewardSpec, lines: Sequence[PromptLine], kind: Kind) -> None:
-    """Refuse rewards of which a sample of some prompt could get no score; nothing is loaded.
+    """Refuse rewards that cannot score a sample of some prompt; nothing is loaded.
 
     Args:
         spec: the rewards.
@@ -47,6 +47,6 @@ def check_lines(spec: RewardSpec, lines: Sequence[PromptLine], kind: Kind) -> No
             first, problem = problems[0]
             raise UsageError(
                 f"{card.name} cannot judge {len(problems)} of {len(lines)} prompts; first "
-                f"{first.where}: {describe(problem)}. Give it prompts of its kind, or another "
+                f"{first.where}: {describe(problem)}. Use prompts that it can judge, or another "
                 "reward"
             )

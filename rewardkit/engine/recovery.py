@@ -67,7 +67,7 @@ def stop_reason(error: BaseException) -> str | None:
             first = str(link).strip().splitlines()[0]
             return (
                 f"the device failed, and this process can compute nothing more on it: {first} "
-                "The same command goes on where it stopped; with --device cpu, or "
+                "The same command resumes; with --device cpu, or "
                 "CUDA_LAUNCH_BLOCKING=1, it shows which operation fails"
             )
     return None

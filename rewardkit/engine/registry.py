@@ -1,6 +1,6 @@
 """Which rewards exist: register, list, resolve, create; plug-ins; plain functions.
 
-A family is one file in `rewardkit/rewards/`, imported when somebody asks for names. Another
+A family is one file in `rewardkit/rewards/`, imported when names are first listed. Another
 distribution adds its own through the entry-point group `rewardkit.rewards`, whose values are
 modules that call `register` on import. A plain function needs no registration: `./my.py:score`; nor
 does an `Entry` that a family's factory makes.

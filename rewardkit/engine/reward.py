@@ -92,7 +92,7 @@ class EncodedReward(Reward):
 
     @classmethod
     def load(cls, card: RewardCard, loader: Loader) -> Self:
-        """With the encoder the card names."""
+        """Loads the encoder that the card names."""
         from rewardkit.engine.encoders import ClipEncoder
 
         assert card.encoder is not None

@@ -81,8 +81,8 @@ def verify(
         cards: of the rewards to check.
         device: see `rewardkit.create`.
         weights: local files by name.
-        test_data: a folder with pictures, which are known by their checksums whatever their names;
-            those that are not in it are downloaded.
+        test_data: a folder with images, which are found by their checksums; missing ones are
+            downloaded.
 
     Raises:
         UsageError: there is no such device or folder.

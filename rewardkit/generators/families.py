@@ -98,9 +98,9 @@ FAMILIES = {
         size=_unet_size,
         multiple=_unet_multiple,
         unscaled=latents.divided,
-        # The checker blackens what it takes for indecent, often wrongly. A black picture would be
-        # scored like any other, and a failure is never a number. Whoever shows pictures to the
-        # public checks them there.
+        # The checker blackens what it takes for indecent, often wrongly. A black image would be
+        # scored like any other, and a failure is never a number. Check images before you publish
+        # them.
         settings={"safety_checker": None, "requires_safety_checker": False},
     ),
     "StableDiffusionXLPipeline": Family(
@@ -109,7 +109,7 @@ FAMILIES = {
         multiple=_unet_multiple,
         unscaled=latents.normalised,
         # By default pixels are watermarked where the package invisible-watermark is installed: the
-        # same seed would give another picture on another machine.
+        # same seed would give another image on another machine.
         settings={"add_watermarker": False},
     ),
     "StableDiffusion3Pipeline": Family(
@@ -117,7 +117,7 @@ FAMILIES = {
         size=_transformer_size,
         multiple=lambda pipe: pipe.vae_scale_factor * pipe.patch_size,
         unscaled=latents.shifted,
-        # Its embedding of positions has so many places a side.
+        # Its positional embedding has a largest side.
         largest=lambda pipe: (
             pipe.transformer.config.pos_embed_max_size * pipe.vae_scale_factor * pipe.patch_size
         ),

@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 def unchanged(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
-    """Of pipelines that return them as the VAE takes them."""
+    """Latents of pipelines that return them as the VAE takes them."""
     return latents
 
 
 def divided(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
-    """By the scaling factor; the pipeline has no shift, whatever the VAE's configuration says."""
+    """Divided by the scaling factor; a shift in the VAE's configuration is not used."""
     scaled: Tensor = latents / pipe.vae.config.scaling_factor
     return scaled
 
 
 def normalised(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
-    """By channel, where the VAE has means and deviations."""
+    """Rescaled by channel if the VAE has means and deviations, else by the scaling factor."""
     settings = pipe.vae.config
     if settings.latents_mean is None or settings.latents_std is None:
         return divided(pipe, latents, protocol)
@@ -38,19 +38,19 @@ def normalised(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
 
 
 def shifted(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
-    """By the scaling factor and the shift."""
+    """Rescaled by the scaling factor and the shift."""
     settings = pipe.vae.config
     scaled: Tensor = latents / settings.scaling_factor + settings.shift_factor
     return scaled
 
 
 def unpacked_and_shifted(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
-    """Of FLUX.1: from tokens of 2 x 2."""
+    """Latents of FLUX.1, from tokens of 2 x 2."""
     return shifted(pipe, _unpacked(pipe, latents, protocol), protocol)
 
 
 def standardised(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
-    """By channel, of a video's VAE: `[B, C, F, h, w]`."""
+    """Rescaled by channel, for the VAE of a video: `[B, C, F, h, w]`."""
     mean, std = (
         latents.new_tensor(values).view(1, -1, 1, 1, 1)
         for values in (pipe.vae.config.latents_mean, pipe.vae.config.latents_std)
@@ -60,7 +60,7 @@ def standardised(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
 
 
 def unpacked_and_standardised(pipe: Any, latents: Tensor, protocol: Protocol) -> Tensor:
-    """Of Qwen-Image, whose VAE is a video's: from tokens of 2 x 2, one frame."""
+    """Latents of Qwen-Image, whose VAE is for videos: one frame, from tokens of 2 x 2."""
     return standardised(pipe, _unpacked(pipe, latents, protocol), protocol)
 
 

@@ -150,7 +150,7 @@ def _check_used(pipe: Any, file: Path, expected: Mapping[str, torch.Tensor]) -> 
         for name, tensor in getattr(pipe, part).named_parameters()
         if any(f".{adapter}." in f"{name}." for adapter in adapters)
     }
-    # Where names match no module, diffusers goes on.
+    # If names match no module, diffusers continues without an error.
     if not added:
         raise WeightsError(
             f"the LoRA {file} is for another model: none of its tensors is for a part of a "

@@ -36,7 +36,7 @@ META = PinnedFile(
     files=("model.safetensors", "pytorch_model.bin"),
     licence="other (of the model's card on the hub)",
 )
-# Of rewards that read the detector: at 800x800 the network takes about 0.8 GB a picture.
+# Batch size of rewards with the detector: the network needs about 0.8 GB per 800x800 image.
 BATCH_SIZE = 8
 _TINY_SCALE = (160, 96)
 
@@ -66,7 +66,7 @@ class Detections:
 
 
 class Detector(Extractor):
-    """Mask2Former, in float32 whatever the other networks compute in: its thresholds are sharp.
+    """Mask2Former, always in float32, because its thresholds are sharp.
 
     Args:
         network: transformers' `Mask2FormerForUniversalSegmentation` of COCO's classes.

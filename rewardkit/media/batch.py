@@ -217,7 +217,7 @@ def kind_of(medium: Medium) -> Kind:
 
 
 def to_medium(source: Any) -> Medium:
-    """A medium from whatever a user holds.
+    """A medium from any of the accepted types.
 
     Accepts a `Clip`; a path or PIL picture (see `rewardkit.media.images`); a tensor or array
     `[3, H, W]`, or an array `[H, W, 3]` as numpy holds pictures; uint8 in 0..255 or floating point

@@ -87,9 +87,9 @@ def sample_indices(
 
 
 def sample_count(times: Sequence[float], fps: float | None = None, count: int | None = None) -> int:
-    """How many frames `sample_indices` takes, told without making their list.
+    """Number of frames that `sample_indices` takes, without making their list.
 
-    A time stamp or a rate that is far off asks for billions: ask here first.
+    A time stamp or a rate that is far off gives billions: check here first.
     """
     check_choice(fps, count)
     if count is not None:

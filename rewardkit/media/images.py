@@ -199,9 +199,9 @@ def _check_size(picture: Image.Image, name: str, max_pixels: int) -> None:
 
 
 def _upright(picture: Image.Image) -> Image.Image:
-    """A picture turned as its metadata says.
+    """The image, rotated as its metadata says.
 
-    `ImageOps.exif_transpose` also writes the metadata anew, and fails where another tag is damaged.
+    `ImageOps.exif_transpose` also rewrites the metadata, and fails if another tag is damaged.
     """
     from PIL import ExifTags, Image
 

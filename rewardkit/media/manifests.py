@@ -42,8 +42,8 @@ def read_manifest(
 
     Args:
         manifest: .jsonl, .csv, .tsv, .parquet or .json; see `rewardkit.media.tables`.
-        paths: the column that names files, where it is called otherwise.
-        prompts: the same of the prompts.
+        paths: the column that names files, if it has another name.
+        prompts: the column with the prompts, if it has another name.
 
     Raises:
         UsageError: there is no such column.

@@ -167,7 +167,7 @@ def read(source: str | Path, prompt_column: str | None = None) -> list[PromptLin
 
     Args:
         source: a path, or package:NAME/FILE for one that an installed Python package carries.
-        prompt_column: the column with the prompts; None for what such columns are called.
+        prompt_column: the column with the prompts; None finds it by its usual names.
 
     Raises:
         UsageError: the extension is none of those, or there is no such package or column.

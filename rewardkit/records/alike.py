@@ -1,4 +1,4 @@
-"""Whether two score tables were scored alike, as the .meta.json beside each says."""
+"""Compares how two score tables were scored, by the .meta.json beside each."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def differently_scored(before: Path, after: Path, names: Iterable[str]) -> Itera
         )
     except (OSError, ValueError) as error:
         yield (
-            "a .meta.json cannot be read, so it is unknown whether both were scored alike: "
+            "a .meta.json cannot be read, so it is unknown whether both have the same settings: "
             f"{describe(error)}"
         )
         return
@@ -56,6 +56,6 @@ def differently_scored(before: Path, after: Path, names: Iterable[str]) -> Itera
         ]
         if reasons:
             yield (
-                f"{name} was not scored alike, so its numbers are not comparable: "
+                f"{name} was scored with different settings, so its scores are not comparable: "
                 f"{'; '.join(reasons)}"
             )

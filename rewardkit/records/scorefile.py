@@ -27,7 +27,7 @@ from rewardkit.records.storage import check_place, remove_leftovers, write_json
 
 # File systems stamp files by a clock that can lag the one `time.time()` reads by a few ms.
 _CLOCK_SLACK = 0.05
-_START_AFRESH = "Choose another output, or --overwrite to score everything anew"
+_START_AFRESH = "Choose another output, or --overwrite to score everything again"
 
 
 def meta_path(table: str | PathLike[str]) -> Path:
@@ -235,7 +235,7 @@ def _file(value: Any) -> str | None:
 
 
 def _identity(path: Path) -> str | None:
-    """What changes whenever a file is changed or replaced; None where there is none."""
+    """A text that changes when a file is changed or replaced; None without a file."""
     try:
         status = path.stat()
     except (OSError, ValueError):

@@ -3,15 +3,15 @@
 Every module here is imported when the registry is first asked for names, so none loads torch, cv2
 or a network at import. To add a family, copy the file that is nearest:
 
-    pixels           a number measured on each picture          motion  the same of a clip
+    pixels           a number measured on each image            motion  the same for videos
     clip             the features of a shared encoder           laion_aesthetic  a head on them
-    imagereward      a network of its own that reads the prompt with the picture
+    imagereward      a network of its own that reads the prompt with the image
     geneval          a detector, and the keys of the prompt's line
     clip_checkpoint  rewards that are named by their weights, without registration
 
 A vision-language model is an `Extractor` whose `prepare(sample)` fills the chat template with the
 prompt and the frames, and whose `features` runs one forward for all heads; its weights are a
 `Snapshot` that `loader.pretrained` reads, and its card says `batch_size`. A reward that compares
-with a source picture or a first frame names it in `needs_references`, and reads
+with a source image or a first frame names it in `needs_references`, and reads
 `sample.references`. tests/rewardkit/engine/test_vision_language.py holds both, whole and small.
 """

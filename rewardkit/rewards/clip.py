@@ -1,4 +1,4 @@
-"""CLIP similarity: the cosine between a picture's and its prompt's embedding.
+"""CLIP similarity: the cosine between the embeddings of an image and its prompt.
 
 Radford et al. 2021, https://arxiv.org/abs/2103.00020. Computed by open_clip; the cosine itself,
 without logit scale, factor 100, clamp or prompt prefix.
@@ -38,10 +38,10 @@ DFN5B_H_14_378 = EncoderSpec(
 
 
 def clip_card(name: str, encoder: EncoderSpec, data: tuple[str, ...], *notes: str) -> RewardCard:
-    """The card of the cosine by one encoder."""
+    """The card of the cosine for one encoder."""
     return RewardCard(
         name=name,
-        summary="The picture shows what the prompt says (cosine of CLIP embeddings).",
+        summary="The image matches the prompt (cosine of CLIP embeddings).",
         inputs=("image",),
         needs_prompt=True,
         unit="cosine",
@@ -55,8 +55,8 @@ def clip_card(name: str, encoder: EncoderSpec, data: tuple[str, ...], *notes: st
             *notes,
             "Prompts longer than 77 tokens are cut; the end-of-text token is kept.",
             "open_clip takes an empty prompt; here it counts as missing.",
-            "Pictures are made RGB before the resize; open_clip does so after it, which differs "
-            "for palette pictures only.",
+            "Images are made RGB before the resize; open_clip does so after it, which differs "
+            "for palette images only.",
         ),
     )
 
@@ -68,7 +68,7 @@ def clip_card(name: str, encoder: EncoderSpec, data: tuple[str, ...], *notes: st
         "clip.dfn5b-h-14-378",
         DFN5B_H_14_378,
         ("DFN-5B",),
-        "The CLIP of DanceGRPO's text-image alignment reward.",
+        "The CLIP model of DanceGRPO's text-image alignment reward.",
     ),
     default="clip.vit-l-14",
 )

@@ -107,7 +107,7 @@ def _open_clip_steps(contents: Contents) -> Steps:
         or not isinstance(size, int)
     ):
         raise WeightsError(
-            f"{contents.repo} resizes pictures to {size} in a way that cannot be followed here: "
+            f"{contents.repo} resizes images to {size} in a way that cannot be followed here: "
             f"{mode}, {interpolation}. Accepted: shortest or squash, bicubic or bilinear, one size"
         )
     resize = Resize(size, mode, interpolation, "pil")
@@ -119,7 +119,7 @@ def _transformers_steps(contents: Contents) -> Steps:
     """The steps of transformers' `CLIPImageProcessor`, with its defaults."""
     if _PROCESSOR not in contents.names:
         raise WeightsError(
-            f"{contents.repo} has no {_PROCESSOR}, which says how pictures are resized. Save it "
+            f"{contents.repo} has no {_PROCESSOR}, which says how images are resized. Save it "
             "with transformers' CLIPImageProcessor"
         )
     stated = contents.read(_PROCESSOR)
@@ -130,7 +130,7 @@ def _transformers_steps(contents: Contents) -> Steps:
     resample = _INTERPOLATIONS.get(stated.get("resample", 3))
     if not (whole and resample and isinstance(side, int) and isinstance(cut, int)):
         raise WeightsError(
-            f"{_PROCESSOR} of {contents.repo} prepares pictures in a way that cannot be followed "
+            f"{_PROCESSOR} of {contents.repo} prepares images in a way that cannot be followed "
             "here. Accepted: resize of the shortest edge (bicubic or bilinear), central crop, "
             "normalisation"
         )

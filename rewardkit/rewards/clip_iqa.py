@@ -1,4 +1,4 @@
-"""CLIP-IQA: the probability that the first of two opposite texts is the one that fits a picture.
+"""CLIP-IQA: the probability that the first of two opposite texts is the one that matches an image.
 
 Wang, Chan and Loy 2023, https://arxiv.org/abs/2207.12396. A classifier that needs no training:
 
@@ -60,7 +60,7 @@ _UPSTREAM = (
 def _card(name: str, positive: str, negative: str, *notes: str) -> RewardCard:
     return RewardCard(
         name=name,
-        summary=f'"{positive}" fits the picture better than "{negative}" (CLIP-IQA).',
+        summary=f'The image matches "{positive}" better than "{negative}" (CLIP-IQA).',
         inputs=("image",),
         texts=(positive, negative),
         unit="probability",
@@ -73,13 +73,13 @@ def _card(name: str, positive: str, negative: str, *notes: str) -> RewardCard:
         notes=(
             *notes,
             "Not the paper's numbers: the paper, and torchmetrics by default, take CLIP's "
-            "ResNet-50 without positional embedding on the picture at its own size; this is "
-            "torchmetrics with openai/clip-vit-large-patch14, on the picture cut to 224 pixels.",
-            "What a resize to 224 pixels removes, such as fine noise, it cannot judge.",
-            "The factor 100 drives many pictures towards 0 or 1: compare, and do not read it as a "
+            "ResNet-50 without positional embedding on the image at its own size; this is "
+            "torchmetrics with openai/clip-vit-large-patch14, on the image cut to 224 pixels.",
+            "It cannot judge what a resize to 224 pixels removes, such as fine noise.",
+            "The factor 100 drives many images towards 0 or 1: compare, and do not read it as a "
             "frequency.",
             "Where a margin of 4k + 3 pixels is cut away, torchmetrics' processor cuts one pixel "
-            "elsewhere; here the picture is cut as for every reward of this encoder.",
+            "elsewhere; here the image is cut as for every reward of this encoder.",
         ),
     )
 
@@ -92,7 +92,7 @@ def _card(name: str, positive: str, negative: str, *notes: str) -> RewardCard:
     default="clip-iqa.vit-l-14.quality",
 )
 class ClipIqa(EncodedReward):
-    """Which of the card's two texts fits."""
+    """Which of the two texts of the card matches the image."""
 
     def score(self, batch: Batch, features: ClipFeatures) -> torch.Tensor:
         """`softmax(100 cos(image, texts))` of the first text, float32."""
@@ -101,9 +101,9 @@ class ClipIqa(EncodedReward):
 
 
 def pair(positive: str, negative: str) -> Entry:
-    """A reward of your own two texts: the probability that `positive` fits and not `negative`.
+    """A reward from two texts: the probability that `positive` matches rather than `negative`.
 
-    Both texts should differ in nothing but what is asked for. Use it as the module says.
+    Both texts should differ only in the quality to measure. Use it as the module says.
     """
     card = _card("pair", positive, negative)
     return Entry(card, ClipIqa, __name__)

@@ -1,4 +1,4 @@
-"""CLIPScore: how well a caption fits a picture, by CLIP's cosine, stretched.
+"""CLIPScore: how well a caption matches an image, as a scaled CLIP cosine.
 
 Hessel et al. 2021, https://arxiv.org/abs/2104.08718:
 
@@ -28,7 +28,7 @@ _COMMIT = "1036465276513621f77f1c2208d742e4a430781f"
 @register(
     RewardCard(
         name="clipscore.vit-b-32",
-        summary="The picture shows what the prompt says (CLIPScore).",
+        summary="The image matches the prompt (CLIPScore).",
         inputs=("image",),
         needs_prompt=True,
         unit="2.5 x cosine",
@@ -44,20 +44,20 @@ _COMMIT = "1036465276513621f77f1c2208d742e4a430781f"
             "Not the CLIPScore of torchmetrics, which is 100 max(cos, 0) of the mean over a batch, "
             "with ViT-L/14 and without the words before the prompt.",
             "Typical: upstream's example prints 0.7153 as the mean of two wrong captions and "
-            "0.8584 of two right ones; it publishes no score of a single picture.",
-            "Every cosine below 0 scores 0, so a picture that fits worse than that is not told "
-            "from one that fits much worse; clip.vit-b-32 is the cosine.",
+            "0.8584 of two right ones; it publishes no score of a single image.",
+            "Every cosine below 0 scores 0, so an image that matches worse than that is not "
+            "distinguished from one that matches much worse; clip.vit-b-32 is the cosine.",
             "Prompts longer than 77 tokens, the words before them counted, are cut; the "
             "end-of-text token is kept.",
             "Upstream takes an empty prompt, and scores the words before it; here it counts as "
             "missing.",
-            "Pictures are made RGB before the resize; upstream does so after the crop, which "
-            "differs for palette and transparent pictures only.",
+            "Images are made RGB before the resize; upstream does so after the crop, which "
+            "differs for palette and transparent images only.",
         ),
     )
 )
 class ClipScore(EncodedReward):
-    """The stretched cosine of a picture and a prompt with the words before it."""
+    """The scaled cosine of an image and a prompt with the words before it."""
 
     def score(self, batch: Batch, features: ClipFeatures) -> torch.Tensor:
         """`2.5 max(cos(image, prefixed prompt), 0)`, float32."""

@@ -1,4 +1,4 @@
-"""GenEval: the picture shows the objects that its prompt names, so many, so coloured, so placed.
+"""GenEval: whether the image shows the objects of its prompt in number, colour and position.
 
 Ghosh, Hajishirzi and Schmidt 2023, https://arxiv.org/abs/2310.11513. A detector finds the objects,
 CLIP tells their colours, and `rewardkit.geneval.rules` judge them by the prompt's line.
@@ -32,7 +32,7 @@ def _cards(suffix: str, detector: PinnedFile, *notes: str) -> tuple[RewardCard, 
     """The strict and the graded reward by one detector."""
     strict = RewardCard(
         name=f"geneval{suffix}",
-        summary="The picture shows the objects that GenEval's prompt asks for, as it asks.",
+        summary="The image shows the objects that its GenEval prompt asks for.",
         inputs=("image",),
         needs_meta=("tag", "include"),
         batch_size=BATCH_SIZE,
@@ -43,27 +43,27 @@ def _cards(suffix: str, detector: PinnedFile, *notes: str) -> tuple[RewardCard, 
         licence_code="MIT",
         paper="https://arxiv.org/abs/2310.11513",
         upstream=f"{_UPSTREAM}/blob/{_COMMIT}/evaluation/evaluate_images.py",
-        trained_on=("COCO 2017 (the detector)", "OpenAI's pictures and texts (CLIP)"),
+        trained_on=("COCO 2017 (the detector)", "OpenAI's images and texts (CLIP)"),
         notes=(
             *notes,
             "It reads the keys tag, include and exclude of the prompt's line, as GenEval's "
             "evaluation_metadata.jsonl has them, and not the prompt itself.",
-            "Only the counting task minds what is too much; elsewhere more objects, and objects of "
-            "other classes, cost nothing.",
-            "The encoder tells colours alone. The detector sees the picture resized by OpenCV into "
-            "1333x800, in float32 whatever --dtype says.",
-            "Upstream reads files with OpenCV, which drops transparency; here pictures are made "
+            "Only the counting task penalises extra objects; in the other tasks extra objects, and "
+            "objects of other classes, cost nothing.",
+            "The encoder only classifies colours. The detector sees the image resized by OpenCV to "
+            "fit 1333x800, in float32 for any --dtype.",
+            "Upstream reads files with OpenCV, which drops transparency; here images are made "
             "RGB by Pillow.",
         ),
     )
     graded = strict.model_copy(
         update={
             "name": f"geneval{suffix}-graded",
-            "summary": "The picture shows more of the objects that GenEval's prompt asks for.",
+            "summary": "The image shows more of the objects that its GenEval prompt asks for.",
             "unit": "share of what is asked for",
             "notes": (
-                f"1 exactly where geneval{suffix} is; between, the mean over what each clause asks "
-                "for. The formula is our own, in rewardkit/geneval/rules.py.",
+                f"It is 1 exactly where geneval{suffix} is 1; otherwise it is the mean of the "
+                "credits of the clauses. The formula is our own, in rewardkit/geneval/rules.py.",
                 *strict.notes,
             ),
         }
@@ -75,8 +75,8 @@ def _cards(suffix: str, detector: PinnedFile, *notes: str) -> tuple[RewardCard, 
     *_cards(
         "",
         CONVERTED,
-        "Upstream's verdicts, by upstream's detector in transformers' Mask2Former: no mmdet and no "
-        "mmcv is needed.",
+        "The verdicts of upstream, with its detector converted to the Mask2Former of transformers: "
+        "mmdet and mmcv are not needed.",
     ),
     *_cards(
         "-hf",
@@ -86,7 +86,7 @@ def _cards(suffix: str, detector: PinnedFile, *notes: str) -> tuple[RewardCard, 
     ),
 )
 class GenEval(Reward):
-    """The verdict, or the credit, of GenEval's rules on what the detector found."""
+    """The verdict or the partial credit that GenEval's rules give to the detected objects."""
 
     def __init__(self, card: RewardCard, detector: Detector, colours: ColourClassifier) -> None:
         self.card = card
@@ -95,7 +95,7 @@ class GenEval(Reward):
 
     @classmethod
     def load(cls, card: RewardCard, loader: Loader) -> GenEval:
-        """With the detector and CLIP, which all of these rewards share."""
+        """Loads the detector and CLIP, which all of these rewards share."""
         from rewardkit.engine.encoders import ClipEncoder
 
         (weights,) = card.weights
@@ -112,14 +112,14 @@ class GenEval(Reward):
         """Refuse a line that is not one of GenEval's.
 
         Raises:
-            InputError: it is not.
+            InputError: the line is not one of GenEval's.
         """
         from rewardkit.geneval.metadata import parse_metadata
 
         parse_metadata(meta)
 
     def score(self, batch: Batch, features: Sequence[Detections]) -> torch.Tensor:
-        """The verdict on each picture by the line of its prompt, float32 `[B]`.
+        """The score of each image for the line of its prompt, float32 `[B]`.
 
         Raises:
             InputError: a line is not one of GenEval's.

@@ -1,4 +1,4 @@
-"""Human Preference Score v2: which of several pictures of one prompt people prefer.
+"""Human Preference Score v2: which of several images of one prompt people prefer.
 
 Wu et al. 2023, https://arxiv.org/abs/2306.09341: CLIP ViT-H-14 fine-tuned on human choices. The
 cosine itself, as `hpsv2.score` returns it: no logit scale, no factor 100.
@@ -27,7 +27,7 @@ _HPD_AND_MORE = "HPD v2 and further data that is not named, from LAION-2B's CLIP
 
 
 def preprocess(antialias: bool) -> Steps:
-    """The whole picture, longest side to 224, on black: padded before normalisation, not after.
+    """The whole image, longest side to 224, on black: padded before normalisation, not after.
 
     The resize works on floats, where cubic interpolation may leave 0..1; nothing clamps it.
     """
@@ -74,7 +74,7 @@ def _card(
 ) -> RewardCard:
     return RewardCard(
         name=name,
-        summary="People prefer the picture among others of the same prompt (cosine of HPS v2).",
+        summary="People prefer the image to others of the same prompt (cosine of HPS v2).",
         inputs=("image",),
         needs_prompt=True,
         unit="cosine",
@@ -90,12 +90,12 @@ def _card(
             *notes,
             "Typical: the means of weak and strong generators in upstream's benchmark table, which "
             "prints 100 times the score.",
-            "Compare pictures of one prompt only, and never v2.0 with v2.1 (upstream's README).",
+            "Compare images of one prompt only, and never v2.0 with v2.1 (upstream's README).",
             "On CUDA upstream computes in half precision, where scores between 0.25 and 0.5 lie "
             "2.4e-4 apart; here the last product is float32 on every device.",
-            "Upstream does not pad a picture whose long side is exactly 224, and its network then "
+            "Upstream does not pad an image whose long side is exactly 224, and its network then "
             "refuses it; here it is padded like any other.",
-            "Upstream refuses pictures with transparency; here they are made RGB first.",
+            "Upstream refuses images with transparency; here they are made RGB first.",
             "Prompts longer than 77 tokens are cut; the end-of-text token is kept.",
             "Upstream takes an empty prompt; here it counts as missing.",
         ),

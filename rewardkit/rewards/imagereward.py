@@ -1,7 +1,7 @@
-"""ImageReward: what people who compare pictures of one prompt prefer.
+"""ImageReward: what people who compare images of one prompt prefer.
 
 Xu et al. 2023, https://arxiv.org/abs/2304.05977. A BLIP whose text encoder reads the prompt while
-looking at the picture, and an affine head, trained on 137 thousand comparisons by experts:
+looking at the image, and an affine head, trained on 137 thousand comparisons by experts:
 
     score = (head(h) - 0.1672) / 1.0333,    h: the text encoder's first token
 """
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rewardkit.engine.loader import Loader
     from rewardkit.weights.nets.blip import BlipJudge
 
-# Mean and standard deviation of the head's output, as upstream measured them: scores of pictures
+# Mean and standard deviation of the head's output, as upstream measured them: scores of images
 # like its training data have mean 0 and variance 1.
 _MEAN, _STD = 0.16717362830052426, 1.0333394966054072
 _TOKENS = 35
@@ -85,7 +85,7 @@ def _published(picture: str, sha256: str, value: float) -> Published:
 
 CARD = RewardCard(
     name="imagereward.v1",
-    summary="People prefer the picture among others of the same prompt.",
+    summary="People prefer the image to others of the same prompt.",
     inputs=("image",),
     needs_prompt=True,
     unit="standard deviations",
@@ -101,7 +101,7 @@ CARD = RewardCard(
     licence_code="Apache-2.0",
     paper="https://arxiv.org/abs/2304.05977",
     upstream=f"{_UPSTREAM}/blob/{_COMMIT}/ImageReward/ImageReward.py",
-    trained_on=("ImageRewardDB (pictures of diffusion models for prompts of DiffusionDB)",),
+    trained_on=("ImageRewardDB (images of diffusion models for prompts of DiffusionDB)",),
     published=(
         _published(
             "1.webp",
@@ -127,8 +127,8 @@ CARD = RewardCard(
     notes=(
         f"Prompts longer than {_TOKENS} tokens, about 25 words, are cut; the last token stays.",
         "Typical: 98 % of scores lie there (upstream's issue 5).",
-        "Pictures are made RGB before the resize; upstream does so after the crop, which differs "
-        "for palette and transparent pictures only.",
+        "Images are made RGB before the resize; upstream does so after the crop, which differs "
+        "for palette and transparent images only.",
         "Upstream takes an empty prompt; here it counts as missing.",
     ),
 )
@@ -136,7 +136,7 @@ CARD = RewardCard(
 
 @register(CARD)
 class ImageReward(Reward, Extractor):
-    """The standardised number that BLIP gives for a picture and a prompt."""
+    """The standardised score that BLIP gives to an image and a prompt."""
 
     def __init__(
         self, card: RewardCard, network: BlipJudge, vocabulary: Sequence[str], loader: Loader
@@ -150,7 +150,7 @@ class ImageReward(Reward, Extractor):
 
     @classmethod
     def load(cls, card: RewardCard, loader: Loader) -> ImageReward:
-        """With the two files the card names."""
+        """Loads the two files that the card names."""
         from rewardkit.weights.nets.blip import LARGE, BlipJudge, tiny, without_unread
 
         if loader.tiny:
@@ -163,7 +163,7 @@ class ImageReward(Reward, Extractor):
         return cls(card, network, vocabulary, loader)
 
     def prepare(self, sample: Sample) -> torch.Tensor:
-        """The picture, cropped, uint8 `[3, 224, 224]`."""
+        """The image, cropped, uint8 `[3, 224, 224]`."""
         return apply(self._per_picture, sample.picture)
 
     def features(self, prepared: Sequence[torch.Tensor]) -> torch.Tensor:

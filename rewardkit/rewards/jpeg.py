@@ -1,4 +1,4 @@
-"""The size of a picture saved as JPEG, as little or as much as possible: two rewards of DDPO.
+"""The size of an image saved as JPEG, as little or as much as possible: two rewards of DDPO.
 
 Black et al. 2023, https://arxiv.org/abs/2305.13301; upstream kvablack/ddpo-pytorch
 `ddpo_pytorch/rewards.py`.
@@ -38,7 +38,7 @@ def jpeg_kilobytes(picture: NDArray[np.uint8]) -> float:
     height, width = picture.shape[:2]
     if max(height, width) > MAX_SIDE:
         raise InputError(
-            f"a JPEG has at most {MAX_SIDE} pixels on a side; this picture is {width}x{height}: "
+            f"a JPEG has at most {MAX_SIDE} pixels on a side; this image is {width}x{height}: "
             "crop or resize it"
         )
     file = io.BytesIO()
@@ -59,7 +59,7 @@ def _card(name: str, summary: str, span: tuple[float | None, float | None]) -> R
         "1958463f020112c9a7bc85768d296daacc2e1b4b/ddpo_pytorch/rewards.py",
         notes=(
             "1 kB is 1000 bytes; quality 95, Pillow's other defaults (chroma 4:2:0).",
-            "The size grows with the number of pixels: compare pictures of one resolution.",
+            "The size grows with the number of pixels: compare images of one resolution.",
             "The bytes are those of the JPEG library that Pillow was built with.",
         ),
     )
@@ -71,12 +71,12 @@ _SIGN = {"jpeg-compressibility": -1.0, "jpeg-incompressibility": 1.0}
 @register(
     _card(
         "jpeg-compressibility",
-        "The picture is small as a JPEG: smooth and plain (minus its size).",
+        "The image is small as a JPEG: smooth and plain (minus its size).",
         (None, 0.0),
     ),
     _card(
         "jpeg-incompressibility",
-        "The picture is large as a JPEG: detailed, or noisy (its size).",
+        "The image is large as a JPEG: detailed, or noisy (its size).",
         (0.0, None),
     ),
 )

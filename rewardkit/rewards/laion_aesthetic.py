@@ -1,4 +1,4 @@
-"""LAION's aesthetic predictors: how much people like to look at a picture, from 1 to 10.
+"""LAION's aesthetic predictors: how much people like to look at an image, from 1 to 10.
 
 A head on the unit image embedding of OpenAI's CLIP. No paper; LAION's account of both versions is
 https://laion.ai/blog/laion-aesthetics/.
@@ -25,12 +25,12 @@ _V1 = "LAION-AI/aesthetic-predictor"
 _V1_COMMIT = "6d122adad522ab246644d9dc1c6d7a3810ee255f"
 _V2 = "christophschuhmann/improved-aesthetic-predictor"
 _V2_COMMIT = "6934dd81792f086e613a121dbce43082cb8be85e"
-# The predictor as a transformers model, whose tests state a score of a picture they ship.
+# The predictor as a transformers model, whose tests state a score of an image they ship.
 _PORT = "shunk031/simple-aesthetics-predictor"
 _PORT_COMMIT = "717b9412258688ba0d5951d5b8ea764f6aab5afe"
 
 _QUICK_GELU = (
-    "OpenAI's weights need QuickGELU; with GELU the same picture scores 4.44 instead of 5.05."
+    "OpenAI's weights need QuickGELU; with GELU the same image scores 4.44 instead of 5.05."
 )
 _UNIT_NORM = "The embedding is made a unit vector first; without that, scores are 20 to 30."
 
@@ -77,7 +77,7 @@ def _card(
 ) -> RewardCard:
     return RewardCard(
         name=f"laion-aesthetic.{tag}",
-        summary="People like to look at the picture (predicted rating).",
+        summary="People like to look at the image (predicted rating).",
         inputs=("image",),
         unit="rating, 1 to 10",
         range=(None, None),
@@ -158,7 +158,7 @@ _ASTRONAUT = "assets/a-photo-of-an-astronaut-riding-a-horse.png"
         f"https://github.com/{_V2}/blob/{_V2_COMMIT}/simple_inference.py",
         'The head sac+logos+ava1-l14-linearMSE, which most trainers mean by "aesthetic"; it is '
         "affine, for its layers have no activation between them.",
-        "Typical: pictures of text-to-image models.",
+        "Typical: images of text-to-image models.",
         typical=(4.5, 7.0),
         published=(
             Published(
@@ -185,7 +185,7 @@ class LaionAesthetic(Reward):
 
     @classmethod
     def load(cls, card: RewardCard, loader: Loader) -> LaionAesthetic:
-        """With the encoder and the head the card names."""
+        """Loads the encoder and the head that the card names."""
         from rewardkit.engine.encoders import ClipEncoder
 
         assert card.encoder is not None

@@ -1,4 +1,4 @@
-"""How a clip moves, by VBench's rules without VBench's networks: flicker, motion, smoothness.
+"""Motion of a video by VBench's rules, without VBench's networks: flicker, motion, smoothness.
 
 Huang et al. 2023, https://arxiv.org/abs/2311.17982. Where VBench estimates optical flow with RAFT
 or a frame with AMT-S, this file uses OpenCV's DIS flow (Kroeger et al. 2016,
@@ -49,7 +49,7 @@ def temporal_stability(clip: Clip) -> float:
 
 
 def dynamic_degree(clip: Clip) -> float:
-    """How far the fastest 5 % of a clip move in 1/8 s, in units of VBench's threshold.
+    """How far the fastest 5 % of a video move in 1/8 s, in units of VBench's threshold.
 
     Every n-th frame is kept, n = max(1, round(fps / 8)), which is all of them below 12 fps; then
     `fastest` of the flow between neighbours, then `degree` of those speeds.
@@ -78,16 +78,16 @@ def fastest(flow: NDArray[np.floating]) -> float:
 def degree(speeds: Sequence[float], short_side: int) -> float:
     """The k-th highest of the speeds of neighbouring frames, over 6 pixels per 256 of `short_side`.
 
-    k = round(n / 4) of the n = len(speeds) + 1 frames, at least 1. VBench says that a clip moves
+    k = round(n / 4) of the n = len(speeds) + 1 frames, at least 1. VBench says that a video moves
     where at least k speeds exceed that threshold, which is where this is above 1. For n = 2 VBench
-    has k = 0, by which every clip moves.
+    has k = 0, by which every video moves.
     """
     needed = max(1, round((len(speeds) + 1) / 4))
     return sorted(speeds, reverse=True)[needed - 1] / (6.0 * short_side / 256)
 
 
 def motion_smoothness(clip: Clip) -> float:
-    """1 - mean |predicted - actual| / 255 over the odd frames of a clip.
+    """1 - mean |predicted - actual| / 255 over the odd frames of a video.
 
     Each odd frame is predicted by `middle` from the two beside it; of an even number of frames
     the last has no frame after it and is left out.
@@ -114,7 +114,7 @@ def middle(before: Pixels, after: Pixels, flow: Flow) -> NDArray[np.floating]:
 
     Half the motion at a pixel p of the middle frame is h = (F_01(p) - F_10(p)) / 4, from the flows
     forth and back; the frame is (before(p - h) + after(p + h)) / 2, bilinear, pixels beyond the
-    border repeating it. Using both flows makes it the same for the clip played backwards.
+    border repeating it. Using both flows makes it the same for the video played backwards.
 
     Source: Jiang et al. 2018, https://arxiv.org/abs/1712.00080, equation 4 at t = 1/2.
     """
@@ -138,7 +138,7 @@ def middle(before: Pixels, after: Pixels, flow: Flow) -> NDArray[np.floating]:
 def _frames(name: str, clip: Clip, at_least: int) -> Pixels:
     if len(clip.frames) < at_least:
         raise InputError(
-            f"{name} compares frames and needs at least {at_least} of a clip of {clip.fps:g} "
+            f"{name} compares frames and needs at least {at_least} of a video of {clip.fps:g} "
             f"frames per second; this one has {len(clip.frames)}"
         )
     return clip.frames.permute(0, 2, 3, 1).numpy(force=True)
@@ -154,7 +154,7 @@ def _estimator(name: str, frames: Pixels) -> Flow:
     if short < MIN_FLOW_SIDE:
         raise InputError(
             f"{name} needs frames of at least {MIN_FLOW_SIDE}x{MIN_FLOW_SIDE} pixels for optical "
-            f"flow; this clip is {width}x{height}"
+            f"flow; this video is {width}x{height}"
         )
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     # The preset computes at half resolution. Where the pyramid of a small frame does not reach
@@ -197,41 +197,41 @@ _FORMULAS = {
         "1 - mean absolute difference / 255",
         1.0,
         "temporal_flickering.py",
-        "VBench's temporal flickering, number for number.",
-        "A still clip scores 1.0, the maximum: alone it is a reward for freezing. VBench scores "
-        "only clips that are meant to stand still.",
+        "Equal to VBench's temporal flickering.",
+        "A still video scores 1.0, the maximum: alone it is a reward for freezing. VBench scores "
+        "only videos that are meant to stand still.",
         "Counts every frame as it is: the same motion at a higher frame rate scores higher.",
     ),
     _card(
         "dynamic-degree",
-        "The fastest parts of the clip move faster; above 1, VBench calls the clip dynamic.",
+        "The fastest parts of the video move faster; above 1, VBench calls the video dynamic.",
         "multiples of VBench's threshold",
         None,
         "dynamic_degree.py",
         "The threshold is 6 pixels per 256 of the short side, between frames 1/8 s apart.",
-        "dynamic-degree@1 is VBench's verdict on the clip, with DIS optical flow for RAFT; other "
-        "cuts, and a gradation, come for free.",
+        "dynamic-degree@1 is VBench's verdict on the video, with DIS optical flow for RAFT; other "
+        "thresholds, and the graded value, are available too.",
         "Own calibration at 256x256, 8 translated textures: the top 5 % of DIS flow is 1.5 to 8 % "
         "too long on average for 1 to 20 pixels (at 6 pixels, the threshold, 3.5 %, single "
         "textures 2 to 7 %), 20 % for a quarter pixel; over 32 pixels it is unreliable and too "
         "short.",
-        "Where there is nothing to see, flow follows noise: a flat grey clip with noise of one "
+        "Without texture, flow follows noise: a flat grey video with noise of one "
         "level scores about 2.",
-        "A still clip scores 0. A shaking camera scores as high as a moving subject.",
-        "A clip of less than 8 frames per second is measured from frame to frame, over more than "
+        "A still video scores 0. A shaking camera scores as high as a moving subject.",
+        "A video of less than 8 frames per second is measured from frame to frame, over more than "
         "1/8 s.",
-        "Where just two frames are left at 8 a second VBench calls every clip dynamic; here their "
+        "Where just two frames are left at 8 a second VBench calls every video dynamic; here their "
         "one motion decides.",
     ),
     _card(
         "motion-smoothness",
-        "What moves goes on evenly: every second frame is where its neighbours say.",
+        "Motion is even: every second frame matches the interpolation of its neighbours.",
         "1 - mean absolute error / 255",
         1.0,
         "motion_smoothness.py",
         "VBench's rule with frames interpolated along DIS optical flow for AMT-S, so the numbers "
         "are not VBench's.",
-        "A still clip scores 1.0, the maximum: alone it is a reward for freezing.",
+        "A still video scores 1.0, the maximum: alone it is a reward for freezing.",
         "Flicker, noise and cuts cost as much as uneven motion; so does motion too fast for the "
         "flow, over about a twelfth of the short side between frames.",
     ),
@@ -240,6 +240,6 @@ class MotionStatistic(MeasuredReward):
     """The function of this module that the card is named after."""
 
     def measure(self, medium: Medium) -> float:
-        """That function, of one clip."""
+        """The value of that function for one video."""
         assert isinstance(medium, Clip)
         return _FORMULAS[self.card.name](medium)

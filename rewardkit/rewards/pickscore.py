@@ -1,4 +1,4 @@
-"""PickScore: which of two pictures of one prompt the users of a web application picked.
+"""PickScore: which of two images of one prompt the users of a web application picked.
 
 Kirstain et al. 2023, https://arxiv.org/abs/2305.01569: CLIP ViT-H-14 fine-tuned on Pick-a-Pic.
 """
@@ -43,7 +43,7 @@ V1 = EncoderSpec(
 @register(
     RewardCard(
         name="pickscore.v1",
-        summary="People pick the picture among others of the same prompt (scaled CLIP cosine).",
+        summary="People prefer the image to others of the same prompt (scaled CLIP cosine).",
         inputs=("image",),
         needs_prompt=True,
         unit="logit scale x cosine",
@@ -57,9 +57,9 @@ V1 = EncoderSpec(
         notes=(
             "The cosine times the learned logit scale, about 100: the scale of the paper's code. "
             "Others report the cosine (0.21), the score divided by 26 (0.8), or the softmax over "
-            "the pictures of a prompt.",
+            "the images of a prompt.",
             "The range is that of the logit scale, which the weights hold.",
-            "Compare pictures of one prompt only.",
+            "Compare images of one prompt only.",
             "Pixels are those of transformers' PIL processor, which upstream ran with; the "
             "processor that transformers 5 takes by default resizes tensors and gives others.",
             "Prompts are cleaned as transformers does it: curly quotes and HTML entities stay.",

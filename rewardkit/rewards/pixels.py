@@ -1,6 +1,6 @@
-"""Classical statistics of a picture's pixels: sharpness, colourfulness, contrast, exposure.
+"""Classical statistics of an image's pixels: sharpness, colourfulness, contrast, exposure.
 
-They judge the signal, not the content: each is easy to push up without a better picture, which
+They judge the signal, not the content: each is easy to push up without a better image, which
 makes them good tests of a training run and poor goals for one.
 """
 
@@ -27,7 +27,7 @@ def grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def sharpness(picture: NDArray[np.uint8]) -> float:
-    """Variance of the Laplacian of the grey picture, in squared 8-bit levels.
+    """Variance of the Laplacian of the grey image, in squared 8-bit levels.
 
     The kernel is the 4-neighbour one, (0 1 0; 1 -4 1; 0 1 0); pixels beyond the border mirror
     those within it, without repeating the border itself. The same number as OpenCV's
@@ -56,7 +56,7 @@ def colorfulness(picture: NDArray[np.uint8]) -> float:
 
 
 def contrast(picture: NDArray[np.uint8]) -> float:
-    """RMS contrast: the standard deviation of the grey picture, its levels scaled to 0..1.
+    """RMS contrast: the standard deviation of the grey image, its levels scaled to 0..1.
 
     Source: Peli 1990, https://doi.org/10.1364/JOSAA.7.002032.
     """
@@ -88,7 +88,7 @@ _FORMULAS = {
 @register(
     RewardCard(
         name="sharpness",
-        summary="The picture has more fine detail, or more noise (variance of the Laplacian).",
+        summary="The image has more fine detail, or more noise (variance of the Laplacian).",
         inputs=("image",),
         unit="squared 8-bit levels",
         range=(0.0, 1_040_400.0),  # (4 * 255)^2: a chessboard of single black and white pixels
@@ -96,7 +96,7 @@ _FORMULAS = {
         notes=(
             "Kernel (0 1 0; 1 -4 1; 0 1 0) on 8-bit BT.601 grey, mirrored borders: equal to "
             "OpenCV's cv2.Laplacian(grey, cv2.CV_64F).var().",
-            "Depends on resolution and on the resize that came before: compare pictures of one "
+            "It depends on the resolution and on any earlier resize: compare images of one "
             "resolution.",
             "Noise, oversharpening and JPEG blocks raise it as detail does.",
         ),
@@ -116,7 +116,7 @@ _FORMULAS = {
             "colourful.",
             "rg and yb are signed as in the paper; widely copied code takes |R - G| and "
             "|(R + G) / 2 - B|, and gives other numbers.",
-            "A picture of one saturated colour scores too, by the mean term; grey scores 0.",
+            "An image of one saturated colour scores too, by the mean term; grey scores 0.",
         ),
     ),
     RewardCard(
@@ -128,8 +128,8 @@ _FORMULAS = {
         paper="https://doi.org/10.1364/JOSAA.7.002032",
         notes=(
             "8-bit BT.601 grey divided by 255; gamma-encoded luma, not linear light.",
-            "The maximum is a picture half black and half white.",
-            "Blind to where the levels are: shuffling the pixels changes nothing.",
+            "The maximum is an image half black and half white.",
+            "It ignores the positions of levels: shuffling the pixels changes nothing.",
         ),
     ),
     RewardCard(
@@ -140,7 +140,7 @@ _FORMULAS = {
         range=(0.0, 1.0),
         paper="https://doi.org/10.1109/PG.2007.17",
         notes=(
-            "Mertens et al.'s well-exposedness weight, sigma 0.2, averaged over the picture.",
+            "Mertens et al.'s well-exposedness weight, sigma 0.2, averaged over the image.",
             "Best for flat mid-grey: saturated colours and strong contrast lower it.",
         ),
     ),
@@ -149,6 +149,6 @@ class PixelStatistic(MeasuredReward):
     """The function of this module that the card is named after."""
 
     def measure(self, medium: Medium) -> float:
-        """That function, of one picture."""
+        """The value of that function for one image."""
         assert not isinstance(medium, Clip)
         return _FORMULAS[self.card.name](medium.permute(1, 2, 0).numpy(force=True))

@@ -1,6 +1,6 @@
-"""The embedded world's judges: an exact one that reads pictures back, and a small CLIP.
+"""The judges of the embedded world: an exact detector of shapes, and a small CLIP.
 
-They score pictures of `rewardkit.shapes`, 32x32, by its prompts, such as "a red ring left of a blue
+They score images of `rewardkit.shapes`, 32x32, by its prompts, such as "a red ring left of a blue
 cross". The tasks are GenEval's (Ghosh et al. 2023, https://arxiv.org/abs/2310.11513).
 """
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from rewardkit.shapes.detect import DetectedShape
 
 _PROMPTS = (
-    "A prompt outside the grammar of rewardkit/shapes/prompts.py and a picture of another size "
+    "A prompt outside the grammar of rewardkit/shapes/prompts.py and an image of another size "
     "than 32x32 are errors, not zeros."
 )
 _EMPTY = "An empty prompt counts as missing."
 
 
 class Detector(Extractor):
-    """What a picture of the embedded world shows, as its exact detector reads it."""
+    """The shapes in an image of the embedded world, found exactly."""
 
     def prepare(self, sample: Sample) -> list[DetectedShape]:
-        """The things in the picture.
+        """The shapes in the image.
 
         Raises:
             InputError: it is not 32x32.
@@ -46,7 +46,7 @@ class Detector(Extractor):
         return found
 
     def features(self, prepared: Sequence[list[DetectedShape]]) -> Sequence[list[DetectedShape]]:
-        """The things in each picture."""
+        """The shapes in each image."""
         return prepared
 
 
@@ -70,20 +70,21 @@ def _card(name: str, summary: str, unit: str, *notes: str) -> RewardCard:
 @register(
     _card(
         "shapes-correct",
-        "The picture shows exactly the shapes that the prompt asks for, as it asks.",
+        "The image shows exactly the shapes that the prompt asks for.",
         "0 or 1",
-        "Stricter than GenEval, which counts what is too much in its counting task alone: here "
-        "one thing more is wrong in every task.",
-        "Of a third of the prompts no picture was ever trained on in this package: "
+        "Stricter than GenEval, which penalises extra objects in its counting task only: here one "
+        "extra object is wrong in every task.",
+        "A third of the prompts was never trained on in this package: "
         'rewardkit.shapes.prompts.prompts("held-out").',
     ),
     _card(
         "shapes-graded",
-        "The picture shows more of the shapes that the prompt asks for, and less besides.",
+        "The image shows more of the requested shapes and fewer others.",
         "share of the things asked for",
-        "1 exactly where shapes-correct is; a right shape of a wrong colour earns half, a wrong "
-        "relation halves the whole.",
-        "What is no shape of this world earns nothing and costs as a thing too many.",
+        "It is 1 exactly where shapes-correct is 1; a right shape in a wrong colour earns half, "
+        "and a wrong relation halves the score.",
+        "Anything that is not a shape of this world earns nothing and costs as much as an extra "
+        "object.",
     ),
 )
 class Judged(Reward):
@@ -103,14 +104,14 @@ class Judged(Reward):
         """Refuse a prompt outside the grammar of the embedded world.
 
         Raises:
-            InputError: it is.
+            InputError: the prompt is outside the grammar.
         """
         from rewardkit.shapes.prompts import parse
 
         parse(prompt)
 
     def score(self, batch: Batch, features: Sequence[list[DetectedShape]]) -> torch.Tensor:
-        """The verdict on each picture by its prompt, float32 `[B]`.
+        """The score of each image for its prompt, float32 `[B]`.
 
         Raises:
             InputError: a prompt is not one of the embedded world's.
@@ -128,7 +129,7 @@ class Judged(Reward):
 
 CLIP = RewardCard(
     name="shapes-clip",
-    summary="The picture shows what the prompt says (cosine of the embedded world's small CLIP).",
+    summary="The image matches the prompt (cosine of the small built-in CLIP).",
     inputs=("image",),
     needs_prompt=True,
     unit="cosine",
@@ -154,14 +155,15 @@ CLIP = RewardCard(
     upstream="https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/clip/modeling_clip.py",
     trained_on=("rendered scenes and their prompts, the held-out ones excepted",),
     notes=(
-        "A learned judge that can be fooled, as the large ones can: shapes-correct says the truth "
-        "about the same picture.",
-        "Of rendered pictures of held-out prompts nine tenths score 0.06 to 0.23 with their own "
+        "A learned judge that can be fooled, as the large ones can: shapes-correct is exact for "
+        "the same image.",
+        "Nine tenths of rendered images of held-out prompts score 0.06 to 0.23 with their own "
         "prompt and -0.56 to -0.07 with another of the same task; 99 in 100 prefer their own.",
-        "How it was made, and what it reached, is in rewardkit.json beside the weights.",
-        "It knows pictures of 32x32; others are resized to that, and score by chance.",
-        "Prompts longer than 12 tokens are cut. A word it does not know is spelled in letters; "
-        "whatever is not a letter from a to z ends the prompt.",
+        "Its training and its results are described in rewardkit.json beside the weights.",
+        "It was trained on 32x32 images; others are resized to that size, and their scores are "
+        "chance.",
+        "Prompts longer than 12 tokens are cut. An unknown word is spelled in letters; any "
+        "character other than a letter from a to z ends the prompt.",
         f"transformers takes an empty prompt. {_EMPTY}",
     ),
 )

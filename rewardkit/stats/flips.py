@@ -90,7 +90,7 @@ def sign_flips(
 
 
 def _is_exact(size: int, resamples: int) -> bool:
-    """Whether all flips of so many clusters are made, and not a sample of them."""
+    """Whether all flips of `size` clusters are made, and not a sample of them."""
     return 2**size <= resamples
 
 

@@ -232,7 +232,7 @@ def _from_package(weights: PinnedFile) -> Located:
             return Located(path=path, source=source, revision=None, files=files)
     raise WeightsError(
         f"{weights.label}: the {weights.place} has no file {weights.contents}. "
-        f"Install it anew, unpacked, or give a file with --weights {weights.name}=PATH"
+        f"Reinstall it unpacked, or give a file with --weights {weights.name}=PATH"
     )
 
 

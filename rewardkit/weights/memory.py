@@ -1,7 +1,7 @@
 """What this machine remembers of weights: the pin of each first download, and checksums.
 
 Two files in `$HF_HOME/rewardkit`, shared by all processes. `weights.json` is a pin: a score depends
-on it, so a damaged one is refused. `checksums.json` only saves time: a damaged one starts anew.
+on it, so a damaged one is refused. `checksums.json` only saves time: a damaged one is replaced.
 Neither needs to be writable.
 """
 

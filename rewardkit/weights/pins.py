@@ -146,7 +146,7 @@ class Located(BaseModel):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def sha256(self) -> str:
-        """Of the file; of a folder, that of the lines `CHECKSUM  NAME` of its files by name."""
+        """SHA-256 of the file; for a folder, of the lines `CHECKSUM  NAME` of its files by name."""
         if self.path.is_file():
             (sha256,) = self.files.values()
             return sha256

@@ -16,8 +16,8 @@ def quiet() -> Iterator[None]:
 
     Bars would be drawn over the caller's own. The remarks are of two kinds: on what is meant so (a
     part that a pipeline is without, encoders that a LoRA does not touch), and on tensors that are
-    missing or left over. The second kind matters, so whoever turns it off must look for itself:
-    each use says with which check.
+    missing or left over. The second kind matters, so code that turns it off must check for
+    such tensors itself: each use says how.
     """
     libraries: list[Any] = [
         import_module(f"{name}.utils.logging")

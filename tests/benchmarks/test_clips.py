@@ -41,7 +41,7 @@ def test_clips_are_scored_and_stand_on_a_board_of_their_own(folder, tmp_path):
     result = read_result(path)
     assert result.complete and result.n_scored == 6 and result.benchmark.task == "text-to-video"
     (board,) = leaderboard([tmp_path / "results"]).boards
-    assert board.task == "text-to-video" and board.averaging == "mean of the means of tasks"
+    assert board.task == "text-to-video" and board.averaging == "mean over tasks"
     (table,) = tables(leaderboard([tmp_path / "results"]), ["score", "clips"])
     assert table.board["modality"] == "T2V" and table.about.startswith("version 1, T2V, by motion")
     assert [column.name for column in table.columns] == ["model", "score", "clips"]

@@ -75,7 +75,7 @@ def warned(base, other):
 
 def test_another_protocol_is_warned_of(base, other):
     changed(other, protocol={"sampling": {"steps": 30}})
-    assert "not made alike: sampling is null of base" in warned(base, other)
+    assert "made with different settings: sampling is null of base" in warned(base, other)
     changed(base, protocol={"sampling": {"steps": 50}})
     assert "sampling.steps is 50 of base and 30 of other" in warned(base, other)
 
@@ -85,7 +85,7 @@ def test_all_that_was_made_otherwise_is_told(base, other):
     changed(base, protocol={"sampling": {"steps": 50, "guidance": 1.0}, "scheduler": euler})
     changed(other, protocol={"sampling": {"steps": 30, "guidance": 2.0}, "scheduler": ddim})
     (warning,) = compare_results(base, other).warnings
-    assert warning.partition("alike: ")[2].split("; ") == [
+    assert warning.partition("settings: ")[2].split("; ") == [
         "sampling.steps is 50 of base and 30 of other",
         "sampling.guidance is 1.0 of base and 2.0 of other",
         'scheduler.class is "Euler" of base and "DDIM" of other',

@@ -202,10 +202,10 @@ def test_weights_of_a_group_are_shared_out():
 
 
 def test_captions_say_how_scores_are_averaged():
-    assert averaging(each_tag("a", "b"), "clips") == "mean of the means of tasks"
-    assert averaging(EVERYTHING, "clips") == "mean of all clips"
+    assert averaging(each_tag("a", "b"), "videos") == "mean over tasks"
+    assert averaging(EVERYTHING, "videos") == "mean of all videos"
     weighed = (Criterion("a"), Criterion("b", weight=2))
-    assert averaging(weighed, "clips") == "weighted mean of 2 normalised criteria"
+    assert averaging(weighed, "videos") == "weighted mean of 2 normalised criteria"
 
 
 @pytest.mark.parametrize("wrong", [{"low": 1.0}, {"high": 0.0}, {"weight": 0.0}])

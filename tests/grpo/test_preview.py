@@ -220,7 +220,7 @@ def test_a_dry_run_begins_with_what_it_amounts_to(here, folders):
     assert shown[0].startswith("# model: shapes-flow, a StableDiffusion3Pipeline; its transformer")
     assert shown[1].startswith("# trained: all of its transformer, 2,2")
     assert shown[2].startswith("# memory: 0.0") and "GiB for the transformer" in shown[2]
-    assert shown[3].startswith("# each step: 8 prompts x 12 samples = 96 pictures of 32 x 32;")
+    assert shown[3].startswith("# each step: 8 prompts x 12 samples = 96 images of 32 x 32;")
     lora = dry("--model", "shapes-flow", "--set", "policy.parameters=lora").stdout
     assert "# trained: a LoRA of rank 32, " in lora
     absent = dry("--model", "sd1.4", "-p", "p.txt").stdout

@@ -166,9 +166,9 @@ def test_scoring_settings_are_printed_as_they_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("given", "what"),
     [
-        ({"reward": "temporal-stability"}, "temporal-stability takes clips, and the model makes"),
-        ({"reward": "sharpness+motion-smoothness"}, "motion-smoothness takes clips"),
-        ({"evaluation__rewards": "dynamic-degree"}, "dynamic-degree takes clips"),
+        ({"reward": "temporal-stability"}, "temporal-stability takes videos, and the model makes"),
+        ({"reward": "sharpness+motion-smoothness"}, "motion-smoothness takes videos"),
+        ({"evaluation__rewards": "dynamic-degree"}, "dynamic-degree takes videos"),
         (
             {"reward": "geneval"},
             r"geneval cannot judge (\d+) of \1 prompts; first .*unknown class 'triangle'",

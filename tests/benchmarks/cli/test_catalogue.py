@@ -29,8 +29,8 @@ def test_the_list_is_json_too():
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("geneval", ["00012/samples/00003.png", "mean of the means of tasks", "arxiv.org"]),
-        ("hps", ["hps.v2.1", "mean of all pictures", "TASK/00012.png", "cannot be compared"]),
+        ("geneval", ["00012/samples/00003.png", "mean over tasks", "arxiv.org"]),
+        ("hps", ["hps.v2.1", "mean of all images", "TASK/00012.png", "cannot be compared"]),
         ("prompts", ["yours to choose: -r SPEC", "--prompts FILE", "00012-03.png"]),
         ("paper", ["hps.v2.1, prompts/pick-a-pic-test, geneval", "1,000 prompts"]),
         ("shapes", ["shapes-correct+shapes-graded"]),

@@ -92,7 +92,7 @@ def test_a_dry_run_prints_the_run_as_a_recipe_and_what_it_amounts_to(here):
     assert "steps = 7" in shown.stdout and "# given:" in shown.stdout
     assert "# samples_per_step: 96" in shown.stdout
     assert "# out: runs/shapes-flow-nft-0" in shown.stdout
-    assert "Note: the recipe shapes-flow is taken" in shown.stderr
+    assert "Note: using recipe shapes-flow" in shown.stderr
     assert list(here.iterdir()) == [], "nothing is written"
 
 

@@ -122,11 +122,11 @@ WINDOW = {"stochastic": "window", "window_size": 2, "window_within": 5}
 @pytest.mark.parametrize(
     ("sampler", "objective", "told"),
     [
-        (ODE | {"noise": "group"}, FORWARD, "nothing to learn from"),
-        (ODE | {"noise": "step"}, FORWARD, "nothing to learn from"),
-        ({"rule": "ddim", "noise_level": 0.0, "noise": "group"}, FORWARD, "nothing to learn from"),
-        (ODE, GRADIENT, "nothing to follow"),
-        ({"rule": "ddim", "noise_level": 0.0}, GRADIENT, "nothing to follow"),
+        (ODE | {"noise": "group"}, FORWARD, "without a gradient"),
+        (ODE | {"noise": "step"}, FORWARD, "without a gradient"),
+        ({"rule": "ddim", "noise_level": 0.0, "noise": "group"}, FORWARD, "without a gradient"),
+        (ODE, GRADIENT, "which a policy gradient needs"),
+        ({"rule": "ddim", "noise_level": 0.0}, GRADIENT, "which a policy gradient needs"),
         ({"rule": "ode"}, FORWARD, "noise_level 0.7 is given. Set it to 0"),
         ({"noise_level": 0.0}, GRADIENT, "is the rule ode"),
         ({"rule": "cps", "noise_level": 1.5}, GRADIENT, "with cps it is at most 1"),

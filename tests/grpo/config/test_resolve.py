@@ -105,7 +105,7 @@ def test_text_means_what_its_setting_takes(key, text, value):
         ({"steps": "1.5"}, 'steps is "1.5" (given); accepted is a valid integer'),
         ({"sampler.rule": "dnce"}, "accepted is 'ddim', 'dance', 'flow', 'cps' or 'ode'"),
         ({"objective.kind": "ppo"}, "accepted is 'policy-gradient' or 'forward-process'"),
-        ({"sampler.noise": "step"}, "with nothing to learn from"),
+        ({"sampler.noise": "step"}, "without a gradient"),
         ({"reward": "shapes-corect"}, "Did you mean 'shapes-correct'"),
         ({"evaluation.rewards": "clipp"}, "unknown reward 'clipp'"),
         ({"method": "nft"}, "name it with --method"),
@@ -168,7 +168,7 @@ def test_a_recipe_names_its_method(mine):
 
 
 def test_a_recipe_is_not_run_with_another_method():
-    with pytest.raises(UsageError, match="for the method nft, and flow-grpo is given"):
+    with pytest.raises(UsageError, match="for the method nft, and the method flow-grpo is given"):
         resolve("shapes-flow", "flow-grpo")
     assert resolve("shapes-flow", "nft").config.method == "nft"
 
@@ -188,7 +188,7 @@ def test_the_model_decides_the_recipe(model, recipe):
     resolved = resolve(settings={"model": model, "prompts": "p.txt"})
     assert resolved.config.recipe == recipe
     assert resolved.config.model == model
-    assert f"the recipe {recipe} is taken" in resolved.notes[0]
+    assert f"using recipe {recipe}, the default" in resolved.notes[0]
 
 
 def test_the_class_of_a_folders_pipeline_decides_too(tmp_path):

@@ -1,4 +1,4 @@
-"""`rewardkit leaderboard check`: committed tables are what the results say."""
+"""`rewardkit leaderboard check`: committed tables match the results."""
 
 import pytest
 from click.testing import CliRunner
@@ -31,7 +31,7 @@ def run(*args):
 def test_a_table_that_is_not_there_is_stale_until_it_is_written(page):
     told = run(page)
     assert told.exit_code == 1
-    assert told.stdout == f"{page}, line 3: is not what the results say\n"
+    assert told.stdout == f"{page}, line 3: does not match the results\n"
     assert "1 of 1 tables are stale" in told.stderr
     assert page.read_text() == PAGE
     assert run(page, "--write").exit_code == 0

@@ -255,7 +255,7 @@ def test_scores_of_other_weights_are_warned_of(tmp_path):
     metas(paths, rewards={"r": {"revision": "two", "dtype": "float16"}})
     result = run(*paths)
     assert result.exit_code == 0
-    assert "Warning: r was not scored alike" in result.stderr
+    assert "Warning: r was scored with different settings" in result.stderr
     assert f'revision is "one" in {paths[0]} and "two" in {paths[1]}' in result.stderr
     assert f'dtype is "float32" in {paths[0]} and "float16" in {paths[1]}' in result.stderr
     meta_path(paths[1]).unlink()
@@ -277,7 +277,7 @@ def test_the_same_provenance_is_not_warned_of_and_another_spec_only_for_total(tm
     metas(paths, spec="2*r")
     warnings = [line for line in run(*paths).stderr.splitlines() if line.startswith("Warning")]
     assert len(warnings) == 1
-    assert "total was not scored alike" in warnings[0]
+    assert "total was scored with different settings" in warnings[0]
     assert 'spec is "r"' in warnings[0]
 
 

@@ -190,9 +190,9 @@ def test_a_medium_one_reward_cannot_take_is_still_scored_by_the_others(tiny):
 
 
 def test_a_clip_is_no_picture(tiny):
-    with pytest.raises(ScoringError, match="sharpness takes pictures; a clip was given"):
+    with pytest.raises(ScoringError, match="sharpness takes images; a video was given"):
         Judge(tiny["sharpness"])(MEDIA["video"][:1])
-    with pytest.raises(ScoringError, match="temporal-stability takes clips; a picture was given"):
+    with pytest.raises(ScoringError, match="temporal-stability takes videos; an image was given"):
         Judge(tiny["temporal-stability"])(MEDIA["image"][:1])
 
 

@@ -250,7 +250,7 @@ def test_kinds_are_checked_for_each_reward_of_an_extractor(order):
     picture, video = outcomes(scorer(*(rewards[name] for name in order)), [*levels(1), clip])
     assert picture.scores == {"both": 1.0, "stills": 1.0}
     assert video.scores == {"both": 1.0, "stills": None}
-    assert str(video.errors["stills"]) == "stills takes pictures; a clip was given"
+    assert str(video.errors["stills"]) == "stills takes images; a video was given"
 
 
 def test_a_group_with_a_sample_that_cannot_be_scored_is_not_scored_in_part():

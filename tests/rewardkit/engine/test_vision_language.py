@@ -113,7 +113,7 @@ def test_a_clip_without_a_prompt_never_reaches_the_template(heads):
     got = outcomes(scorer(*heads), [*MEDIA[:2], torch.zeros(3, 8, 8).byte()], ["a ring", " ", "x"])
     assert judge.sizes == [1] and [bool(o.errors) for o in got] == [False, True, True]
     assert "needs a prompt" in str(got[1].errors["judge.motion"])
-    assert "takes clips; a picture was given" in str(got[2].errors["judge.motion"])
+    assert "takes videos; an image was given" in str(got[2].errors["judge.motion"])
 
 
 class Kept(Reward):

@@ -43,4 +43,4 @@ def test_a_comparison_has_a_row_for_each_reward(tmp_path):
     assert frame.loc["s", "n"] == 0 and math.isnan(frame.loc["s", "difference"])
     assert frame.loc["s", "null_before"] == 8
     (warning,) = found.warnings
-    assert "r was not scored alike" in warning
+    assert "r was scored with different settings" in warning
