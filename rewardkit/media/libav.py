@@ -156,7 +156,13 @@ def _video(
     with open_file(path) as file:
         try:
             with av.open(file, "r", options=options, metadata_errors="replace") as container:
-                yield container, _video_stream(container, path)
+                stream = _video_stream(container, path)
+                try:
+                    yield container, stream
+                finally:
+                    # Makes the decoder's threads idle: PyAV holds the GIL while it frees a decoder
+                    # and waits for its threads, and a thread that logs to Python needs the GIL.
+                    stream.codec_context.flush_buffers()
         except av.FFmpegError as error:
             file.seek(0)
             raise InputError(

@@ -142,7 +142,7 @@ def test_an_export_says_how_it_was_made_and_is_sampled(folders, parameters, tmp_
     export(made, tmp_path, {"reward": "ours", "protocol": "not this"})
     card = json.loads((tmp_path / "rewardkit.json").read_text("utf-8"))
     assert card == {"reward": "ours", "protocol": made.protocol.model_dump()}
-    worn = {"lora": tmp_path} if parameters == "lora" else {}
+    worn = {"tuned": tmp_path} if parameters == "lora" else {}
     again = load(folders["sd"] if worn else tmp_path, device="cpu", **worn)
     assert again.protocol == made.protocol and again.protocol.guidance == 3.0
 

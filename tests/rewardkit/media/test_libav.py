@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 from fractions import Fraction
 
 import av
@@ -237,6 +239,27 @@ def test_libav_writes_nothing_to_stderr(tmp_path, capfd):
             except InputError:
                 continue
     assert capfd.readouterr().err == ""
+
+
+LOGGED = """
+import sys
+import av
+from rewardkit.errors import InputError
+from rewardkit.media import libav
+
+av.logging.set_level(av.logging.ERROR)
+for _ in range(50):
+    try:
+        libav.decode(sys.argv[1], libav.scan(sys.argv[1]), lambda times: range(len(times)))
+    except InputError as error:
+        assert "is damaged" in str(error)
+"""
+
+
+def test_a_damaged_clip_is_refused_while_libav_logs_to_python(tmp_path):
+    # As torchvision before 0.26 makes it do. In a process of its own: a deadlock holds the GIL.
+    damaged = make(tmp_path / "corpus")["damaged.mp4"].path
+    subprocess.run([sys.executable, "-c", LOGGED, damaged], check=True, timeout=60)
 
 
 def test_a_file_object_is_closed_again(tmp_path, monkeypatch):
