@@ -30,8 +30,9 @@ demo: $(VENV)/installed  ## Score, train, measure and compare; downloads only pa
 	$(BIN)/rewardkit bench run shapes --model shapes-sd -o demo/results
 	$(BIN)/rewardkit leaderboard build demo/results --runs demo -o demo/site
 
+# One thread per process: tests are small, and threads would only wait for each other.
 test: $(VENV)/installed  ## Run the tests: CPU, offline, a few minutes.
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 gpu: $(VENV)/installed  ## Measure memory, speed and precision of full-size networks on a CUDA device.
 	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { echo "torch finds no CUDA device here: make gpu needs one with 32 GB or more" >&2; exit 2; }

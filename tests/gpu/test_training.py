@@ -162,9 +162,8 @@ def test_a_run_with_averaged_weights_and_a_reference_goes_on_from_its_checkpoint
     for tensors in (moments, *(bank.values.values() for bank in made.policy.banks.values())):
         assert {tensor.device.type for tensor in tensors} == {bench.device.type}
     with made.averaged():
-        pictures = made.policy.pictures(
-            ["a ring"], [0], made.policy.protocol.model_copy(update={"steps": 2}), 1
-        )
+        protocol = made.policy.protocol.model_copy(update={"steps": 2})
+        pictures = generate(made.policy, [Request("a ring", 0)], protocol, 1)
     assert pictures[0].device.type == "cpu"
 
 

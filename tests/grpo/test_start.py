@@ -172,7 +172,7 @@ def test_what_contradicts_the_lora_is_refused(tmp_path):
             UsageError, match=rf"policy\.{key} and a LoRA to start from are both given"
         ):
             resolve(settings=settings | {f"policy.{key}": value})
-    with pytest.raises(UsageError, match=r"policy\.init_lora is given, but .* is full"):
+    with pytest.raises(UsageError, match=r"policy\.init_lora is set, but .* is full"):
         resolve(settings=settings | {"policy.parameters": "full"})
     dry = ["train", "--model", "shapes-flow", "--dry-run", "--lora"]
     shown = CliRunner().invoke(main, [*dry, str(tmp_path)])

@@ -8,6 +8,7 @@ import tiny_policies
 import torch
 from tiny_pipelines import PROTOCOLS, requests
 
+from grpo import evaluation
 from rewardkit.errors import RewardKitError
 from rewardkit.generators import pipelines
 from rewardkit.generators.decoding import decode
@@ -50,11 +51,11 @@ def test_training_and_evaluation_decode_alike(folders, latents, name, dtype, par
     vae = made.pipeline.diffusers.vae
     vae.decoder.conv_out.register_forward_hook(lambda _, given, put: seen.append(put.dtype))
     protocol = made.protocol.model_copy(update={"steps": 2})
-    pictures = torch.stack(made.pictures(PROMPTS, SEEDS, protocol, 2))
+    pictures = torch.stack(evaluation.generate(made, requests(PROMPTS, SEEDS), protocol, 2))
     assert seen == [torch.float32] * 3
     with made.autocast():
-        assert torch.equal(pictures, made.decode(torch.cat(latents)))
-    assert torch.equal(pictures, made.decode(torch.cat(latents)))
+        assert torch.equal(pictures, torch.stack(made.decode(torch.cat(latents))))
+    assert torch.equal(pictures, torch.stack(made.decode(torch.cat(latents))))
 
 
 def test_sdxl_with_statistics_of_channels_is_what_diffusers_makes(folders):

@@ -27,7 +27,7 @@ def test_a_batch_makes_the_same_pictures_as_its_samples_one_by_one(loaded, name)
     largest, mean = levels(together, alone)
     # Rounding may tip a value to the next level; 1e-4 of the range is 0.0255 levels.
     assert largest <= 1 and mean < 0.0255
-    assert levels(together[0], together[1])[1] > 5
+    assert levels(together[0], together[1])[1] > 3
 
 
 TRUE = {"true_cfg_scale": 4.0, "negative_prompt": " "}
