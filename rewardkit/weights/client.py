@@ -28,7 +28,7 @@ def download_file(
         NotDownloaded: none of them is in the cache, and none can be downloaded.
     """
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     failure: Exception | None = None
     for file in files:
@@ -42,7 +42,7 @@ def download_file(
             failure = error
         except EntryNotFoundError as error:  # the repository has no such file: try the next
             failure = error
-        except (HfHubHTTPError, OSError) as error:
+        except (_connection_error(), OSError) as error:
             failure = error
             break
     assert failure is not None
@@ -56,12 +56,12 @@ def list_files(repo: str, revision: str | None) -> tuple[str, list[str]]:
         NotDownloaded: the hub cannot be reached, or has no such repository or revision.
     """
     from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled
 
     try:
         with without_retries():
             info = HfApi(endpoint=constants.ENDPOINT).model_info(repo, revision=revision)
-    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
+    except (_connection_error(), HFValidationError, OfflineModeIsEnabled, OSError) as error:
         raise NotDownloaded(describe(error)) from error
     assert info.sha is not None
     return info.sha, [sibling.rfilename for sibling in info.siblings or ()]
@@ -77,3 +77,12 @@ def can_be_repo(name: str) -> bool:
     except HFValidationError:
         return False
     return True
+
+
+def _connection_error() -> type[Exception]:
+    """What the client raises where a hub answers with an error, or does not answer."""
+    from huggingface_hub import errors
+
+    # The class is that of the HTTP library which this version of the client uses.
+    error: type[Exception] = vars(errors)["HTTPError"]
+    return error

@@ -223,3 +223,12 @@ def test_a_network_that_does_not_fit_its_config_is_refused(sharded, tmp_path):
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(WeightsError, match="asks to run code"):
         Loader("cpu", weights={"clip": folder}).pretrained(CLIPModel, CLIP, CLIPModel)
+
+
+def test_a_hub_that_cannot_be_reached_is_an_error_of_one_line(monkeypatch):
+    # Nothing listens on the discard port.
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    shown = CliRunner().invoke(main, ["score", "x.png", "-r", "clip:us/nothing"])
+    assert shown.exit_code == 1 and "us/nothing" in shown.output
+    with pytest.raises(WeightsError, match="us/mine"):
+        locate(OURS, {})
