@@ -225,6 +225,7 @@ def test_a_network_that_does_not_fit_its_config_is_refused(sharded, tmp_path):
         Loader("cpu", weights={"clip": folder}).pretrained(CLIPModel, CLIP, CLIPModel)
 
 
+@pytest.mark.slow  # the client tries again, and waits
 def test_a_hub_that_cannot_be_reached_is_an_error_of_one_line(monkeypatch):
     # Nothing listens on the discard port.
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
