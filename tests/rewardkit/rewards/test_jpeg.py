@@ -46,7 +46,7 @@ def test_noise_makes_a_picture_less_compressible_step_by_step():
 def test_a_side_longer_than_a_jpeg_can_be_is_refused():
     assert jpeg_kilobytes(np.zeros((1, 65_500, 3), np.uint8)) > 0
     reward = rewardkit.create("jpeg-compressibility").reward
-    with pytest.raises(InputError, match="at most 65500 pixels on a side; this picture is 65501x1"):
+    with pytest.raises(InputError, match="at most 65500 pixels on a side; this image is 65501x1"):
         reward.measure(torch.zeros(3, 1, 65_501, dtype=torch.uint8))
 
 
