@@ -122,7 +122,10 @@ def explain(error: ValidationError, origins: Mapping[str, str]) -> UsageError:
         match detail["type"]:
             case "missing":
                 problems.append(
-                    _NEEDED.get(key, f"{key} has no value: no method or recipe gives one")
+                    _NEEDED.get(
+                        key,
+                        f"{key} has no value: no method or recipe gives one. Pass --set {key}=VALUE",
+                    )
                 )
             case "json_invalid":
                 problems.append("it is not JSON: it was cut, or changed by hand")

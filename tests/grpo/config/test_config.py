@@ -4,12 +4,12 @@ import pytest
 from golden.calls import load
 from pydantic import ValidationError
 
+from grpo import objectives
 from grpo.advantage import Combine, Standard
 from grpo.config.fields import AdvantageConfig, Config, PolicyConfig
 from grpo.config.layers import layers
 from grpo.config.section import Section
 from grpo.objectives.forward_process import ForwardProcessConfig
-from grpo.objectives.policy_gradient import PolicyGradientConfig
 
 SAMPLER = {"rule": "flow", "noise_level": 0.7, "steps": 10, "prompts_per_step": 4, "group_size": 6}
 GRADIENT = {"kind": "policy-gradient"}
@@ -32,9 +32,10 @@ def config(sampler=None, objective=None, **changes):
     )
 
 
+OBJECTIVES = [objectives.find(kind).config_class for kind in objectives.KINDS]
 FIELDS = [
     pytest.param(info, id=f"{section.__name__}.{name}")
-    for section in [*Section.__subclasses__(), PolicyGradientConfig, ForwardProcessConfig]
+    for section in [*Section.__subclasses__(), *OBJECTIVES]
     for name, info in section.model_fields.items()
 ]
 

@@ -104,7 +104,7 @@ def test_text_means_what_its_setting_takes(key, text, value):
         ({"optim.lr": "-1"}, "optim.lr is -1.0 (given); accepted is greater than 0"),
         ({"steps": "1.5"}, 'steps is "1.5" (given); accepted is a valid integer'),
         ({"sampler.rule": "dnce"}, "accepted is 'ddim', 'dance', 'flow', 'cps' or 'ode'"),
-        ({"objective.kind": "ppo"}, "accepted is 'policy-gradient' or 'forward-process'"),
+        ({"objective.kind": "ppo"}, "accepted is 'policy-gradient'"),
         ({"sampler.noise": "step"}, "without a gradient"),
         ({"reward": "shapes-corect"}, "Did you mean 'shapes-correct'"),
         ({"evaluation.rewards": "clipp"}, "unknown reward 'clipp'"),
