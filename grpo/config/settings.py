@@ -121,12 +121,8 @@ def explain(error: ValidationError, origins: Mapping[str, str]) -> UsageError:
         value = json.dumps(detail["input"], default=str, ensure_ascii=False)
         match detail["type"]:
             case "missing":
-                problems.append(
-                    _NEEDED.get(
-                        key,
-                        f"{key} has no value: no method or recipe gives one. Pass --set {key}=VALUE",
-                    )
-                )
+                no_value = f"{key} has no value: no method or recipe gives one. Set it with --set"
+                problems.append(_NEEDED.get(key, no_value))
             case "json_invalid":
                 problems.append("it is not JSON: it was cut, or changed by hand")
             case "value_error":
