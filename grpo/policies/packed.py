@@ -6,6 +6,7 @@ from abc import ABC
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from grpo.policies.attention import JOINT_ATTENTION
 from grpo.policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -25,17 +26,8 @@ class Packed(Policy, ABC):
 
     parts = ("transformer",)
     rules = ("dance", "flow", "cps", "ode")
-    # Joint attention, as for Stable Diffusion 3; in FLUX's single blocks, of both in one.
-    targets = (
-        "attn.to_q",
-        "attn.to_k",
-        "attn.to_v",
-        "attn.to_out.0",
-        "attn.add_q_proj",
-        "attn.add_k_proj",
-        "attn.add_v_proj",
-        "attn.to_add_out",
-    )
+    # The single blocks of FLUX attend to pixels and text as one sequence.
+    targets = JOINT_ATTENTION
 
     @property
     def scale(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, final
 
 from grpo.guidance import classifier_free
+from grpo.policies.attention import JOINT_ATTENTION
 from grpo.policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -22,17 +23,7 @@ class StableDiffusion3(Policy):
     pipeline_classes = ("StableDiffusion3Pipeline",)
     parts = ("transformer",)
     rules = ("dance", "flow", "cps", "ode")
-    # The joint attention of pixels and text: yifan123/flow_grpo scripts/train_sd3.py.
-    targets = (
-        "attn.to_q",
-        "attn.to_k",
-        "attn.to_v",
-        "attn.to_out.0",
-        "attn.add_q_proj",
-        "attn.add_k_proj",
-        "attn.add_v_proj",
-        "attn.to_add_out",
-    )
+    targets = JOINT_ATTENTION
     embeddings: ClassVar = {
         "encoder_hidden_states": "prompt_embeds",
         "pooled_projections": "pooled_prompt_embeds",
