@@ -92,6 +92,18 @@ _WAN: dict[str, Any] = {
     "fps": 16.0,  # of Wan 2.1 and of the large 2.2; the 5B of Wan 2.2 was trained for 24
 }
 
+_HUNYUAN: dict[str, Any] = {
+    "size": lambda pipe: (720, 1280),
+    "multiple": lambda pipe: math.lcm(
+        16, pipe.vae_scale_factor_spatial * pipe.transformer.config.patch_size
+    ),
+    "unscaled": latents.divided,
+    "frames": lambda pipe: pipe.vae_scale_factor_temporal,
+    "fps": 24.0,
+    # A model distilled from guidance takes its scale as an input; others ignore it.
+    "uses_guidance": lambda pipe: pipe.transformer.config.guidance_embeds,
+}
+
 FAMILIES = {
     "StableDiffusionPipeline": Family(
         task="text-to-image",
@@ -151,6 +163,10 @@ FAMILIES = {
         unscaled=latents.shifted,
         # Its formula adds the difference to the guided half: 4 here is 5 elsewhere, and 0 is off.
         unguided=0.0,
+    ),
+    "HunyuanVideoPipeline": Family(task="text-to-video", **_HUNYUAN),
+    "HunyuanSkyreelsImageToVideoPipeline": Family(
+        task="image-to-video", **_HUNYUAN, references={"first_frame": "image"}
     ),
     "WanPipeline": Family(task="text-to-video", **_WAN),
     "WanImageToVideoPipeline": Family(

@@ -132,8 +132,8 @@ def prompts(split: Split) -> dict[str, tuple[str, ...]]:
     """The prompts of a split by task, in a fixed shuffled order."""
     chosen: dict[str, tuple[str, ...]] = {}
     for task in TASKS:
-        parsed = sorted(_all(task), key=lambda request: _shuffled(request.prompt))
-        kinds = sorted({request.combination for request in parsed}, key=_shuffled)
+        parsed = sorted(_all(task), key=lambda request: shuffled(request.prompt))
+        kinds = sorted({request.combination for request in parsed}, key=shuffled)
         held_out = set(kinds[: ceil(len(kinds) / 3)])
         chosen[task] = tuple(
             request.prompt
@@ -212,7 +212,8 @@ def _all(task: str) -> Iterable[ParsedPrompt]:
     ]
 
 
-def _shuffled(text: str) -> str:
+def shuffled(text: str) -> str:
+    """A sort key that gives a fixed random order."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -110,7 +110,7 @@ class Flow(Training):
         )
 
 
-def text_config(words: Any, width: int, layers: int) -> CLIPTextConfig:
+def text_config(words: Any, width: int, layers: int, length: int = MAX_LENGTH) -> CLIPTextConfig:
     """Configuration of a small CLIP text encoder that pools at the end token."""
     return CLIPTextConfig(
         vocab_size=len(words),
@@ -119,7 +119,7 @@ def text_config(words: Any, width: int, layers: int) -> CLIPTextConfig:
         num_hidden_layers=layers,
         num_attention_heads=width // 16,
         projection_dim=width,
-        max_position_embeddings=MAX_LENGTH,
+        max_position_embeddings=length,
         bos_token_id=words.bos_token_id,
         eos_token_id=words.eos_token_id,
         pad_token_id=words.pad_token_id,

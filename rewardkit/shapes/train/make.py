@@ -17,8 +17,16 @@ from rewardkit.records.storage import write_json
 from rewardkit.shapes.train.loop import LOG_EVERY, Training, train
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-NAMES = ("shapes-vae", "shapes-flow", "shapes-sd", "shapes-clip")
-# Number of held-out samples that a model is evaluated on: six tasks, 120 each.
+NAMES = (
+    "shapes-vae",
+    "shapes-flow",
+    "shapes-sd",
+    "shapes-clip",
+    "shapes-video-vae",
+    "shapes-video",
+    "shapes-i2v",
+)
+# Number of held-out samples that a model is evaluated on, each task equally often.
 SAMPLES = 720
 # Number of steps that `check` trains. Processors round differently, which shows while the loss
 # still falls fast: two of them differ by up to 6 %.
@@ -82,6 +90,16 @@ def _start(name: str, out: Path, seed: int) -> Training:
         from rewardkit.shapes.train.clip import ClipTraining
 
         return ClipTraining()
+    if name == "shapes-video-vae":
+        from rewardkit.shapes.train.video_autoencoder import VideoAutoencoder
+
+        return VideoAutoencoder()
+    if name in ("shapes-video", "shapes-i2v"):
+        from rewardkit.shapes.train.video import FirstFrame, Video
+
+        return {"shapes-video": Video, "shapes-i2v": FirstFrame}[name](
+            out / "shapes-video-vae", seed
+        )
     from rewardkit.shapes.train.scene_latents import SceneLatents
 
     if name == "shapes-flow":
