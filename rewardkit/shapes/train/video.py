@@ -1,4 +1,4 @@
-"""Rectified flows of clips: `shapes-video`, a small HunyuanVideo, and `shapes-i2v`, a SkyReels-V1."""
+"""`shapes-video`, a small HunyuanVideo, and `shapes-i2v`, a SkyReels-V1: rectified flows."""
 
 from __future__ import annotations
 
@@ -60,10 +60,9 @@ class Video(Training):
         self.vae: Any = AutoencoderKLHunyuanVideo.from_pretrained(vae).float().eval()
         self.vae.requires_grad_(False).register_to_config(_name_or_path=vae.name)
         texts = [text for task in TASKS for text in prompts("train")[task]]
-        template = DEFAULT_PROMPT_TEMPLATE["template"]
-        crop = DEFAULT_PROMPT_TEMPLATE["crop_start"]
-        self.template, self.crop = template, crop
-        self.llama_tokenizer = llama_tokenizer(texts, template, crop)
+        around: Any = DEFAULT_PROMPT_TEMPLATE
+        self.template, self.crop = str(around["template"]), int(around["crop_start"])
+        self.llama_tokenizer = llama_tokenizer(texts, self.template, self.crop)
         self.clip_tokenizer = tokenizer(Path(tempfile.mkdtemp()), texts, _CLIP_LENGTH)
         # The pipeline takes the third last hidden states: those after one layer.
         llama = LlamaConfig(
@@ -72,7 +71,7 @@ class Video(Training):
             intermediate_size=256,
             num_hidden_layers=3,
             num_attention_heads=4,
-            max_position_embeddings=crop + MAX_LENGTH,
+            max_position_embeddings=self.crop + MAX_LENGTH,
             pad_token_id=0,
             bos_token_id=None,
             eos_token_id=None,
@@ -145,8 +144,8 @@ class Video(Training):
             self._pipeline(modules), "in training", None, None, None, None, self.protocol
         )
         with torch.no_grad():
-            clips = [np.asarray(clip.frames) for clip in generate(model, requests, batch_size=60)]
-        found = [detect(clip) for clip in clips]
+            clips: list[Any] = list(generate(model, requests, batch_size=60))
+        found = [detect(np.asarray(clip.frames)) for clip in clips]
         shares = [motion(parse(text), each) for text, each in zip(texts, found, strict=True)]
         reached = {
             "strict": float(np.mean([share == 1.0 for share in shares])),
