@@ -7,7 +7,7 @@ samples once they are scored, gives it batches of them, and tells it when weight
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from grpo.policies.policy import Policy
     from grpo.rollout import Plan, Rollout
     from grpo.sampler import Sampler
-    from rewardkit.media.prompts import PromptLine
 
 SettingsT = TypeVar("SettingsT", bound=ObjectiveConfig)
 
@@ -38,7 +37,7 @@ class Samples:
         rows: [n] int64 on the CPU, which of its N samples these are.
         condition: what they were made from.
         scores: [n] float32 of each reward, by name.
-        advantage: [n] float32.
+        advantage: [n] float32; [n, K] where each of the K stored steps has its own.
     """
 
     rollout: Rollout
@@ -90,12 +89,16 @@ class Objective(ABC, Generic[SettingsT]):
     def plan(self, groups: int, rng: np.random.Generator) -> Plan:
         """Which steps of the coming rollout are random, and which of them are stored."""
 
-    def credit(self, scores: Mapping[str, Tensor], lines: Sequence[PromptLine]) -> Advantages:
-        """The advantages of scores [P, G], by reward; here each group is its own baseline.
+    def credit(self, rollout: Rollout, scores: Mapping[str, Tensor]) -> Advantages:
+        """What each sample is worth; here, its scores beside those of its group or its batch.
+
+        It is called once per rollout, before any update, with the trained weights in force. A
+        baseline that needs networks computes it in batches of `sampler.batch_size`, without a
+        gradient, and returns to groups by `rollout.grouped`.
 
         Args:
-            scores: before their weights.
-            lines: [P], the prompts.
+            rollout: the samples, their prompts and their stored steps.
+            scores: [P, G] of each reward by name, before its weight.
         """
         from grpo.advantage import Standard, combine
 

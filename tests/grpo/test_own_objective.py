@@ -3,7 +3,7 @@
 import math
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from grpo.config.resolve import resolve
 from grpo.config.sampler import SamplerConfig
 from grpo.config.settings import fields
 from grpo.objectives.objective import Objective, Samples, Term
-from grpo.rollout import Plan, collect
+from grpo.rollout import Plan, Rollout, collect
 from grpo.run import Run
 from grpo.sde import log_prob
 from grpo.train import train
@@ -50,7 +50,10 @@ class CriticConfig(ObjectiveConfig):
 
 
 class Critic(Objective[CriticConfig]):
-    """Rewards beside their prompt's history; a value network predicts them from the first state."""
+    """A policy gradient whose advantage of a step is what a value network did not expect there.
+
+    It expects what its prompt's past rewards leave open, by the sample that the step starts from.
+    """
 
     config_class = CriticConfig
 
@@ -74,25 +77,35 @@ class Critic(Objective[CriticConfig]):
         # The first step is random and has a log-probability; the second is not, and has none.
         return Plan(frozenset({0}), torch.tensor([[0, 1]] * groups))
 
-    def credit(self, scores: Mapping[str, Tensor], lines: Sequence) -> Advantages:
-        (rewards,) = scores.values()
-        rows = []
-        for line, values in zip(lines, rewards.tolist(), strict=True):
-            past = self.history.setdefault(line.prompt, [])
-            past += values
-            rows.append([value - sum(past) / len(past) for value in values])
-        values = torch.tensor(rows) / 1000
-        return Advantages(values, dict(scores), values.any(dim=1))
+    def credit(self, rollout: Rollout, scores: Mapping[str, Tensor]) -> Advantages:
+        for line, rewards in zip(rollout.lines, scores["sharpness"].tolist(), strict=True):
+            self.history.setdefault(line.prompt, []).extend(rewards)
+        targets = self.targets(rollout, torch.arange(len(rollout.owner)), scores["sharpness"])
+        with torch.no_grad():
+            expected = [self.value(x) for x in rollout.transitions.x.unbind(1)]
+        grouped = rollout.grouped(targets[:, None] - torch.stack(expected, dim=1))
+        return Advantages(grouped, dict(scores), grouped.flatten(1).any(dim=1))
+
+    def targets(self, rollout: Rollout, rows: Tensor, rewards: Tensor) -> Tensor:
+        """What is left of some samples' rewards beside the past of their prompts."""
+        pasts = [self.history[line.prompt] for line in rollout.lines]
+        means = torch.tensor([sum(past) / len(past) for past in pasts])
+        return (rewards.flatten() - means[rollout.owner[rows]]) / 1000
 
     def terms(self, samples: Samples, keys: tuple[int, ...]):
         past = samples.rollout.transitions
-        x, x_next = past.step(samples.rows, 0, self.policy.device)
-        index = past.index[samples.rows, 0]
-        output = self.policy.predict(x, self.sampler.timesteps[index], samples.condition)
-        step = self.sampler.step(output, x, index)
-        gap = self.value(x) - samples.scores["sharpness"] / 1000
-        loss = -(log_prob(x_next, step.mean, step.std) * samples.advantage).mean()
-        yield Term(loss + gap.square().mean(), 1.0, {"value_gap": gap.abs().mean().detach()})
+        targets = self.targets(samples.rollout, samples.rows, samples.scores["sharpness"])
+        for k in range(2):
+            x, x_next = past.step(samples.rows, k, self.policy.device)
+            gap = self.value(x) - targets
+            loss = gap.square().mean()
+            if k == 0:  # the only random step
+                index = past.index[samples.rows, k]
+                output = self.policy.predict(x, self.sampler.timesteps[index], samples.condition)
+                step = self.sampler.step(output, x, index)
+                likelihood = log_prob(x_next, step.mean, step.std)
+                loss = loss - (likelihood * samples.advantage[:, k]).mean()
+            yield Term(loss, 1 / 2, {"value_gap": gap.abs().mean().detach()})
 
     def state(self):
         return {**super().state(), "history": self.history}
