@@ -37,6 +37,12 @@ class Plan:
     kept: Tensor
     log_prob: LogProb = "gaussian"
 
+    @classmethod
+    def of_clean(cls, sampler: Sampler, groups: int) -> Plan:
+        """The plan of an objective that needs clean samples alone: no step is stored."""
+        none = torch.zeros(groups, 0, dtype=torch.long)
+        return cls(frozenset(sampler.stochastic_steps()), none)
+
     def first(self, steps: int) -> int:
         """The first of `steps` steps that is random or stored; `steps` where none is."""
         return min([*self.stochastic, *self.kept.flatten().tolist()], default=steps)

@@ -46,20 +46,41 @@ class Samples:
     scores: Mapping[str, Tensor]
     advantage: Tensor
 
+    @property
+    def clean(self) -> Tensor:
+        """Their clean latents, [n, ...] float32."""
+        from rewardkit.devices import sent
+
+        return sent(self.rollout.clean[self.rows], self.advantage.device)
+
 
 @dataclass(frozen=True)
 class Term:
-    """One loss to differentiate: that of some samples at one of their timesteps.
+    """A part of the loss of a batch that is differentiated by itself, such as that of one step.
+
+    The loss of the batch is the sum of share * loss over its terms.
 
     Attributes:
-        loss: mean over the samples.
-        share: its weight in the mean over all terms of a pass.
-        figures: scalars to log.
+        loss: mean over the samples of the batch, a scalar.
+        share: 1 / K for each of K terms that count alike; all shares of a batch add up to 1. It
+            knows nothing of the size of a batch, which the trainer weighs.
+        figures: scalars to log, without a gradient; their means are weighted like the losses.
     """
 
     loss: Tensor
     share: float
     figures: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, result: object, share: float) -> Term:
+        """The result of a function of `grpo.loss`: its `loss`, and all other fields as figures."""
+        figures = dict(vars(result))
+        return cls(figures.pop("loss"), share, figures)
+
+    def penalised(self, name: str, penalty: Tensor, weight: float) -> Term:
+        """The term with weight * penalty in its loss, and the penalty among its figures."""
+        figures = {**self.figures, name: penalty.detach()}
+        return Term(self.loss + weight * penalty, self.share, figures)
 
 
 class Objective(ABC, Generic[SettingsT]):
