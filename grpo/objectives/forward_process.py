@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from pydantic import Field
 
-from grpo.config.objective import ObjectiveConfig
+from grpo.config.fields import Config, ObjectiveConfig
 from grpo.config.sampler import SamplerConfig
 from grpo.objectives.noising import noised_steps
 from grpo.objectives.objective import Objective, Samples, Term
@@ -17,7 +17,6 @@ from grpo.objectives.objective import Objective, Samples, Term
 if TYPE_CHECKING:
     import numpy as np
 
-    from grpo.config.fields import Config
     from grpo.policies.policy import Policy
     from grpo.rollout import Plan
     from grpo.sampler import Sampler
@@ -40,9 +39,10 @@ class ForwardProcessConfig(ObjectiveConfig):
     decay_cap: float = Field(default=0.5, ge=0, lt=1)
     """Largest decay of the old policy."""
 
-    def check(self, sampler: SamplerConfig) -> None:
+    def check(self, config: Config) -> None:
         """Refuse a sampler with fewer steps than are trained, or with a window."""
-        super().check(sampler)
+        super().check(config)
+        sampler = config.sampler
         if self.timesteps > sampler.steps:
             raise ValueError(
                 f"objective.timesteps is {self.timesteps}; it is at most sampler.steps, "
@@ -53,6 +53,15 @@ class ForwardProcessConfig(ObjectiveConfig):
                 "sampler.stochastic=window is for policy gradients; the forward process takes all "
                 "steps. Set it to all"
             )
+
+    def unread(self, config: Config) -> dict[str, str]:
+        """What the decay of the old policy would read, where it is always 0."""
+        found, decay = super().unread(config), ("decay_start", "decay_slope", "decay_cap")
+        for zero in ("decay_slope", "decay_cap"):
+            if getattr(self, zero) == 0:
+                reason = f"objective.{zero} is 0, so the old policy always equals the new one"
+                return found | {f"objective.{name}": reason for name in decay if name != zero}
+        return found
 
     def steps_trained(self, sampler: SamplerConfig) -> int:
         """The number of timesteps that is set."""

@@ -12,14 +12,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
-from grpo.config.objective import ObjectiveConfig
+from grpo.config.fields import Config, ObjectiveConfig
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
     from grpo.advantage import Advantages
-    from grpo.config.fields import Config
     from grpo.policies.condition import Condition
     from grpo.policies.policy import Policy
     from grpo.rollout import Plan, Rollout

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Literal, final
 import numpy as np
 from pydantic import Field
 
-from grpo.config.objective import ObjectiveConfig
+from grpo.config.fields import Config, ObjectiveConfig
 from grpo.config.sampler import SamplerConfig
 from grpo.objectives.objective import Objective, Samples, Term
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from grpo.config.fields import Config
     from grpo.policies.policy import Policy
     from grpo.rollout import Plan
     from grpo.sampler import Sampler
@@ -41,9 +40,10 @@ class PolicyGradientConfig(ObjectiveConfig):
     kl_space: Literal["x", "v"] = "x"
     """Space of that penalty: the mean of a step (x), or the output of the model (v)."""
 
-    def check(self, sampler: SamplerConfig) -> None:
+    def check(self, config: Config) -> None:
         """Refuse a sampler without random steps to train on."""
-        super().check(sampler)
+        super().check(config)
+        sampler = config.sampler
         if sampler.deterministic:
             raise ValueError(
                 f"sampler.rule {sampler.rule} draws no noise here, so its steps have no "
@@ -68,6 +68,19 @@ class PolicyGradientConfig(ObjectiveConfig):
                 f"sampler.window_within is {sampler.window_within} of {sampler.steps} steps; the "
                 f"last is left out, so it is at most {usable}"
             )
+
+    def unread(self, config: Config) -> dict[str, str]:
+        """What a penalty, a random share or a last step would read, where there is none."""
+        found = super().unread(config)
+        if self.kl == 0:
+            found["objective.kl_space"] = "objective.kl is 0, so there is no penalty"
+        if self.fraction == 1:
+            found["objective.subset"] = "objective.fraction is 1, so no step is left out"
+        if config.sampler.rule == "cps":
+            found["objective.drop_last"] = (
+                "the last step of sampler.rule cps draws no noise, so it is always left out"
+            )
+        return found
 
     def steps_trained(self, sampler: SamplerConfig) -> int:
         """The window, or a share of the random steps."""

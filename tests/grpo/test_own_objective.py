@@ -1,5 +1,6 @@
 """An objective in one file, with a trained module of its own and a history of rewards."""
 
+import json
 import math
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from grpo import checkpoint, objectives
 from grpo.advantage import Advantages
 from grpo.cli import main
-from grpo.config.objective import ObjectiveConfig
+from grpo.config.fields import CREDIT, Config, ObjectiveConfig
 from grpo.config.resolve import resolve
 from grpo.config.sampler import SamplerConfig
 from grpo.config.settings import fields
@@ -29,7 +30,7 @@ from grpo.sde import log_prob
 from grpo.train import train
 from grpo.trainer import Trainer
 from rewardkit import plugins
-from rewardkit.errors import InputError, UsageError
+from rewardkit.errors import InputError, RewardKitError, UsageError
 
 
 class CriticConfig(ObjectiveConfig):
@@ -38,9 +39,13 @@ class CriticConfig(ObjectiveConfig):
     value_lr: float = Field(default=1e-2, gt=0, le=1)
     """Learning rate of the value network."""
 
-    def check(self, sampler: SamplerConfig) -> None:
-        if sampler.noise != "sample":
+    def check(self, config: Config) -> None:
+        if config.sampler.noise != "sample":
             raise ValueError("a critic needs sampler.noise=sample")
+
+    def unread(self, config: Config) -> dict[str, str]:
+        ignored = (*CREDIT, "advantage.clamp")
+        return dict.fromkeys(ignored, "a value network gives the advantages")
 
     def steps_trained(self, sampler: SamplerConfig) -> int:
         return 1
@@ -143,7 +148,7 @@ class Killed(BaseException):
 
 
 def test_it_trains_and_resumes_bit_for_bit(folders, tmp_path, monkeypatch):
-    asked = config(folders)
+    asked = config(folders, top={"steps": 2, "method": "flow-grpo"})
     whole = train(asked, out=tmp_path / "whole", device="cpu")
     real = Trainer.update
 
@@ -164,6 +169,11 @@ def test_it_trains_and_resumes_bit_for_bit(folders, tmp_path, monkeypatch):
     assert saved["buffers"]["0.2.num_batches_tracked"] > 0
     (line, _) = tiny_runs.lines(whole)
     assert line["grad_norm/value"] > 0 and line["value_gap"] > 0
+    # The card names the objective that ran, which is not the method's.
+    card = json.loads((whole.model / "rewardkit.json").read_text("utf-8"))
+    assert card["method"] == "flow-grpo with objective.kind=critic"
+    assert card["objective"] == {"kind": "critic", "updates": 2, "epochs": 1, "value_lr": 0.01}
+    assert card["advantage"]["clamp"] == 5
 
 
 def test_its_module_has_its_own_learning_rate_and_clipping(folders):
@@ -180,6 +190,15 @@ def test_its_module_has_its_own_learning_rate_and_clipping(folders):
     moved = largest(value, dict(trainer.objective.value.named_parameters()))
     assert 5e-3 < moved < 2.5e-2
     assert largest(policy, trainer.policy.parameters()) < 2.5e-3
+
+
+def test_a_module_that_diverges_is_named(folders):
+    trainer = tiny_runs.trainer(config(folders))
+    with torch.no_grad():
+        trainer.objective.value[1].weight.fill_(float("inf"))
+    with pytest.raises(RewardKitError, match=r"'value', a module.*rate for it than 0\.01") as error:
+        trainer.step(0)
+    assert "use a lower optim.lr" not in str(error.value).casefold()
 
 
 def test_its_credit_needs_no_group(folders):
@@ -263,12 +282,18 @@ def test_commands_and_settings_know_its_kind(tmp_path):
     recipe = tmp_path / "mine.toml"
     recipe.write_text(RECIPE, "utf-8")
     resolved = resolve(str(recipe), settings={"objective.value_lr": "5e-3"})
-    assert resolved.config.objective == CriticConfig(kind="critic", value_lr=5e-3)
-    assert resolved.origins["objective.value_lr"] == "given"
+    assert resolved.config.objective == CriticConfig(kind="critic", updates=2, value_lr=5e-3)
+    assert resolved.origins["objective.value_lr"] == "your setting"
     assert resolved.config.model_dump()["objective"]["value_lr"] == 5e-3
     assert "objective.value_lr" in fields("critic")
     shown = CliRunner().invoke(main, ["recipes", str(recipe)]).stdout
     assert 'kind = "critic"' in shown and "Learning rate of the value network." in shown
+    assert resolved.notes == (
+        f"objective.kind is critic (recipe {recipe}) in place of policy-gradient, whose settings "
+        "are left out: clip_range, fraction, drop_last, kl, kl_space",
+        "advantage.scale, advantage.unbiased, advantage.eps, advantage.combine (method flow-grpo): "
+        "no effect, because a value network gives the advantages",
+    )
     dry = CliRunner().invoke(main, ["train", "--recipe", str(recipe), "--dry-run"])
     assert "steps_trained_per_sample: 1" in dry.stdout, dry.output
 
@@ -276,9 +301,13 @@ def test_commands_and_settings_know_its_kind(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"objective.value_lr": "2"}, "objective.value_lr is 2.0 (given); accepted is less than"),
+        (
+            {"objective.value_lr": "2"},
+            "objective.value_lr is 2.0 (your setting); accepted is less than",
+        ),
         ({"objective.clip_range": "1"}, "belongs to objectives of the kind policy-gradient"),
         ({"sampler.noise": "group"}, "a critic needs sampler.noise=sample"),
+        ({"advantage.scale": "batch"}, "scale is batch (your setting), which has no effect: a v"),
         ({"objective.kind": "critics"}, "or 'critic'"),
     ],
 )
