@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 _M = TypeVar("_M", bound="torch.nn.Module")
+_T = TypeVar("_T")
 
 
 def from_pretrained(kind: type[_M], folder: Path, dtype: torch.dtype) -> _M:
@@ -50,6 +51,24 @@ def from_pretrained(kind: type[_M], folder: Path, dtype: torch.dtype) -> _M:
     check_finite(str(folder), dict(network.named_parameters()))
     loaded: _M = network
     return loaded
+
+
+def read_processor(read: Callable[[Path], _T], folder: Path) -> _T:
+    """What `read` makes of the files of a tokenizer or processor in `folder`.
+
+    Raises:
+        WeightsError: files are missing or damaged, or ask to run code of their own.
+    """
+    refuse_code(folder)
+    try:
+        with quiet():
+            return read(folder)
+    except Exception as error:  # a damaged file fails in as many ways as it has readers
+        raise WeightsError(
+            f"{folder} holds no tokenizer or processor that can be read: {cause(error)}. Its "
+            "snapshot's patterns must name their files (such as *.json and *.txt); else download "
+            "it again"
+        ) from error
 
 
 def refuse_code(folder: Path) -> None:
