@@ -50,7 +50,7 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 
 
-class Part(BaseModel):
+class ResultPart(BaseModel):
     """A part of a result; the text under a field is its description."""
 
     model_config = ConfigDict(
@@ -59,7 +59,7 @@ class Part(BaseModel):
 
 
 @final
-class Score(Part):
+class Score(ResultPart):
     """A mean over pictures or clips."""
 
     score: float | None
@@ -80,7 +80,7 @@ class Score(Part):
 
 
 @final
-class Metric(Part):
+class Metric(ResultPart):
     """The number of one reward, or of all criteria together, and what it is made of."""
 
     headline: Score
@@ -102,7 +102,7 @@ class Metric(Part):
 
 
 @final
-class CriterionInfo(Part):
+class CriterionInfo(ResultPart):
     """A criterion of a benchmark: see `benchmarks.criteria.Criterion`."""
 
     reward: str
@@ -119,7 +119,7 @@ class CriterionInfo(Part):
 
 
 @final
-class BenchmarkInfo(Part):
+class BenchmarkInfo(ResultPart):
     """Which benchmark."""
 
     name: str
@@ -138,7 +138,7 @@ class BenchmarkInfo(Part):
 
 
 @final
-class ModelInfo(Part):
+class ModelInfo(ResultPart):
     """Which model."""
 
     name: str
@@ -154,7 +154,7 @@ class ModelInfo(Part):
 
 
 @final
-class PromptInfo(Part):
+class PromptInfo(ResultPart):
     """Which prompts."""
 
     source: str
@@ -163,7 +163,7 @@ class PromptInfo(Part):
 
 
 @final
-class ProtocolInfo(Part):
+class ProtocolInfo(ResultPart):
     """How pictures or clips were made; null is unknown, where they were made elsewhere."""
 
     samples: int = Field(ge=1)
@@ -178,7 +178,7 @@ class ProtocolInfo(Part):
 
 
 @final
-class MediaInfo(Part):
+class MediaInfo(ResultPart):
     """Which pictures or clips."""
 
     folder: str
@@ -189,7 +189,7 @@ class MediaInfo(Part):
 
 
 @final
-class Result(Part):
+class Result(ResultPart):
     """One benchmark of one model."""
 
     schema_version: Literal[2] = SCHEMA

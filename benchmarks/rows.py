@@ -20,7 +20,7 @@ Place = tuple[str, int, int]
 
 @final
 @dataclass(frozen=True)
-class Scored:
+class ScoredSample:
     """A picture or clip with its scores by reward; None where there is no score.
 
     Attributes:
@@ -49,7 +49,7 @@ class Scored:
         return self.index if self.cluster is None else self.cluster
 
 
-def scored(table: Table) -> list[Scored]:
+def scored(table: Table) -> list[ScoredSample]:
     """The rows of a result.
 
     Raises:
@@ -57,7 +57,8 @@ def scored(table: Table) -> list[Scored]:
     """
     cluster = clusters(table)
     return [
-        Scored(*place(row.id), scores=row.scores, cluster=cluster[row.id]) for row in table.rows
+        ScoredSample(*place(row.id), scores=row.scores, cluster=cluster[row.id])
+        for row in table.rows
     ]
 
 

@@ -20,7 +20,7 @@ from benchmarks.results import (
     ProtocolInfo,
     Result,
 )
-from benchmarks.rows import Scored
+from benchmarks.rows import ScoredSample
 from benchmarks.summary import metrics
 from leaderboards.load import Loaded
 from rewardkit.records.rows import Row, write_rows
@@ -76,7 +76,7 @@ def made(
     ]
     judged = judge if callable(judge) else constant(judge)
     pictures = [
-        Scored(case.stratum, case.index, sample, {metric: value, "second": value / 2})
+        ScoredSample(case.stratum, case.index, sample, {metric: value, "second": value / 2})
         for case in cases
         for sample in range(told.samples)
         if (value := judged(case.stratum, case.index, sample)) is not None

@@ -10,7 +10,7 @@ from typing import NamedTuple, final
 
 from benchmarks.reading import read_table
 from benchmarks.rows import place
-from leaderboards.board import Board, Entry
+from leaderboards.board import Board, BoardEntry
 from leaderboards.page.copies import Copies
 from rewardkit.errors import InputError
 from rewardkit.records.rows import Row
@@ -37,7 +37,7 @@ class Picture(NamedTuple):
 
 @final
 @dataclass(frozen=True)
-class Comparison:
+class SideBySide:
     """Pictures of one prompt and sample.
 
     Attributes:
@@ -60,7 +60,7 @@ class Comparison:
 class Gallery:
     """Comparisons of a board, by task, and how many models were left out."""
 
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[SideBySide, ...]
     left_out: int
 
     @property
@@ -121,7 +121,7 @@ def chosen(known: Sequence[Iterable[str]], per_task: int) -> list[str]:
     return sorted(kept, key=lambda id: (firsts[place(id)[0]], *place(id)))
 
 
-def _rows(entry: Entry, copies: Copies, named: Sequence[Path]) -> dict[str, tuple[Row, Path]]:
+def _rows(entry: BoardEntry, copies: Copies, named: Sequence[Path]) -> dict[str, tuple[Row, Path]]:
     """The rows whose pictures are here and may be shown, with their places, by id."""
     if entry.result is None or entry.path is None:
         return {}
@@ -142,7 +142,7 @@ def _rows(entry: Entry, copies: Copies, named: Sequence[Path]) -> dict[str, tupl
     }
 
 
-def _made_here(entry: Entry, base: Path) -> list[Path]:
+def _made_here(entry: BoardEntry, base: Path) -> list[Path]:
     """The folder that the pictures of a result were made in, if its card says so too."""
     from benchmarks.cards import making
 
@@ -158,8 +158,8 @@ def _made_here(entry: Entry, base: Path) -> list[Path]:
 
 
 def _comparison(
-    board: Board, id: str, found: Sequence[tuple[Entry, Row, Path]], copies: Copies
-) -> Comparison:
+    board: Board, id: str, found: Sequence[tuple[BoardEntry, Row, Path]], copies: Copies
+) -> SideBySide:
     task, _, sample = place(id)
     pictures = tuple(
         Picture(
@@ -172,7 +172,7 @@ def _comparison(
         if (address := copies.copy(source, f"{entry.id}.{row.id.replace('/', '.')}")) is not None
     )
     seeds = {picture.seed for picture in pictures}
-    return Comparison(
+    return SideBySide(
         task=task,
         prompt=next((row.prompt for _, row, _ in found if row.prompt is not None), ""),
         sample=sample,

@@ -34,7 +34,7 @@ _DEFAULT_RATE = 25.0
 
 
 @dataclass(frozen=True)
-class Contents:
+class StreamInfo:
     """What a file's packets tell before any is decoded.
 
     Attributes:
@@ -50,7 +50,7 @@ class Contents:
     height: int
 
 
-def scan(path: str | Path) -> Contents:
+def scan(path: str | Path) -> StreamInfo:
     """Reads all packets of a video file and decodes none.
 
     Raises:
@@ -86,32 +86,32 @@ def scan(path: str | Path) -> Contents:
         # Packets come in the order of decoding, frames in the order of showing.
         stamps.sort(key=lambda stamp: -1 if stamp is None else stamp)
         size = stream.codec_context
-        return Contents(_seconds(stamps, stream, rate), rate, size.width, size.height)
+        return StreamInfo(_seconds(stamps, stream, rate), rate, size.width, size.height)
 
 
 def decode(
-    path: str | Path, contents: Contents, choose: Callable[[list[float]], Sequence[int]]
+    path: str | Path, info: StreamInfo, choose: Callable[[list[float]], Sequence[int]]
 ) -> tuple[NDArray[np.uint8], list[float]]:
     """The frames that `choose` takes, upright, RGB `[F, H, W, 3]`, and the times of all frames.
 
     Args:
         path: the file.
-        contents: what `scan` found in it.
+        info: what `scan` found in it.
         choose: the indices of the wanted frames, given the times of all.
 
     Raises:
         InputError: a frame is damaged or differs in size, or none can be decoded.
     """
-    rgb, times = _decode(path, choose(contents.times), contents)
-    if times != contents.times:
+    rgb, times = _decode(path, choose(info.times), info)
+    if times != info.times:
         # Rare: reference frames that are never shown, packets in no usable order. The decoder
         # knows better than the packets what there is to choose from.
-        rgb, times = _decode(path, choose(times), contents)
+        rgb, times = _decode(path, choose(times), info)
     return rgb, times
 
 
 def _decode(
-    path: str | Path, chosen: Sequence[int], contents: Contents
+    path: str | Path, chosen: Sequence[int], info: StreamInfo
 ) -> tuple[NDArray[np.uint8], list[float]]:
     """One pass. Where the times are not those `chosen` was made for, frames may be missing."""
     places: dict[int, list[int]] = {}
@@ -128,10 +128,10 @@ def _decode(
                     f"{quoted(path)} is damaged: frame {index} (counted from 0) misses data. Copy "
                     "or render it again"
                 )
-            if (frame.width, frame.height) != (contents.width, contents.height):
+            if (frame.width, frame.height) != (info.width, info.height):
                 raise InputError(
-                    f"{quoted(path)} changes its frame size from {contents.width} x "
-                    f"{contents.height} to {frame.width} x {frame.height} at frame {index}; a clip "
+                    f"{quoted(path)} changes its frame size from {info.width} x "
+                    f"{info.height} to {frame.width} x {frame.height} at frame {index}; a clip "
                     "has one size. Encode it again at one size"
                 )
             if index in places:
@@ -142,7 +142,7 @@ def _decode(
                 rgb[places[index]] = picture
         if rgb is None:
             raise InputError(f"{quoted(path)} is damaged: none of its frames can be decoded")
-        return rgb, _seconds(stamps, stream, contents.rate)
+        return rgb, _seconds(stamps, stream, info.rate)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from rewardkit.media.embedded import embedded_prompt
 from rewardkit.media.files import quoted, read_text
 from rewardkit.media.joining import Joined, join
 from rewardkit.media.sources import Item
-from rewardkit.media.tables import TABLE_SUFFIXES, Row, read_table
+from rewardkit.media.tables import TABLE_SUFFIXES, TableRow, read_table
 
 _log = logging.getLogger("rewardkit")
 
@@ -180,7 +180,7 @@ def read(source: str | Path, prompt_column: str | None = None) -> list[PromptLin
     ]
 
 
-def _rows(source: str | Path, prompt_column: str | None) -> tuple[list[Row], str]:
+def _rows(source: str | Path, prompt_column: str | None) -> tuple[list[TableRow], str]:
     """The rows of a file, and the column of their prompts, which are text in all of them."""
     file = _in_package(source) if str(source).startswith(_PACKAGE) else Path(source)
     suffix = file.suffix.lower()
@@ -201,9 +201,11 @@ def _rows(source: str | Path, prompt_column: str | None) -> tuple[list[Row], str
     return rows, prompts
 
 
-def _read_txt(file: Path) -> list[Row]:
+def _read_txt(file: Path) -> list[TableRow]:
     prompts = [line.strip() for line in read_text(file).rstrip().split("\n")]
-    rows = [Row(f"{quoted(file)}, line {n}", {"prompt": text}) for n, text in enumerate(prompts, 1)]
+    rows = [
+        TableRow(f"{quoted(file)}, line {n}", {"prompt": text}) for n, text in enumerate(prompts, 1)
+    ]
     for row in rows:
         if not row.values["prompt"]:  # dropped, it would move all after it to the wrong items
             raise InputError(f"{row.where}: an empty line where a prompt should be")
