@@ -65,6 +65,7 @@ def made(
     created: str = "2026-01-01T00:00:00+00:00",
     sha256: str = "0" * 64,
     folder: str = "results",
+    task: str = "text-to-image",
     **changed: Any,
 ) -> Loaded:
     """A result of `name`, with fields of `Result` and of its protocol changed as told."""
@@ -82,7 +83,7 @@ def made(
         if (value := judged(case.stratum, case.index, sample)) is not None
     ]
     quiz = Benchmark(
-        name=benchmark, version="1", about="", task="text-to-image", prompts=None, rewards=None,
+        name=benchmark, version="1", about="", task=task, prompts=None, rewards=None,
         criteria=each_tag(*TASKS), samples=told.samples, layout=NUMBERED, media="quiz",
         unit="points",
     )  # fmt: skip
@@ -96,7 +97,7 @@ def made(
         "n_expected": expected,
         "n_scored": len(pictures),
         "benchmark": BenchmarkInfo(
-            name=benchmark, version="1", task="text-to-image", metric=metric,
+            name=benchmark, version="1", task=task, metric=metric,
             criteria=tuple(CriterionInfo(reward=metric, tag=tag) for tag in TASKS),
             unit="points", scale=1.0,
         ),

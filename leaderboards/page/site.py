@@ -1,4 +1,4 @@
-"""The folder of the page: index.html with scripts and data inside, pictures in media/."""
+"""The folder of the page: index.html with scripts and data inside, pictures and clips in media/."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def build(
         shown: the boards.
         out: its folder; a page that is there already is replaced.
         runs: of `grpo train`.
-        per_task: prompts of each task whose pictures are shown.
+        per_task: prompts of each task whose pictures or clips are shown.
         title: of the page.
         on_note: called with what was left out and why, a sentence for each reason.
 
@@ -59,7 +59,7 @@ def build(
     Raises:
         MissingPackage: the extra `page` is not installed.
         UsageError: the folder holds something else.
-        InputError: rows or pictures cannot be read, or the page not written.
+        InputError: rows or media cannot be read, or the page not written.
     """
     require("page", "building the page")
     index = out / _INDEX
@@ -115,8 +115,8 @@ def _sheets(run: LoggedRun, number: int, copies: Copies) -> tuple[tuple[int, str
         path = sheet.path.relative_to(run.folder)
         place = copies.allowed(run.folder, str(path), [Path(os.path.realpath(run.root))])
         name = f"run-{number}.{sheet.path.stem}"
-        address = None if place is None else copies.copy(place, name)
-        return None if address is None else (sheet.step, address)
+        copied = None if place is None else copies.copy(place, name)
+        return None if copied is None else (sheet.step, copied.address)
 
     found = [copy(sheet) for sheet in (run.first, run.last) if sheet is not None]
     whole = tuple(sheet for sheet in found if sheet is not None)
@@ -126,7 +126,7 @@ def _sheets(run: LoggedRun, number: int, copies: Copies) -> tuple[tuple[int, str
 def _rendered(
     shown: Leaderboard, runs: Sequence[LoggedRun], per_task: int, title: str, copies: Copies
 ) -> str:
-    """The text of the page; the pictures that it shows are copied."""
+    """The text of the page; the pictures and clips that it shows are copied."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     parts = groups(shown)

@@ -11,13 +11,15 @@ from leaderboards.board import SHORT, Board, BoardEntry, Leaderboard, Standings
 from leaderboards.cells import Cell
 from leaderboards.page.details import Details, details
 from leaderboards.tables import BoardTable, Column, tables
-from rewardkit.media.task import Task
+from rewardkit.media.task import Task, noun_of
 
 COLUMNS = ("rank", "model", "score", "tasks", "metrics")
 # Settings that most rows share are shown once, in this order; others are in the drawer of a row.
 _PROTOCOL = {
     "samples": "{} samples per prompt",
     "size": "{}",
+    "frames": "{} frames",
+    "fps": "{} frames per second",
     "steps": "{} steps",
     "guidance": "guidance {}",
     "scheduler": "{}",
@@ -107,6 +109,11 @@ class BoardView:
     published: Grid | None
 
     @property
+    def noun(self) -> str:
+        """What its models make: "picture" or "clip"."""
+        return noun_of(self.board.task)
+
+    @property
     def title(self) -> str:
         """The benchmark, and how it differs from the main board."""
         return " · ".join(filter(None, (self.board.benchmark, self.board.variant)))
@@ -115,11 +122,12 @@ class BoardView:
 class Group(NamedTuple):
     """The boards of a task, with what stands across them.
 
-    `name` is what tables call the task.
+    `name` is what tables call the task, `noun` what its models make.
     """
 
     name: str
     title: str
+    noun: str
     boards: Sequence[BoardView]
     standings: Sequence[tuple[Standings, BoardTable]]
 
@@ -141,6 +149,7 @@ def groups(shown: Leaderboard) -> list[Group]:
         Group(
             SHORT[task],
             title,
+            noun_of(task),
             [view for view in views if view.board.task == task],
             [pair for pair in standings if pair[0].task == task],
         )

@@ -42,12 +42,16 @@ class StreamInfo:
         rate: what the container says is the number of frames per second.
         width: of the stored frame, before rotation.
         height: of the stored frame, before rotation.
+        container: libav's names of the container, such as "matroska,webm".
+        codec: libav's name of the codec, such as "h264".
     """
 
     times: list[float]
     rate: float
     width: int
     height: int
+    container: str
+    codec: str
 
 
 def scan(path: str | Path) -> StreamInfo:
@@ -85,8 +89,15 @@ def scan(path: str | Path) -> StreamInfo:
             raise InputError(f"{quoted(path)} has a video stream without a single frame")
         # Packets come in the order of decoding, frames in the order of showing.
         stamps.sort(key=lambda stamp: -1 if stamp is None else stamp)
-        size = stream.codec_context
-        return StreamInfo(_seconds(stamps, stream, rate), rate, size.width, size.height)
+        codec = stream.codec_context
+        return StreamInfo(
+            _seconds(stamps, stream, rate),
+            rate,
+            codec.width,
+            codec.height,
+            container.format.name,
+            codec.name,
+        )
 
 
 def decode(
@@ -108,6 +119,25 @@ def decode(
         # knows better than the packets what there is to choose from.
         rgb, times = _decode(path, choose(times), info)
     return rgb, times
+
+
+def first_frame(path: str | Path) -> NDArray[np.uint8]:
+    """The first frame of a video file, upright, RGB `[H, W, 3]`; no other is decoded.
+
+    Raises:
+        InputError: the file has no video, or its first frame is damaged.
+    """
+    with _video(path) as (container, stream):
+        for frame in container.decode(stream):
+            if frame.is_corrupt:
+                break
+            return _upright(frame)
+    raise InputError(f"{quoted(path)} is damaged: its first frame cannot be decoded")
+
+
+def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    # Both libav and numpy count rotation counter-clockwise.
+    return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
 
 
 def _decode(
@@ -135,11 +165,10 @@ def _decode(
                     "has one size. Encode it again at one size"
                 )
             if index in places:
-                # Both libav and numpy count rotation counter-clockwise.
-                picture = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+                pixels = _upright(frame)
                 if rgb is None:
-                    rgb = np.empty((len(chosen), *picture.shape), np.uint8)
-                rgb[places[index]] = picture
+                    rgb = np.empty((len(chosen), *pixels.shape), np.uint8)
+                rgb[places[index]] = pixels
         if rgb is None:
             raise InputError(f"{quoted(path)} is damaged: none of its frames can be decoded")
         return rgb, _seconds(stamps, stream, info.rate)
