@@ -83,11 +83,13 @@ class PromptLine:
         where: file and line, as error messages begin.
         prompt: the text.
         meta: the other columns of its line, but for `id` and `path`.
+        folder: the folder of the file, from which paths in the line are read.
     """
 
     where: str
     prompt: str
     meta: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path = Path()
 
 
 def _with_prompt(item: Item, prompt: str | None, meta: Mapping[str, Any] | None = None) -> Item:
@@ -173,16 +175,18 @@ def read(source: str | Path, prompt_column: str | None = None) -> list[PromptLin
         UsageError: the extension is none of those, or there is no such package or column.
         InputError: the file cannot be read, a line is malformed (it is named), or there are none.
     """
-    rows, prompts = _rows(source, prompt_column)
+    file = _in_package(source) if str(source).startswith(_PACKAGE) else Path(source)
+    rows, prompts = _rows(file, prompt_column)
     return [
-        PromptLine(row.where, row.text(prompts) or "", row.other_than("id", "path", prompts))
+        PromptLine(
+            row.where, row.text(prompts) or "", row.other_than("id", "path", prompts), file.parent
+        )
         for row in rows
     ]
 
 
-def _rows(source: str | Path, prompt_column: str | None) -> tuple[list[TableRow], str]:
+def _rows(file: Path, prompt_column: str | None) -> tuple[list[TableRow], str]:
     """The rows of a file, and the column of their prompts, which are text in all of them."""
-    file = _in_package(source) if str(source).startswith(_PACKAGE) else Path(source)
     suffix = file.suffix.lower()
     if suffix != ".txt" and suffix not in TABLE_SUFFIXES:
         raise UsageError(
