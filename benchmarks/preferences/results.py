@@ -13,7 +13,7 @@ from typing import Any, Literal, final
 
 from pydantic import Field
 
-from benchmarks.results import ResultPart
+from benchmarks.fields import ResultPart
 
 SCHEMA: Literal[1] = 1
 

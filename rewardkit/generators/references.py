@@ -74,7 +74,7 @@ def _check(path: Path) -> None:
         transparent = picture.has_transparency_data
         decode_rgb(picture, name)
         # Alpha would be dropped, and colours that nobody sees would show.
-        if transparent and picture.convert("RGBA").getextrema()[3][0] < 255:
+        if transparent and picture.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             raise InputError(f"{name} is transparent in places. Save it on a background")
 
 
