@@ -1,7 +1,7 @@
 """The judges of the embedded world: an exact detector of shapes, and a small CLIP.
 
-They score images of `rewardkit.shapes`, 32x32, by its prompts, such as "a red ring left of a blue
-cross". The tasks are GenEval's (Ghosh et al. 2023, https://arxiv.org/abs/2310.11513).
+They score images and clips of `rewardkit.shapes`, 32x32, by its prompts, such as "a red ring left
+of a blue cross" or "a red ring moving left". The tasks of images are GenEval's (Ghosh et al. 2023, https://arxiv.org/abs/2310.11513).
 """
 
 from __future__ import annotations
@@ -22,31 +22,33 @@ if TYPE_CHECKING:
     import torch
 
     from rewardkit.engine.loader import Loader
+    from rewardkit.media.batch import Kind
     from rewardkit.shapes.detect import DetectedShape
 
 _PROMPTS = (
-    "A prompt outside the grammar of rewardkit/shapes/prompts.py and an image of another size "
-    "than 32x32 are errors, not zeros."
+    "A prompt outside the grammar of rewardkit/shapes/{file}.py and a medium of another size than "
+    "32x32 are errors, not zeros."
 )
 _EMPTY = "An empty prompt counts as missing."
 
 
 class Detector(Extractor):
-    """The shapes in an image of the embedded world, found exactly."""
+    """The shapes in each frame of a clip of the embedded world, or in an image, found exactly."""
 
-    def prepare(self, sample: Sample) -> list[DetectedShape]:
-        """The shapes in the image.
+    def prepare(self, sample: Sample) -> list[list[DetectedShape]]:
+        """The shapes in each frame; an image has one.
 
         Raises:
             InputError: it is not 32x32.
         """
         from rewardkit.shapes.detect import detect
 
-        (found,) = detect(sample.picture.numpy(force=True)[None])
-        return found
+        return detect(sample.frames().numpy(force=True))
 
-    def features(self, prepared: Sequence[list[DetectedShape]]) -> Sequence[list[DetectedShape]]:
-        """The shapes in each image."""
+    def features(
+        self, prepared: Sequence[list[list[DetectedShape]]]
+    ) -> Sequence[list[list[DetectedShape]]]:
+        """The shapes in each frame of each sample."""
         return prepared
 
 
@@ -54,16 +56,17 @@ class Detector(Extractor):
 _DETECTOR = Detector()
 
 
-def _card(name: str, summary: str, unit: str, *notes: str) -> RewardCard:
+def _card(name: str, summary: str, unit: str, *notes: str, clips: bool = False) -> RewardCard:
+    inputs: tuple[Kind, ...] = ("video",) if clips else ("image",)
     return RewardCard(
         name=name,
         summary=summary,
-        inputs=("image",),
+        inputs=inputs,
         needs_prompt=True,
         unit=unit,
         range=(0.0, 1.0),
-        paper="https://arxiv.org/abs/2310.11513",
-        notes=(*notes, _PROMPTS, _EMPTY),
+        paper=None if clips else "https://arxiv.org/abs/2310.11513",
+        notes=(*notes, _PROMPTS.format(file="motion" if clips else "prompts"), _EMPTY),
     )
 
 
@@ -110,7 +113,7 @@ class Judged(Reward):
 
         parse(prompt)
 
-    def score(self, batch: Batch, features: Sequence[list[DetectedShape]]) -> torch.Tensor:
+    def score(self, batch: Batch, features: Sequence[list[list[DetectedShape]]]) -> torch.Tensor:
         """The score of each image for its prompt, float32 `[B]`.
 
         Raises:
@@ -123,8 +126,58 @@ class Judged(Reward):
 
         judge = {"shapes-correct": correct, "shapes-graded": graded}[self.card.name]
         scenes = [parse(prompt or "") for prompt in batch.prompts]
-        verdicts = [judge(scene, found) for scene, found in zip(scenes, features, strict=True)]
+        verdicts = [judge(scene, found) for scene, (found,) in zip(scenes, features, strict=True)]
         return torch.tensor(verdicts, dtype=torch.float32)
+
+
+@register(
+    _card(
+        "shapes-motion",
+        "The shapes that the prompt asks for move as it asks, and nothing else is shown.",
+        "share of steps between frames",
+        "shapes-motion@0.99 is its strict form: 1 where every step from frame to frame is right.",
+        "A third of the prompts was never trained on in this package: "
+        'rewardkit.shapes.motion.prompts("held-out").',
+        clips=True,
+    )
+)
+class JudgedMotion(Reward):
+    """The share of right steps from one frame to the next: `rewardkit.shapes.motion.motion`."""
+
+    extractor = _DETECTOR
+
+    def __init__(self, card: RewardCard) -> None:
+        self.card = card
+
+    @classmethod
+    def load(cls, card: RewardCard, loader: Loader) -> Self:
+        """Nothing is loaded."""
+        return cls(card)
+
+    @classmethod
+    def check_line(cls, prompt: str, meta: Mapping[str, Any]) -> None:
+        """Refuse a prompt outside the grammar of moving shapes.
+
+        Raises:
+            InputError: the prompt is outside the grammar.
+        """
+        from rewardkit.shapes.motion import parse
+
+        parse(prompt)
+
+    def score(self, batch: Batch, features: Sequence[list[list[DetectedShape]]]) -> torch.Tensor:
+        """The score of each clip for its prompt, float32 `[B]`.
+
+        Raises:
+            InputError: a prompt is outside the grammar, or a clip has one frame.
+        """
+        import torch
+
+        from rewardkit.shapes.motion import motion, parse
+
+        scenes = [parse(prompt or "") for prompt in batch.prompts]
+        shares = [motion(scene, found) for scene, found in zip(scenes, features, strict=True)]
+        return torch.tensor(shares, dtype=torch.float32)
 
 
 CLIP = RewardCard(

@@ -179,8 +179,13 @@ def motion(parsed: MotionPrompt, found: Sequence[Sequence[DetectedShape]]) -> fl
 
     Args:
         parsed: what the clip should show.
-        found: the shapes in each frame; at least two frames.
+        found: the shapes in each frame.
+
+    Raises:
+        InputError: there are fewer than two frames, so that nothing can move.
     """
+    if len(found) < 2:
+        raise InputError(f"motion needs a clip of at least 2 frames; {len(found)} was given")
     shown = [_matched(parsed, frame) for frame in found]
     right = [
         before is not None

@@ -11,8 +11,9 @@ from transformers import CLIPModel
 import rewardkit
 from rewardkit.engine.preprocess import apply
 from rewardkit.errors import ScoringError, WeightsError
+from rewardkit.media.batch import Clip
 from rewardkit.rewards import shapes
-from rewardkit.shapes import detect
+from rewardkit.shapes import detect, motion
 from rewardkit.shapes.prompts import balanced, parse, scene
 from rewardkit.shapes.train.words import tokenizer
 from rewardkit.shapes.world import Thing, render
@@ -57,6 +58,23 @@ def test_every_rendered_picture_is_correct_by_its_own_prompt_and_few_by_anothers
     judge = rewardkit.create("shapes-correct")
     assert judge(media, prompts).tolist() == [1.0] * 120
     assert judge(media, prompts[1:] + prompts[:1]).mean() < 0.1
+
+
+def test_a_clip_is_judged_by_the_motion_its_prompt_asks_for():
+    prompts = motion.balanced("held-out", 4)
+    rng = np.random.default_rng(0)
+    clips = [
+        Clip(torch.from_numpy(motion.render(motion.parse(text), rng)), motion.FPS)
+        for text in prompts
+    ]
+    judge = rewardkit.create("shapes-motion")
+    assert judge(clips, prompts).tolist() == [1.0] * 12
+    frozen = Clip(clips[0].frames[[0, 1, 2, 2, 2]], motion.FPS)
+    assert judge([frozen], "a ring moving left").tolist() == [0.0]
+    with pytest.raises(ScoringError, match="at least 2 frames; 1 was given"):
+        judge([Clip(clips[0].frames[:1], motion.FPS)], prompts[0])
+    with pytest.raises(ScoringError, match="not a prompt for moving shapes"):
+        judge(clips[:1], "a red ring")
 
 
 def test_both_judges_look_once(monkeypatch):
