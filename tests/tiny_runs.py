@@ -33,7 +33,7 @@ def config(folder: Path, *, top=None, sampler=None, **sections) -> Config:
     prompts = folder.parent / "prompts.txt"
     prompts.write_text("\n".join(PROMPTS), "utf-8")
     forward = sections.get("objective", GRADIENT)["kind"] == "forward-process"
-    flow = folder.name == "sd3"
+    flow = sampling(folder.name).rule != "ddim"
     drawn = {"rule": "ode" if flow else "ddim", "noise_level": 0.0} if forward else {}
     drawn |= {"steps": 3, "prompts_per_step": 2, "group_size": 3, "batch_size": 4}
     tables = {

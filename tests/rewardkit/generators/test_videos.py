@@ -26,13 +26,13 @@ PROMPTS = ["a red ring", "two blue boxes"]
 
 @pytest.fixture(scope="module")
 def wan(tmp_path_factory):
-    return load(tiny_videos.saved(tiny_videos.wan, tmp_path_factory.mktemp("wan")), device="cpu")
+    return load(tiny_videos.saved("wan", tmp_path_factory.mktemp("wan")), device="cpu")
 
 
 @pytest.fixture(scope="module")
 def wan_i2v(tmp_path_factory):
     home = tmp_path_factory.mktemp("wan")
-    return load(tiny_videos.saved(tiny_videos.wan_i2v, home), device="cpu")
+    return load(tiny_videos.saved("wan-i2v", home), device="cpu")
 
 
 @pytest.fixture(scope="module")
