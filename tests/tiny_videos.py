@@ -12,6 +12,7 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     HunyuanVideoPipeline,
     HunyuanVideoTransformer3DModel,
+    UniPCMultistepScheduler,
     WanImageToVideoPipeline,
     WanPipeline,
     WanTransformer3DModel,
@@ -115,7 +116,9 @@ def _wan(channels: int, image_dim: int | None) -> dict[str, object]:
             image_dim=image_dim,
             added_kv_proj_dim=24 if image_dim else None,
         ),
-        "scheduler": FlowMatchEulerDiscreteScheduler(shift=5.0),
+        "scheduler": UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0
+        ),
         "vae": AutoencoderKLWan(
             base_dim=4,
             z_dim=16,

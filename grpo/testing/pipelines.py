@@ -31,10 +31,12 @@ def first_order(pipe: Any) -> Any:
     """The first-order scheduler of diffusers with the settings of the pipeline's own."""
     from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
-    settings: Any = pipe.scheduler.config
+    settings, own = pipe.scheduler.config, type(pipe.scheduler)
     if isinstance(pipe.scheduler, FlowMatchEulerDiscreteScheduler):
-        flow: Any = FlowMatchEulerDiscreteScheduler
-        return flow.from_config(settings)
+        return own.from_config(settings)
+    if settings.get("use_flow_sigmas"):  # without its corrector, UniPC of order 1 is Euler's steps
+        never = list(range(settings.num_train_timesteps))
+        return own.from_config(settings, solver_order=1, disable_corrector=never)
     ddim: Any = DDIMScheduler
     return ddim.from_config(settings, clip_sample=False)  # latents have no bounds to clip them to
 

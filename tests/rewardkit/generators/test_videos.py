@@ -57,13 +57,21 @@ def theirs(pipeline, seed, **options):
     return frames.mul(255).round().to(torch.uint8)
 
 
-def test_a_text_to_video_pipeline_makes_the_clips_that_diffusers_makes(wan):
+@pytest.fixture(scope="module")
+def hunyuan_video(tmp_path_factory):
+    home = tmp_path_factory.mktemp("hunyuan")
+    return load(tiny_videos.saved("hunyuan-video", home), device="cpu")
+
+
+@pytest.mark.parametrize("name", ["wan", "hunyuan_video"])
+def test_a_text_to_video_pipeline_makes_the_clips_that_diffusers_makes(name, request):
+    pipeline = request.getfixturevalue(name)
     requests = [Request(prompt, seed) for seed, prompt in enumerate(PROMPTS)]
-    clips = list(generate(wan, requests, protocol=CLIP, batch_size=1))
-    for clip, request in zip(clips, requests, strict=True):
+    clips = list(generate(pipeline, requests, protocol=CLIP, batch_size=1))
+    for clip, asked in zip(clips, requests, strict=True):
         assert isinstance(clip, Clip) and clip.fps == 8.0
-        assert torch.equal(clip.frames, theirs(wan, request.seed, prompt=request.prompt))
-    together = list(generate(wan, requests, protocol=CLIP))
+        assert torch.equal(clip.frames, theirs(pipeline, asked.seed, prompt=asked.prompt))
+    together = list(generate(pipeline, requests, protocol=CLIP))
     assert all(
         (one.frames.int() - other.frames.int()).abs().max() <= 1
         for one, other in zip(clips, together, strict=True)
