@@ -10,6 +10,7 @@ from diffusers import (
     AutoencoderKLWan,
     DiffusionPipeline,
     FlowMatchEulerDiscreteScheduler,
+    HunyuanSkyreelsImageToVideoPipeline,
     HunyuanVideoPipeline,
     HunyuanVideoTransformer3DModel,
     UniPCMultistepScheduler,
@@ -34,16 +35,26 @@ from rewardkit.generators.protocol import Protocol
 CLIP = Protocol(
     steps=2, guidance=4.0, height=16, width=16, frames=5, fps=8.0, max_sequence_length=16
 )
-PROTOCOLS = {"hunyuan-video": CLIP, "wan": CLIP, "wan-i2v": CLIP}
+TRUE = CLIP.changed({"guidance": 1.0, "true_guidance": 4.0, "negative_prompt": ""})
+PROTOCOLS = {"hunyuan-video": CLIP, "skyreels": TRUE, "wan": CLIP, "wan-i2v": CLIP}
 
 
 def hunyuan_video(folder: Path) -> HunyuanVideoPipeline:
     """HunyuanVideo: a rectified-flow transformer of videos with embedded guidance, Llama, CLIP."""
+    return HunyuanVideoPipeline(**_hunyuan(folder, channels=4))
+
+
+def skyreels(folder: Path) -> HunyuanSkyreelsImageToVideoPipeline:
+    """SkyReels V1: HunyuanVideo from a first frame, whose latents come beside the noisy ones."""
+    return HunyuanSkyreelsImageToVideoPipeline(**_hunyuan(folder, channels=8))
+
+
+def _hunyuan(folder: Path, channels: int) -> dict[str, object]:
     torch.manual_seed(0)
     spelling = speller(LLAMA_WORDS, LLAMA_SPECIALS)
-    return HunyuanVideoPipeline(
+    return dict(
         transformer=HunyuanVideoTransformer3DModel(
-            in_channels=4,
+            in_channels=channels,
             out_channels=4,
             num_attention_heads=2,
             attention_head_dim=10,
@@ -135,7 +146,7 @@ def _wan(channels: int, image_dim: int | None) -> dict[str, object]:
     }
 
 
-ALL = {"hunyuan-video": hunyuan_video, "wan": wan, "wan-i2v": wan_i2v}
+ALL = {"hunyuan-video": hunyuan_video, "skyreels": skyreels, "wan": wan, "wan-i2v": wan_i2v}
 
 
 def saved(name: str, folder: Path) -> Path:

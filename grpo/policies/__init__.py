@@ -37,6 +37,7 @@ POLICIES = (
     "grpo.policies.qwen_image:QwenImage",
     "grpo.policies.z_image:ZImage",
     "grpo.policies.hunyuan_video:HunyuanVideo",
+    "grpo.policies.skyreels:SkyReels",
     "grpo.policies.wan:Wan",
 )
 

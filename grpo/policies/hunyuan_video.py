@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, final
 
@@ -11,15 +12,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@final
-class HunyuanVideo(Video):
-    """The policy of `HunyuanVideoPipeline`.
+class Hunyuan(Video, ABC):
+    """A policy of HunyuanVideo's transformer.
 
-    Classifier-free guidance, `true_cfg_scale`, is off unless a run asks for it.
+    Its pipeline's `guidance_scale` is an input; classifier-free guidance is `true_cfg_scale`. A
+    LoRA is put on its blocks, and on the refiner of the text before them.
     """
 
-    # These targets are in its blocks, and in the refiner of the text before them.
-    pipeline_classes = ("HunyuanVideoPipeline",)
     embeddings: ClassVar = {
         "encoder_hidden_states": "prompt_embeds",
         "encoder_attention_mask": "prompt_attention_mask",
@@ -48,3 +47,10 @@ class HunyuanVideo(Video):
             "encoder_attention_mask": mask,
             "pooled_projections": pooled,
         }
+
+
+@final
+class HunyuanVideo(Hunyuan):
+    """The policy of `HunyuanVideoPipeline`, from text alone."""
+
+    pipeline_classes = ("HunyuanVideoPipeline",)

@@ -9,10 +9,8 @@ from grpo.policies.video import Video
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
-    from grpo.config.fields import Config
     from rewardkit.generators.pipelines import Pipeline
 
 
@@ -34,16 +32,13 @@ class Wan(Video):
     even = False
     embeddings: ClassVar = {"encoder_hidden_states": "prompt_embeds"}
 
-    def __init__(
-        self, pipeline: Pipeline, config: Config, device: torch.device | None = None
-    ) -> None:
+    def _check(self, pipeline: Pipeline) -> None:
         pipe: Any = pipeline.diffusers
         if pipe.transformer is None or pipe.transformer_2 is not None:
             raise UsageError(
                 f"{pipeline.source} has one network for much noise and another for little, and "
                 "one network is trained here. Train Wan 2.1, or the 5B of Wan 2.2"
             )
-        super().__init__(pipeline, config, device)
 
     def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         if self._pipe.config.expand_timesteps:  # a timestep for each token, 2 x 2 latents

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -12,19 +15,42 @@ from PIL import Image
 
 from grpo.policies.policy import Policy
 from rewardkit.generators.arguments import call_arguments, text_arguments
+from rewardkit.generators.families import FAMILIES
+from rewardkit.generators.noise import generator
+from rewardkit.generators.references import KEY, read_references
 from rewardkit.generators.requests import Request
 from rewardkit.media.batch import Clip, Medium
-from rewardkit.media.images import read_image
+from rewardkit.media.images import read_image, to_pil, write_image
 from rewardkit.media.prompts import PromptLine
 
 #: Prompts of different lengths, one of them twice.
-LINES = [PromptLine("", text) for text in ("a red ring", "two blue boxes", "a red ring")]
+PROMPTS = ("a red ring", "two blue boxes", "a red ring")
 SEEDS = (3, 5, 7)
 
 
 def generators() -> list[torch.Generator]:
-    """A generator for each of `LINES`."""
+    """A generator for each of the lines."""
     return [torch.Generator().manual_seed(seed) for seed in SEEDS]
+
+
+def lines() -> list[PromptLine]:
+    """The prompts, each with a picture of its own, for tasks that start from one."""
+    folder = Path(_pictures().name)
+    return [
+        PromptLine("", prompt, {KEY: f"{place}.png"}, folder)
+        for place, prompt in enumerate(PROMPTS)
+    ]
+
+
+@cache
+def _pictures() -> TemporaryDirectory[str]:
+    """A folder of pictures, which is there until the process ends."""
+    folder = TemporaryDirectory()
+    for place in range(len(PROMPTS)):
+        noise = torch.rand(3, 4, 5, generator=generator(place))
+        large = torch.nn.functional.interpolate(noise[None], (48, 60), mode="bilinear")
+        write_image(large[0].mul(255).to(torch.uint8), Path(folder.name) / f"{place}.png")
+    return folder
 
 
 def first_order(pipe: Any) -> Any:
@@ -43,13 +69,19 @@ def first_order(pipe: Any) -> Any:
 
 def arguments(policy: Policy, steps: int) -> dict[str, Any]:
     """What the pipeline's call is given beside the texts."""
-    own = call_arguments(policy.pipeline.diffusers, policy.protocol)
+    pipe = policy.pipeline.diffusers
+    family = FAMILIES[type(pipe).__name__]
+    pictures: dict[str, list[Image.Image]] = {}
+    for line in lines():
+        for name, picture in read_references(line, family).items():
+            pictures.setdefault(family.references[name], []).append(to_pil(picture))
+    own = {**call_arguments(pipe, policy.protocol), **pictures}
     return {**own, "num_inference_steps": steps, "generator": generators()}
 
 
 def texts(policy: Policy) -> dict[str, Any]:
     """The texts that the pipeline's call is given."""
-    requests = [Request(line.prompt, seed) for line, seed in zip(LINES, SEEDS, strict=True)]
+    requests = [Request(line.prompt, seed) for line, seed in zip(lines(), SEEDS, strict=True)]
     return text_arguments(policy.protocol, requests)
 
 

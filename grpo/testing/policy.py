@@ -25,6 +25,7 @@ be lost unseen.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,15 @@ from grpo.policies.policy import Policy
 from grpo.rollout import Plan, collect
 from grpo.sde import log_prob
 from grpo.testing.pipelines import (
-    LINES,
     arguments,
     first_order,
     generators,
+    lines,
     same_pixels,
     sampled_with,
     texts,
 )
 from rewardkit.generators.noise import generator
-from rewardkit.media.prompts import PromptLine
 
 #: What ours may differ by from the pipeline's, and a batch from its samples one by one.
 TOLERANCE = 1e-4
@@ -90,7 +90,9 @@ def check_sampling(
         changes: further arguments of the pipeline's call, such as sigmas.
     """
     pipe: Any = policy.pipeline.diffusers
-    schedule, x = policy.schedule(sampler), policy.noise(generators())
+    schedule, sources = policy.schedule(sampler), generators()
+    condition = policy.encode(lines(), sources)  # before the noise, as pipelines draw it
+    x = policy.noise(sources)
     walked: list[Tensor] = []
 
     def keep(pipe: Any, step: int, timestep: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -106,7 +108,7 @@ def check_sampling(
             **texts(policy),
             **changes,
         )[0]
-    begin, condition = x, policy.encode(LINES)
+    begin = x
     with torch.no_grad():
         for i in range(schedule.steps):
             output = policy.predict(x, schedule.timesteps[i].expand(len(x)), condition)
@@ -122,11 +124,11 @@ def check_sampling(
 def check_encoding(policy: Policy) -> None:
     """Prompts are encoded once, without a graph, as the pipeline's call encodes them itself."""
     pipe: Any = policy.pipeline.diffusers
-    policy.encode(LINES)
+    policy.encode(lines())
     calls: list[bool] = []
     encoder = next(part for name, part in _networks(pipe).items() if name.startswith("text_encod"))
     hook = encoder.register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
-    new = PromptLine("", "one more")
+    new = replace(lines()[0], prompt="one more")
     twice, again = policy.encode([new, new]), policy.encode([new])
     hook.remove()
     assert calls and not any(calls), "text is embedded with a graph, or not at all"
@@ -142,7 +144,7 @@ def check_encoding(policy: Policy) -> None:
 
     # Two steps: some schedulers' last sigma has no place in one.
     with torch.no_grad(), sampled_with(pipe, first_order(pipe)):
-        embeddings = policy.call_arguments(policy.encode(LINES))
+        embeddings = policy.call_arguments(policy.encode(lines()))
         ours, theirs = (
             pipe(output_type="latent", **arguments(policy, 2), **prompts)[0]
             for prompts in (embeddings, texts(policy))
@@ -153,20 +155,20 @@ def check_encoding(policy: Policy) -> None:
 def check_batches(policy: Policy) -> None:
     """A sample is the same alone, in a batch, and in a group; and its prompt matters."""
     x, timesteps = policy.noise(generators()), torch.tensor([900, 500, 100])
-    condition = policy.encode(LINES)
+    condition = policy.encode(lines())
     with torch.no_grad():
         together = policy.predict(x, timesteps, condition)
-        for i, line in enumerate(LINES):
+        for i, line in enumerate(lines()):
             row = slice(i, i + 1)
             alone = policy.predict(x[row], timesteps[row], policy.encode([line]))
             _close(alone, together[row], "a prediction depends on its batch")
         order = torch.tensor([2, 0, 0, 1])
         group = policy.predict(x[order], timesteps[order], condition.index(order))
         _close(group, together[order], "a prediction depends on its group")
-        other = policy.predict(x, timesteps, policy.encode([*LINES[1:], LINES[1]]))
+        other = policy.predict(x, timesteps, policy.encode([*lines()[1:], lines()[1]]))
     vectors = condition.pooled()
     assert vectors.ndim == 2 and vectors.dtype == torch.float32, "pooled() is not [B, D], float32"
-    for i, line in enumerate(LINES):
+    for i, line in enumerate(lines()):
         _close(policy.encode([line]).pooled()[0], vectors[i], "pooled() depends on its batch")
     assert not torch.equal(vectors[0], vectors[1]), "pooled() does not depend on the prompt"
     assert together.dtype == torch.float32, "a prediction is not float32"
@@ -176,13 +178,13 @@ def check_batches(policy: Policy) -> None:
 
 def check_ratio(policy: Policy, sampler: SamplerConfig) -> None:
     """Before the first update, what is replayed has the log-probability it was drawn with."""
-    lines, schedule = LINES[:2], policy.schedule(sampler)
+    first, schedule = lines()[:2], policy.schedule(sampler)
     steps = schedule.stochastic_steps()
     assert steps, "no step of this sampler is random: give it a noise level"
-    number = len(lines) * sampler.group_size
+    number = len(first) * sampler.group_size
     config = sampler.model_copy(update={"batch_size": number, "noise": "sample"})
-    plan = Plan(frozenset(steps), torch.tensor([steps] * len(lines)))
-    rollout = collect(policy, schedule, lines, config, plan, (0, 0))
+    plan = Plan(frozenset(steps), torch.tensor([steps] * len(first)))
+    rollout = collect(policy, schedule, first, config, plan, (0, 0))
     past, rows = rollout.transitions, torch.arange(number)
     for k in range(len(steps)):
         x, x_next = past.step(rows, k, policy.device)
@@ -206,7 +208,7 @@ def check_training(policy: Policy) -> None:
 
     before = _weights(parts)
     x, timesteps = policy.noise(generators()), torch.tensor([900, 500, 100])
-    policy.predict(x, timesteps, policy.encode(LINES)).square().sum().backward()
+    policy.predict(x, timesteps, policy.encode(lines())).square().sum().backward()
     optimizer = torch.optim.SGD(trained.values(), lr=1.0)
     optimizer.step()
     optimizer.zero_grad()

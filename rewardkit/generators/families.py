@@ -97,6 +97,14 @@ def _hunyuan_multiple(pipe: Any) -> int:
     return math.lcm(16, pipe.vae_scale_factor_spatial * pipe.transformer.config.patch_size)
 
 
+_HUNYUAN: dict[str, Any] = {
+    "multiple": _hunyuan_multiple,
+    "unscaled": latents.divided,
+    "uses_guidance": lambda pipe: pipe.transformer.config.guidance_embeds,
+    "frames": lambda pipe: pipe.vae_scale_factor_temporal,
+    "fps": 24.0,
+}
+
 FAMILIES = {
     "StableDiffusionPipeline": Family(
         task="text-to-image",
@@ -158,14 +166,12 @@ FAMILIES = {
         # Its formula adds the difference to the guided half: 4 here is 5 elsewhere, and 0 is off.
         unguided=0.0,
     ),
-    "HunyuanVideoPipeline": Family(
-        task="text-to-video",
-        size=lambda pipe: (720, 1280),
-        multiple=_hunyuan_multiple,
-        unscaled=latents.divided,
-        uses_guidance=lambda pipe: pipe.transformer.config.guidance_embeds,
-        frames=lambda pipe: pipe.vae_scale_factor_temporal,
-        fps=24.0,
+    "HunyuanVideoPipeline": Family(task="text-to-video", size=lambda pipe: (720, 1280), **_HUNYUAN),
+    "HunyuanSkyreelsImageToVideoPipeline": Family(
+        task="image-to-video",
+        size=lambda pipe: (544, 960),
+        references={"first_frame": "image"},
+        **_HUNYUAN,
     ),
     "WanPipeline": Family(task="text-to-video", **_WAN),
     "WanImageToVideoPipeline": Family(

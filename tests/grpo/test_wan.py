@@ -23,9 +23,7 @@ def made(folder, **sampler):
     return policies.of(load(folder, device="cpu"), config("wan", sampler=OBLONG | sampler))
 
 
-@pytest.mark.parametrize(
-    ("parameters", "guidance"), [("lora", 1.0), ("full", 1.0), ("lora", 4.0), ("full", 4.0)]
-)
+@pytest.mark.parametrize(("parameters", "guidance"), [("lora", 4.0), ("full", 1.0)])
 def test_wan_conforms(folder, parameters, guidance, tmp_path):
     run = config("wan", sampler={"guidance": guidance, **OBLONG}, policy={"parameters": parameters})
     check_policy(policies.of(load(folder, device="cpu"), run), run, tmp_path)

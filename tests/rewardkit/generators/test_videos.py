@@ -78,15 +78,24 @@ def test_a_text_to_video_pipeline_makes_the_clips_that_diffusers_makes(name, req
     )
 
 
-def test_an_image_to_video_pipeline_is_given_each_requests_own_first_frame(wan_i2v, first_frames):
+@pytest.fixture(scope="module")
+def skyreels(tmp_path_factory):
+    return load(tiny_videos.saved("skyreels", tmp_path_factory.mktemp("skyreels")), device="cpu")
+
+
+@pytest.mark.parametrize("name", ["wan_i2v", "skyreels"])
+def test_an_image_to_video_pipeline_is_given_each_requests_own_first_frame(
+    name, request, first_frames
+):
+    pipeline = request.getfixturevalue(name)
     requests = [
         Request(prompt, 7, {"first_frame": picture})
         for prompt, picture in zip(PROMPTS, first_frames, strict=True)
     ]
-    clips = list(generate(wan_i2v, requests, protocol=CLIP))
-    for clip, request in zip(clips, requests, strict=True):
-        picture = to_pil(request.references["first_frame"])
-        expected = theirs(wan_i2v, 7, prompt=request.prompt, image=picture)
+    clips = list(generate(pipeline, requests, protocol=CLIP))
+    for clip, asked in zip(clips, requests, strict=True):
+        picture = to_pil(asked.references["first_frame"])
+        expected = theirs(pipeline, 7, prompt=asked.prompt, image=picture)
         assert torch.equal(clip.frames, expected)
     assert not torch.equal(clips[0].frames, clips[1].frames)
 
