@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from grpo.objectives.objective import Objective, Samples, Term
 from grpo.rollout import Plan, Rollout, collect
 from grpo.run import Run
 from grpo.sde import log_prob
+from grpo.testing import check_objective
 from grpo.train import train
 from grpo.trainer import Trainer
 from rewardkit import plugins
@@ -135,10 +137,10 @@ def installed(monkeypatch):
     objectives._plugins.cache_clear()
 
 
-def config(folders, *, updates=2, **changes):
+def config(folders, *, objective=None, **changes):
     return tiny_runs.config(
         folders["sd3"],
-        objective={"kind": "critic", "updates": updates},
+        objective={"kind": "critic", "updates": 2, **(objective or {})},
         **({"top": {"steps": 2}, "checkpoint": {"every": 1}} | changes),
     )
 
@@ -176,6 +178,10 @@ def test_it_trains_and_resumes_bit_for_bit(folders, tmp_path, monkeypatch):
     assert card["advantage"]["clamp"] == 5
 
 
+def test_it_keeps_the_contract(folders, tmp_path):
+    check_objective(config(folders), tmp_path)
+
+
 def test_its_module_has_its_own_learning_rate_and_clipping(folders):
     trainer = tiny_runs.trainer(config(folders, optim={"lr": 1e-3, "decay": "linear"}))
     policy = {name: p.detach().clone() for name, p in trainer.policy.parameters().items()}
@@ -202,7 +208,7 @@ def test_a_module_that_diverges_is_named(folders):
 
 
 def test_its_credit_needs_no_group(folders):
-    asked = config(folders, updates=1, sampler={"group_size": 1})
+    asked = config(folders, objective={"updates": 1}, sampler={"group_size": 1})
     trainer = tiny_runs.trainer(asked)
     trainer.objective.history = {line.prompt: [0.0] for line in trainer.prompts}
     values = trainer.step(0).values
@@ -328,3 +334,76 @@ def test_a_run_whose_plug_in_is_gone_says_so(folders, tmp_path, monkeypatch):
         InputError, match=r"objective\.kind is \"critic\"; accepted is 'policy-grad"
     ):
         run.read_config()
+
+
+def fault(**methods):
+    """The objective with some of its methods done wrong."""
+    return type("Faulty", (Critic,), methods)
+
+
+def miscount(**methods):
+    """The objective whose settings count wrong."""
+    return fault(config_class=type("Miscounting", (CriticConfig,), methods))
+
+
+def keeps_a_copy(self, *arguments):
+    Critic.__init__(self, *arguments)
+    self.policy.keep("old")
+
+
+def draws_weights_unseeded(self, *arguments):
+    Critic.__init__(self, *arguments)
+    nn.init.normal_(self.value[1].weight)
+
+
+def plans_by_the_number_of_plans(self, groups, rng):
+    self.plans = getattr(self, "plans", -1) + 1
+    return Plan(frozenset({0}), torch.tensor([[0, 1]] * groups) + self.plans % 2)
+
+
+def credits_with_a_graph(self, rollout, scores):
+    found = Critic.credit(self, rollout, scores)
+    return replace(found, values=found.values * self.value[1].weight.sum())
+
+
+def counts_a_term_twice(self, samples, keys):
+    yield from (replace(term, share=1.0) for term in Critic.terms(self, samples, keys))
+
+
+def moves_the_vae(self, updates):
+    Critic.after_updates(self, updates)
+    with torch.no_grad():
+        next(self.policy.pipeline.diffusers.vae.parameters()).add_(1)
+
+
+def restores_no_history(self, state):
+    Objective.restore(self, state)
+
+
+@pytest.mark.parametrize(
+    ("faulty", "complaint"),
+    [
+        (
+            fault(plan=plans_by_the_number_of_plans),
+            "two plans differ that were made with the same rng",
+        ),
+        (miscount(steps_stored=lambda self, sampler: 3), r"has the shape \[2, 2\]; .* is \[2, 3\]"),
+        (fault(__init__=keeps_a_copy), r"copies\(\) is 0, and the copies kept are \['old'\]"),
+        (fault(modules=lambda self: {}), "`value` has parameters that nothing trains"),
+        (fault(credit=credits_with_a_graph), "advantages have a graph"),
+        (fault(terms=counts_a_term_twice), r"add up to 2\.0, not 1"),
+        (miscount(steps_trained=lambda self, sampler: 2), r"is 2, and terms\(\) has made 6 pred"),
+        (fault(after_updates=moves_the_vae), r"not trained have moved: \['vae/"),
+        (fault(after_updates=lambda self, updates: None), "0 updates, and 2 are counted"),
+        (fault(__init__=draws_weights_unseeded), "begin differently, in modules/value"),
+        (fault(restore=restores_no_history), r"state\(\) and restore\(\) lose history"),
+        (
+            fault(restore=restores_no_history, state=Objective.state),
+            "differs from one that was not",
+        ),
+    ],
+)
+def test_what_breaks_the_contract_is_named(folders, tmp_path, monkeypatch, faulty, complaint):
+    monkeypatch.setattr(objectives, "find", lambda kind: faulty)
+    with pytest.raises(AssertionError, match=complaint):
+        check_objective(config(folders), tmp_path)
