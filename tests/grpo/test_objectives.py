@@ -41,11 +41,11 @@ def test_the_contract_of_an_objective_is_kept(folders, kind, parameters, tmp_pat
 
 
 def plans(folders, flow, *, seed=0, settings=None, **sampler):
-    asked = tiny_runs.config(
+    run_config = tiny_runs.config(
         folders["sd3"], objective={**tiny_runs.GRADIENT, **(settings or {})}, sampler=sampler
     )
-    kind = objectives.find(asked.objective.kind)
-    made = kind(flow, flow.schedule(asked.sampler), asked, {"sharpness": 1.0})
+    kind = objectives.find(run_config.objective.kind)
+    made = kind(flow, flow.schedule(run_config.sampler), run_config, {"sharpness": 1.0})
     return made.plan(2, np.random.default_rng(seed))
 
 
@@ -111,19 +111,19 @@ def test_a_share_may_be_drawn_for_each_sample(folders, flow):
 @pytest.mark.parametrize("kl", [0.0, 0.3])
 @pytest.mark.parametrize("kind", ["bare", "gaussian"])
 def test_the_gradient_of_a_bare_log_probability_is_flow_cps(folders, kind, kl):
-    asked = tiny_runs.config(
+    run_config = tiny_runs.config(
         folders["sd3"],
         sampler={"rule": "cps", "batch_size": 6},
         objective={**tiny_runs.GRADIENT, "updates": 1, "clip_range": 0.5, "kl": kl}
         | {"log_prob": kind},
     )
-    trainer = tiny_runs.trainer(asked)
+    trainer = tiny_runs.trainer(run_config)
     with torch.no_grad():
         for parameter in trainer.policy.parameters().values():
             parameter.add_(0.1)  # away from the reference, which a KL needs
     policy, lines = trainer.policy, trainer.choose(0)
     plan = trainer.objective.plan(2, np.random.default_rng(0))
-    rollout = collect(policy, trainer.sampler, lines, asked.sampler, plan, (0, 0))
+    rollout = collect(policy, trainer.sampler, lines, run_config.sampler, plan, (0, 0))
     policy.keep("drew")
     with torch.no_grad():
         for parameter in policy.parameters().values():
@@ -171,12 +171,12 @@ def test_the_gradient_of_a_bare_log_probability_is_flow_cps(folders, kind, kl):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_before_the_first_update_every_ratio_is_one(folders, name, guidance):
     # 6 samples in batches of 4: they are replayed in other batches than they were drawn in.
-    asked = tiny_runs.config(
+    run_config = tiny_runs.config(
         folders[name],
         sampler={"guidance": guidance},
         objective={**tiny_runs.GRADIENT, "updates": 1},
     )
-    values = tiny_runs.trainer(asked).step(0).values
+    values = tiny_runs.trainer(run_config).step(0).values
     assert values["clip_fraction"] == 0
     assert values["approx_kl"] < 1e-12
     assert values["ratio"] == pytest.approx(1, abs=1e-6)
@@ -188,13 +188,13 @@ def test_before_the_first_update_every_ratio_is_one(folders, name, guidance):
 def test_in_low_precision_drift_is_measured_and_mended_where_it_would_clip(
     folders, clip_range, again
 ):
-    asked = tiny_runs.config(
+    run_config = tiny_runs.config(
         folders["sd"],
         policy={"dtype": "bfloat16"},
         objective={**tiny_runs.GRADIENT, "updates": 1, "clip_range": clip_range},
         sampler={"batch_size": 6},
     )
-    trainer = tiny_runs.trainer(asked)
+    trainer = tiny_runs.trainer(run_config)
     real, seen = trainer.objective.before_updates, {}
 
     def anchor(batches):
@@ -226,25 +226,27 @@ def test_in_low_precision_drift_is_measured_and_mended_where_it_would_clip(
     ],
 )
 def test_the_penalty_is_nothing_at_the_start_and_something_later(folders, settings, parameters):
-    asked = tiny_runs.config(
+    run_config = tiny_runs.config(
         folders["sd"],
         objective={**settings, "updates": 1, "kl": 0.1},
         policy={"parameters": parameters},
         optim={"lr": 1e-2},
     )
-    trainer = tiny_runs.trainer(asked)
+    trainer = tiny_runs.trainer(run_config)
     first = trainer.step(0).values
     assert first["kl"] < 1e-12 and first.get("deviation", 0) == 0
     assert trainer.step(1).values["kl"] > 1e-9
 
 
 def test_the_forward_process_trains_at_distinct_steps_that_belong_to_the_samples(folders):
-    asked = tiny_runs.config(folders["sd3"], objective=tiny_runs.FORWARD, sampler={"batch_size": 6})
-    trainer, told = tiny_runs.trainer(asked), []
+    run_config = tiny_runs.config(
+        folders["sd3"], objective=tiny_runs.FORWARD, sampler={"batch_size": 6}
+    )
+    trainer, noisings = tiny_runs.trainer(run_config), []
     noised = trainer.sampler.noised
 
     def record(x0, noise, index):
-        told.append((index.tolist(), noise))
+        noisings.append((index.tolist(), noise))
         return noised(x0, noise, index)
 
     object.__setattr__(trainer.sampler, "noised", record)
@@ -252,11 +254,11 @@ def test_the_forward_process_trains_at_distinct_steps_that_belong_to_the_samples
     real = trainer.objective.terms
 
     def terms(samples, keys):
-        start = len(told)
+        start = len(noisings)
         yield from real(samples, keys)
         for place, row in enumerate(samples.rows.tolist()):
             assert row not in rows
-            rows[row] = [(index[place], noise[place]) for index, noise in told[start:]]
+            rows[row] = [(index[place], noise[place]) for index, noise in noisings[start:]]
 
     trainer.objective.terms = terms
     trainer.step(0)
@@ -265,9 +267,11 @@ def test_the_forward_process_trains_at_distinct_steps_that_belong_to_the_samples
         assert len({index for index, _ in pairs}) == 2  # of 3 steps, each at most once
     first = {row: pairs for row, pairs in rows.items()}
     again = tiny_runs.trainer(
-        asked.model_copy(update={"sampler": asked.sampler.model_copy(update={"batch_size": 1})})
+        run_config.model_copy(
+            update={"sampler": run_config.sampler.model_copy(update={"batch_size": 1})}
+        )
     )
-    told.clear(), rows.clear()
+    noisings.clear(), rows.clear()
     object.__setattr__(again.sampler, "noised", record)
     trainer, real = again, again.objective.terms
     again.objective.terms = terms

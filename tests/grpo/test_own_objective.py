@@ -150,19 +150,19 @@ class Killed(BaseException):
 
 
 def test_it_trains_and_resumes_bit_for_bit(folders, tmp_path, monkeypatch):
-    asked = config(folders, top={"steps": 2, "method": "flow-grpo"})
-    whole = train(asked, out=tmp_path / "whole", device="cpu")
+    run_config = config(folders, top={"steps": 2, "method": "flow-grpo"})
+    whole = train(run_config, out=tmp_path / "whole", device="cpu")
     real = Trainer.update
 
-    def update(self, index, *given):
+    def update(self, index, *arguments):
         if index == 1:
             raise Killed
-        real(self, index, *given)
+        real(self, index, *arguments)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Trainer, "update", update)
-        train(asked, out=tmp_path / "killed", device="cpu")
-    resumed = train(asked, out=tmp_path / "killed", resume=True, device="cpu")
+        train(run_config, out=tmp_path / "killed", device="cpu")
+    resumed = train(run_config, out=tmp_path / "killed", resume=True, device="cpu")
     assert tiny_runs.lines(resumed) == tiny_runs.lines(whole)
     assert tiny_runs.same(tiny_runs.outcome(resumed), tiny_runs.outcome(whole))
     state = whole.latest()
@@ -208,8 +208,8 @@ def test_a_module_that_diverges_is_named(folders):
 
 
 def test_its_credit_needs_no_group(folders):
-    asked = config(folders, objective={"updates": 1}, sampler={"group_size": 1})
-    trainer = tiny_runs.trainer(asked)
+    run_config = config(folders, objective={"updates": 1}, sampler={"group_size": 1})
+    trainer = tiny_runs.trainer(run_config)
     trainer.objective.history = {line.prompt: [0.0] for line in trainer.prompts}
     values = trainer.step(0).values
     assert values["grad_norm"] > 0 and values["groups_dropped"] == 0
@@ -234,13 +234,13 @@ def test_a_checkpoint_must_fit_its_module(folders, tmp_path):
 
 
 def test_a_step_without_noise_is_stored_without_a_log_probability(folders):
-    asked = config(folders, sampler={"noise": "sample"})
-    trainer = tiny_runs.trainer(asked)
+    run_config = config(folders, sampler={"noise": "sample"})
+    trainer = tiny_runs.trainer(run_config)
     lines = trainer.choose(0)
     plan = Plan(frozenset({1}), torch.tensor([[0, 1, 2]] * 2))
 
     def drawn(plan, **changes):
-        how = asked.sampler.model_copy(update=changes)
+        how = run_config.sampler.model_copy(update=changes)
         return collect(trainer.policy, trainer.sampler, lines, how, plan, (0, 0))
 
     rollout = drawn(plan)
@@ -305,7 +305,7 @@ def test_commands_and_settings_know_its_kind(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (
             {"objective.value_lr": "2"},
@@ -317,12 +317,12 @@ def test_commands_and_settings_know_its_kind(tmp_path):
         ({"objective.kind": "critics"}, "or 'critic'"),
     ],
 )
-def test_its_settings_are_refused_in_words(tmp_path, settings, told):
+def test_its_settings_are_refused_in_words(tmp_path, settings, message):
     recipe = tmp_path / "mine.toml"
     recipe.write_text(RECIPE, "utf-8")
     with pytest.raises(UsageError) as refused:
         resolve(str(recipe), settings=settings)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_a_run_whose_plug_in_is_gone_says_so(folders, tmp_path, monkeypatch):
