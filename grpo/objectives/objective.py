@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from grpo.advantage import Advantages
     from grpo.policies.condition import Condition
     from grpo.policies.policy import Policy
+    from grpo.rewards import Rewards
     from grpo.rollout import Plan, Rollout
     from grpo.sampler import Sampler
 
@@ -60,6 +61,10 @@ class Samples:
         from rewardkit.devices import sent
 
         return sent(self.rollout.clean[self.rows], self.advantage.device)
+
+    def advantage_at(self, k: int) -> Tensor:
+        """The advantages at the k-th stored step of each sample, [n]."""
+        return self.advantage if self.advantage.ndim == 1 else self.advantage[:, k]
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ class Objective(ABC, Generic[SettingsT]):
         policy: the networks in training. `keep` copies its weights, `using` predicts with a copy.
         sampler: the denoising steps that samples are drawn with.
         config: the run.
-        weights: the weight of each reward, by name.
+        rewards: the rewards of the run, with the weight of each.
 
     Attributes:
         settings: the table [objective] of the run, a `config_class`.
@@ -108,10 +113,8 @@ class Objective(ABC, Generic[SettingsT]):
     #: The class of the table [objective].
     config_class: ClassVar[type[ObjectiveConfig]]
 
-    def __init__(
-        self, policy: Policy, sampler: Sampler, config: Config, weights: Mapping[str, float]
-    ) -> None:
-        self.policy, self.sampler, self.config, self.weights = policy, sampler, config, weights
+    def __init__(self, policy: Policy, sampler: Sampler, config: Config, rewards: Rewards) -> None:
+        self.policy, self.sampler, self.config, self.rewards = policy, sampler, config, rewards
         self.settings = cast("SettingsT", config.objective)
         self.updates = 0
 
@@ -139,7 +142,7 @@ class Objective(ABC, Generic[SettingsT]):
 
         how = self.config.advantage
         by = Standard(how.baseline, how.scale, how.unbiased, how.eps)
-        return combine(scores, self.weights, how.combine, by)
+        return combine(scores, self.rewards.weights, how.combine, by)
 
     @abstractmethod
     def terms(self, samples: Samples, keys: tuple[int, ...]) -> Iterator[Term]:
@@ -169,10 +172,10 @@ class Objective(ABC, Generic[SettingsT]):
         return nullcontext()
 
     def before_updates(self, batches: Callable[[], Iterable[Samples]]) -> dict[str, float]:
-        """Called before the first update on a rollout.
+        """Called before a rollout's first update.
 
         Args:
-            batches: returns the batches of the first pass; it may be called several times.
+            batches: gives the batches of the first pass, as often as it is called.
 
         Returns:
             Figures to log.

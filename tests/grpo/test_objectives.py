@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from grpo import objectives
 from grpo.objectives.objective import Samples
+from grpo.rewards import Rewards
 from grpo.rollout import collect
 from grpo.testing import check_objective
 
@@ -45,7 +46,9 @@ def plans(folders, flow, *, seed=0, settings=None, **sampler):
         folders["sd3"], objective={**tiny_runs.GRADIENT, **(settings or {})}, sampler=sampler
     )
     kind = objectives.find(run_config.objective.kind)
-    made = kind(flow, flow.schedule(run_config.sampler), run_config, {"sharpness": 1.0})
+    made = kind(
+        flow, flow.schedule(run_config.sampler), run_config, Rewards(run_config.reward, "cpu")
+    )
     return made.plan(2, np.random.default_rng(seed))
 
 
@@ -165,6 +168,23 @@ def test_the_gradient_of_a_bare_log_probability_is_flow_cps(folders, kind, kl):
     theirs = gradient(sum(losses) / 2)
     gap = torch.dist(ours, theirs) / torch.dist(theirs, torch.zeros_like(theirs))
     assert gap < 1e-3 if kind == "bare" else gap > 0.05
+
+
+def test_a_policy_gradient_takes_an_advantage_for_each_step(folders):
+    run_config = tiny_runs.config(folders["sd3"], objective=tiny_runs.GRADIENT)
+    trainer = tiny_runs.trainer(run_config)
+    plan = trainer.objective.plan(2, np.random.default_rng(0))
+    lines = trainer.choose(0)
+    rollout = collect(trainer.policy, trainer.sampler, lines, run_config.sampler, plan, (0, 0))
+    advantage = torch.tensor([[1.0, -3.0], [2.0, 0.5]])
+
+    def losses(values):
+        samples = trainer.samples(rollout, torch.tensor([4, 1]), {}, values)
+        return [float(term.loss.detach()) for term in trainer.objective.terms(samples, ())]
+
+    # The ratio is 1, so that the loss of a step is minus the mean of its advantages.
+    assert losses(advantage) == pytest.approx([-1.5, 1.25], abs=1e-4)
+    assert losses(advantage[:, 0]) == pytest.approx([-1.5, -1.5], abs=1e-4)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 4.0])

@@ -64,8 +64,8 @@ class Critic(Objective[CriticConfig]):
 
     config_class = CriticConfig
 
-    def __init__(self, policy, sampler, config, weights):
-        super().__init__(policy, sampler, config, weights)
+    def __init__(self, policy, sampler, config, rewards):
+        super().__init__(policy, sampler, config, rewards)
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             size = math.prod(policy.noise([torch.Generator()]).shape)
@@ -111,7 +111,7 @@ class Critic(Objective[CriticConfig]):
                 output = self.policy.predict(x, self.sampler.timesteps[index], samples.condition)
                 step = self.sampler.step(output, x, index)
                 likelihood = log_prob(x_next, step.mean, step.std)
-                loss = loss - (likelihood * samples.advantage[:, k]).mean()
+                loss = loss - (likelihood * samples.advantage_at(k)).mean()
             yield Term(loss, 1 / 2, {"value_gap": gap.abs().mean().detach()})
 
     def state(self):
