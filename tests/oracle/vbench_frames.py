@@ -42,7 +42,7 @@ CLIPS = [
 
 PICTURES = [
     {"kind": "picture", "seed": seed, "size": size}
-    for seed, size in enumerate([(224, 224), (224, 231), (224, 398), (340, 224), (231, 224)])
+    for seed, size in enumerate([(224, 224), (224, 231), (224, 398)])
 ]
 
 

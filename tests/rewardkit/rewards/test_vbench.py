@@ -51,9 +51,15 @@ def network():
     return built
 
 
+@functools.cache
+def rendered(name):
+    """The media of a golden file."""
+    return [render(case.medium) for case in load(name).cases]
+
+
 def worst(reward, name):
     golden = load(name)
-    scores = LoadedReward(reward)([render(case.medium) for case in golden.cases]).tolist()
+    scores = LoadedReward(reward)(rendered(name)).tolist()
     return max(abs(s - case.score) for s, case in zip(scores, golden.cases, strict=True))
 
 
@@ -79,8 +85,8 @@ def test_another_resize_gives_other_scores(name, change, made):
 def furthest():
     """The largest difference between a token of DINO's and upstream's."""
     return max(
-        abs(network()(render(case.medium)[None] / 255)[0, 0].item() - case.score)
-        for case in load("dino-token").cases
+        abs(network()(picture[None] / 255)[0, 0].item() - case.score)
+        for picture, case in zip(rendered("dino-token"), load("dino-token").cases, strict=True)
     )
 
 
