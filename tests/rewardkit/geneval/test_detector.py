@@ -112,7 +112,7 @@ LARGE = (0.0, 0.05, 1.0, 1.0)
 
 
 @pytest.mark.parametrize(
-    ("label", "logit", "box", "told"),
+    ("label", "logit", "box", "message"),
     [
         (0, 12.0, LARGE, None),
         (0, 12.0, (0.0, 0.0, 0.5, 0.5), "at best a person, with 0.98"),
@@ -122,13 +122,13 @@ LARGE = (0.0, 0.05, 1.0, 1.0)
     ],
 )
 def test_a_detector_that_does_not_see_a_person_is_refused(
-    tiny, monkeypatch, label, logit, box, told
+    tiny, monkeypatch, label, logit, box, message
 ):
     stub(monkeypatch, tiny, label, logit, box)
-    if told is None:
+    if message is None:
         tiny.check_sight()
     else:
-        with pytest.raises(WeightsError, match=f"is blind: .* but {told}.* on cpu"):
+        with pytest.raises(WeightsError, match=f"is blind: .* but {message}.* on cpu"):
             tiny.check_sight()
 
 
@@ -156,14 +156,14 @@ def files(home, monkeypatch):
     }
 
 
-@pytest.mark.parametrize("given", [CONVERTED, META])
-def test_weights_are_loaded_and_then_shown_the_self_test_picture(files, monkeypatch, given):
+@pytest.mark.parametrize("source", [CONVERTED, META])
+def test_weights_are_loaded_and_then_shown_the_self_test_picture(files, monkeypatch, source):
     with pytest.raises(WeightsError, match="is blind"):
-        Detector.load(given, Loader("cpu", weights=files))
+        Detector.load(source, Loader("cpu", weights=files))
     monkeypatch.setattr(Detector, "check_sight", lambda self: None)
     loader = Loader("cpu", weights=files)
-    loaded = Detector.load(given, loader)
-    assert loader.located[given.name].path == files[given.name]
+    loaded = Detector.load(source, loader)
+    assert loader.located[source.name].path == files[source.name]
     assert not loaded.network.training
     expected = weights({"class_predictor.bias": torch.zeros(81)})["class_predictor.bias"]
     assert torch.equal(loaded.network.class_predictor.bias, expected)
