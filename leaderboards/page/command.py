@@ -9,11 +9,14 @@ from benchmarks.criteria import TOTAL
 from benchmarks.lists import LISTS
 from benchmarks.results import Result
 
-_SAMPLING = ("steps", "guidance", "width", "height", "max_sequence_length")
+_SAMPLING = (
+    "steps", "guidance", "true_guidance", "negative_prompt", "width", "height", "frames", "fps",
+    "max_sequence_length",
+)  # fmt: skip
 
 
 def command(result: Result) -> tuple[str, ...]:
-    """`rewardkit bench run ...` of a model, or `rewardkit bench score ...` of others' pictures.
+    """`rewardkit bench run ...` of a model, or `rewardkit bench score ...` of media made elsewhere.
 
     Returns:
         The command, then each option with its value; joined by spaces, a shell runs it. Paths are
@@ -37,7 +40,7 @@ def command(result: Result) -> tuple[str, ...]:
         options |= {"dtype": protocol.dtype, "batch_size": protocol.batch}
     else:
         trained = (model.trained_on or {}).get("reward")
-        options |= {"images": result.media.folder, "trained-on": trained}
+        options |= {"media": result.media.folder, "trained-on": trained}
     if not made or model.name != source:
         options["name"] = model.name
     options |= {"samples": protocol.samples, "shard": result.shard}
