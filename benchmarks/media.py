@@ -111,6 +111,7 @@ def make(
             Planned(
                 folder / f"{benchmark.layout.place(case, sample)}{suffix_of(benchmark.task)}",
                 Request(case.prompt, sample_seed(seed, case.index, sample)),
+                case.references,
             )
             for sample in range(samples)
         ]
