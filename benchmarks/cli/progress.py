@@ -20,9 +20,14 @@ _FIRST = 4
 
 @final
 class Display:
-    """Progress on stderr: a bar on a terminal, else a line with the estimate."""
+    """Progress on stderr: a bar on a terminal, else a line with the estimate.
 
-    def __init__(self) -> None:
+    Args:
+        hidden: show nothing, in processes other than the first.
+    """
+
+    def __init__(self, *, hidden: bool = False) -> None:
+        self._hidden = hidden
         self._console = console(sys.stderr)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -30,7 +35,7 @@ class Display:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=hidden or not self._console.is_terminal,
         )
         self._task = self._bar.add_task("", total=None)
         self.phase("")
@@ -49,7 +54,8 @@ class Display:
 
     def say(self, text: str) -> None:
         """Prints a line."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        if not self._hidden:
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def phase(self, name: str) -> None:
         """Starts a phase with a bar of its own."""
