@@ -37,6 +37,12 @@ class Plan:
     kept: Tensor
     log_prob: LogProb = "gaussian"
 
+    @classmethod
+    def of_clean(cls, sampler: Sampler, groups: int) -> Plan:
+        """The plan of an objective that needs clean samples alone: no step is stored."""
+        none = torch.zeros(groups, 0, dtype=torch.long)
+        return cls(frozenset(sampler.stochastic_steps()), none)
+
     def first(self, steps: int) -> int:
         """The first of `steps` steps that is random or stored; `steps` where none is."""
         return min([*self.stochastic, *self.kept.flatten().tolist()], default=steps)
@@ -87,6 +93,7 @@ class Rollout:
     """P prompts with G samples each, N = P G, prompt by prompt.
 
     Attributes:
+        lines: P, the prompts.
         media: N, on the CPU: what a saved file would hold.
         clean: [N, ...] float32 on the CPU, the latents they were decoded from: x0 as the last step
             saw it.
@@ -95,11 +102,16 @@ class Rollout:
         transitions: as planned.
     """
 
+    lines: Sequence[PromptLine]
     media: list[Medium]
     clean: Tensor
     condition: Condition
     owner: Tensor
     transitions: Transitions
+
+    def grouped(self, values: Tensor) -> Tensor:
+        """Values of the samples, [N, ...], in the order of their scores, [P, G, ...]."""
+        return values.unflatten(0, (len(self.lines), -1))
 
     def condition_of(self, rows: Tensor) -> Condition:
         """The condition of some samples."""
@@ -183,7 +195,7 @@ def collect(
                 target[part] = tensor
     clean, states, logs = whole
     steps = Transitions(states, slots.start, slots.end, kept, logs)
-    return Rollout(media, clean, condition, owner, steps)
+    return Rollout(lines, media, clean, condition, owner, steps)
 
 
 def _start(

@@ -14,7 +14,7 @@ from rewardkit.cli.terminal import echo
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from benchmarks.cli.progress import Display
+    from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.shard import Shard
     from rewardkit.generators.pipelines import Pipeline
 
@@ -34,7 +34,7 @@ def run(benchmark: str, **values: Any) -> None:
     """
     from benchmarks.benchmark import Suite, get
     from benchmarks.cli.compare import print_comparison
-    from benchmarks.cli.progress import Display
+    from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.cli.tables import print_results
     from benchmarks.comparing import compare_results
     from benchmarks.runner import ready
@@ -56,7 +56,7 @@ def run(benchmark: str, **values: Any) -> None:
     processes = request.processes
     processes.in_order(lambda: ready(parts, parse_overrides(request.weights)))
     results: list[list[Path]] = []
-    with Display(hidden=not processes.first) as display:
+    with ProgressDisplay(hidden=not processes.first) as display:
         for tuned, name in titles.items():
             folders = _generate(display, request, parts, shard, tuned, name)
             results.append(
@@ -87,13 +87,13 @@ def generate(benchmark: str, **values: Any) -> None:
     The same command resumes an interrupted run.
     """
     from benchmarks.benchmark import get
-    from benchmarks.cli.progress import Display
+    from benchmarks.cli.progress import ProgressDisplay
 
     request = RunRequest(**values)
     parts = request.parts(get(benchmark), scored=False)
     shard = request.shard_of(parts)
     processes = request.processes
-    with Display(hidden=not processes.first) as display:
+    with ProgressDisplay(hidden=not processes.first) as display:
         pipeline = processes.in_order(lambda: request.load(request.tuned))
         for part in parts:
             folder = request.out if len(parts) == 1 else request.out / part.benchmark.media
@@ -122,7 +122,7 @@ def score(benchmark: str, media: Path, **values: Any) -> None:
 
     from benchmarks.benchmark import Benchmark, get
     from benchmarks.cards import making
-    from benchmarks.cli.progress import Display
+    from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.cli.tables import print_results
     from rewardkit.engine.registry import resolve
     from rewardkit.engine.spec import parse
@@ -143,7 +143,7 @@ def score(benchmark: str, media: Path, **values: Any) -> None:
     spec = request.trained_on
     trained = None if spec is None else {"reward": str(parse(spec, resolve))}
     processes = request.processes
-    with Display(hidden=not processes.first) as display:
+    with ProgressDisplay(hidden=not processes.first) as display:
         shard = request.shard_of([part])
         path = _score(display, request, part, shard, media, name, trained)
     if processes.first:
@@ -151,7 +151,7 @@ def score(benchmark: str, media: Path, **values: Any) -> None:
 
 
 def _generate(
-    display: Display,
+    display: ProgressDisplay,
     request: RunRequest,
     parts: Sequence[SuitePart],
     shard: Shard,
@@ -172,7 +172,7 @@ def _generate(
 
 
 def _make(
-    display: Display,
+    display: ProgressDisplay,
     request: RunRequest,
     part: SuitePart,
     shard: Shard,
@@ -202,7 +202,7 @@ def _make(
 
 
 def _score(
-    display: Display,
+    display: ProgressDisplay,
     request: RunRequest,
     part: SuitePart,
     shard: Shard,

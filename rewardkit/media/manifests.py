@@ -12,7 +12,7 @@ from typing import Any
 from rewardkit.errors import InputError
 from rewardkit.media.columns import PATHS, column_named, prompt_column
 from rewardkit.media.files import quoted
-from rewardkit.media.tables import Row, column, read_table
+from rewardkit.media.tables import TableRow, column, read_table
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ def read_manifest(
             )
         meta = row.other_than("path", "prompt", "id", key, text, ids, *references)
         prompt = None if text is None else row.text(text)
-        others = reference_files(row, references, manifest.parent)
+        others = named_references(row, references, manifest.parent)
         lines.append(Line(_there(manifest.parent / path), row.name(ids), prompt, meta, others))
     return lines
 
 
-def reference_files(row: Row, columns: Collection[str], folder: Path) -> dict[str, str]:
+def named_references(row: TableRow, columns: Collection[str], folder: Path) -> dict[str, str]:
     """The files that a row names in some columns, by column, as they can be opened from here.
 
     Args:
@@ -91,7 +91,7 @@ def reference_files(row: Row, columns: Collection[str], folder: Path) -> dict[st
     return {column: str(_there(folder / name)) for column, name in names.items() if name}
 
 
-def _paths(manifest: Path, rows: Sequence[Row]) -> str:
+def _paths(manifest: Path, rows: Sequence[TableRow]) -> str:
     found = column(rows, PATHS)
     if not found:
         return "path"
@@ -107,7 +107,7 @@ def _paths(manifest: Path, rows: Sequence[Row]) -> str:
     return whole[0]
 
 
-def _is_file(folder: Path, row: Row, key: str) -> bool:
+def _is_file(folder: Path, row: TableRow, key: str) -> bool:
     name = row.values.get(key)
     return isinstance(name, str) and name != "" and os.path.lexists(_there(folder / name))
 
