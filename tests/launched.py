@@ -9,6 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from rewardkit.processes import AnotherProcessFailed, Processes
+
 
 def environment() -> dict[str, str]:
     """The environment of a process that is alone; one thread, as torchrun gives to each process."""
@@ -51,3 +55,23 @@ def torchrun(module: str, arguments: Sequence[str], size: int, cwd: Path) -> sub
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets processes run one after another in this one, the first as the last.
+
+    The others end with `AnotherProcessFailed` when they wait for the first to finish the table.
+    """
+    counts: dict[Processes, int] = {}
+
+    def share(processes, make):
+        if processes.first:
+            return make()
+        counts[processes] = counts.get(processes, 0) + 1
+        if counts[processes] % 3 == 1:  # the items
+            return make()
+        if counts[processes] % 3 == 2:  # that the first has opened the output
+            return None
+        raise AnotherProcessFailed
+
+    monkeypatch.setattr(Processes, "share", share)

@@ -56,7 +56,7 @@ def run(benchmark: str, **values: Any) -> None:
     processes = request.processes
     processes.in_order(lambda: ready(parts, parse_overrides(request.weights)))
     results: list[list[Path]] = []
-    with ProgressDisplay(hidden=not processes.first) as display:
+    with ProgressDisplay(processes) as display:
         for tuned, name in titles.items():
             folders = _generate(display, request, parts, shard, tuned, name)
             results.append(
@@ -93,7 +93,7 @@ def generate(benchmark: str, **values: Any) -> None:
     parts = request.parts(get(benchmark), scored=False)
     shard = request.shard_of(parts)
     processes = request.processes
-    with ProgressDisplay(hidden=not processes.first) as display:
+    with ProgressDisplay(processes) as display:
         pipeline = processes.in_order(lambda: request.load(request.tuned))
         for part in parts:
             folder = request.out if len(parts) == 1 else request.out / part.benchmark.media
@@ -143,7 +143,7 @@ def score(benchmark: str, media: Path, **values: Any) -> None:
     spec = request.trained_on
     trained = None if spec is None else {"reward": str(parse(spec, resolve))}
     processes = request.processes
-    with ProgressDisplay(hidden=not processes.first) as display:
+    with ProgressDisplay(processes) as display:
         shard = request.shard_of([part])
         path = _score(display, request, part, shard, media, name, trained)
     if processes.first:

@@ -120,24 +120,6 @@ def test_a_shard_of_processes_that_share_the_prompts_already_is_refused(monkeypa
     assert done.exit_code == 2 and "--shard is given to 3 processes" in done.stderr
 
 
-class Meeting:
-    """In place of torch.distributed: processes run one after another, the first as the last."""
-
-    def __init__(self, monkeypatch):
-        self.shared = 0
-        monkeypatch.setattr(Processes, "share", lambda processes, make: self.share(processes, make))
-
-    def share(self, processes, make):
-        if processes.first or processes.alone:
-            return make()
-        self.shared += 1
-        if self.shared % 3 == 1:  # the items
-            return make()
-        if self.shared % 3 == 2:  # that the first has opened the output
-            return None
-        raise AnotherProcessFailed  # the report, which the first makes
-
-
 def test_each_process_scores_whole_batches_and_the_first_writes_all(photos, tmp_path, monkeypatch):
     (tmp_path / "my.py").write_text(
         "sizes = []\ndef mean(batch):\n    sizes.append(len(batch))\n"
@@ -146,7 +128,7 @@ def test_each_process_scores_whole_batches_and_the_first_writes_all(photos, tmp_
     spec = f"{tmp_path / 'my.py'}:mean"
     (photos / "17.png").unlink()
     rewardkit.score_folder(photos, spec, output=tmp_path / "one.parquet", batch_size=4)
-    Meeting(monkeypatch)
+    launched.one_after_another(monkeypatch)
     several = {"output": tmp_path / "three.parquet", "batch_size": 4}
     for rank in (2, 1):
         with pytest.raises(AnotherProcessFailed):
@@ -163,7 +145,7 @@ def test_each_process_scores_whole_batches_and_the_first_writes_all(photos, tmp_
 
 
 def test_what_several_processes_left_is_continued_by_any_number(photos, tmp_path, monkeypatch):
-    Meeting(monkeypatch)
+    launched.one_after_another(monkeypatch)
     spec = "contrast+sharpness"
     rewardkit.score_folder(photos, spec, output=tmp_path / "one.parquet", batch_size=4)
     several = {"output": tmp_path / "out.parquet", "batch_size": 4}
@@ -177,7 +159,7 @@ def test_what_several_processes_left_is_continued_by_any_number(photos, tmp_path
 
 
 def test_rows_that_cannot_be_seen_are_never_left_out(photos, tmp_path, monkeypatch):
-    Meeting(monkeypatch)
+    launched.one_after_another(monkeypatch)
     output = tmp_path / "out.parquet"
     first = Processes(0, 3, 0)
     with pytest.raises(InputError, match=r"24 of 40 rows .* '04'.*share one file system"):
@@ -186,7 +168,7 @@ def test_rows_that_cannot_be_seen_are_never_left_out(photos, tmp_path, monkeypat
 
 
 def test_overwriting_takes_no_row_of_another_process(photos, tmp_path, monkeypatch):
-    Meeting(monkeypatch)
+    launched.one_after_another(monkeypatch)
     several = {"output": tmp_path / "out.parquet", "batch_size": 4, "overwrite": True}
     with pytest.raises(AnotherProcessFailed):
         rewardkit.score_folder(photos, "sharpness", processes=Processes(2, 3, 2), **several)
@@ -195,7 +177,7 @@ def test_overwriting_takes_no_row_of_another_process(photos, tmp_path, monkeypat
 
 
 def test_several_processes_need_an_output(photos, monkeypatch):
-    Meeting(monkeypatch)
+    launched.one_after_another(monkeypatch)
     with pytest.raises(UsageError, match="give -o FILE"):
         rewardkit.score_folder(photos, "contrast", processes=Processes(0, 2, 0))
 
