@@ -39,13 +39,16 @@ class Contents:
 
     Attributes:
         times: when the frames begin, in seconds since the first one, ascending.
-        rate: what the container says is the number of frames per second.
+        rate: what libav takes for the number of frames per second.
+        average_rate: frames per second over the whole stream, as its header states them; None where
+            it does not.
         width: of the stored frame, before rotation.
         height: of the stored frame, before rotation.
     """
 
     times: list[float]
     rate: float
+    average_rate: float | None
     width: int
     height: int
 
@@ -85,8 +88,14 @@ def scan(path: str | Path) -> Contents:
             raise InputError(f"{quoted(path)} has a video stream without a single frame")
         # Packets come in the order of decoding, frames in the order of showing.
         stamps.sort(key=lambda stamp: -1 if stamp is None else stamp)
-        size = stream.codec_context
-        return Contents(_seconds(stamps, stream, rate), rate, size.width, size.height)
+        size, average = stream.codec_context, stream.average_rate
+        return Contents(
+            _seconds(stamps, stream, rate),
+            rate,
+            float(average) if average else None,
+            size.width,
+            size.height,
+        )
 
 
 def decode(
