@@ -147,7 +147,11 @@ class VisionLanguageJudge(Extractor):
         return to_patches(apply(self._per_batch, seen.frames.to(self._loaded.device)))
 
     def _id(self, token: str) -> int:
-        found: int = self._loaded.tokenizer.token_to_id(token)
+        found = self._loaded.tokenizer.token_to_id(token)
+        if found is None:
+            raise WeightsError(
+                f"the tokenizer has no {token}: it is not that of a Qwen2-VL. Download it again"
+            )
         return found
 
 
@@ -204,7 +208,8 @@ def load_judge(
         return QwenJudge(from_tensors(Qwen2VLModel, config, state, loader.dtype, folder), judge)
 
     def tiny() -> QwenJudge:
-        return QwenJudge(Qwen2VLModel(config).to(loader.dtype), head(text.hidden_size))
+        model: nn.Module = Qwen2VLModel(config)
+        return QwenJudge(model.to(loader.dtype), head(text.hidden_size))
 
     network = loader.network(read, tiny)
     return Loaded(network, tokenizer.backend_tokenizer, loader.device, loader.dtype)

@@ -8,10 +8,13 @@ or a network at import. To add a family, copy the file that is nearest:
     imagereward      a network of its own that reads the prompt with the image
     geneval          a detector, and the keys of the prompt's line
     clip_checkpoint  rewards that are named by their weights, without registration
+    videoalign       a vision-language model with several heads
 
-A vision-language model is an `Extractor` whose `prepare(sample)` fills the chat template with the
-prompt and the frames, and whose `features` runs one forward for all heads; its weights are a
-`Snapshot` that `loader.pretrained` reads, and its card says `batch_size`. A reward that compares
-with a source image or a first frame names it in `needs_references`, and reads
-`sample.references`. tests/rewardkit/engine/test_vision_language.py holds both, whole and small.
+A head on a Qwen2-VL copies `videoalign`: its `Questionnaire` says what is looked at and asked, and
+`engine.vision_language` does the rest in one forward. Another vision-language model is an
+`Extractor` whose `prepare(sample)` fills the chat template with the prompt and the frames, and
+whose `features` runs one forward for all heads; its weights are a `Snapshot` that
+`loader.pretrained` reads, and its card says `batch_size`. A reward that compares with a source
+image or a first frame names it in `needs_references`, and reads `sample.references`.
+tests/rewardkit/engine/test_vision_language.py holds both, whole and small.
 """

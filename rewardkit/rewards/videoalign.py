@@ -11,18 +11,18 @@ mq do not depend on it. All scores come from one forward.
 
 from __future__ import annotations
 
-import math
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rewardkit.engine.card import RewardCard
 from rewardkit.engine.preprocess import CLIP_NORMALIZE, FitArea, Greyscale, Steps, ToFloat
 from rewardkit.engine.registry import register
 from rewardkit.engine.reward import Reward
-from rewardkit.errors import InputError, WeightsError
+from rewardkit.errors import InputError
 from rewardkit.media.batch import Batch, Sample
-from rewardkit.records.documents import read_json
+from rewardkit.weights.checkpoint import read_files
 from rewardkit.weights.pins import Snapshot
+from rewardkit.weights.videoalign import LORA_FILE, Norms, Settings, read_settings
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +44,7 @@ CHECKPOINT = Snapshot(
     patterns=(
         "model_config.json",
         "checkpoint-*/model.pth",
-        "checkpoint-*/adapter_model.safetensors",
+        f"checkpoint-*/{LORA_FILE}",
         "checkpoint-*/non_lora_state_dict.pth",
     ),
     licence="Apache-2.0",
@@ -62,17 +62,6 @@ BASE_WEIGHTS = Snapshot(
     patterns=("model*.safetensors", "model.safetensors.index.json"),
     licence=BASE.licence,
 )
-# What upstream's numbers hang on, where a checkpoint of one's own may state something else.
-_STATED = {
-    "data_config": {
-        "fps": FPS,
-        "num_frames": None,
-        "max_frame_pixels": AREA,
-        "sample_type": "uniform",
-        "prompt_template_type": "detailed_special",
-    },
-    "model_config": {"output_dim": 3, "use_special_tokens": True},
-}
 
 
 def preprocess(grey: bool) -> Steps:
@@ -197,12 +186,7 @@ _SUM = "The sum of the three scores: TA's part needs the prompt."
 class VideoAlign(Reward):
     """One of the heads, or their sum."""
 
-    def __init__(
-        self,
-        card: RewardCard,
-        judge: VisionLanguageJudge,
-        norms: dict[str, tuple[float, float]],
-    ) -> None:
+    def __init__(self, card: RewardCard, judge: VisionLanguageJudge, norms: Norms) -> None:
         self.card = card
         self.extractor = judge
         dimension = card.name.partition(".")[2].partition("-")[0].upper()
@@ -236,63 +220,29 @@ class VideoAlign(Reward):
         return sum(parts[1:], parts[0])
 
 
-def _load(loader: Loader) -> tuple[Loaded, dict[str, tuple[float, float]]]:
+def _load(loader: Loader) -> tuple[Loaded, Norms]:
     """The network with its tokenizer, and the mean and standard deviation of each head."""
     from torch import nn
 
     from rewardkit.engine.vision_language import load_judge
+    from rewardkit.weights.nets.qwen2_vl import merged, renamed
 
     def head(width: int) -> nn.Module:
         return nn.Linear(width, len(TOKENS), bias=False)
-
-    settings: dict[str, Any] = {}
-    norms = NORMS
-    if not loader.tiny:
-        settings = _settings(loader)
-        stated = settings["inference_config"]
-        norms = {name: (stated[f"{name}_mean"], stated[f"{name}_std"]) for name in NORMS}
-
-    def tensors() -> dict[str, torch.Tensor]:
-        return _tensors(loader, settings.get("peft_lora_config") or {})
-
-    return load_judge(loader, BASE, TOKENS, head, tensors, template()), norms
-
-
-def _settings(loader: Loader) -> dict[str, Any]:
-    """The checkpoint's model_config.json, as far as it says what is computed here."""
-    path = loader.folder(CHECKPOINT) / "model_config.json"
-    try:
-        settings: dict[str, Any] = read_json(path)
-        for part, stated in _STATED.items():
-            for key, value in stated.items():
-                if settings[part][key] != value:
-                    raise WeightsError(
-                        f"{path} states {key} = {settings[part][key]!r}; VideoAlign is computed "
-                        f"here with {value!r} only"
-                    )
-        numbers = [settings["inference_config"][f"{n}_{w}"] for n in NORMS for w in ("mean", "std")]
-        if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
-            raise TypeError("a mean or standard deviation is no number")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(
-            f"{path} does not describe a VideoAlign checkpoint: {type(error).__name__}: {error}. "
-            "Download it again, or take the file of the run that made the weights"
-        ) from error
-    return settings
-
-
-def _tensors(loader: Loader, lora: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """All tensors of the judge, its LoRA added."""
-    from rewardkit.weights.checkpoint import read_files
-    from rewardkit.weights.nets.qwen2_vl import merged, renamed
 
     def read(snapshot: Snapshot) -> dict[str, torch.Tensor]:
         folder = loader.folder(snapshot)
         return renamed(read_files(folder, loader.located[snapshot.name].files))
 
-    own = read(CHECKPOINT)
-    if any(file.endswith("adapter_model.safetensors") for file in loader.located[CHECKPOINT.name].files):
-        own = read(BASE_WEIGHTS) | own
-    rank = lora.get("lora_r", 1)
-    scale = lora.get("lora_alpha", 1) / (math.sqrt(rank) if lora.get("use_rslora") else rank)
-    return merged(own, scale, loader.dtype)
+    def tensors() -> dict[str, torch.Tensor]:
+        own = read(CHECKPOINT)
+        if any(f.endswith(LORA_FILE) for f in loader.located[CHECKPOINT.name].files):
+            own = read(BASE_WEIGHTS) | own
+        return merged(own, settings.lora_scale, loader.dtype)
+
+    settings = (
+        Settings(NORMS, 1.0)
+        if loader.tiny
+        else read_settings(loader.folder(CHECKPOINT), list(NORMS), fps=FPS, area=AREA)
+    )
+    return load_judge(loader, BASE, TOKENS, head, tensors, template()), settings.norms

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,15 @@ CLIPS: list[dict[str, Any]] = [
 TEXTS = [PROMPTS[1], "{braces} and  two spaces \n", PROMPTS[3], PROMPTS[4], "word " * 40]
 LORA = {"lora_enable": True, "lora_r": 4, "lora_alpha": 8, "vision_lora": False}
 STEP = "checkpoint-11352"
+#: The published network: config.json of Qwen/Qwen2-VL-2B-Instruct.
+PUBLISHED: dict[str, Any] = {
+    **{"vocab_size": 151_936, "hidden_size": 1536, "intermediate_size": 8960},
+    **{"num_hidden_layers": 28, "num_attention_heads": 12, "num_key_value_heads": 2},
+    **{"rms_norm_eps": 1e-6, "rope_theta": 1e6, "tie_word_embeddings": True},
+    "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
+    "vision_config": {"depth": 32, "embed_dim": 1280, "hidden_size": 1536, "num_heads": 16},
+}
+ROWS = 151_660  # of its embedding: Qwen2-VL's tokens and three more
 
 
 class _Model(BaseModel):
@@ -100,6 +110,25 @@ def load() -> Golden:
 def some(patches: torch.Tensor) -> list[float]:
     """Some of the network's input `[N, 1176]`."""
     return [round(value, 6) for value in patches[::97, ::211].flatten().tolist()]
+
+
+def upstream_names(shapes: Mapping[str, list[int]], rank: int) -> dict[str, list[int]]:
+    """The tensors of model.pth, given those of a `Qwen2VLModel`: names and shapes."""
+    names: dict[str, list[int]] = {}
+    for name, shape in shapes.items():
+        inside = name.replace("language_model.", "model.", 1)
+        stem, _, kind = f"base_model.model.{inside}".rpartition(".")
+        if not stem.endswith("_proj") or "visual" in stem:
+            names[f"{stem}.{kind}"] = shape
+            continue
+        names[f"{stem}.base_layer.{kind}"] = shape
+        if kind == "weight":
+            names[f"{stem}.lora_A.default.weight"] = [rank, shape[1]]
+            names[f"{stem}.lora_B.default.weight"] = [shape[0], rank]
+    embedding = shapes["language_model.embed_tokens.weight"]
+    names["base_model.model.lm_head.weight"] = embedding
+    names["base_model.model.rm_head.weight"] = [3, embedding[1]]
+    return names
 
 
 def write_base(folder: Path, template: str) -> dict[str, Any]:

@@ -25,6 +25,8 @@ from golden.videoalign import (
     CLIPS,
     FILE,
     LORA,
+    PUBLISHED,
+    ROWS,
     TEXTS,
     Case,
     File,
@@ -56,17 +58,8 @@ CHAT = (
     "<|im_start|>{{ message['role'] }}\n{% for content in message['content'] %}"
     "{% if content['type'] == 'video' %}<|vision_start|><|video_pad|><|vision_end|>"
     "{% else %}{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
-    "<|im_start|>assistant\n"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-# The published network: config.json of Qwen/Qwen2-VL-2B-Instruct.
-PUBLISHED = {
-    **{"vocab_size": 151_936, "hidden_size": 1536, "intermediate_size": 8960},
-    **{"num_hidden_layers": 28, "num_attention_heads": 12, "num_key_value_heads": 2},
-    **{"rms_norm_eps": 1e-6, "rope_theta": 1e6, "tie_word_embeddings": True},
-    "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
-    "vision_config": {"depth": 32, "embed_dim": 1280, "hidden_size": 1536, "num_heads": 16},
-}
-ROWS = 151_660  # of its embedding: Qwen2-VL's tokens and three more
 
 
 def on_the_cpu(**settings: Any) -> utils.TrainingConfig:
@@ -174,7 +167,29 @@ for file in sorted([*data.glob("videoalign/*.mp4"), *data.glob("video/*.mp4")]):
 
 samplings = []
 for fps in (6.0, 8.0, 15.0, 24000 / 1001, 24.0, 25.0, 30000 / 1001, 30.0, 60.0):
-    for number in (1, 2, 3, 4, 5, 7, 20, 24, 30, 36, 48, 50, 60, 61, 75, 81, 90, 126, 152, 300, 9001):
+    for number in (
+        1,
+        2,
+        3,
+        4,
+        5,
+        7,
+        20,
+        24,
+        30,
+        36,
+        48,
+        50,
+        60,
+        61,
+        75,
+        81,
+        90,
+        126,
+        152,
+        300,
+        9001,
+    ):
         try:
             samplings.append(Sampling(frames=number, fps=fps, indices=chosen(number, fps)))
         except ValueError as error:

@@ -12,7 +12,6 @@ from typing import Literal
 
 import torch
 from torch import nn
-from transformers import Qwen2VLModel
 
 from rewardkit.errors import WeightsError
 
@@ -36,11 +35,11 @@ class QwenJudge(nn.Module):
     The head stays float32 whatever the rest is cast to.
 
     Args:
-        model: the network without its language head.
+        model: a transformers `Qwen2VLModel`: the network without its language head.
         head: from its hidden state `[..., width]` to numbers `[..., outputs]`.
     """
 
-    def __init__(self, model: Qwen2VLModel, head: nn.Module) -> None:
+    def __init__(self, model: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.model = model
         self.rm_head = head

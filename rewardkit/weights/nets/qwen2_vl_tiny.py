@@ -46,7 +46,8 @@ def tiny_tokenizer(text: str) -> Qwen2Tokenizer:
     from transformers import AddedToken, Qwen2Tokenizer
 
     vocab, merges = tiny_words(text)
-    tokenizer = Qwen2Tokenizer(vocab=vocab, merges=merges)
+    # Annotated as lines; what reads them takes pairs.
+    tokenizer = Qwen2Tokenizer(vocab=vocab, merges=merges)  # type: ignore[arg-type]
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
     return tokenizer
 
