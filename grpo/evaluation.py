@@ -13,7 +13,7 @@ from grpo.policies.policy import Policy
 from grpo.rewards import Rewards
 from rewardkit.generators import pipelines
 from rewardkit.generators.families import FAMILIES
-from rewardkit.generators.noise import picture_seed
+from rewardkit.generators.noise import sample_seed
 from rewardkit.generators.protocol import Protocol
 from rewardkit.generators.references import read_references
 from rewardkit.generators.requests import Request
@@ -100,7 +100,7 @@ def in_turn(
 ) -> tuple[list[PromptLine], list[int]]:
     """`number` requests: the prompts in turn, repeated as needed, with a seed each."""
     turns = [divmod(i, len(lines)) for i in range(number)]
-    seeds = [picture_seed(seed, prompt, sample) for sample, prompt in turns]
+    seeds = [sample_seed(seed, prompt, sample) for sample, prompt in turns]
     return [lines[prompt] for _, prompt in turns], seeds
 
 

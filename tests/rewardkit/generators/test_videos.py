@@ -73,8 +73,8 @@ def test_a_text_to_video_pipeline_makes_the_clips_that_diffusers_makes(name, req
         assert torch.equal(clip.frames, theirs(pipeline, asked.seed, prompt=asked.prompt))
     together = list(generate(pipeline, requests, protocol=CLIP))
     assert all(
-        (one.frames.int() - other.frames.int()).abs().max() <= 1
-        for one, other in zip(clips, together, strict=True)
+        (clip.frames.int() - other.frames.int()).abs().max() <= 1
+        for clip, other in zip(clips, together, strict=True)
     )
 
 
