@@ -12,8 +12,8 @@ from rewardkit.media.batch import Clip
 
 def card(name, **fields):
     """A card that asks for nothing but pictures."""
-    given = {"inputs": ("image",), "unit": "u", "range": (None, None)} | fields
-    return RewardCard(name=name, summary="More.", **given)
+    required = {"inputs": ("image",), "unit": "u", "range": (None, None)} | fields
+    return RewardCard(name=name, summary="More.", **required)
 
 
 def scorer(*rewards):
