@@ -12,8 +12,8 @@ from rewardkit.media.batch import Clip
 
 def card(name, **fields):
     """A card that asks for nothing but pictures."""
-    required = {"inputs": ("image",), "unit": "u", "range": (None, None)} | fields
-    return RewardCard(name=name, summary="More.", **required)
+    defaults = {"inputs": ("image",), "unit": "u", "range": (None, None)} | fields
+    return RewardCard(name=name, summary="More.", **defaults)
 
 
 def scorer(*rewards):
