@@ -58,7 +58,7 @@ def config(folder: Path, *, top=None, sampler=None, **sections) -> Config:
     prompts = folder.parent / "prompts.txt"
     prompts.write_text("\n".join(PROMPTS), "utf-8")
     kind = KINDS.get(sections.get("objective", GRADIENT)["kind"])
-    flow = folder.name == "sd3"
+    flow = sampling(folder.name).rule != "ddim"
     noise = kind is None or kind.noise
     drawn = {} if noise else {"rule": "ode" if flow else "ddim", "noise_level": 0.0}
     drawn |= {"steps": 3, "prompts_per_step": 2, "group_size": 3, "batch_size": 4}
