@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from rewardkit.errors import UsageError
+from rewardkit.processes import Processes
 
 if TYPE_CHECKING:
     from benchmarks.benchmark import Benchmark, Suite
@@ -63,6 +64,7 @@ class RunRequest:
     max_sequence_length: int | None = None
     dtype: str | None = None
     batch_size: int | None = None
+    processes: Processes = field(default_factory=Processes.of_launcher)
 
     def parts(self, found: Benchmark | Suite, *, scored: bool = True) -> list[SuitePart]:
         """The benchmarks to run, on the prompts and by the rewards that were chosen.
@@ -89,21 +91,39 @@ class RunRequest:
         """The shard to run, of which every part has a share.
 
         Raises:
-            UsageError: it is not a shard, or a part has fewer prompts than there are shards.
+            UsageError: it is not a shard, there are several processes, which are shards already, or
+                a part has fewer prompts than there are shards or processes.
         """
         from benchmarks.shard import WHOLE, Shard
 
+        if self.shard is not None and not self.processes.alone:
+            raise UsageError(
+                f"--shard is given to {self.processes.size} processes, which share the prompts "
+                "among them: leave it out, or start one process for each shard"
+            )
         shard = WHOLE if self.shard is None else Shard.parse(self.shard)
         for part in parts:
             shard.of(part.prompts.cases)
+            self.share_of(shard).of(part.prompts.cases)
         return shard
+
+    def share_of(self, shard: Shard) -> Shard:
+        """The part of a shard whose media this process makes: all, unless there are others."""
+        from benchmarks.shard import Shard
+
+        processes = self.processes
+        return shard if processes.alone else Shard(processes.rank + 1, processes.size)
 
     def load(self, tuned: str | None) -> Pipeline:
         """The model, with or without what was trained of it."""
         from rewardkit.generators.pipelines import load
 
         return load(
-            self.model, device=self.device, dtype=self.dtype, revision=self.revision, tuned=tuned
+            self.model,
+            device=self.processes.device(self.device),
+            dtype=self.dtype,
+            revision=self.revision,
+            tuned=tuned,
         )
 
     def protocol(self, pipeline: Pipeline) -> Protocol:

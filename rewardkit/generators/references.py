@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from rewardkit.errors import InputError, describe
 from rewardkit.generators.families import Family
 from rewardkit.media.files import open_file, quoted
-from rewardkit.media.images import decode_rgb, open_picture
+from rewardkit.media.images import decode_rgb, open_picture, read_image
 from rewardkit.media.task import REFERENCES, starts_from_picture
 
 if TYPE_CHECKING:
+    import torch
+
     from rewardkit.media.prompts import PromptLine
     from rewardkit.media.task import Task
 
@@ -57,6 +59,16 @@ def _files(lines: Sequence[PromptLine], names: Iterable[str]) -> list[dict[str, 
                 checked.add(path)
         found.append(files)
     return found
+
+
+def read_references(line: PromptLine, family: Family) -> dict[str, torch.Tensor]:
+    """The pictures that a line starts from, by the names of references: uint8 `[3, H, W]`.
+
+    Raises:
+        InputError: as for `reference_files`.
+    """
+    (files,) = reference_files([line], family)
+    return {name: read_image(path) for name, path in files.items()}
 
 
 def without_references(meta: Mapping[str, object], files: Mapping[str, Path]) -> dict[str, object]:

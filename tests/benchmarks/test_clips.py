@@ -74,7 +74,7 @@ def test_a_reward_of_pictures_is_refused_before_clips_are_made():
 
 
 def test_a_model_of_clips_makes_them(tmp_path):
-    pipeline = load(tiny_videos.saved(tiny_videos.wan, tmp_path / "wan"), device="cpu")
+    pipeline = load(tiny_videos.saved("wan", tmp_path), device="cpu")
     few = PromptSet("one", CASES[:1])
     make(MOVING, few, pipeline, tmp_path / "made", protocol=tiny_videos.CLIP)
     checked = check(MOVING, few, tmp_path / "made")

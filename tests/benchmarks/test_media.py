@@ -198,5 +198,5 @@ def test_every_kind_of_problem_is_told_at_once(folder):
 
 def test_every_shard_has_a_prompt():
     assert Shard.parse("3/3").of(SHORT.cases) == SHORT.cases[2:]
-    with pytest.raises(UsageError, match="4 shards of 3 prompts leave some empty"):
+    with pytest.raises(UsageError, match="4 shards or processes of 3 prompts leave some empty"):
         Shard.parse("1/4").of(SHORT.cases)

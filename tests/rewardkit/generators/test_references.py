@@ -31,7 +31,7 @@ OPTIONS = (
 @pytest.fixture(scope="module")
 def wan_i2v(tmp_path_factory):
     home = tmp_path_factory.mktemp("wan")
-    return load(tiny_videos.saved(tiny_videos.wan_i2v, home), device="cpu")
+    return load(tiny_videos.saved("wan-i2v", home), device="cpu")
 
 
 @pytest.fixture

@@ -67,10 +67,10 @@ def test_the_kind_is_what_there_is(here, files, kind):
     assert find(["p"]).kind == kind
 
 
-def test_pictures_and_clips_together_need_a_choice(here):
+def test_pictures_and_clips_are_found_together_or_by_choice(here):
     touch("p/a.png", "p/b.mp4")
-    with pytest.raises(UsageError, match=r"pictures \(1, such as 'p/a.png'\) and clips .*--input"):
-        find(["p"])
+    assert find(["p"]).kind is None and paths(find(["p"])) == ["p/a.png", "p/b.mp4"]
+    assert paths(find(["p"], "image")) == ["p/a.png"]
 
 
 @pytest.mark.parametrize(
