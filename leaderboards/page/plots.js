@@ -53,17 +53,17 @@ function style(index) {
 
 const drawings = {
   tasks(figure, { series, categories, unit }) {
-    const traces = series.map((one, index) => {
-      const known = one.points.map((point, place) => ({ point, place })).filter((at) => at.point);
+    const traces = series.map((model, index) => {
+      const known = model.points.map((point, place) => ({ point, place })).filter((at) => at.point);
       const points = known.map((at) => at.point);
       const shift = series.length > 1 ? (index / (series.length - 1) - 0.5) * 0.6 : 0;
       return {
         type: "scatter",
         mode: "markers",
-        name: plain(one.name),
+        name: plain(model.name),
         x: points.map((point) => point[0]),
         y: known.map((at) => at.place + shift),
-        text: points.map((point) => hoverText(one.name, point)),
+        text: points.map((point) => hoverText(model.name, point)),
         hoverinfo: "text",
         marker: style(index),
         error_x: bars(points),
