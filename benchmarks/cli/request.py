@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from rewardkit.generators.pipelines import Pipeline
     from rewardkit.generators.protocol import Protocol
 
-_SAMPLING = ("steps", "guidance", "width", "height", "max_sequence_length")
+_SAMPLING = (
+    "steps", "guidance", "true_guidance", "negative_prompt", "width", "height", "frames", "fps",
+    "max_sequence_length",
+)  # fmt: skip
 
 
 class SuitePart(NamedTuple):
@@ -52,8 +55,12 @@ class RunRequest:
     seed: int = 0
     steps: int | None = None
     guidance: float | None = None
+    true_guidance: float | None = None
+    negative_prompt: str | None = None
     width: int | None = None
     height: int | None = None
+    frames: int | None = None
+    fps: float | None = None
     max_sequence_length: int | None = None
     dtype: str | None = None
     batch_size: int | None = None

@@ -282,7 +282,7 @@ def test_columns_of_manifests_can_be_named_and_are_asked_for_where_two_would_do(
 def test_a_manifest_that_holds_the_pictures_themselves_is_told(here):
     rows = [{"image": {"bytes": b"\x89PNG" * 1000, "path": None}, "text": "a cat"}]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), "list.parquet")
-    with pytest.raises(InputError, match=r"row 1: 'image' holds the picture itself") as caught:
+    with pytest.raises(InputError, match=r"row 1: 'image' holds the file itself") as caught:
         find(["list.parquet"])
     assert len(str(caught.value)) < 300
 
