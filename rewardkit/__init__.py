@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rewardkit.engine.extractor import Extractor as Extractor
     from rewardkit.engine.extractor import RawMedia as RawMedia
     from rewardkit.engine.folder import score_folder as score_folder
-    from rewardkit.engine.judge import create as create
-    from rewardkit.engine.judge import scorer as scorer
+    from rewardkit.engine.loaded import create as create
+    from rewardkit.engine.loaded import scorer as scorer
     from rewardkit.engine.loader import Loader as Loader
     from rewardkit.engine.registry import list_rewards as list_rewards
     from rewardkit.engine.registry import register as register
@@ -51,8 +51,8 @@ _HOME = {
     "GroupReward": "engine.reward",
     "MeasuredReward": "engine.reward",
     "Reward": "engine.reward",
-    "create": "engine.judge",
-    "scorer": "engine.judge",
+    "create": "engine.loaded",
+    "scorer": "engine.loaded",
     "RewardKitError": "errors",
     "RewardUnavailable": "errors",
     "ScoringError": "errors",

@@ -47,7 +47,7 @@ class EncoderSpec(BaseModel):
         return self
 
 
-class Published(BaseModel):
+class PublishedScore(BaseModel):
     """A score that upstream has published, with what it takes to compute it again.
 
     Attributes:
@@ -121,7 +121,7 @@ class RewardCard(BaseModel):
     paper: str | None = None
     upstream: str | None = None
     trained_on: tuple[str, ...] = ()
-    published: tuple[Published, ...] = ()
+    published: tuple[PublishedScore, ...] = ()
     notes: tuple[str, ...] = ()
     # Scores are always "higher is better"; the field exists so that nobody has to ask.
     direction: Literal["higher is better"] = "higher is better"

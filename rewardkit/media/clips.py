@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rewardkit.media.libav import Contents
+    from rewardkit.media.libav import StreamInfo
 
 #: The most memory the chosen frames of one clip may take: 2 GiB, 11 s of 1080p at 30 fps.
 MAX_CLIP_BYTES = 2 * 1024**3
@@ -98,7 +98,7 @@ def write_clip(clip: Clip, path: str | Path) -> None:
 
 def _read_video(
     path: str | Path, fps: float | None, frames: int | None, max_bytes: int
-) -> tuple[NDArray[np.uint8], list[float], Contents]:
+) -> tuple[NDArray[np.uint8], list[float], StreamInfo]:
     """The chosen frames `[F, H, W, 3]`, the times of all frames, and what the packets say."""
     from rewardkit.media import libav
 

@@ -119,10 +119,10 @@ def check_report(folder: Path, report: dict[str, Any]) -> None:
         WeightsError: naming the first of them.
     """
     refuse_gaps(folder, sorted(report["missing_keys"]))
-    for name, given, wanted in sorted(report["mismatched_keys"]):
+    for name, found, expected in sorted(report["mismatched_keys"]):
         raise WeightsError(
-            f"{folder} does not fit its config.json: {name} is {list(given)} instead of "
-            f"{list(wanted)}. Download or save it again"
+            f"{folder} does not fit its config.json: {name} is {list(found)} instead of "
+            f"{list(expected)}. Download or save it again"
         )
     # A buffer of 2022 that holds 0, 1, 2, …, and that no network has today.
     left = [k for k in sorted(report["unexpected_keys"]) if not k.endswith("position_ids")]
