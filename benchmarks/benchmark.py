@@ -89,7 +89,7 @@ class Benchmark:
         self._check_option("prompts", "-p", self.prompts is not None, prompts)
         if prompts is None:
             return self
-        title, read = prompt_list(prompts)
+        title, read = prompt_list(prompts, self.task)
         return replace(self, name=f"{self.name}/{title}", media=title, prompts=read)
 
     def by(self, rewards: str | None) -> Benchmark:

@@ -43,7 +43,7 @@ class Trainer:
         self.config, self.policy, self.rewards, self.prompts = config, policy, rewards, prompts
         self.sampler = policy.schedule(config.sampler)
         kind = objectives.find(config.objective.kind)
-        self.objective: Objective[Any] = kind(policy, self.sampler, config, rewards.weights)
+        self.objective: Objective[Any] = kind(policy, self.sampler, config, rewards)
         self.modules = dict(self.objective.modules())
         self.optimizer = Optimizer(
             policy.parameters(),
