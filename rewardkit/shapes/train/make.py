@@ -95,9 +95,9 @@ def _start(name: str, out: Path, seed: int) -> Training:
 
         return VideoAutoencoder()
     if name in ("shapes-video", "shapes-i2v"):
-        from rewardkit.shapes.train.video import FirstFrame, Video
+        from rewardkit.shapes.train.video import FirstFrameTraining, VideoTraining
 
-        return {"shapes-video": Video, "shapes-i2v": FirstFrame}[name](
+        return {"shapes-video": VideoTraining, "shapes-i2v": FirstFrameTraining}[name](
             out / "shapes-video-vae", seed
         )
     from rewardkit.shapes.train.scene_latents import SceneLatents

@@ -37,7 +37,7 @@ _UNPROMPTED = 0.1
 _CLIP_LENGTH = 77
 
 
-class Video(Training):
+class VideoTraining(Training):
     """Velocity at logit-normal timesteps, as `shapes-flow`, on latents `[B, 8, 3, 8, 8]`."""
 
     name = "shapes-video"
@@ -216,11 +216,11 @@ class Video(Training):
         return pipeline
 
 
-class FirstFrame(Video):
+class FirstFrameTraining(VideoTraining):
     """The clip that continues a first frame."""
 
     name = "shapes-i2v"
-    data = f"{Video.data}; the first frame is given"
+    data = f"{VideoTraining.data}; the first frame is given"
     pipeline = HunyuanSkyreelsImageToVideoPipeline
     first_frame = True
 
