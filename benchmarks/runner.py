@@ -54,19 +54,15 @@ def ready(parts: Sequence[tuple[Benchmark, PromptSet]], weights: Mapping[str, Pa
         criteria = with_reward(benchmark.criteria, names[0])
         for name in names:
             card = entry(name).card
-            if card.needs_references:
-                raise UsageError(
-                    f"{name} compares with reference media ({', '.join(card.needs_references)}), "
-                    "which the prompts of a benchmark do not have. `rewardkit score` with a "
-                    "manifest that names them computes it"
-                )
             cards.append(card)
             noun = noun_of(benchmark.task)
             if kind_of(benchmark.task) not in card.inputs:
                 raise UsageError(f"{name} takes no {noun}s, and {benchmark.name} makes {noun}s")
             own = [case for case in prompts.cases if applies(name, case.tags, criteria)]
-            for key in card.needs_meta:
-                lacking = [case for case in own if key not in case.meta]
+            lacking_of = {key: [c for c in own if key not in c.meta] for key in card.needs_meta}
+            for key in card.needs_references:
+                lacking_of[key] = [case for case in own if key not in case.references]
+            for key, lacking in lacking_of.items():
                 if lacking:
                     raise UsageError(
                         f"{name} needs the key {key!r} of each prompt's line, and "
@@ -125,6 +121,7 @@ def score(
     """
     from rewardkit.engine.folder import check_request
     from rewardkit.engine.loader import Loader
+    from rewardkit.engine.registry import entry
 
     assert benchmark.rewards is not None
     stem = file_name(benchmark.name, name, None if shard == WHOLE else str(shard))
@@ -141,8 +138,22 @@ def score(
             on_file=on_check,
         )
     )
+    needed = {key for own in spec.names for key in entry(own).card.needs_references}
     items = [
-        (case, Item(case.id(sample), relpath(path, out), case.prompt, case.meta))
+        (
+            case,
+            Item(
+                case.id(sample),
+                relpath(path, out),
+                case.prompt,
+                case.meta,
+                references={
+                    key: relpath(file, out)
+                    for key, file in case.references.items()
+                    if key in needed
+                },
+            ),
+        )
         for case in shard.of(prompts.cases)
         for sample in range(benchmark.samples)
         if (path := checked.paths.get((case.index, sample))) is not None
