@@ -5,7 +5,7 @@ A run that was killed continues where it stopped: rows are journaled beside the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from os.path import relpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from benchmarks.benchmark import Benchmark
 from benchmarks.cards import Making
 from benchmarks.criteria import applies, with_reward
 from benchmarks.media import check
-from benchmarks.prompts import PromptSet
+from benchmarks.prompts import Case, PromptSet
 from benchmarks.results import MediaInfo, ModelInfo, ProtocolInfo, file_name
 from benchmarks.scoring import score_cases
 from benchmarks.shard import WHOLE, Shard
@@ -140,20 +140,7 @@ def score(
     )
     needed = {key for own in spec.names for key in entry(own).card.needs_references}
     items = [
-        (
-            case,
-            Item(
-                case.id(sample),
-                relpath(path, out),
-                case.prompt,
-                case.meta,
-                references={
-                    key: relpath(file, out)
-                    for key, file in case.references.items()
-                    if key in needed
-                },
-            ),
-        )
+        (case, _item(case, sample, path, out, needed))
         for case in shard.of(prompts.cases)
         for sample in range(benchmark.samples)
         if (path := checked.paths.get((case.index, sample))) is not None
@@ -200,6 +187,11 @@ def score(
     )
     write_json(path, result.model_dump(mode="json"))
     return path
+
+
+def _item(case: Case, sample: int, path: Path, out: Path, needed: Collection[str]) -> Item:
+    references = {k: relpath(file, out) for k, file in case.references.items() if k in needed}
+    return Item(case.id(sample), relpath(path, out), case.prompt, case.meta, references=references)
 
 
 def _model(name: str, made: Making | None, trained_on: Mapping[str, Any] | None) -> ModelInfo:

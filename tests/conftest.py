@@ -7,7 +7,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import huggingface_hub.constants
 import pytest
-from kept import kept  # noqa: F401, a fixture
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from pydantic import ValidationError
 from tiny_benchmarks import CASES, PROMPTS, TINY, changed, fill, result_of, said, save
 
@@ -369,25 +368,3 @@ def test_a_prompt_changed_under_a_result_is_refused(whole, folder):
     other = PromptSet("made up", [replace(CASES[0], prompt="another"), *CASES[1:]])
     with pytest.raises(InputError, match="made with the prompt"):
         score(TINY, other, folder, whole.parent, name="mine", device="cpu")
-
-
-def test_a_reward_that_compares_gets_the_references_of_the_prompts(folder, tmp_path, kept):
-    benchmark = replace(TINY, rewards="kept")
-    source = {"source": black(tmp_path)}
-    own = PromptSet("made up", [replace(case, references=source) for case in CASES])
-    path = score(benchmark, own, folder, tmp_path / "results", name="mine", device="cpu")
-    report = score_folder(folder, "contrast")
-    assert read_result(path).complete and len(report) == 14
-    means = [Image.open(row.path).convert("RGB") for row in report.rows]
-    expected = [1 - np.asarray(picture, float).mean() / 255 for picture in means]
-    rows = read_table(read_result(path), path).rows
-    assert sorted(row.scores["kept"] for row in rows) == pytest.approx(sorted(expected), abs=1e-6)
-    with pytest.raises(UsageError, match="kept needs the key 'source' of each prompt's line"):
-        ready([(benchmark, PROMPTS)], {})
-
-
-def black(folder):
-    """A black picture of the size of the others."""
-    path = folder / "black.png"
-    Image.new("RGB", (20, 24)).save(path)
-    return path

@@ -263,7 +263,7 @@ class MeasuredLevel(MeasuredReward):
 
 
 @pytest.mark.parametrize(
-    ("given", "what"),
+    ("medium", "what"),
     [
         (torch.full((3, 2, 2), -0.3), r"values in 0\.\.1; this one spans -0\.3"),
         (torch.full((3, 2, 2), float("nan")), "spans nan"),
@@ -273,9 +273,9 @@ class MeasuredLevel(MeasuredReward):
         ({"path": "a.png"}, "a dict is not a picture"),
     ],
 )
-def test_what_is_no_picture_is_told_what_is(given, what):
+def test_what_is_no_picture_is_told_what_is(medium, what):
     with pytest.raises(ScoringError, match=what) as caught:
-        LoadedReward(MeasuredLevel(card("level")))([*flat(1), given])
+        LoadedReward(MeasuredLevel(card("level")))([*flat(1), medium])
     assert caught.value.index == 1 and isinstance(caught.value.cause, InputError)
 
 

@@ -14,7 +14,7 @@ from streamed import outcomes
 from rewardkit import Clip, Loader
 from rewardkit.engine.loaded import LoadedReward
 from rewardkit.engine.preprocess import Resize
-from rewardkit.engine.registry import entry
+from rewardkit.engine.registry import entry, resolve
 from rewardkit.rewards.laion_aesthetic import head_v1
 from rewardkit.rewards.vbench import consistency
 from rewardkit.weights.nets import dino
@@ -107,6 +107,11 @@ def test_tokens_of_pictures_of_any_shape_are_upstreams(monkeypatch):
             ),
         )
         assert furthest() > 1e-4
+
+
+def test_temporal_flickering_is_known_by_what_more_of_it_means():
+    assert resolve("temporal-flickering") == "temporal-stability"
+    assert load("temporal-stability").upstream.endswith("vbench/temporal_flickering.py")
 
 
 # Unit vectors at angles 0, 60 and 180 degrees. Frame 1: 1/2 with both. Frame 2: cos 120 with the
