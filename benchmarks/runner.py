@@ -14,7 +14,7 @@ from benchmarks.benchmark import Benchmark
 from benchmarks.cards import Making
 from benchmarks.criteria import applies, with_reward
 from benchmarks.media import check
-from benchmarks.prompts import PromptSet
+from benchmarks.prompts import Case, PromptSet
 from benchmarks.results import MediaInfo, ModelInfo, ProtocolInfo, file_name
 from benchmarks.scoring import score_cases
 from benchmarks.shard import WHOLE, Shard
@@ -54,7 +54,8 @@ def ready(parts: Sequence[tuple[Benchmark, PromptSet]], weights: Mapping[str, Pa
         criteria = with_reward(benchmark.criteria, names[0])
         for name in names:
             card = entry(name).card
-            if card.needs_references:
+            there = {name for case in prompts.cases for name in case.references}
+            if not there.issuperset(card.needs_references):
                 raise UsageError(
                     f"{name} compares with reference media ({', '.join(card.needs_references)}), "
                     "which the prompts of a benchmark do not have. `rewardkit score` with a "
@@ -142,7 +143,7 @@ def score(
         )
     )
     items = [
-        (case, Item(case.id(sample), relpath(path, out), case.prompt, case.meta))
+        (case, _item(case, sample, path, out))
         for case in shard.of(prompts.cases)
         for sample in range(benchmark.samples)
         if (path := checked.paths.get((case.index, sample))) is not None
@@ -189,6 +190,11 @@ def score(
     )
     write_json(path, result.model_dump(mode="json"))
     return path
+
+
+def _item(case: Case, sample: int, path: Path, out: Path) -> Item:
+    references = {name: relpath(file, out) for name, file in case.references.items()}
+    return Item(case.id(sample), relpath(path, out), case.prompt, case.meta, references=references)
 
 
 def _model(name: str, made: Making | None, trained_on: Mapping[str, Any] | None) -> ModelInfo:

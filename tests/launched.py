@@ -43,6 +43,15 @@ def start(module: str, arguments: Sequence[str], size: int, cwd: Path) -> list[s
     return started
 
 
+def ends(processes: Sequence[subprocess.Popen]) -> list[tuple[str, str]]:
+    """What processes have printed on stdout and stderr when they have ended; none may hang."""
+    try:
+        return [process.communicate(timeout=120) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+
+
 def torchrun(module: str, arguments: Sequence[str], size: int, cwd: Path) -> subprocess.Popen:
     """Starts the same by torchrun, in a group of processes of its own."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(size)]

@@ -22,7 +22,7 @@ from benchmarks.results import (
 )
 from benchmarks.rows import ScoredSample
 from benchmarks.summary import metrics
-from leaderboards.load import Loaded
+from leaderboards.load import LoadedResult
 from rewardkit.records.rows import Row, write_rows
 from rewardkit.records.storage import write_json
 
@@ -67,7 +67,7 @@ def made(
     folder: str = "results",
     task: str = "text-to-image",
     **changed: Any,
-) -> Loaded:
+) -> LoadedResult:
     """A result of `name`, with fields of `Result` and of its protocol changed as told."""
     of_protocol = {key: changed.pop(key) for key in list(changed) if key not in Result.model_fields}
     protocol_info = ProtocolInfo(**protocol(**of_protocol))
@@ -119,10 +119,10 @@ def made(
         for picture in pictures
     }
     path = Path(folder) / f"{stem}.json"
-    return Loaded(path, Result(**{**fields, **changed}), ids if rows else None)
+    return LoadedResult(path, Result(**{**fields, **changed}), ids if rows else None)
 
 
-def write(loaded: Loaded, folder: Path, name: str | None = None) -> Path:
+def write(loaded: LoadedResult, folder: Path, name: str | None = None) -> Path:
     """Writes a result and its rows below `folder`."""
     path = folder / (name or loaded.path.name)
     write_json(path, loaded.result.model_dump(mode="json"))

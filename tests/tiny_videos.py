@@ -35,8 +35,9 @@ from rewardkit.generators.protocol import Protocol
 CLIP = Protocol(
     steps=2, guidance=4.0, height=16, width=16, frames=5, fps=8.0, max_sequence_length=16
 )
+LONG = CLIP.changed({"max_sequence_length": 512})
 TRUE = CLIP.changed({"guidance": 1.0, "true_guidance": 4.0, "negative_prompt": ""})
-PROTOCOLS = {"hunyuan-video": CLIP, "skyreels": TRUE, "wan": CLIP, "wan-i2v": CLIP}
+PROTOCOLS = {"hunyuan-video": CLIP, "skyreels": TRUE, "wan": CLIP, "wan-i2v": LONG}
 
 
 def hunyuan_video(folder: Path) -> HunyuanVideoPipeline:

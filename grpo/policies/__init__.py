@@ -38,7 +38,8 @@ POLICIES = (
     "grpo.policies.z_image:ZImage",
     "grpo.policies.hunyuan_video:HunyuanVideo",
     "grpo.policies.skyreels:SkyReels",
-    "grpo.policies.wan:Wan",
+    "grpo.policies.wan:WanTextToVideo",
+    "grpo.policies.wan:WanImageToVideo",
 )
 
 

@@ -75,7 +75,6 @@ class Policy(Prompts, ABC):
         from grpo.adapters import place
         from grpo.policies.embeddings import HOME, Embeddings
 
-        self._check(pipeline)
         pipe: Any = pipeline.diffusers
         self.pipeline, self._pipe = pipeline, pipe
         chosen = config.sampler.model_dump(include=_OF_PROTOCOL, exclude_none=True)
@@ -83,6 +82,7 @@ class Policy(Prompts, ABC):
         if self.scale <= 1 and "negative_prompt" not in chosen:  # nothing is led away from
             self.protocol = self.protocol.model_copy(update={"negative_prompt": None})
         check_protocol(pipe, self.protocol)
+        self._check(pipeline)
         self.device = device or pipe.device
         self.dtype = pick_dtype(config.policy.dtype)
         self.networks: dict[str, nn.Module] = {part: getattr(pipe, part) for part in self.parts}
@@ -127,7 +127,7 @@ class Policy(Prompts, ABC):
         """The steps of `config`, whose rule is one of `rules`, from the pipeline's scheduler."""
 
     def _check(self, pipeline: Pipeline) -> None:
-        """Refuses a pipeline of this family that cannot be trained; here, none.
+        """Refuses a pipeline, or a protocol, of this family that cannot be trained; here, none.
 
         Raises:
             UsageError: it cannot.

@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, final
 
 from grpo.policies.hunyuan_video import Hunyuan
 from rewardkit.devices import sent
-from rewardkit.generators.families import FAMILIES
-from rewardkit.generators.references import read_references
-from rewardkit.media.images import to_pil
 
 if TYPE_CHECKING:
     import torch
@@ -51,8 +48,8 @@ class SkyReels(Hunyuan):
         import torch
 
         pipe, size = self._pipe, (self.protocol.height, self.protocol.width)
-        picture = to_pil(read_references(line, FAMILIES[type(pipe).__name__])[_FIRST_FRAME])
-        pixels = sent(pipe.video_processor.preprocess(picture, *size).unsqueeze(2), self.device)
+        pixels = pipe.video_processor.preprocess(self._picture(line), *size).unsqueeze(2)
+        pixels = sent(pixels, self.device)
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             posterior = pipe.vae.encode(pixels).latent_dist
             drawn = posterior.mode() if generator is None else posterior.sample(generator)

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grpo.policies.flow import Flow
+from rewardkit.generators.families import FAMILIES
+from rewardkit.generators.references import read_references
+from rewardkit.media.images import to_pil
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from rewardkit.media.prompts import PromptLine
 
 
 class Video(Flow, ABC):
@@ -23,3 +31,8 @@ class Video(Flow, ABC):
             protocol.height // pipe.vae_scale_factor_spatial,
             protocol.width // pipe.vae_scale_factor_spatial,
         )
+
+    def _picture(self, line: PromptLine) -> Image.Image:
+        """The first frame that a line names."""
+        references = read_references(line, FAMILIES[type(self._pipe).__name__])
+        return to_pil(references["first_frame"])

@@ -35,6 +35,7 @@ from grpo import checkpoint, policies
 from grpo.advantage import Advantages
 from grpo.config.counts import counts
 from grpo.config.fields import Config
+from grpo.config.settings import fields
 from grpo.objectives.objective import Samples, Term
 from grpo.policies.condition import Condition
 from grpo.rewards import Rewards
@@ -55,6 +56,7 @@ def check_objective(config: Config, folder: Path) -> None:
         AssertionError: naming what the objective does not keep.
         InputError: a checkpoint does not fit the state it is restored into.
     """
+    check_settings(config)
     trainer = begin(config)
     check_plan(trainer)
     check_copies(trainer)
@@ -67,6 +69,15 @@ def begin(config: Config) -> Trainer:
     policy = policies.of(policies.load(config), config)
     rewards = Rewards(config.reward, "cpu", config.scoring)
     return Trainer(config, policy, rewards, read(config.prompts))
+
+
+def check_settings(config: Config) -> None:
+    """Settings are described, and those that have no effect are settings that there are."""
+    known = fields(config.objective.kind)
+    vague = [name for name, info in known.items() if not info.description]
+    assert not vague, f"settings without a sentence under them: {vague}"
+    unknown = config.objective.unread(config).keys() - known.keys()
+    assert not unknown, f"unread() names {sorted(unknown)}; there are no such settings"
 
 
 def check_plan(trainer: Trainer) -> None:

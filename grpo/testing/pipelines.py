@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from grpo.policies.policy import Policy
 from rewardkit.generators.arguments import call_arguments, text_arguments
@@ -67,16 +68,51 @@ def first_order(pipe: Any) -> Any:
     return ddim.from_config(settings, clip_sample=False)  # latents have no bounds to clip them to
 
 
-def arguments(policy: Policy, steps: int) -> dict[str, Any]:
-    """What the pipeline's call is given beside the texts."""
-    pipe = policy.pipeline.diffusers
+def sampled(
+    pipe: Any, policy: Policy, steps: int, prompts: Mapping[str, Any], **options: object
+) -> tuple[list[Any], Tensor]:
+    """What a pipeline's call makes of the lines, and the latents at the end of its loop.
+
+    The call itself may return other latents: some pipelines change them after the loop.
+
+    Args:
+        pipe: the policy's, or another one of its class.
+        policy: gives the protocol, but for its number of steps.
+        steps: number of inference steps.
+        prompts: `texts`, or the embeddings of the lines, by the arguments of the call.
+        options: further arguments of the call.
+    """
     family = FAMILIES[type(pipe).__name__]
-    pictures: dict[str, list[Image.Image]] = {}
-    for line in lines():
-        for name, picture in read_references(line, family).items():
-            pictures.setdefault(family.references[name], []).append(to_pil(picture))
-    own = {**call_arguments(pipe, policy.protocol), **pictures}
-    return {**own, "num_inference_steps": steps, "generator": generators()}
+    protocol = policy.protocol.model_copy(update={"steps": steps})
+    references = [read_references(line, family) for line in lines()]
+    # A call takes the same picture for all its prompts.
+    parts = [slice(i, i + 1) for i in range(len(SEEDS))] if any(references) else [slice(None)]
+    made: list[Any] = []
+    ends: list[Tensor] = []
+    for part in parts:
+        walked: list[Tensor] = []
+
+        def keep(
+            pipe: Any, step: int, timestep: Any, tensors: dict[str, Tensor], walked: Any = walked
+        ) -> dict[str, Tensor]:
+            walked.append(tensors["latents"])
+            return {}
+
+        (output, *_) = pipe(
+            generator=generators()[part],
+            callback_on_step_end=keep,
+            return_dict=False,
+            **{name: values[part] for name, values in prompts.items()},
+            **{
+                family.references[name]: to_pil(picture)
+                for name, picture in references[part][0].items()
+            },
+            **call_arguments(pipe, protocol),
+            **options,
+        )
+        made += list(output)
+        ends.append(walked[-1])
+    return made, torch.cat(ends)
 
 
 def texts(policy: Policy) -> dict[str, Any]:

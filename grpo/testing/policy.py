@@ -38,11 +38,11 @@ from grpo.policies.policy import Policy
 from grpo.rollout import Plan, collect
 from grpo.sde import log_prob
 from grpo.testing.pipelines import (
-    arguments,
     first_order,
     generators,
     lines,
     same_pixels,
+    sampled,
     sampled_with,
     texts,
 )
@@ -93,21 +93,10 @@ def check_sampling(
     schedule, sources = policy.schedule(sampler), generators()
     condition = policy.encode(lines(), sources)  # before the noise, as pipelines draw it
     x = policy.noise(sources)
-    walked: list[Tensor] = []
-
-    def keep(pipe: Any, step: int, timestep: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        walked.append(tensors["latents"])
-        return {}
-
-    # From inside the loop: after it, some pipelines change the latents that they return.
     with sampled_with(pipe, scheduler or first_order(pipe)):
-        made = pipe(
-            output_type="pil",
-            callback_on_step_end=keep,
-            **arguments(policy, sampler.steps),
-            **texts(policy),
-            **changes,
-        )[0]
+        made, latents = sampled(
+            pipe, policy, sampler.steps, texts(policy), output_type="pil", **changes
+        )
     begin = x
     with torch.no_grad():
         for i in range(schedule.steps):
@@ -115,9 +104,9 @@ def check_sampling(
             step = schedule.step(output, x, i, stochastic=False)
             assert step.deterministic, "a step without noise has a standard deviation"
             x = step.mean
-    _close(x, walked[-1], "latents, sampled without noise, are not the pipeline's")
+    _close(x, latents, "latents, sampled without noise, are not the pipeline's")
     assert (x - begin).abs().max() > 0.1, "sampling moves nothing: the output is too small"
-    for ours, theirs in zip(policy.decode(walked[-1]), made, strict=True):
+    for ours, theirs in zip(policy.decode(latents), made, strict=True):
         same_pixels(ours, theirs)
 
 
@@ -145,8 +134,8 @@ def check_encoding(policy: Policy) -> None:
     # Two steps: some schedulers' last sigma has no place in one.
     with torch.no_grad(), sampled_with(pipe, first_order(pipe)):
         embeddings = policy.call_arguments(policy.encode(lines()))
-        ours, theirs = (
-            pipe(output_type="latent", **arguments(policy, 2), **prompts)[0]
+        (_, ours), (_, theirs) = (
+            sampled(pipe, policy, 2, prompts, output_type="latent")
             for prompts in (embeddings, texts(policy))
         )
     _close(ours, theirs, "embeddings are not those that the pipeline's call makes")
@@ -240,10 +229,8 @@ def check_export(policy: Policy, folder: Path) -> None:
     if policy.adapted:
         plain.load_lora_weights(folder / "trained")
     with sampled_with(own, first_order(own)):
-        ours, theirs = (
-            # Each with its own list of texts: Z-Image's pipeline writes into the one it is given.
-            pipe(output_type="latent", **arguments(policy, 2), **texts(policy))[0]
-            for pipe in (own, plain)
+        (_, ours), (_, theirs) = (
+            sampled(pipe, policy, 2, texts(policy), output_type="latent") for pipe in (own, plain)
         )
     _close(ours, theirs, "what was saved is not what was trained")
 

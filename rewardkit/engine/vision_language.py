@@ -39,7 +39,7 @@ _PLACES = {"image": "<|image_pad|>", "video": "<|video_pad|>"}
 
 
 @dataclass(frozen=True)
-class Seen:
+class FramesAndTokens:
     """What a loader thread made of a sample: resized frames, and the tokens of the whole text.
 
     Attributes:
@@ -100,7 +100,7 @@ class VisionLanguageJudge(Extractor):
         self._per_medium, self._per_batch = split(preprocess)
         self._asked = [self._id(token) for token in questionnaire.tokens]
 
-    def prepare(self, sample: Sample) -> Seen:
+    def prepare(self, sample: Sample) -> FramesAndTokens:
         """The frames at the network's size, and the tokens of the chat.
 
         Raises:
@@ -113,7 +113,7 @@ class VisionLanguageJudge(Extractor):
                     f"the prompt holds {token}, which the judge reads as a part of its own text. "
                     "Remove it from the prompt"
                 )
-        seen = Seen(apply(self._per_medium, asked.look(sample)), [])
+        seen = FramesAndTokens(apply(self._per_medium, asked.look(sample)), [])
         time, height, width = seen.grid
         places = _PLACES[asked.kind] * (time * height * width // MERGED**2)
         chat = (
@@ -123,9 +123,9 @@ class VisionLanguageJudge(Extractor):
         )
         # The tokenizer of transformers changes its state on each call; this one is thread-safe.
         encoded = self._loaded.tokenizer.encode(chat, add_special_tokens=False)
-        return Seen(seen.frames, encoded.ids)
+        return FramesAndTokens(seen.frames, encoded.ids)
 
-    def features(self, prepared: Sequence[Seen]) -> torch.Tensor:
+    def features(self, prepared: Sequence[FramesAndTokens]) -> torch.Tensor:
         """What the head says at each token, float32 `[B, len(tokens), outputs]`."""
         device, dtype = self._loaded.device, self._loaded.dtype
         ids, mask = self.padded(prepared)
@@ -136,13 +136,13 @@ class VisionLanguageJudge(Extractor):
             ids.to(device), mask.to(device), patches.to(dtype), grids, kind, self._asked
         )
 
-    def padded(self, prepared: Sequence[Seen]) -> tuple[torch.Tensor, torch.Tensor]:
+    def padded(self, prepared: Sequence[FramesAndTokens]) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids, padded on the right, and the mask that is 0 on padding, both `[B, L]`."""
         texts = [torch.tensor(seen.ids) for seen in prepared]
         ids = pad_sequence(texts, batch_first=True, padding_value=self._id(_PADDING))
         return ids, pad_sequence([torch.ones_like(text) for text in texts], batch_first=True)
 
-    def patches(self, seen: Seen) -> torch.Tensor:
+    def patches(self, seen: FramesAndTokens) -> torch.Tensor:
         """A medium as the network's input, float32 `[N, 1176]` on the device."""
         return to_patches(apply(self._per_batch, seen.frames.to(self._loaded.device)))
 

@@ -170,6 +170,11 @@ def write_checkpoint(folder: Path, base: str, tensors: dict[str, list[int]]) -> 
     # One tensor under two names: what is loaded last counts for both.
     state["base_model.model.lm_head.weight"] = state["base_model.model.model.embed_tokens.weight"]
     torch.save(state, folder / STEP / "model.pth")
+    write_settings(folder, base, **LORA)
+
+
+def write_settings(folder: Path, base: str, **lora: Any) -> None:
+    """The model_config.json of a checkpoint."""
     settings = {
         "data_config": {
             "meta_data": "",
@@ -195,7 +200,8 @@ def write_checkpoint(folder: Path, base: str, tensors: dict[str, list[int]]) -> 
             "loss_type": "btt",
         },
         "peft_lora_config": {
-            **LORA,
+            "lora_enable": True,
+            **lora,
             "lora_namespan_exclude": ["lm_head", "rm_head", "embed_tokens", "visual"],
         },
         "inference_config": {

@@ -341,9 +341,15 @@ def fault(**methods):
     return type("Faulty", (Critic,), methods)
 
 
-def miscount(**methods):
-    """The objective whose settings count wrong."""
-    return fault(config_class=type("Miscounting", (CriticConfig,), methods))
+def faulty_settings(**methods):
+    """The objective with some of its settings' methods done wrong."""
+    return fault(config_class=type("FaultySettings", (CriticConfig,), methods))
+
+
+class Undescribed(CriticConfig):
+    """Settings, one of which has no sentence under it."""
+
+    size: int = 1
 
 
 def keeps_a_copy(self, *arguments):
@@ -384,15 +390,29 @@ def restores_no_history(self, state):
     ("faulty", "complaint"),
     [
         (
+            faulty_settings(unread=lambda self, config: {"advantage.size": "of no effect"}),
+            r"unread\(\) names \['advantage\.size'\]",
+        ),
+        (
+            fault(config_class=Undescribed),
+            r"without a sentence under them: \['objective\.size'\]",
+        ),
+        (
             fault(plan=plans_by_the_number_of_plans),
             "two plans differ that were made with the same rng",
         ),
-        (miscount(steps_stored=lambda self, sampler: 3), r"has the shape \[2, 2\]; .* is \[2, 3\]"),
+        (
+            faulty_settings(steps_stored=lambda self, sampler: 3),
+            r"has the shape \[2, 2\]; .* is \[2, 3\]",
+        ),
         (fault(__init__=keeps_a_copy), r"copies\(\) is 0, and the copies kept are \['old'\]"),
         (fault(modules=lambda self: {}), "`value` has parameters that nothing trains"),
         (fault(credit=credits_with_a_graph), "advantages have a graph"),
         (fault(terms=counts_a_term_twice), r"add up to 2\.0, not 1"),
-        (miscount(steps_trained=lambda self, sampler: 2), r"is 2, and terms\(\) has made 6 pred"),
+        (
+            faulty_settings(steps_trained=lambda self, sampler: 2),
+            r"is 2, and terms\(\) has made 6 pred",
+        ),
         (fault(after_updates=moves_the_vae), r"not trained have moved: \['vae/"),
         (fault(after_updates=lambda self, updates: None), "0 updates, and 2 are counted"),
         (fault(__init__=draws_weights_unseeded), "begin differently, in modules/value"),

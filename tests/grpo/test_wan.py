@@ -29,6 +29,20 @@ def test_wan_conforms(folder, parameters, guidance, tmp_path):
     check_policy(policies.of(load(folder, device="cpu"), run), run, tmp_path)
 
 
+@pytest.mark.parametrize(("parameters", "guidance"), [("lora", 4.0), ("full", 1.0)])
+def test_wan_from_a_first_frame_conforms(parameters, guidance, tmp_path):
+    own = tiny_videos.saved("wan-i2v", tmp_path)
+    sampler = {"guidance": guidance, **OBLONG}
+    run = config("wan-i2v", sampler=sampler, policy={"parameters": parameters})
+    check_policy(policies.of(load(own, device="cpu"), run), run, tmp_path / "saved")
+
+
+def test_texts_of_another_length_would_hide_the_first_frame(tmp_path):
+    own = load(tiny_videos.saved("wan-i2v", tmp_path), device="cpu")
+    with pytest.raises(UsageError, match="Set it to 512"):
+        policies.of(own, config("wan-i2v", sampler={"max_sequence_length": 16}))
+
+
 def test_each_token_may_have_its_own_timestep(folder):
     policy = made(folder, guidance=4.0)
     policy.pipeline.diffusers.register_to_config(expand_timesteps=True)

@@ -41,11 +41,17 @@ def tiny_words(text: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
     return {token: index for index, token in enumerate(tokens)}, merges
 
 
-def tiny_tokenizer(text: str) -> Qwen2Tokenizer:
-    """The tokenizer of `tiny_words(text)` and the special tokens."""
+def tiny_tokenizer(text: str, words: int | None = None) -> Qwen2Tokenizer:
+    """The tokenizer of `tiny_words(text)` and the special tokens.
+
+    Args:
+        text: what the words are of.
+        words: number of tokens before the special ones; words that no text holds make them up.
+    """
     from transformers import AddedToken, Qwen2Tokenizer
 
     vocab, merges = tiny_words(text)
+    vocab |= {f"unused {index}": index for index in range(len(vocab), words or 0)}
     # Annotated as lines; what reads them takes pairs.
     tokenizer = Qwen2Tokenizer(vocab=vocab, merges=merges)  # type: ignore[arg-type]
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])

@@ -33,7 +33,7 @@ def cli(*arguments):
 def results(tmp_path_factory):
     """The folder of results of one tiny model with two scales of guidance."""
     home = tmp_path_factory.mktemp("clips")
-    folder = tiny_videos.saved(tiny_videos.wan, home)
+    folder = tiny_videos.saved("wan", home)
     prompts = home / "motions.jsonl"
     prompts.write_text("".join(json.dumps(line) + "\n" for line in PROMPTS))
     for name, guidance in (("guided", 4), ("unguided", 1)):

@@ -38,18 +38,16 @@ def test_the_result_of_processes_is_that_of_one(folder, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("wait_for", ["00001-00.png", "*.journal.1"])
 def test_a_killed_process_of_a_run_is_continued_to_the_result_of_one(command, tmp_path, wait_for):
-    (one,) = launched.start("rewardkit", [*command, "-o", "one"], 1, tmp_path)
-    one.communicate(timeout=120)
+    launched.ends(launched.start("rewardkit", [*command, "-o", "one"], 1, tmp_path))
     processes = launched.start("rewardkit", [*command, "-o", "three"], 3, tmp_path)
     while not any((tmp_path / "three").rglob(wait_for)):
         assert processes[1].poll() is None
         time.sleep(0.001)
     processes[1].send_signal(signal.SIGKILL)
-    for process in processes:
-        process.communicate(timeout=60)
+    launched.ends(processes)
     assert [process.returncode for process in processes] == [1, -signal.SIGKILL, 1]
     again = launched.start("rewardkit", [*command, "-o", "three"], 3, tmp_path)
-    printed = [process.communicate(timeout=120)[0] for process in again]
+    printed = [out for out, _ in launched.ends(again)]
     assert [process.returncode for process in again] == [0, 0, 0]
     assert "sharpness" in printed[0] and printed[1:] == ["", ""]
     assert said(tmp_path / "three" / NAME) == said(tmp_path / "one" / NAME)
@@ -60,6 +58,6 @@ def test_a_killed_process_of_a_run_is_continued_to_the_result_of_one(command, tm
 @pytest.mark.slow
 def test_more_processes_than_prompts_are_refused(command, tmp_path):
     processes = launched.start("rewardkit", [*command, "-o", "four"], 4, tmp_path)
-    for process in processes:
-        assert "4 shards or processes of 3 prompts" in process.communicate(timeout=120)[1]
-        assert process.returncode == 2
+    for _, error in launched.ends(processes):
+        assert "4 shards or processes of 3 prompts" in error
+    assert [process.returncode for process in processes] == [2] * 4
