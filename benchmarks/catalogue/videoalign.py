@@ -24,7 +24,7 @@ register(
         paper="https://arxiv.org/abs/2501.13918",
         notes=(
             "Models are ranked by videoalign.overall, the sum of the three normalised scores. The "
-            "three are reported on the network's own scale, as DanceGRPO's table prints them.",
+            "three are reported on the network's own scale, on which DanceGRPO prints VQ and MQ.",
             "DanceGRPO does not say on which prompts its table was measured.",
             "Clips are judged at the rate they were made with: compare models at one rate and "
             "length.",
