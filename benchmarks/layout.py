@@ -167,7 +167,7 @@ def _wrong_beside(folder: Path, beside: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-#: 00012-03.png, as `rewardkit generate` names its files; 00012.png is the first of its prompt.
+#: 00012-03, as `rewardkit generate` names its files; 00012 is the first of its prompt.
 NUMBERED = Layout(
     place=lambda case, sample: f"{case.index:05d}-{sample:02d}",
     pattern=r"(?P<prompt>\d+)(-(?P<sample>\d+))?",

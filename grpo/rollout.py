@@ -18,8 +18,8 @@ from rewardkit.generators.noise import generator
 from rewardkit.media.batch import Medium
 from rewardkit.media.prompts import PromptLine
 
-# What a generator's numbers are for: the third of its keys.
-_START, _STEPS = 0, 1
+# What a generator's numbers are for: the third of its keys; 2 to 4 are the trainer's.
+_START, _STEPS, _CONDITION = 0, 1, 5
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,12 @@ class Plan:
     stochastic: frozenset[int]
     kept: Tensor
     log_prob: LogProb = "gaussian"
+
+    @classmethod
+    def of_clean(cls, sampler: Sampler, groups: int) -> Plan:
+        """The plan of an objective that needs clean samples alone: no step is stored."""
+        none = torch.zeros(groups, 0, dtype=torch.long)
+        return cls(frozenset(sampler.stochastic_steps()), none)
 
     def first(self, steps: int) -> int:
         """The first of `steps` steps that is random or stored; `steps` where none is."""
@@ -87,6 +93,7 @@ class Rollout:
     """P prompts with G samples each, N = P G, prompt by prompt.
 
     Attributes:
+        lines: P, the prompts.
         media: N, on the CPU: what a saved file would hold.
         clean: [N, ...] float32 on the CPU, the latents they were decoded from: x0 as the last step
             saw it.
@@ -95,11 +102,16 @@ class Rollout:
         transitions: as planned.
     """
 
+    lines: Sequence[PromptLine]
     media: list[Medium]
     clean: Tensor
     condition: Condition
     owner: Tensor
     transitions: Transitions
+
+    def grouped(self, values: Tensor) -> Tensor:
+        """Values of the samples, [N, ...], in the order of their scores, [P, G, ...]."""
+        return values.unflatten(0, (len(self.lines), -1))
 
     def condition_of(self, rows: Tensor) -> Condition:
         """The condition of some samples."""
@@ -156,7 +168,9 @@ def collect(
     owner = torch.arange(groups).repeat_interleave(size)
     kept = plan.of_samples(owner)
     addresses = [(*keys, prompt, sample) for prompt in range(groups) for sample in range(size)]
-    condition = policy.encode(lines)
+    # What is random of a condition is drawn once per prompt: a group shares it.
+    sources = [generator(*keys, _CONDITION, prompt) for prompt in range(groups)]
+    condition = policy.encode(lines, sources)
     slots = _Slots.of(kept)
     media: list[Medium] = []
     whole: list[Tensor] = []
@@ -183,7 +197,7 @@ def collect(
                 target[part] = tensor
     clean, states, logs = whole
     steps = Transitions(states, slots.start, slots.end, kept, logs)
-    return Rollout(media, clean, condition, owner, steps)
+    return Rollout(lines, media, clean, condition, owner, steps)
 
 
 def _start(

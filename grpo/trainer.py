@@ -43,7 +43,7 @@ class Trainer:
         self.config, self.policy, self.rewards, self.prompts = config, policy, rewards, prompts
         self.sampler = policy.schedule(config.sampler)
         kind = objectives.find(config.objective.kind)
-        self.objective: Objective[Any] = kind(policy, self.sampler, config, rewards.weights)
+        self.objective: Objective[Any] = kind(policy, self.sampler, config, rewards)
         self.modules = dict(self.objective.modules())
         self.optimizer = Optimizer(
             policy.parameters(),
@@ -75,7 +75,7 @@ class Trainer:
             )
         with figures.phase("reward"):
             scores = self.rewards(rollout.media, lines, config.sampler.group_size)
-            advantages = self.objective.credit(scores, lines)
+            advantages = self.objective.credit(rollout, scores)
             figures.scored(scores, advantages)
         with figures.phase("update"):
             self.update(index, rollout, scores, advantages, figures)
@@ -154,17 +154,19 @@ class Trainer:
         figures.values |= logged.values()
 
     def select(self, advantages: Advantages) -> tuple[Tensor, Tensor]:
-        """Rows of the rollout to train on, and their advantages."""
+        """Rows of the rollout to train on, [n], and their advantages, [n] or [n, K]."""
         values, best = advantages.values, self.config.advantage.best
-        groups, size = values.shape
+        groups, size = values.shape[:2]
         columns = (
             torch.arange(size).expand(groups, size)
             if best is None
-            else best_and_worst(values, best - best // 2, best // 2)
+            else best_and_worst(
+                values.reshape(groups, size, -1).mean(2), best - best // 2, best // 2
+            )
         )
         kept = advantages.kept.nonzero()
         rows = (kept * size + columns[kept[:, 0]]).flatten()
-        return rows, values.flatten()[rows]
+        return rows, values.flatten(0, 1)[rows]
 
     def samples(
         self, rollout: Rollout, rows: Tensor, scores: Mapping[str, Tensor], advantage: Tensor
@@ -175,7 +177,7 @@ class Trainer:
             rollout: the samples.
             rows: [n], which of them.
             scores: [P, G] of each reward.
-            advantage: [n].
+            advantage: [n] or [n, K].
         """
         device = self.policy.device
         theirs = {name: sent(each.flatten()[rows], device) for name, each in scores.items()}

@@ -14,7 +14,7 @@ from rewardkit.cli.terminal import echo
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from benchmarks.cli.progress import Display
+    from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.shard import Shard
     from rewardkit.generators.pipelines import Pipeline
 
@@ -34,7 +34,7 @@ def run(benchmark: str, **values: Any) -> None:
     """
     from benchmarks.benchmark import Suite, get
     from benchmarks.cli.compare import print_comparison
-    from benchmarks.cli.progress import Display
+    from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.cli.tables import print_results
     from benchmarks.comparing import compare_results
     from benchmarks.runner import ready
@@ -53,9 +53,10 @@ def run(benchmark: str, **values: Any) -> None:
         titles = {None: title(request.model, None), **titles}
     if len(set(titles.values())) < len(titles):
         raise UsageError(f"{request.name} is the name of the base model: give another --name")
-    ready(parts, parse_overrides(request.weights))
+    processes = request.processes
+    processes.in_order(lambda: ready(parts, parse_overrides(request.weights)))
     results: list[list[Path]] = []
-    with Display() as display:
+    with ProgressDisplay(processes) as display:
         for tuned, name in titles.items():
             folders = _generate(display, request, parts, shard, tuned, name)
             results.append(
@@ -64,6 +65,8 @@ def run(benchmark: str, **values: Any) -> None:
                     for part, folder in zip(parts, folders, strict=True)
                 ]
             )
+    if not processes.first:
+        return
     print_results([path for paths in results for path in paths], request.as_json)
     if with_base and not request.as_json and request.shard is None:
         for of_base, of_tuned in zip(*results, strict=True):
@@ -84,13 +87,14 @@ def generate(benchmark: str, **values: Any) -> None:
     The same command resumes an interrupted run.
     """
     from benchmarks.benchmark import get
-    from benchmarks.cli.progress import Display
+    from benchmarks.cli.progress import ProgressDisplay
 
     request = RunRequest(**values)
     parts = request.parts(get(benchmark), scored=False)
     shard = request.shard_of(parts)
-    with Display() as display:
-        pipeline = request.load(request.tuned)
+    processes = request.processes
+    with ProgressDisplay(processes) as display:
+        pipeline = processes.in_order(lambda: request.load(request.tuned))
         for part in parts:
             folder = request.out if len(parts) == 1 else request.out / part.benchmark.media
             _make(display, request, part, shard, pipeline, folder)
@@ -118,7 +122,7 @@ def score(benchmark: str, media: Path, **values: Any) -> None:
 
     from benchmarks.benchmark import Benchmark, get
     from benchmarks.cards import making
-    from benchmarks.cli.progress import Display
+    from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.cli.tables import print_results
     from rewardkit.engine.registry import resolve
     from rewardkit.engine.spec import parse
@@ -138,14 +142,16 @@ def score(benchmark: str, media: Path, **values: Any) -> None:
         raise UsageError(f"nothing in {media} says which model made it: give --name")
     spec = request.trained_on
     trained = None if spec is None else {"reward": str(parse(spec, resolve))}
-    with Display() as display:
+    processes = request.processes
+    with ProgressDisplay(processes) as display:
         shard = request.shard_of([part])
         path = _score(display, request, part, shard, media, name, trained)
-    print_results([path], request.as_json)
+    if processes.first:
+        print_results([path], request.as_json)
 
 
 def _generate(
-    display: Display,
+    display: ProgressDisplay,
     request: RunRequest,
     parts: Sequence[SuitePart],
     shard: Shard,
@@ -156,7 +162,7 @@ def _generate(
     from benchmarks.results import file_name
     from rewardkit.media.task import noun_of
 
-    pipeline = request.load(tuned)
+    pipeline = request.processes.in_order(lambda: request.load(tuned))
     folders = []
     for part in parts:
         kind = f"{noun_of(part.benchmark.task)}s"
@@ -166,7 +172,7 @@ def _generate(
 
 
 def _make(
-    display: Display,
+    display: ProgressDisplay,
     request: RunRequest,
     part: SuitePart,
     shard: Shard,
@@ -189,13 +195,14 @@ def _make(
         seed=request.seed,
         protocol=protocol,
         batch_size=batch,
-        shard=shard,
+        shard=request.share_of(shard),
         on_medium=display.made,
     )
+    request.processes.meet()
 
 
 def _score(
-    display: Display,
+    display: ProgressDisplay,
     request: RunRequest,
     part: SuitePart,
     shard: Shard,
@@ -220,6 +227,7 @@ def _score(
         device=request.device,
         weights=parse_overrides(request.weights),
         overwrite=request.overwrite,
+        processes=request.processes,
         on_check=display.done,
         on_progress=display.scored,
     )

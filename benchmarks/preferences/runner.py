@@ -62,8 +62,9 @@ def measure(
         WeightsError: weights or annotations cannot be had.
     """
     from rewardkit.engine.folder import check_request
-    from rewardkit.engine.items import Reader, score_items
+    from rewardkit.engine.items import score_items
     from rewardkit.engine.loader import Loader, check_overrides
+    from rewardkit.engine.reading import Reader
     from rewardkit.engine.registry import entry
 
     files = dict(weights or {})

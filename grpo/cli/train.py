@@ -154,7 +154,7 @@ def train(
     # Read here so that errors in the file are reported before the model is loaded.
     lines = read(resolved.config.prompts)
     held_out = resolved.config.evaluation.prompts
-    check(resolved.config, lines, None if held_out is None else read(held_out), looked.kind)
+    check(resolved.config, lines, None if held_out is None else read(held_out), looked)
     per_step = resolved.config.sampler.prompts_per_step
     if len(lines) < per_step:
         echo(

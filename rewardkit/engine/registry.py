@@ -3,7 +3,7 @@
 A family is one file in `rewardkit/rewards/`, imported when names are first listed. Another
 distribution adds its own through the entry-point group `rewardkit.rewards`, whose values are
 modules that call `register` on import. A plain function needs no registration: `./my.py:score`; nor
-does an `Entry` that a family's factory makes.
+does an `RewardEntry` that a family's factory makes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import inspect
 import logging
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 from rewardkit import plugins
 from rewardkit.engine.card import RewardCard
 from rewardkit.engine.functions import entry_of, load_attribute
-from rewardkit.engine.reward import Entry, Reward
+from rewardkit.engine.reward import Reward, RewardEntry
 from rewardkit.engine.spec import user_file
 from rewardkit.errors import RewardKitError, UsageError, unknown
 
@@ -40,7 +41,7 @@ class Scheme(Protocol):
             UsageError: nothing can be at such a place.
         """
 
-    def entry(self, name: str, place: str) -> Entry:
+    def entry(self, name: str, place: str) -> RewardEntry:
         """The reward of that name, whose card is made from what is at the place.
 
         Raises:
@@ -49,16 +50,22 @@ class Scheme(Protocol):
 
 
 _schemes: dict[str, Scheme] = {}
-_entries: dict[str, Entry] = {}
+_entries: dict[str, RewardEntry] = {}
+# Bare families and other short names -> what they stand for.
 _defaults: dict[str, str] = {}
 
 
-def register(*cards: RewardCard, default: str | None = None) -> Callable[[_R], _R]:
+def register(
+    *cards: RewardCard,
+    default: str | None = None,
+    short_names: Mapping[str, str] = MappingProxyType({}),
+) -> Callable[[_R], _R]:
     """Class decorator: the class scores every one of `cards`.
 
     Args:
         cards: one per name.
         default: what the bare family resolves to; needed where the family has several names.
+        short_names: other names and what they resolve to, as `hps.frames` to `hps.v2.1-frames`.
 
     Raises:
         RewardKitError: a name is malformed or taken; both origins are told.
@@ -78,14 +85,12 @@ def register(*cards: RewardCard, default: str | None = None) -> Callable[[_R], _
                     f"the reward name {card.name!r} is taken: registered by {taken.origin}, "
                     f"and again by {origin}"
                 )
-            _entries[card.name] = Entry(card, cls, origin)
-        if default is not None:
-            family = default.partition(".")[0]
-            if family in _defaults:
-                raise RewardKitError(
-                    f"the family {family!r} has two defaults: {_defaults[family]} and {default}"
-                )
-            _defaults[family] = default
+            _entries[card.name] = RewardEntry(card, cls, origin)
+        defaults = {} if default is None else {default.partition(".")[0]: default}
+        for short, name in {**defaults, **short_names}.items():
+            if short in _defaults:
+                raise RewardKitError(f"{short!r} has two defaults: {_defaults[short]} and {name}")
+            _defaults[short] = name
         return cls
 
     return decorate
@@ -123,7 +128,7 @@ def list_rewards(kind: str | None = None) -> list[RewardCard]:
 
 
 def resolve(name: str) -> str:
-    """The registered name that `name` means: itself, or the default of a bare family.
+    """The registered name that `name` means: itself, or what a bare family stands for.
 
     FILE.py:NAME stays as it is, once the file and the name in it are there; so does SCHEME:PLACE,
     such as clip:owner/name, once the scheme is known and the place is well-formed.
@@ -132,6 +137,8 @@ def resolve(name: str) -> str:
         UsageError: nothing has that name; the nearest names are given, and plug-ins that cannot be
             loaded, one of which may have it.
     """
+    if name in _entries:  # without looking further: families look each other up while imported
+        return name
     if user_file(name) is not None:
         load_attribute(name)
         return name
@@ -156,7 +163,7 @@ def resolve(name: str) -> str:
     raise UsageError("\n".join([str(error), *broken])) if broken else error
 
 
-def entry(name: str) -> Entry:
+def entry(name: str) -> RewardEntry:
     """The registration that `name` resolves to."""
     name = resolve(name)
     if user_file(name) is not None:

@@ -1,7 +1,7 @@
 """Generators: load a diffusers pipeline by name, sample it with prompts and random seeds.
 
     pipeline = load("sd1.4")
-    for picture in generate(pipeline, [Request("a red ring", seed=0)]): ...
+    for medium in generate(pipeline, [Request("a red ring", seed=0)]): ...
 
 `generate` is the one loop that makes media: what is shown, benchmarked and compared comes from
 it. The schedulers are the pipelines' own.
@@ -89,8 +89,8 @@ class Pipeline:
             "trained_on": self.trained_on,
             "scheduler": {"class": type(pipe.scheduler).__name__, **scheduler},
             "dtype": self.dtype,
-            # Earlier releases decoded in low precision: their pictures must not be mixed with
-            # these.
+            # Earlier releases decoded in low precision: what they made must not be mixed with
+            # this.
             **({} if self.dtype == "float32" else {"decoded": "float32"}),
         }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path, PurePath
@@ -16,8 +16,9 @@ from rewardkit.media.columns import prompt_column as column_of_prompts
 from rewardkit.media.embedded import embedded_prompt
 from rewardkit.media.files import quoted, read_text
 from rewardkit.media.joining import Joined, join
+from rewardkit.media.manifests import named_references
 from rewardkit.media.sources import Item
-from rewardkit.media.tables import TABLE_SUFFIXES, Row, read_table
+from rewardkit.media.tables import TABLE_SUFFIXES, TableRow, read_table
 
 _log = logging.getLogger("rewardkit")
 
@@ -31,6 +32,7 @@ def attach(
     from_metadata: bool = False,
     path_column: str | None = None,
     prompt_column: str | None = None,
+    references: Collection[str] = (),
 ) -> list[Item]:
     """The items with prompts. One that has a prompt from its manifest keeps it.
 
@@ -52,6 +54,8 @@ def attach(
         from_metadata: what Stable Diffusion's web interface (A1111) and ComfyUI write into files.
         path_column: the column of `file` that names files.
         prompt_column: the column of `file` with the prompts.
+        references: the columns of `file` that name reference media, such as "first_frame", from
+            its folder. A manifest's own references come first.
 
     Raises:
         UsageError: two sources are given, `file` has another extension, or it lacks a column that
@@ -62,7 +66,7 @@ def attach(
     if (file is not None) + (text is not None) + from_name + from_metadata > 1:
         raise UsageError("prompts come from one source: a file, one text, the names or metadata")
     if file is not None:
-        return _from_file(items, Path(file), path_column, prompt_column)
+        return _from_file(items, Path(file), path_column, prompt_column, references)
     if text is not None:
         return [_with_prompt(item, text) for item in items]
     if from_name:
@@ -83,18 +87,26 @@ class PromptLine:
         where: file and line, as error messages begin.
         prompt: the text.
         meta: the other columns of its line, but for `id` and `path`.
+        folder: the folder of the file, from which paths in the line are read.
     """
 
     where: str
     prompt: str
     meta: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path = Path()
 
 
-def _with_prompt(item: Item, prompt: str | None, meta: Mapping[str, Any] | None = None) -> Item:
+def _with_prompt(
+    item: Item,
+    prompt: str | None,
+    meta: Mapping[str, Any] | None = None,
+    references: Mapping[str, str] | None = None,
+) -> Item:
     return dataclasses.replace(
         item,
         prompt=item.prompt if item.prompt is not None else prompt,
         meta={**(meta or {}), **item.meta},
+        references={**(references or {}), **item.references},
     )
 
 
@@ -132,7 +144,11 @@ def _beside(item: Item) -> str | None:
 
 
 def _from_file(
-    items: Sequence[Item], file: Path, path_column: str | None, prompt_column: str | None
+    items: Sequence[Item],
+    file: Path,
+    path_column: str | None,
+    prompt_column: str | None,
+    references: Collection[str],
 ) -> list[Item]:
     rows, prompts = _rows(file, prompt_column)
     joined = join(items, rows, file, path_column)
@@ -141,7 +157,11 @@ def _from_file(
     else:
         _log.info(f"prompts matched by order: {len(rows)} prompts, {len(items)} files")
     lines = {
-        id: (row.text(prompts), row.other_than("id", "path", prompts))
+        id: (
+            row.text(prompts),
+            row.other_than("id", "path", prompts, *references),
+            named_references(row, references, file.parent),
+        )
         for id, row in joined.rows.items()
     }
     return [_with_prompt(item, *lines[item.id]) if item.id in lines else item for item in items]
@@ -173,16 +193,18 @@ def read(source: str | Path, prompt_column: str | None = None) -> list[PromptLin
         UsageError: the extension is none of those, or there is no such package or column.
         InputError: the file cannot be read, a line is malformed (it is named), or there are none.
     """
-    rows, prompts = _rows(source, prompt_column)
+    file = _in_package(source) if str(source).startswith(_PACKAGE) else Path(source)
+    rows, prompts = _rows(file, prompt_column)
     return [
-        PromptLine(row.where, row.text(prompts) or "", row.other_than("id", "path", prompts))
+        PromptLine(
+            row.where, row.text(prompts) or "", row.other_than("id", "path", prompts), file.parent
+        )
         for row in rows
     ]
 
 
-def _rows(source: str | Path, prompt_column: str | None) -> tuple[list[Row], str]:
+def _rows(file: Path, prompt_column: str | None) -> tuple[list[TableRow], str]:
     """The rows of a file, and the column of their prompts, which are text in all of them."""
-    file = _in_package(source) if str(source).startswith(_PACKAGE) else Path(source)
     suffix = file.suffix.lower()
     if suffix != ".txt" and suffix not in TABLE_SUFFIXES:
         raise UsageError(
@@ -201,9 +223,11 @@ def _rows(source: str | Path, prompt_column: str | None) -> tuple[list[Row], str
     return rows, prompts
 
 
-def _read_txt(file: Path) -> list[Row]:
+def _read_txt(file: Path) -> list[TableRow]:
     prompts = [line.strip() for line in read_text(file).rstrip().split("\n")]
-    rows = [Row(f"{quoted(file)}, line {n}", {"prompt": text}) for n, text in enumerate(prompts, 1)]
+    rows = [
+        TableRow(f"{quoted(file)}, line {n}", {"prompt": text}) for n, text in enumerate(prompts, 1)
+    ]
     for row in rows:
         if not row.values["prompt"]:  # dropped, it would move all after it to the wrong items
             raise InputError(f"{row.where}: an empty line where a prompt should be")

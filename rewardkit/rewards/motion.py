@@ -235,6 +235,8 @@ _FORMULAS = {
         "Flicker, noise and cuts cost as much as uneven motion; so does motion too fast for the "
         "flow, over about a twelfth of the short side between frames.",
     ),
+    # VBench's name of it; a name of ours says what more means.
+    short_names={"temporal-flickering": "temporal-stability"},
 )
 class MotionStatistic(MeasuredReward):
     """The function of this module that the card is named after."""

@@ -1,6 +1,6 @@
 """How sure a benchmark is, and whether two models differ on it. Pure functions.
 
-Only items of different clusters are independent, such as pictures of different prompts. So whole
+Only items of different clusters are independent, such as samples of different prompts. So whole
 clusters are resampled, each within its stratum, and whole clusters get another sign (`flips`).
 `totals` defines clusters, strata and the headline.
 """
@@ -43,7 +43,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """What changed between two models on the same items.
 
     Attributes:
@@ -123,7 +123,7 @@ def estimate(
     draws give (m - 1) / m times that.
 
     The interval is too narrow for few clusters (below about 20), and for a mean near the end of its
-    range: for 80 prompts whose pictures are right 98 or 99 times in 100 it covers the true mean
+    range: for 80 prompts whose samples are right 98 or 99 times in 100 it covers the true mean
     only 92 to 67 times in 100, and where all are right it has no width.
 
     Args:
@@ -155,7 +155,7 @@ def compare(
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> Stratified[Difference]:
+) -> Stratified[PairedDifference]:
     """Two models on the same items, pair by pair: the headline and each stratum.
 
     Intervals are those of `estimate` for after - before; what the models have in common cancels
@@ -185,9 +185,9 @@ def compare(
 
     def difference(
         estimate: Estimate, differences: Totals, before: Totals, after: Totals
-    ) -> Difference:
+    ) -> PairedDifference:
         signs = np.sign(differences.sums)
-        return Difference(
+        return PairedDifference(
             before=before.mean(headline),
             after=after.mean(headline),
             difference=estimate,

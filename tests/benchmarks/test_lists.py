@@ -21,8 +21,8 @@ PARTI = (
 @pytest.fixture
 def short(monkeypatch):
     """Lists of three prompts."""
-    for name, one in LISTS.items():
-        monkeypatch.setitem(lists.LISTS, name, one._replace(number=3))
+    for name, prompts in LISTS.items():
+        monkeypatch.setitem(lists.LISTS, name, prompts._replace(number=3))
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_another_number_of_prompts_is_refused(name, file, content, weights):
 
 
 @pytest.mark.parametrize(
-    ("name", "file", "content", "told"),
+    ("name", "file", "content", "message"),
     [
         ("parti", "parti-prompts.tsv", "a\tb\nc\td\n", "columns Category and Prompt"),
         ("parti", "parti-prompts.tsv", "Prompt\tCategory\nbond\n", "columns Category and Prompt"),
@@ -83,9 +83,9 @@ def test_another_number_of_prompts_is_refused(name, file, content, weights):
         ("pick-a-pic-test", "pick-a-pic-test.txt", "a\n\nb\n", "line 2: an empty line"),
     ],
 )
-def test_a_file_that_is_no_such_list_is_named(name, file, content, told, weights, short):
+def test_a_file_that_is_no_such_list_is_named(name, file, content, message, weights, short):
     (weights / file).write_text(content)
-    with pytest.raises(InputError, match=f"(?s){file}.*{told}"):
+    with pytest.raises(InputError, match=f"(?s){file}.*{message}"):
         from_public_list(name)
 
 

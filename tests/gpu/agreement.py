@@ -20,7 +20,7 @@ from rewardkit.engine.card import RewardCard
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry, list_rewards
 from rewardkit.engine.scorer import Scorer
-from rewardkit.engine.spec import RewardSpec, Term
+from rewardkit.engine.spec import RewardSpec, RewardTerm
 from rewardkit.generators.pipelines import load
 from rewardkit.media.batch import Clip, Medium
 
@@ -113,7 +113,7 @@ def scores(name: str, device: str, dtype: str, *, tiny: bool) -> Tensor:
         # Random weights of true size are drawn on the CPU, for both devices the same.
         loader = Loader("cpu", dtype)
         loader.device = torch.device(device)
-        scorer = Scorer.load(RewardSpec((Term(card.name),)), loader)
+        scorer = Scorer.load(RewardSpec((RewardTerm(card.name),)), loader)
     return scorer(media, prompts, [GENEVAL] * 4)[card.name]
 
 

@@ -19,7 +19,7 @@ from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry
 from rewardkit.engine.reward import Reward
 from rewardkit.engine.scorer import Scorer
-from rewardkit.engine.spec import RewardSpec, Term
+from rewardkit.engine.spec import RewardSpec, RewardTerm
 from rewardkit.generators.placement import cast, visiting
 from rewardkit.generators.requests import Request
 from rewardkit.media.prompts import PromptLine
@@ -158,7 +158,7 @@ class Hungry(Reward):
 def _out_of_memory(session: Session) -> None:
     reward = Hungry(session)
     name = reward.card.name
-    scorer = Scorer(RewardSpec((Term(name),)), {name: reward})
+    scorer = Scorer(RewardSpec((RewardTerm(name),)), {name: reward})
     before = session.allocated()
     scores = scorer(pictures(32, side=8), "a cat")[name]
     session.holds("out of memory: every sample is scored", len(scores) == 32)
@@ -169,7 +169,7 @@ def _out_of_memory(session: Session) -> None:
 
 def _media_on_the_device(session: Session) -> None:
     """Pictures that lie on the device are scored as those on the CPU, bytes and floats."""
-    scorer = Scorer.load(RewardSpec((Term("shapes-clip"), Term("sharpness"))), Loader("cpu"))
+    scorer = Scorer.load(RewardSpec((RewardTerm("shapes-clip"), RewardTerm("sharpness"))), Loader("cpu"))
     media = torch.stack(pictures(4, side=32))
     here = scorer(media, "a red ring")
     on_device = media.to(session.device)

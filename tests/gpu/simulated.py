@@ -1,4 +1,4 @@
-"""A second device that is none: tensors on it hold their numbers on the CPU, and mix with no others.
+"""A device that is none: tensors on it hold their numbers on the CPU, and mix with no others.
 
 Rehearses what a CPU cannot: an operation on tensors of two devices fails as on a GPU. Autocast
 casts what it casts under CUDA. The device is registered with torch once per process, for good, so
@@ -81,6 +81,14 @@ class OnDevice(Tensor):
         Tensor.data.__set__(self, value)
         self.raw = value.raw
 
+    def tolist(self) -> Any:
+        return self.raw.tolist()
+
+    def numpy(self, *, force: bool = False) -> Any:
+        if not force:
+            raise TypeError(f"can't convert {NAME}:0 device type tensor to numpy")
+        return self.raw.numpy(force=True)
+
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
         return _run(func, args, kwargs or {})
@@ -102,8 +110,23 @@ def register() -> torch.device:
     for names, cast in ((LOW, _low), (EXACT, _exact), (WIDEST, _widest)):
         for name in names:
             library.impl(name, _autocast(name, cast))
+    for name in ("tensor", "as_tensor"):
+        setattr(torch, name, _made_on_the_cpu(getattr(torch, name)))
     _autocast.libraries = (library, anything_else)  # type: ignore[attr-defined]
     return torch.device(NAME, 0)
+
+
+def _made_on_the_cpu(make: Any) -> Any:
+    """`torch.tensor` and the like, which torch sends to a device unseen by dispatch modes."""
+
+    def made(data: Any, *, device: Any = None, **options: Any) -> Any:
+        place = torch.get_default_device() if device is None else torch.device(device)
+        if isinstance(data, Tensor) and device is None:
+            return make(data, **options)
+        with torch.device("cpu"):
+            return make(data, **options).to(place)
+
+    return made
 
 
 def _autocast(name: str, cast: Any) -> Any:

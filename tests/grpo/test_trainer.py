@@ -15,11 +15,6 @@ from grpo.policies import Policy
 from grpo.rollout import collect
 from rewardkit.media.prompts import PromptLine
 
-KINDS = {
-    "policy-gradient": ("sd", tiny_runs.GRADIENT),
-    "forward-process": ("sd3", tiny_runs.FORWARD),
-}
-
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
@@ -27,8 +22,9 @@ def folders(tmp_path_factory):
 
 
 def config(folders, kind="policy-gradient", *, objective=None, **changes):
-    name, own = KINDS[kind]
-    return tiny_runs.config(folders[name], objective={**own, **(objective or {})}, **changes)
+    tried = tiny_runs.KINDS[kind]
+    settings = {**tried.settings, **(objective or {})}
+    return tiny_runs.config(folders[tried.folder], objective=settings, **changes)
 
 
 def drawn(trainer):
@@ -49,13 +45,13 @@ def unchanged(trainer, before):
     return all(torch.equal(p, before[name]) for name, p in trainer.policy.parameters().items())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", tiny_runs.KINDS)
 @pytest.mark.parametrize("updates", [1, 2])
 def test_the_gradient_does_not_depend_on_the_batch_size(folders, kind, updates):
     asked = config(
         folders,
         kind,
-        objective={"updates": updates, "epochs": 2, "kl": 0.1},
+        objective={"updates": updates, "epochs": 2, **tiny_runs.KINDS[kind].more},
         optim={"lr": 1e-12, "max_grad_norm": 1e6},
         sampler={"batch_size": 6},
     )
@@ -83,7 +79,7 @@ def taken(trainer):
     return gradient
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", tiny_runs.KINDS)
 @pytest.mark.parametrize("updates", [1, 4])
 def test_every_pass_takes_each_sample_once(folders, kind, updates):
     asked = config(folders, kind, objective={"updates": updates, "epochs": 2})
@@ -125,7 +121,7 @@ def test_drift_is_measured_on_the_batches_of_the_updates(folders):
     assert sizes == [3] and {"drift/step_0", "drift/step_1"} <= values.keys()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", tiny_runs.KINDS)
 def test_equal_rewards_are_counted_and_change_nothing(folders, kind, tmp_path):
     judge = tmp_path / "judge.py"
     judge.write_text("def score(batch):\n    return [0.1] * len(batch.media)\n")
@@ -145,7 +141,7 @@ def test_a_group_of_equal_rewards_is_left_out(folders):
     assert values.tolist() == [1.0, -2.0, 1.0]
     figures = Figures()
     scores = {"sharpness": torch.tensor([[2.0, 2.0, 2.0], [1.0, 2.0, 3.0]])}
-    figures.scored(scores, trainer.objective.credit(scores, trainer.choose(0)))
+    figures.scored(scores, trainer.objective.credit(drawn_by(trainer, 0), scores))
     # Means of 2, 2, 2 and 1, 2, 3; their unbiased stds are 0 and 1.
     assert figures.values == {
         "reward/sharpness": 2.0, "reward_std/sharpness": 0.5, "groups_dropped": 1.0,
@@ -161,6 +157,39 @@ def test_best_of_n_takes_the_top_and_the_bottom_of_each_group(folders):
     # Two best and one worst: 2.0, 1.0, -2.5 of the first, none of the second, 3.0, 0.5, -2.0.
     assert rows.tolist() == [1, 3, 4, 10, 12, 13]
     assert values.tolist() == [2.0, 1.0, -2.5, 3.0, -2.0, 0.5]
+
+
+def test_a_sample_may_have_an_advantage_for_each_step(folders):
+    asked = config(folders, sampler={"group_size": 3}, advantage={"best": 2})
+    trainer = tiny_runs.trainer(asked)
+    # Means over two steps: 1, 0 and -1 of the first group; 0, 3 and 1 of the second.
+    by_step = [[[2.0, 0.0], [5.0, -5.0], [-3.0, 1.0]], [[1.0, -1.0], [2.0, 4.0], [0.0, 2.0]]]
+    rows, values = trainer.select(Advantages(torch.tensor(by_step), {}, torch.ones(2).bool()))
+    assert rows.tolist() == [0, 2, 3, 4]
+    assert values.tolist() == [[2.0, 0.0], [-3.0, 1.0], [1.0, -1.0], [2.0, 4.0]]
+    rollout = drawn_by(trainer, 0)
+    batch = trainer.samples(rollout, rows, {}, values)
+    assert torch.equal(batch.advantage, values)
+
+
+def test_an_objective_is_shown_the_samples_before_it_gives_credit(folders):
+    trainer, seen = tiny_runs.trainer(config(folders)), []
+    credit = trainer.objective.credit
+
+    def watched(rollout, scores):
+        seen.append((rollout, scores, copied(trainer)))
+        return credit(rollout, scores)
+
+    trainer.objective.credit, before = watched, copied(trainer)
+    trainer.step(0)
+    ((rollout, scores, weights),) = seen
+    assert [line.prompt for line in rollout.lines] == [x.prompt for x in trainer.choose(0)]
+    assert all(torch.equal(before[name], value) for name, value in weights.items())
+    # In the order of the scores: sample s of prompt p is row p G + s.
+    assert torch.equal(rollout.grouped(rollout.owner), torch.tensor([[0] * 3, [1] * 3]))
+    again = trainer.rewards(rollout.media, rollout.lines, 3)["sharpness"]
+    assert torch.equal(again, scores["sharpness"])
+    assert rollout.grouped(rollout.clean).shape == (2, 3, *rollout.clean.shape[1:])
 
 
 def test_the_old_policy_moves_once_per_rollout_and_draws(folders):

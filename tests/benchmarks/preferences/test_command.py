@@ -25,7 +25,7 @@ def bench(*arguments):
 
 
 def result_in(folder):
-    (path,) = (one for one in folder.glob("*.json") if ".meta." not in one.name)
+    (path,) = (file for file in folder.glob("*.json") if ".meta." not in file.name)
     return path, PreferenceResult.model_validate_json(path.read_text("utf-8"))
 
 
@@ -163,9 +163,9 @@ def test_a_killed_run_goes_on_to_the_same_result(manifest, tmp_path, monkeypatch
         path, _ = measure(
             str(manifest), "sharpness+colorfulness", tmp_path / name, batch_size=2, **rest
         )
-        told = json.loads(path.read_text("utf-8"))
-        del told["created"]
-        return told, read_rows(path.with_suffix(".parquet"))
+        document = json.loads(path.read_text("utf-8"))
+        del document["created"]
+        return document, read_rows(path.with_suffix(".parquet"))
 
     time.sleep(0.1)  # a file that is younger than the clock is sure of would be read again
     whole = measured("whole")
@@ -191,10 +191,10 @@ def test_a_named_set_that_is_not_whole_is_refused_or_marked(tmp_path):
         for label in (0.0, 0.0, 1.0)
     ]  # fmt: skip
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "test_unique-00000-of-00001.parquet")
-    asked = ("pick-a-pic.v2-test-unique", "--images", tmp_path, "-r", "sharpness")
-    done = bench(*asked, "-o", tmp_path / "out")
+    arguments = ("pick-a-pic.v2-test-unique", "--images", tmp_path, "-r", "sharpness")
+    done = bench(*arguments, "-o", tmp_path / "out")
     assert done.exit_code == 1 and "497 lines" in done.stderr
-    done = bench(*asked, "-o", tmp_path / "out", "--allow-partial", "--json")
+    done = bench(*arguments, "-o", tmp_path / "out", "--allow-partial", "--json")
     assert done.exit_code == 0
     result = PreferenceResult.model_validate_json(done.stdout)
     assert not result.complete and result.set.missing == 497 and result.failures == {}
@@ -204,18 +204,30 @@ def test_a_named_set_that_is_not_whole_is_refused_or_marked(tmp_path):
 
 def test_annotations_of_ones_own_are_read_instead_of_fetched_ones(manifest, tmp_path):
     entries = [
-        {"prompt": one["prompt"], "image_path": one["images"], "rank": one["ranking"]}
-        for one in QUESTIONS
+        {
+            "prompt": question["prompt"],
+            "image_path": question["images"],
+            "rank": question["ranking"],
+        }
+        for question in QUESTIONS
     ]
     (tmp_path / "mine.json").write_text(json.dumps(entries), "utf-8")
-    asked = ("hpd.v2-test", "--images", manifest.parent, "-r", "sharpness", "-o", tmp_path / "out")
-    done = bench(*asked, "--weights", f"hpd.v2-test={tmp_path / 'mine.json'}")
+    arguments = (
+        "hpd.v2-test",
+        "--images",
+        manifest.parent,
+        "-r",
+        "sharpness",
+        "-o",
+        tmp_path / "out",
+    )
+    done = bench(*arguments, "--weights", f"hpd.v2-test={tmp_path / 'mine.json'}")
     assert done.exit_code == 0, done.output
     _, result = result_in(tmp_path / "out")
     assert result.agreement["sharpness"].accuracy.score == 4 / 5
     assert str(tmp_path / "mine.json") in result.set.source
     # A file that nothing reads is refused.
-    done = bench(*asked, "--weights", f"imagereward-test={tmp_path / 'mine.json'}")
+    done = bench(*arguments, "--weights", f"imagereward-test={tmp_path / 'mine.json'}")
     assert done.exit_code == 2
 
 

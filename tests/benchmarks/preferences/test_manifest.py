@@ -56,16 +56,16 @@ def test_checksums_are_of_what_is_said(tmp_path):
 def test_a_wrong_line_is_named(tmp_path, line, said):
     with pytest.raises(InputError, match=r"mine\.jsonl") as raised:
         read_manifest(written(tmp_path, GOOD, "", line, GOOD))
-    (told,) = [text for text in str(raised.value).splitlines() if text.startswith("  ")]
-    assert told.startswith("  line 3: ") and said in told
+    (problem,) = [text for text in str(raised.value).splitlines() if text.startswith("  ")]
+    assert problem.startswith("  line 3: ") and said in problem
 
 
 def test_all_wrong_lines_are_named_up_to_ten(tmp_path):
     with pytest.raises(InputError) as raised:
         read_manifest(written(tmp_path, "{", GOOD, *["[]"] * 11))
-    told = [line for line in str(raised.value).splitlines() if line.startswith("  ")]
-    assert told[0].startswith("  line 1") and told[1].startswith("  line 3")
-    assert len(told) == 11 and told[-1] == "  and 2 more"
+    problems = [line for line in str(raised.value).splitlines() if line.startswith("  ")]
+    assert problems[0].startswith("  line 1") and problems[1].startswith("  line 3")
+    assert len(problems) == 11 and problems[-1] == "  and 2 more"
 
 
 def test_an_empty_manifest_is_refused(tmp_path):

@@ -78,8 +78,13 @@ CAT, DOG, COW = (jpeg(seed) for seed in range(3))
 
 
 def row(first, second, label, caption="a cat", has_label=True):
-    told = {"caption": caption, "jpg_0": first, "jpg_1": second, "has_label": has_label}
-    return {**told, "label_0": label, "label_1": None if label is None else 1 - label, "user_id": 7}
+    fields = {"caption": caption, "jpg_0": first, "jpg_1": second, "has_label": has_label}
+    return {
+        **fields,
+        "label_0": label,
+        "label_1": None if label is None else 1 - label,
+        "user_id": 7,
+    }
 
 
 def write_split(folder, name, rows):

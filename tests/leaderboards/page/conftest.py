@@ -39,17 +39,21 @@ def visit(browser):
     """Opens a page; afterwards: it asked for nothing outside of its folder, and met no error."""
     opened = []
 
-    def visit(index, *, width=1280, scheme="light", reduce=True, wait="load"):
+    def visit(index, *, width=1280, scheme="light", reduce=True, touch=False, wait="load"):
         context = browser.new_context(
             viewport={"width": width, "height": 900},
             color_scheme=scheme,
+            has_touch=touch,
             reduced_motion="reduce" if reduce else "no-preference",
         )
         page = context.new_page()
         requests, errors = [], []
         page.on("request", lambda request: requests.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda told: errors.append(told.text) if told.type == "error" else None)
+        page.on(
+            "console",
+            lambda message: errors.append(message.text) if message.type == "error" else None,
+        )
         page.goto(index.as_uri(), wait_until=wait)
         opened.append((context, index, requests, errors))
         return page
@@ -67,14 +71,14 @@ def visit(browser):
 def three(tmp_path):
     """Three models: one surely the best and trained on the metric, two that cannot be told apart,
     of which one is made otherwise; and one that is not complete."""
-    given = [
+    results = [
         made("alpha", 0.9, model={"trained_on": {"reward": "judge"}}),
         made("beta", lambda task, index, sample: 0.5 + 0.1 * (index % 2)),
         made("gamma", lambda task, index, sample: 0.59 - 0.1 * (index % 2), steps=30),
         made("delta", lambda task, index, sample: 0.99 if index else None),
     ]
-    for number, one in enumerate(given):
-        with_pictures(one, tmp_path / "results" / str(number))
+    for number, loaded in enumerate(results):
+        with_pictures(loaded, tmp_path / "results" / str(number))
     return leaderboard([tmp_path / "results"])
 
 

@@ -4,14 +4,14 @@ from made_results import made
 
 from leaderboards.assemble import assemble
 from leaderboards.page.details import details
-from leaderboards.published import Published
+from leaderboards.published import PublishedRow
 
 
 def told(loaded=(), rows=()):
     (board,) = assemble(list(loaded), list(rows)).boards
     (entry,) = (*board.entries, *board.published)
     found = details(board, entry)
-    return found, {one.title: dict(one.terms) for one in found.sections}
+    return found, {section.title: dict(section.terms) for section in found.sections}
 
 
 def test_a_result_is_told_whole():
@@ -32,13 +32,15 @@ def test_a_result_is_told_whole():
 
 def test_a_setting_that_others_do_not_share_is_marked():
     board = assemble([made("alpha"), made("beta"), made("gamma", steps=30)]).boards[0]
-    (gamma,) = (one for one in board.entries if one.label == "gamma")
-    (protocol,) = (one for one in details(board, gamma).sections if one.title == "Protocol")
+    (gamma,) = (entry for entry in board.entries if entry.label == "gamma")
+    (protocol,) = (
+        section for section in details(board, gamma).sections if section.title == "Protocol"
+    )
     assert dict(protocol.terms)["steps ≠"] == "30"
 
 
 def test_a_published_number_tells_its_source_and_no_command():
-    row = Published(
+    row = PublishedRow(
         model="theirs", weights=None, task="text-to-image", benchmark="quiz", metric="judge",
         unit="points", score="0.5", tasks={}, resolution=None, steps=None, guidance="0.0",
         rewriter="no", trained_on=None, evaluator=None, source="a paper", evidence="secondary",

@@ -6,7 +6,7 @@ import huggingface_hub.constants
 import pytest
 from PIL import Image
 
-from rewardkit.engine.card import Published, RewardCard
+from rewardkit.engine.card import PublishedScore, RewardCard
 from rewardkit.engine.reward import MeasuredReward
 from rewardkit.engine.verify import verify
 from rewardkit.errors import UsageError, WeightsError
@@ -33,7 +33,7 @@ def picture(tmp_path):
 
 
 def published(path, value, tolerance, url="http://127.0.0.1:9/flat.png"):
-    return Published(
+    return PublishedScore(
         picture=path.name,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         url=url,
@@ -60,11 +60,11 @@ def test_a_score_is_ok_within_its_tolerance_either_way(registered, picture, tmp_
 
 
 def test_a_picture_is_known_by_its_content_whatever_its_name(registered, picture, tmp_path, home):
-    one = published(picture, 100.0, 0.1)
+    score = published(picture, 100.0, 0.1)
     (tmp_path / "deep").mkdir()
     picture.rename(tmp_path / "deep" / "renamed.png")
     Image.new("RGB", (4, 3), (7, 7, 7)).save(picture)  # another picture under the right name
-    found = verify([registered(card("level", one), Level)], device="cpu", test_data=tmp_path)
+    found = verify([registered(card("level", score), Level)], device="cpu", test_data=tmp_path)
     assert found.checks[0].ours == 100.0
 
 

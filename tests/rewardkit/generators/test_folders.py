@@ -187,8 +187,8 @@ def test_an_alias_means_its_pinned_commit_and_its_protocol(hub, monkeypatch):
 def test_a_name_has_a_dtype_unless_another_is_asked_for(folders, monkeypatch):
     alias = ALIASES["shapes-sd"].model_copy(update={"name": "tiny", "dtype": "bfloat16"})
     monkeypatch.setitem(ALIASES, "tiny", alias)
-    for asked, dtype in ((None, "bfloat16"), ("float16", "float16"), ("float32", "float32")):
-        pipeline = load("tiny", device="cpu", dtype=asked)
+    for option, dtype in ((None, "bfloat16"), ("float16", "float16"), ("float32", "float32")):
+        pipeline = load("tiny", device="cpu", dtype=option)
         assert pipeline.dtype == pipeline.provenance()["dtype"] == dtype
         assert pipeline.diffusers.unet.dtype == getattr(torch, dtype)
         assert pipeline.diffusers.vae.dtype == torch.float32

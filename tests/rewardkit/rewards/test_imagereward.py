@@ -10,7 +10,7 @@ from golden.prompted import fill, layout, load, sample
 from pictures import twelve
 
 from rewardkit.engine.card import RewardCard
-from rewardkit.engine.judge import Judge
+from rewardkit.engine.loaded import LoadedReward
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.preprocess import Normalize, Resize
 from rewardkit.errors import WeightsError
@@ -56,7 +56,7 @@ def unread(vision, text):
 
 
 def worst(reward):
-    return float((Judge(reward)(MEDIA, PROMPTS) - EXPECTED).abs().max())
+    return float((LoadedReward(reward)(MEDIA, PROMPTS) - EXPECTED).abs().max())
 
 
 def test_scores_are_upstreams_on_the_same_weights():
@@ -146,6 +146,6 @@ def test_a_file_that_is_another_vocabulary_is_refused(tmp_path):
 @pytest.mark.data
 def test_the_published_pictures_are_upstreams():
     folder = Path(os.environ["REWARDKIT_TEST_DATA"], "imagereward")
-    assert {one.picture: one.sha256 for one in CARD.published} == {
+    assert {score.picture: score.sha256 for score in CARD.published} == {
         path.name: sha256_file(path) for path in folder.glob("*.webp")
     }
