@@ -4,8 +4,7 @@
 
 Needs no network and no checkpoint: networks have random weights. Prints a line for each figure and
 writes them as JSON. A part that fails is a failing line, and exit code 1 at the end; a part for
-which no time is left is a line that says so. `--device cpu --tiny` rehearses all of it, and
-`--device simulated --tiny` what a device apart from the CPU could break (see `simulated`).
+which no time is left is a line that says so. `--device cpu --tiny` rehearses all of it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 
 import agreement
@@ -25,7 +23,6 @@ import generation
 import placement
 import processes
 import scoring
-import simulated
 import torch
 import training
 from session import Session, machine
@@ -60,8 +57,7 @@ def main() -> int:
     parser.add_argument("--only", metavar="PARTS", help="parts to run, separated by commas")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="JSON file to write")
     asked = parser.parse_args()
-    apart = asked.device == "simulated"
-    device = simulated.register() if apart else torch.device(asked.device)
+    device = torch.device(asked.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.error("torch finds no CUDA device here; --device cpu --tiny rehearses the script")
     if not asked.tiny and device.type != "cuda":
@@ -76,8 +72,7 @@ def main() -> int:
     plain = re.sub(r"[^a-z0-9]+", "-", str(card["name"]).casefold()).strip("-")
     out = asked.out or ROOT / "docs" / "gpu" / f"{plain}.json"
     print(f"{card}, torch {torch.__version__}", flush=True)
-    mode = simulated.Simulation() if apart else nullcontext()
-    with tempfile.TemporaryDirectory() as home, mode:
+    with tempfile.TemporaryDirectory() as home:
         session = Session(device, asked.tiny, Path(home), asked.minutes * 60)
         for name, work, needed in PARTS:
             if name in wanted:

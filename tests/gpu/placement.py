@@ -169,7 +169,9 @@ def _out_of_memory(session: Session) -> None:
 
 def _media_on_the_device(session: Session) -> None:
     """Pictures that lie on the device are scored as those on the CPU, bytes and floats."""
-    scorer = Scorer.load(RewardSpec((RewardTerm("shapes-clip"), RewardTerm("sharpness"))), Loader("cpu"))
+    scorer = Scorer.load(
+        RewardSpec((RewardTerm("shapes-clip"), RewardTerm("sharpness"))), Loader("cpu")
+    )
     media = torch.stack(pictures(4, side=32))
     here = scorer(media, "a red ring")
     on_device = media.to(session.device)
