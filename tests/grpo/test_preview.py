@@ -91,7 +91,7 @@ def test_damaged_sizes_of_a_part_are_left_to_the_pipeline(here):
 def test_an_empty_text_is_refused_in_plain_words(here):
     refused = dry("--model", "shapes-flow", "--lora", "")
     assert refused.exit_code == 2
-    assert 'policy.init_lora is "" (given), which is empty' in refused.stderr
+    assert 'policy.init_lora is "" (your setting), which is empty' in refused.stderr
 
 
 def test_a_recipe_of_ones_own_is_looked_at_too(here, untrained_flux):

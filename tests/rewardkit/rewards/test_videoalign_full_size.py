@@ -9,9 +9,9 @@ import pytest
 import torch
 from golden.media import clip
 from golden.videoalign import PUBLISHED, ROWS, STEP, upstream_names, write_settings
+from rewardkit.engine.judge import Judge
 from transformers import Qwen2VLConfig, Qwen2VLModel
 
-from rewardkit.engine.judge import Judge
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry
 from rewardkit.rewards import videoalign
