@@ -48,7 +48,7 @@ _DOING = {
 
 @final
 @dataclass
-class Estimate:
+class MemoryEstimate:
     """The memory of a run, in bytes.
 
     Attributes:
@@ -105,7 +105,9 @@ def memory_of(device: torch.device) -> int | None:
     return None
 
 
-def of_folder(config: Config, source: str, folder: Path, device: str, line: PromptLine) -> Estimate:
+def of_folder(
+    config: Config, source: str, folder: Path, device: str, line: PromptLine
+) -> MemoryEstimate:
     """The memory of a run of a pipeline in a folder, of whose weights nothing is read.
 
     Args:
@@ -126,7 +128,9 @@ def of_folder(config: Config, source: str, folder: Path, device: str, line: Prom
     return _estimate(config, pipeline, pick_device(device), line)
 
 
-def of(config: Config, pipeline: Pipeline, device: torch.device, line: PromptLine) -> Estimate:
+def of(
+    config: Config, pipeline: Pipeline, device: torch.device, line: PromptLine
+) -> MemoryEstimate:
     """The memory of a run of a pipeline that is in memory and stays as it is."""
     outline = Pipeline(
         again(pipeline.diffusers), pipeline.source, None, None, None, None, pipeline.protocol
@@ -136,10 +140,10 @@ def of(config: Config, pipeline: Pipeline, device: torch.device, line: PromptLin
 
 def _estimate(
     config: Config, pipeline: Pipeline, device: torch.device, line: PromptLine
-) -> Estimate:
+) -> MemoryEstimate:
     policy, encoders = _policy(pipeline, config)
     pipe: Any = pipeline.diffusers
-    made = Estimate(device)
+    made = MemoryEstimate(device)
     trained = 4 * sum(p.numel() for p in policy.parameters().values())
     network = sum(map(_size, policy.networks.values())) - trained
     adapted = policy.adapted
@@ -174,7 +178,7 @@ def _policy(pipeline: Pipeline, config: Config) -> tuple[Policy, list[nn.Module]
 
 
 def _of_policy(
-    made: Estimate,
+    made: MemoryEstimate,
     config: Config,
     policy: Policy,
     encoders: list[nn.Module],
@@ -228,7 +232,7 @@ def _of_policy(
     made.phases["update"] = max(tracker.peak(update), moved)
 
 
-def _of_rewards(made: Estimate, config: Config, policy: Policy, line: PromptLine) -> None:
+def _of_rewards(made: MemoryEstimate, config: Config, policy: Policy, line: PromptLine) -> None:
     """The rewards' networks, and what scoring a batch takes."""
     settings = config.scoring
     device = pick_device(settings.device) if settings.device else made.device

@@ -61,7 +61,8 @@ def config(session: Session, name: str, **tables: dict[str, Any]) -> Config:
     side = 32 if session.tiny else SIDE
     sampler = {
         "rule": "dance" if flow else "ddim", "noise_level": 0.3 if flow else 1.0,
-        "steps": 4 if session.tiny else 10, "prompts_per_step": 1, "group_size": 16,
+        "steps": 3 if session.tiny else 10, "prompts_per_step": 1,
+        "group_size": 4 if session.tiny else 16,
         "batch_size": 8, "height": side, "width": side,
         "max_sequence_length": (16 if session.tiny else 256) if flow else None,
     }  # fmt: skip

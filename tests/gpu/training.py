@@ -27,7 +27,7 @@ def sd_full(session: Session) -> None:
 
 def sd3_lora(session: Session) -> None:
     """Stable Diffusion 3.5 Medium at 512 x 512, a LoRA, 8 samples."""
-    few = {"steps": 4, "group_size": 8}
+    few = {"steps": 3, "group_size": 8}
     _steps(session, "SD 3.5 Medium LoRA", "sd3", sampler=few)
 
 
