@@ -9,7 +9,7 @@ GENEVAL := .oracle/geneval
 VIDEOALIGN := .oracle/videoalign
 LOWEST := .oracle/lowest
 
-.PHONY: help demo test test-lowest gpu check docs perf perf-train perf-train-upstream perf-hps test-data test-browser oracle-hpsv2 oracle-upstream oracle-grpo oracle-geneval oracle-videoalign clean
+.PHONY: help demo test test-lowest gpu gpu-rehearsal check docs perf perf-train perf-train-upstream perf-hps test-data test-browser oracle-hpsv2 oracle-upstream oracle-grpo oracle-geneval oracle-videoalign clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -45,9 +45,12 @@ $(LOWEST)/installed: pyproject.toml tests/house/lowest.py
 test-lowest: $(LOWEST)/installed  ## Run the tests with the oldest versions that pyproject.toml allows.
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -W default -n auto --maxprocesses 4 --ignore tests/house
 
-gpu: $(VENV)/installed  ## Measure memory, speed and precision of full-size networks on a CUDA device.
-	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { echo "torch finds no CUDA device here: make gpu needs one with 32 GB or more" >&2; exit 2; }
-	$(BIN)/python -m pytest -m gpu tests/gpu
+gpu: $(VENV)/installed  ## Measure and check on a CUDA device, 8 minutes; writes docs/gpu/CARD.json.
+	PYTHONPATH=.:tests $(BIN)/python tests/gpu --device cuda
+
+# Tiny networks on the CPU: that the script runs, and no figure of a GPU.
+gpu-rehearsal: $(VENV)/installed  ## Run the script of make gpu on the CPU with tiny networks.
+	PYTHONPATH=.:tests OMP_NUM_THREADS=1 $(BIN)/python tests/gpu --device cpu --tiny -o .gpu-rehearsal.json
 
 check: $(VENV)/installed  ## Check lint, format and types.
 	$(BIN)/ruff check
@@ -140,4 +143,4 @@ oracle-videoalign: $(VIDEOALIGN)/installed  ## Write the golden file of VideoAli
 	PYTHONPATH=.:tests $(VIDEOALIGN)/bin/python -W ignore tests/oracle/videoalign.py $(CLONES)/VideoAlign $(REWARDKIT_TEST_DATA)
 
 clean:  ## Remove the environment and the output of demo and tests.
-	rm -rf $(VENV) .oracle demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .oracle .gpu-rehearsal.json demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
