@@ -240,7 +240,8 @@ def test_memory_that_cannot_be_estimated_is_a_line(here, folders):
 
 def test_a_dry_run_for_a_device_of_another_machine_shows_the_rest(here, folders, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    shown = dry("--model", folders["sd"], *WHOLE, "--reward-device", "cuda:7")
+    rule = ["--set", "sampler.rule=ddim"]
+    shown = dry("--model", folders["sd"], *WHOLE, *rule, "--reward-device", "cuda:7")
     assert shown.exit_code == 0
     assert "# memory: it cannot be estimated from" in shown.stdout
     assert "device 'cuda:7' cannot be used here" in shown.stdout
