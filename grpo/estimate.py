@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grpo import policies
-from grpo.preview import Model, size_of
+from grpo.preview import Model, frames_of, size_of
 from rewardkit.errors import describe
 from rewardkit.media.prompts import read
 
@@ -34,7 +34,8 @@ def summary(config: Config, model: Model, device: str = "auto") -> list[str]:
         ]
     shapes = _shapes(model.folder, policy.parts) if model.folder is not None else {}
     total = sum(prod(shape) for shape in shapes.values())
-    size = size_of(config, model)
+    size, frames = size_of(config, model), frames_of(config, model)
+    medium = "clips" if model.kind == "video" else "images"
     lines = [f"model: {model.source}, a {model.pipeline}"]
     lines[0] += (
         f"; its {_listed(policy)} has {total:,} parameters" if total else ", not on this machine"
@@ -47,8 +48,9 @@ def summary(config: Config, model: Model, device: str = "auto") -> list[str]:
         lines += _memory(config, model.source, model.folder, device)
     prompts, samples = config.sampler.prompts_per_step, config.sampler.group_size
     lines.append(
-        f"each step: {prompts} prompts x {samples} samples = {prompts * samples} images"
+        f"each step: {prompts} prompts x {samples} samples = {prompts * samples} {medium}"
         + (f" of {size[1]} x {size[0]}" if size else "")
+        + (f" with {frames} frames" if frames else "")
         + f"; {config.steps} steps, on one device"
     )
     return lines

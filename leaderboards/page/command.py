@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from benchmarks.criteria import TOTAL
 from benchmarks.lists import LISTS
 from benchmarks.results import Result
 
@@ -28,7 +27,9 @@ def command(result: Result) -> tuple[str, ...]:
     if title:
         # What a public list says of its source is for people; it is asked for by its name.
         options["prompts"] = title if title in LISTS else result.prompts.source
-        options["reward"] = "+".join(name for name in result.metrics if name != TOTAL)
+        options["reward"] = "+".join(
+            name for name in result.metrics if not result.benchmark.is_total(name)
+        )
     source = model.alias or model.source
     made = result.media.made_here and source is not None
     if made:

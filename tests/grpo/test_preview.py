@@ -8,6 +8,7 @@ from pathlib import Path
 import diffusers
 import pytest
 import tiny_policies
+import tiny_videos
 from click.testing import CliRunner
 
 from grpo import estimate, policies, preview
@@ -16,6 +17,7 @@ from grpo.config.resolve import resolve
 from grpo.train import train
 from rewardkit.cli import main as rewardkit
 from rewardkit.errors import UsageError
+from rewardkit.generators.families import FAMILIES
 from rewardkit.generators.pipelines import load
 
 WHOLE = ["--method", "nft", "--steps", "10", "-r", "sharpness", "-p", "p.txt"]
@@ -64,7 +66,7 @@ def test_a_named_model_that_cannot_be_trained_is_refused(here, untrained_flux, g
     assert "shapes-sd, sd1.4, sd1.5" in refused.stderr
 
 
-@pytest.mark.parametrize("name", ["nonsense-model", "hunyuanvideo", "./nowhere", "wan"])
+@pytest.mark.parametrize("name", ["nonsense-model", "hunyuan", "./nowhere", "wan"])
 def test_a_model_that_there_is_not_is_refused(here, name):
     refused = dry("--model", name, *WHOLE)
     assert refused.exit_code == 2 and not refused.stdout
@@ -258,6 +260,49 @@ def test_a_large_file_in_shards_is_counted_once(folders, tmp_path):
     assert estimate._shapes(tmp_path, ["unet"]) == whole
     (part / f"{name}-00001-of-00001.safetensors").write_bytes(b"cut")
     assert estimate._shapes(tmp_path, ["unet"]) == {}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    home = tmp_path_factory.mktemp("clips")
+    return {name: tiny_videos.saved(name, home) for name in ("hunyuan-video", "wan")}
+
+
+@pytest.mark.parametrize("name", ["hunyuan-video", "wan"])
+def test_sizes_of_clips_are_read_as_the_pipeline_reads_them(clips, name):
+    pipe, sketch = load(clips[name], device="cpu").diffusers, preview._sketch(clips[name])
+    for axis in ("temporal", "spatial"):
+        factor = f"vae_scale_factor_{axis}"
+        assert getattr(sketch, factor) == getattr(pipe, factor)
+    assert FAMILIES[type(pipe).__name__].multiple(sketch) == 16
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("frames=8", "a number of frames that is a multiple of 4, plus 1; 8 was given"),
+        ("height=24", "multiples of 16; height 24"),
+    ],
+)
+def test_a_clip_that_cannot_be_made_is_refused_before_anything_is_loaded(
+    here, clips, setting, told
+):
+    for name, folder in clips.items():
+        sizes = ["sampler.width=16", *(["sampler.height=16"] if "frames" in setting else [])]
+        given = [option for size in sizes for option in ("--set", size)] + ["--set"]
+        refused = dry("--model", folder, *WHOLE, *given, f"sampler.{setting}")
+        assert refused.exit_code == 2 and told in refused.stderr, name
+    if "frames" in setting:  # also where the model is not on this machine
+        refused = dry(
+            "--recipe", "hunyuanvideo-dance", "-p", "p.txt", "--set", f"sampler.{setting}"
+        )
+        assert refused.exit_code == 2 and told in refused.stderr
+
+
+def test_a_dry_run_counts_clips_as_clips(here):
+    shown = dry("--recipe", "hunyuanvideo-dance", "-p", "p.txt").stdout
+    step = "# each step: 32 prompts x 24 samples = 768 clips of 480 x 480 with 53 frames; 202 steps"
+    assert step in shown
 
 
 def test_what_is_looked_at_is_what_is_loaded(folders):
