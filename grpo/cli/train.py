@@ -166,7 +166,7 @@ def train(
     if dry_run:
         from grpo.estimate import summary
 
-        _print(resolved, out, len(lines), summary(resolved.config, looked), as_json)
+        _print(resolved, out, len(lines), summary(resolved.config, looked, device), as_json)
         return
     from grpo.train import Stopped
     from grpo.train import train as run
