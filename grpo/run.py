@@ -3,7 +3,7 @@
 config.json            the resolved configuration, its paths absolute
 rewardkit.json         the RunCard: base model, rewards trained on, prompts' checksum, versions
 metrics.jsonl          one line per step, and one per evaluation
-samples/               sheets of fixed prompts and seeds
+samples/               sheets of fixed prompts and seeds; of clips, also as mp4, where they play
 checkpoints/           what --resume continues from
 model/                 the trained weights, as plain diffusers loads them
 .lock                  locked by the process that trains
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 # What a killed writer of the run's files leaves: those of `atomic_write`.
-_LEFT = re.compile(r"\.(config|rewardkit|metrics|step-\d+)\.[0-9a-f]{8}\.(json|jsonl|pt|png)")
+_LEFT = re.compile(r"\.(config|rewardkit|metrics|step-\d+)\.[0-9a-f]{8}\.(json|jsonl|pt|png|mp4)")
 
 
 @final
