@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from grpo.distributed import World
 from rewardkit.devices import pick_dtype
 from rewardkit.errors import UsageError
 from rewardkit.generators.placement import cast
@@ -26,6 +27,7 @@ def place(
     seed: int,
     device: torch.device,
     home: torch.device,
+    world: World,
 ) -> list[nn.Module]:
     """Makes the networks of a pipeline ready: cast, frozen or trainable, and where they belong.
 
@@ -37,6 +39,7 @@ def place(
         seed: random seed of a LoRA's initial values.
         device: where all go but for the text encoders.
         home: where these go.
+        world: the processes that train; what is trained goes to the device as they share it.
 
     Returns:
         The text encoders.
@@ -53,9 +56,11 @@ def place(
     for name in trained:
         prepare(networks[name], config, targets, seed)
     encoders = [network for name, network in networks.items() if name.startswith("text_encoder")]
-    for network in networks.values():
-        # Diffusers' own `to` warns of modules to be left in float32 where there are none.
-        nn.Module.to(network, home if network in encoders else device)
+    for name, network in networks.items():
+        if name in trained:
+            world.place(network, device)
+        else:  # diffusers' own `to` warns of modules to be left in float32 where there are none
+            nn.Module.to(network, home if network in encoders else device)
     return encoders
 
 

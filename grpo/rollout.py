@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from grpo.config.fields import SamplerConfig
+from grpo.distributed import Shares, cut
 from grpo.policies.condition import Condition
 from grpo.policies.policy import Policy
 from grpo.sampler import Sampler
@@ -86,6 +88,9 @@ class Transitions:
 class Rollout:
     """P prompts with G samples each, N = P G, prompt by prompt.
 
+    Each process holds the samples it has drawn, and those it was sent, at their places among all N;
+    at the others, media are None, and tensors hold anything.
+
     Attributes:
         media: N, on the CPU: what a saved file would hold.
         clean: [N, ...] float32 on the CPU, the latents they were decoded from: x0 as the last step
@@ -93,13 +98,29 @@ class Rollout:
         condition: of the P prompts: embeddings are large, and a group has one.
         owner: [N] int64, the prompt of each sample.
         transitions: as planned.
+        shares: which processes hold which samples.
     """
 
-    media: list[Medium]
+    media: list[Medium | None]
     clean: Tensor
     condition: Condition
     owner: Tensor
     transitions: Transitions
+    shares: Shares[Any]
+
+    def sent(self, shares: Shares[Any]) -> Rollout:
+        """The rollout with each sample's tensors where `shares` has it trained on.
+
+        Log-probabilities come from where the sample counted before; media stay where they are.
+        """
+        steps = self.transitions
+        tensors = (self.clean, steps.states, steps.log_prob)
+        numbers = self.shares.outgoing(shares.holders)
+        parts = [(rows, [tensor[rows] for tensor in tensors]) for rows in numbers]
+        for rows, values in self.shares.world.exchange(parts):
+            for tensor, value in zip(tensors, values, strict=True):
+                tensor[rows] = value
+        return replace(self, shares=shares)
 
     def condition_of(self, rows: Tensor) -> Condition:
         """The condition of some samples."""
@@ -142,7 +163,8 @@ def collect(
     """G samples of each prompt, drawn without gradients.
 
     Where a group shares its initial noise, its samples are the same until the first random step:
-    that prefix, up to the first step that is stored, is computed once per group.
+    that prefix, up to the first step that is stored, is computed once per group. Processes that
+    train together draw a share of the batches each.
 
     Args:
         policy: draws.
@@ -158,14 +180,17 @@ def collect(
     addresses = [(*keys, prompt, sample) for prompt in range(groups) for sample in range(size)]
     condition = policy.encode(lines)
     slots = _Slots.of(kept)
-    media: list[Medium] = []
-    whole: list[Tensor] = []
+    shares = policy.world.deal(cut(len(owner), config.batch_size))
+    media: list[Medium | None] = [None] * len(owner)
     with torch.no_grad():
         x, first = _start(policy, sampler, condition, config, plan, keys, groups)
         x = x[sent(owner, x.device)] if len(x) == groups else x
-        for begin in range(0, len(owner), config.batch_size):
-            part = slice(begin, begin + config.batch_size)
-            decoded, *made = _chunk(
+        clean = torch.empty(x.shape)
+        states = torch.empty(*slots.state.shape, *x.shape[1:], dtype=policy.dtype)
+        logs = torch.empty(kept.shape)
+        for batch, _ in shares.mine:
+            part = slice(batch[0], batch[-1] + 1)
+            media[part], clean[part], states[part], logs[part] = _chunk(
                 policy,
                 sampler,
                 x[part],
@@ -176,14 +201,8 @@ def collect(
                 first,
                 addresses[part],
             )
-            media += decoded
-            # Joined at the end, all of it would be there twice.
-            whole = whole or [tensor.new_empty(len(owner), *tensor.shape[1:]) for tensor in made]
-            for target, tensor in zip(whole, made, strict=True):
-                target[part] = tensor
-    clean, states, logs = whole
     steps = Transitions(states, slots.start, slots.end, kept, logs)
-    return Rollout(media, clean, condition, owner, steps)
+    return Rollout(media, clean, condition, owner, steps, shares)
 
 
 def _start(
@@ -203,11 +222,13 @@ def _start(
     shared = [() if config.noise == "step" else (p,) for p in range(groups)]
     x = policy.noise([generator(*keys, _START, *address) for address in shared])
     first = plan.first(sampler.steps)
-    for begin in range(0, groups if first else 0, config.batch_size):
-        part = slice(begin, begin + config.batch_size)
-        theirs = condition.index(range(groups)[part])
-        for i in range(first):
-            x[part] = _step(policy, sampler, x[part], theirs, i, False).mean
+    if first:
+        shares = policy.world.deal(cut(groups, config.batch_size))
+        for batch, _ in shares.mine:
+            part, theirs = slice(batch[0], batch[-1] + 1), condition.index(batch)
+            for i in range(first):
+                x[part] = _step(policy, sampler, x[part], theirs, i, False).mean
+        x = shares.whole_rows(x)
     return x, first
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from grpo.distributed import World
 from grpo.policies.condition import Condition
 from rewardkit.devices import pick_dtype, sent
 from rewardkit.errors import UsageError, WeightsError
@@ -54,6 +55,7 @@ class Policy(ABC):
         detach_uncond: whether the prediction without the prompt gets no gradient.
         device: where the networks and the VAE are.
         dtype: what they compute in.
+        world: the processes that train it together.
         banks: copies of the trained parameters, by the names `keep` gave them.
     """
 
@@ -71,7 +73,11 @@ class Policy(ABC):
     embeddings: ClassVar[Mapping[str, str]]
 
     def __init__(
-        self, pipeline: Pipeline, config: Config, device: torch.device | None = None
+        self,
+        pipeline: Pipeline,
+        config: Config,
+        device: torch.device | None = None,
+        world: World | None = None,
     ) -> None:
         """See `grpo.policies.of`."""
         from grpo.adapters import place
@@ -85,6 +91,7 @@ class Policy(ABC):
             self.protocol = self.protocol.model_copy(update={"negative_prompt": None})
         check_protocol(pipe, self.protocol)
         self.device = device or pipe.device
+        self.world = world or World()
         self.dtype = pick_dtype(config.policy.dtype)
         self.networks: dict[str, nn.Module] = {part: getattr(pipe, part) for part in self.parts}
         self.modules = dict(self.networks)
@@ -98,6 +105,7 @@ class Policy(ABC):
             seed=config.seed,
             device=self.device,
             home=HOME,
+            world=self.world,
         )
         # With one network, names are its own: checkpoints hold them.
         self._trained = {
