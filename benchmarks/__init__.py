@@ -8,7 +8,8 @@ Imports `rewardkit` and none of the other packages.
     layout       the names of the files of a benchmark
     media        makes pictures and clips, or finds and checks them; `cards` says what made them
     runner       check, score, sum up, write down; resumable, in shards that `merging` merges
-    results      the result file; `rows` names its rows, `reading` reads all versions of it
+    results      the result file, made of `fields`; `rows` names its rows, `reading` reads all
+                 versions of it, and `Result.frame` gives a DataFrame
     trust        whether a result says what its rows say
     comparing    two results of one benchmark, pair by pair
     preferences  measures rewards by what people preferred

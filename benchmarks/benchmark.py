@@ -17,7 +17,7 @@ from benchmarks.criteria import EVERYTHING, Criterion
 from benchmarks.layout import Layout
 from benchmarks.lists import prompt_list
 from benchmarks.prompts import PromptSet
-from benchmarks.rows import Scored
+from benchmarks.rows import ScoredSample
 from rewardkit import plugins
 from rewardkit.errors import RewardKitError, UsageError, unknown
 from rewardkit.media.task import Task
@@ -26,10 +26,10 @@ ENTRY_POINT_GROUP = "rewardkit.benchmarks"
 
 
 #: Further numbers of a benchmark by name, from the pictures or clips that have all scores.
-Figures = Callable[[Sequence[Scored]], dict[str, float]]
+Figures = Callable[[Sequence[ScoredSample]], dict[str, float]]
 
 
-def _no_figures(scored: Sequence[Scored]) -> dict[str, float]:
+def _no_figures(scored: Sequence[ScoredSample]) -> dict[str, float]:
     return {}
 
 

@@ -11,7 +11,7 @@ from benchmarks.criteria import TOTAL, Criterion, applies, criteria_of, values_o
 from benchmarks.numbers import part_of, strata_are_tags
 from benchmarks.reading import read_result, read_table
 from benchmarks.results import Result
-from benchmarks.rows import Scored, scored
+from benchmarks.rows import ScoredSample, scored
 from benchmarks.trained import rewards_in, spec_of
 from benchmarks.trust import contradiction
 from rewardkit.errors import InputError
@@ -22,14 +22,14 @@ from rewardkit.records.frames import frame
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rewardkit.stats.clusters import Difference, Stratified
+    from rewardkit.stats.clusters import PairedDifference, Stratified
 
-Pair = tuple[Scored, Scored]
+Pair = tuple[ScoredSample, ScoredSample]
 
 
 @final
 @dataclass(frozen=True)
-class Comparison:
+class ResultComparison:
     """What changed between two results.
 
     Attributes:
@@ -45,7 +45,7 @@ class Comparison:
     other: Result
     pairs: int
     left_out: int
-    metrics: dict[str, Stratified[Difference]]
+    metrics: dict[str, Stratified[PairedDifference]]
     warnings: Sequence[str]
 
     def frame(self) -> pd.DataFrame:
@@ -61,7 +61,7 @@ class Comparison:
         ).set_index(["metric", "part"])
 
 
-def compare_results(base: Path, other: Path) -> Comparison:
+def compare_results(base: Path, other: Path) -> ResultComparison:
     """Compares two results over the pictures or clips, by prompt and sample, that both have.
 
     Raises:
@@ -84,7 +84,7 @@ def compare_results(base: Path, other: Path) -> Comparison:
         own = _concerned(first, name, pairs)
         lacking = max(lacking, len(own) - len(_known(_criteria(first, name), own)))
     left_out = len(before.keys() | after.keys()) - len(both) + lacking
-    return Comparison(first, second, len(both), left_out, metrics, _warnings(first, second))
+    return ResultComparison(first, second, len(both), left_out, metrics, _warnings(first, second))
 
 
 def _check_same_measure(first: Result, second: Result, base: Path, other: Path) -> None:
@@ -96,7 +96,7 @@ def _check_same_measure(first: Result, second: Result, base: Path, other: Path) 
         )
 
 
-def _rows(result: Result, path: Path) -> dict[str, Scored]:
+def _rows(result: Result, path: Path) -> dict[str, ScoredSample]:
     """The rows of a result by id, which must give its numbers."""
     table = read_table(result, path)
     doubt = contradiction(result, table)
@@ -130,7 +130,9 @@ def _known(criteria: Sequence[Criterion], pairs: Sequence[Pair]) -> list[Pair]:
     ]
 
 
-def _change(result: Result, metric: str, pairs: Sequence[Pair]) -> Stratified[Difference] | None:
+def _change(
+    result: Result, metric: str, pairs: Sequence[Pair]
+) -> Stratified[PairedDifference] | None:
     """How a metric and its tasks changed; None where no pair has a score for it."""
     criteria, pairs = _criteria(result, metric), _concerned(result, metric, pairs)
     whole = _paired(criteria, pairs, result.benchmark.scale)
@@ -148,7 +150,7 @@ def _change(result: Result, metric: str, pairs: Sequence[Pair]) -> Stratified[Di
 
 def _paired(
     criteria: Sequence[Criterion], pairs: Sequence[Pair], scale: float
-) -> Stratified[Difference] | None:
+) -> Stratified[PairedDifference] | None:
     from rewardkit.stats.clusters import compare
 
     known = _known(criteria, pairs)

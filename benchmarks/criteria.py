@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, final
 from rewardkit.errors import RewardKitError
 
 if TYPE_CHECKING:
-    from benchmarks.rows import Scored
+    from benchmarks.rows import ScoredSample
     from rewardkit.stats.totals import Headline
 
 #: What the number of a benchmark is called that is made of several rewards.
@@ -109,12 +109,14 @@ def applies(reward: str, tags: Sequence[str], criteria: Iterable[Criterion]) -> 
 class Values(NamedTuple):
     """Numbers of pictures or clips, whose mean is the number of a benchmark."""
 
-    scored: Sequence[Scored]
+    scored: Sequence[ScoredSample]
     values: Sequence[float]
     headline: Headline
 
 
-def values_of(criteria: Sequence[Criterion], scored: Sequence[Scored], scale: float) -> Values:
+def values_of(
+    criteria: Sequence[Criterion], scored: Sequence[ScoredSample], scale: float
+) -> Values:
     """What each picture or clip counts towards the number that criteria make of all of them.
 
     The number is a mean over these values, so that `rewardkit.stats.clusters` can resample and test

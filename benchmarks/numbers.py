@@ -14,7 +14,7 @@ from benchmarks.criteria import (
     metric_of,
     values_of,
 )
-from benchmarks.rows import Scored
+from benchmarks.rows import ScoredSample
 from rewardkit.stats.intervals import RESAMPLES
 
 if TYPE_CHECKING:
@@ -26,7 +26,11 @@ class Number:
     """What criteria make of rows, and what its parts are."""
 
     def __init__(
-        self, criteria: Sequence[Criterion], rows: Sequence[Scored], scale: float, resamples: int
+        self,
+        criteria: Sequence[Criterion],
+        rows: Sequence[ScoredSample],
+        scale: float,
+        resamples: int,
     ) -> None:
         """Computes the number.
 
@@ -57,7 +61,7 @@ class Number:
 def numbers(
     criteria: Sequence[Criterion],
     rewards: Sequence[str],
-    rows: Sequence[Scored],
+    rows: Sequence[ScoredSample],
     scale: float,
     resamples: int = RESAMPLES,
 ) -> dict[str, Number]:
@@ -76,7 +80,7 @@ def numbers(
     return {name: Number(own, rows, scale, resamples) for name, own in parts.items()}
 
 
-def strata_are_tags(criteria: Sequence[Criterion], rows: Sequence[Scored]) -> bool:
+def strata_are_tags(criteria: Sequence[Criterion], rows: Sequence[ScoredSample]) -> bool:
     """Whether the strata of `values_of` are the tags with their plain means.
 
     They are where each row counts as its score, and has one tag.
@@ -95,7 +99,7 @@ def part_of(name: str, task: str, criteria: Sequence[Criterion]) -> Criterion:
 
 
 def _estimate(
-    criteria: Sequence[Criterion], rows: Sequence[Scored], scale: float, resamples: int
+    criteria: Sequence[Criterion], rows: Sequence[ScoredSample], scale: float, resamples: int
 ) -> Stratified[Estimate] | None:
     from rewardkit.stats.clusters import estimate
 

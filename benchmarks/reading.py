@@ -16,7 +16,7 @@ from rewardkit.records.rows import Table, read_rows
 
 
 def read_result(path: Path) -> Result:
-    """The result in a file.
+    """The result in a file; `Result.frame` then has its rows.
 
     Raises:
         InputError: there is no such file, it is not a result, or a newer rewardkit wrote it.
@@ -45,7 +45,7 @@ def read_result(path: Path) -> Result:
         raise InputError(f"{path} is damaged: {place}{why}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged: {describe(error)}") from error
-    return result
+    return result.beside(path.parent)
 
 
 def _from_first(document: dict[str, Any]) -> dict[str, Any]:

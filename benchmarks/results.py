@@ -10,56 +10,27 @@ A file says which version of the schema it has; `benchmarks.reading` reads older
 from __future__ import annotations
 
 import re
-from pathlib import PureWindowsPath
-from typing import Annotated, Any, Literal, Self, final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from benchmarks.criteria import Criterion
+from benchmarks.fields import LONGEST, Count, FileName, Interval, ResultPart, Sha256, ShardName
+from benchmarks.rows import frame_of
 from benchmarks.shard import Shard
 from rewardkit.errors import UsageError
 from rewardkit.media.task import Task
+from rewardkit.records.rows import read_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA: Literal[2] = 2
-# Number of characters that are shown of a refused value.
-_LONGEST = 80
-
-
-def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
-    if ends[0] > ends[1]:
-        raise ValueError(f"its ends {ends[0]:.4g} and {ends[1]:.4g} are not in order")
-    return ends
-
-
-def _bare(name: str) -> str:
-    # By the rules of Windows, which has more separators and drives.
-    if PureWindowsPath(name).name != name or name in ("", ".", "..") or len(name) > 255:
-        raise ValueError(f"{name[:_LONGEST]!r} is not the bare name of a file beside it")
-    return name
-
-
-def _shard(text: str) -> str:
-    try:
-        return str(Shard.parse(text))
-    except UsageError:
-        raise ValueError(f"a shard is written 3/8; this is {text[:_LONGEST]!r}") from None
-
-
-Interval = Annotated[tuple[float, float], AfterValidator(_ordered)]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0)]
-
-
-class Part(BaseModel):
-    """A part of a result; the text under a field is its description."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
 
 @final
-class Score(Part):
+class Score(ResultPart):
     """A mean over pictures or clips."""
 
     score: float | None
@@ -80,7 +51,7 @@ class Score(Part):
 
 
 @final
-class Metric(Part):
+class Metric(ResultPart):
     """The number of one reward, or of all criteria together, and what it is made of."""
 
     headline: Score
@@ -102,7 +73,7 @@ class Metric(Part):
 
 
 @final
-class CriterionInfo(Part):
+class CriterionInfo(ResultPart):
     """A criterion of a benchmark: see `benchmarks.criteria.Criterion`."""
 
     reward: str
@@ -119,7 +90,7 @@ class CriterionInfo(Part):
 
 
 @final
-class BenchmarkInfo(Part):
+class BenchmarkInfo(ResultPart):
     """Which benchmark."""
 
     name: str
@@ -138,7 +109,7 @@ class BenchmarkInfo(Part):
 
 
 @final
-class ModelInfo(Part):
+class ModelInfo(ResultPart):
     """Which model."""
 
     name: str
@@ -154,7 +125,7 @@ class ModelInfo(Part):
 
 
 @final
-class PromptInfo(Part):
+class PromptInfo(ResultPart):
     """Which prompts."""
 
     source: str
@@ -163,7 +134,7 @@ class PromptInfo(Part):
 
 
 @final
-class ProtocolInfo(Part):
+class ProtocolInfo(ResultPart):
     """How pictures or clips were made; null is unknown, where they were made elsewhere."""
 
     samples: int = Field(ge=1)
@@ -178,7 +149,7 @@ class ProtocolInfo(Part):
 
 
 @final
-class MediaInfo(Part):
+class MediaInfo(ResultPart):
     """Which pictures or clips."""
 
     folder: str
@@ -189,7 +160,7 @@ class MediaInfo(Part):
 
 
 @final
-class Result(Part):
+class Result(ResultPart):
     """One benchmark of one model."""
 
     schema_version: Literal[2] = SCHEMA
@@ -200,7 +171,7 @@ class Result(Part):
     """Whether every picture or clip has every score; an incomplete result is not ranked."""
     n_expected: Count
     n_scored: Count
-    shard: Annotated[str, AfterValidator(_shard)] | None = None
+    shard: ShardName | None = None
     """"3/8" for the third of eight shards, which are to be merged; null for the whole."""
     benchmark: BenchmarkInfo
     model: ModelInfo
@@ -215,18 +186,19 @@ class Result(Part):
     weights: dict[str, Any]
     """Source, revision and checksum, by name."""
     media: MediaInfo
-    rows: Annotated[str, AfterValidator(_bare)]
+    rows: FileName
     """The file of the rows, in the folder of the result."""
     versions: dict[str, str]
     device: str
     created: str
+    _folder: Path | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         """Refuses a file that contradicts itself; `benchmarks.trust` compares it with its rows."""
         name, metric = self.benchmark.metric, self.metrics.get(self.benchmark.metric)
         if metric is None:
-            raise ValueError(f"benchmark.metric is {name[:_LONGEST]!r}, which is not in metrics")
+            raise ValueError(f"benchmark.metric is {name[:LONGEST]!r}, which is not in metrics")
         if (self.score, self.interval) != (metric.headline.score, metric.headline.interval):
             raise ValueError(
                 f"score is {self.score} with the interval {self.interval}, and metrics.{name} "
@@ -270,6 +242,30 @@ class Result(Part):
             "prompts": self.prompts.model_dump(mode="json", exclude={"source"}),
             "rewards": self.rewards,
         }
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same, wherever their files lie."""
+        return isinstance(other, Result) and dict(self) == dict(other)
+
+    def beside(self, folder: Path) -> Self:
+        """This result as one whose rows lie in `folder`."""
+        self._folder = folder
+        return self
+
+    def frame(self) -> pd.DataFrame:
+        """One row per picture or clip, as `benchmarks.rows.frame_of` says.
+
+        Raises:
+            UsageError: the result was not read from a file.
+            InputError: its rows cannot be read.
+            MissingPackage: the extra `pandas` is not installed.
+        """
+        if self._folder is None:
+            raise UsageError(
+                "the rows of a result lie beside its file: read it with "
+                "benchmarks.reading.read_result(path)"
+            )
+        return frame_of(read_rows(self._folder / self.rows))
 
     @property
     def tasks(self) -> dict[str, Score]:

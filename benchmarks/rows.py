@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from benchmarks.prompts import JOIN
 from rewardkit.errors import InputError
 from rewardkit.records.rows import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _ID = re.compile(r"(?P<stratum>[\w.+-]+)/(?P<index>[0-9]{1,9})-(?P<sample>[0-9]{1,9})")
 
@@ -20,7 +23,7 @@ Place = tuple[str, int, int]
 
 @final
 @dataclass(frozen=True)
-class Scored:
+class ScoredSample:
     """A picture or clip with its scores by reward; None where there is no score.
 
     Attributes:
@@ -49,7 +52,7 @@ class Scored:
         return self.index if self.cluster is None else self.cluster
 
 
-def scored(table: Table) -> list[Scored]:
+def scored(table: Table) -> list[ScoredSample]:
     """The rows of a result.
 
     Raises:
@@ -57,7 +60,8 @@ def scored(table: Table) -> list[Scored]:
     """
     cluster = clusters(table)
     return [
-        Scored(*place(row.id), scores=row.scores, cluster=cluster[row.id]) for row in table.rows
+        ScoredSample(*place(row.id), scores=row.scores, cluster=cluster[row.id])
+        for row in table.rows
     ]
 
 
@@ -88,6 +92,24 @@ def place(id: str) -> Place:
     if match is None:
         raise InputError(f"{id!r} is not the id of a row; such an id is written TAG/00012-03")
     return match["stratum"], int(match["index"]), int(match["sample"])
+
+
+def frame_of(table: Table) -> pd.DataFrame:
+    """The rows of a result as a DataFrame.
+
+    Columns: `id`; what it names, which is `tags` (joined with "+"), `index` of the prompt and
+    `sample`; then `path`, `prompt`, a float32 column per reward (not scaled), `total` where the
+    table has one, and `error`. A failed score is missing (NaN), with its reason as `error`.
+
+    Raises:
+        InputError: the id of a row is not that of a benchmark.
+        MissingPackage: the extra `pandas` is not installed.
+    """
+    frame = table.to_pandas()
+    places = [place(row.id) for row in table.rows]
+    for column, values in enumerate(zip(*places, strict=True), start=1):
+        frame.insert(column, ("tags", "index", "sample")[column - 1], list(values))
+    return frame
 
 
 def checksum(parts: Sequence[str]) -> str:

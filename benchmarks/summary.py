@@ -10,7 +10,7 @@ from benchmarks.criteria import TOTAL, Criterion, applies, metric_of, with_rewar
 from benchmarks.numbers import numbers
 from benchmarks.prompts import Case, PromptSet
 from benchmarks.results import BenchmarkInfo, CriterionInfo, Metric, PromptInfo, Result, Score
-from benchmarks.rows import Scored, scored
+from benchmarks.rows import ScoredSample, scored
 from rewardkit.records.provenance import now
 from rewardkit.records.rows import Table
 
@@ -77,7 +77,10 @@ def sum_up(
 
 
 def metrics(
-    benchmark: Benchmark, rewards: Sequence[str], cases: Sequence[Case], rows: Sequence[Scored]
+    benchmark: Benchmark,
+    rewards: Sequence[str],
+    cases: Sequence[Case],
+    rows: Sequence[ScoredSample],
 ) -> dict[str, Metric]:
     """The number of each reward, by its name, after that of all criteria if they are of several.
 

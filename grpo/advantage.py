@@ -46,7 +46,7 @@ class Advantages:
     """The advantages of a batch.
 
     Attributes:
-        values: [P, G], float32.
+        values: [P, G], float32; [P, G, K] where each of a sample's K stored steps has its own.
         parts: each reward's own advantages before its weight, [P, G], float32.
         kept: [P], bool; False for a group whose advantages are all 0. It has no gradient: leave it
             out and count it, `(~kept).sum()`.

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from grpo.config.fields import Config
+from grpo.config.layers import layer
 from grpo.rewards import Rewards
 from grpo.start import Start
 from rewardkit.devices import arithmetic
 from rewardkit.engine.spec import RewardSpec, parse
-from rewardkit.errors import UsageError
+from rewardkit.errors import RewardKitError, UsageError
 from rewardkit.generators.pipelines import Pipeline
 from rewardkit.media.prompts import PromptLine
 from rewardkit.records.provenance import now, sha256_text, versions
@@ -46,15 +47,27 @@ def run_card(
                 "sha256": sha256_text("\n".join(line.prompt for line in lines)),
             },
         },
-        "method": config.method,
+        "method": _method(config),
         "recipe": config.recipe,
         "seed": config.seed,
+        "objective": config.objective.model_dump(mode="json"),
+        "advantage": config.advantage.model_dump(mode="json"),
         "sampler": config.sampler.model_dump(mode="json"),
         "protocol": pipeline.protocol.model_dump(mode="json"),
         "arithmetic": arithmetic(),
         "versions": versions(),
         "started": now(),
     }
+
+
+def _method(config: Config) -> str:
+    """The method's name, and the kind of objective where it is not the method's own."""
+    kind = config.objective.kind
+    try:
+        own = layer("method", config.method).settings.get("objective.kind", kind)
+    except RewardKitError:  # a file that is there no more
+        own = kind
+    return config.method if own == kind else f"{config.method} with objective.kind={kind}"
 
 
 def _with_earlier(spec: RewardSpec, before: Mapping[str, Any] | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -81,16 +81,29 @@ class Optimizer:
             )
             for name, group in zip(self.names, self.adamw.param_groups, strict=True)
         }
-        wrong = [name for name, norm in norms.items() if not norm.isfinite()]
-        if wrong and not self.scaler.is_enabled():
-            raise RewardKitError(
-                f"the gradient's norm is {norms[wrong[0]].item()}: training has diverged. Use a "
-                "lower optim.lr"
-            )
+        wrong = [not norm.isfinite() for norm in norms.values()]
+        if any(wrong) and not self.scaler.is_enabled():
+            raise RewardKitError(self._diverged(norms, wrong))
         self.scaler.step(self.adamw)
         self.scaler.update()
         self.adamw.zero_grad(set_to_none=True)
-        return None if wrong else norms
+        return None if any(wrong) else norms
+
+    def _diverged(self, norms: Mapping[str, Tensor], wrong: Sequence[bool]) -> str:
+        """The error that names the parameters whose gradients are not finite."""
+        # A module that has diverged spoils the policy's gradient too; the reverse is rare.
+        place = max(place for place, is_wrong in enumerate(wrong) if is_wrong)
+        norm, rate = [*norms.values()][place].item(), self.highest[place]
+        if place == 0:
+            return (
+                f"the gradient's norm is {norm}: training has diverged. Use a lower optim.lr than "
+                f"{rate:g}"
+            )
+        return (
+            f"the gradient's norm of {self.names[place][1:]!r}, a module of the objective, is "
+            f"{norm}: it has diverged. Use a lower learning rate for it than {rate:g}, by the "
+            "objective's own setting, or by optim.lr if it has none"
+        )
 
     def state(self) -> dict[str, Any]:
         """All that a later update depends on."""

@@ -19,7 +19,7 @@ from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.reward import GroupReward
 from rewardkit.engine.scorer import Scorer
-from rewardkit.engine.spec import Term, parse
+from rewardkit.engine.spec import RewardTerm, parse
 from rewardkit.errors import RewardKitError, ScoringError, UsageError, describe
 from rewardkit.media.batch import LazySample, Medium, Sample
 from rewardkit.media.prompts import PromptLine
@@ -135,6 +135,6 @@ class Rewards:
             self._loader.move("cpu")
 
 
-def _value(term: Term, raw: float | None) -> float:
+def _value(term: RewardTerm, raw: float | None) -> float:
     assert raw is not None  # without an error there is a score
     return term.value(raw)

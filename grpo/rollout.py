@@ -39,6 +39,12 @@ class Plan:
     kept: Tensor
     log_prob: LogProb = "gaussian"
 
+    @classmethod
+    def of_clean(cls, sampler: Sampler, groups: int) -> Plan:
+        """The plan of an objective that needs clean samples alone: no step is stored."""
+        none = torch.zeros(groups, 0, dtype=torch.long)
+        return cls(frozenset(sampler.stochastic_steps()), none)
+
     def first(self, steps: int) -> int:
         """The first of `steps` steps that is random or stored; `steps` where none is."""
         return min([*self.stochastic, *self.kept.flatten().tolist()], default=steps)
@@ -92,6 +98,7 @@ class Rollout:
     at the others, media are None, and tensors hold anything.
 
     Attributes:
+        lines: P, the prompts.
         media: N, on the CPU: what a saved file would hold.
         clean: [N, ...] float32 on the CPU, the latents they were decoded from: x0 as the last step
             saw it.
@@ -101,6 +108,7 @@ class Rollout:
         shares: which processes hold which samples.
     """
 
+    lines: Sequence[PromptLine]
     media: list[Medium | None]
     clean: Tensor
     condition: Condition
@@ -121,6 +129,10 @@ class Rollout:
             for tensor, value in zip(tensors, values, strict=True):
                 tensor[rows] = value
         return replace(self, shares=shares)
+
+    def grouped(self, values: Tensor) -> Tensor:
+        """Values of the samples, [N, ...], in the order of their scores, [P, G, ...]."""
+        return values.unflatten(0, (len(self.lines), -1))
 
     def condition_of(self, rows: Tensor) -> Condition:
         """The condition of some samples."""
@@ -202,7 +214,7 @@ def collect(
                 addresses[part],
             )
     steps = Transitions(states, slots.start, slots.end, kept, logs)
-    return Rollout(media, clean, condition, owner, steps, shares)
+    return Rollout(lines, media, clean, condition, owner, steps, shares)
 
 
 def _start(

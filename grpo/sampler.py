@@ -10,21 +10,20 @@ import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 import torch
 from torch import Tensor
 
 from grpo import sde
-from grpo.schedules import Shift, ddim_alpha_bars, ddim_timesteps, flow_sigmas, timesteps
+from grpo.schedules import ddim_alpha_bars, ddim_timesteps, flow_sigmas, timesteps
 from grpo.sde import Prediction, Step, column
 
 if TYPE_CHECKING:
-    from grpo.config.fields import SamplerConfig
+    from grpo.config.sampler import FlowRule, SamplerConfig
 
 _log = logging.getLogger(__name__)
 
-FlowRule = Literal["dance", "flow", "cps", "ode"]
 #: Numbers of steps: one for the whole batch, or one per sample, [B] int64 on the sampler's device.
 Index = int | Tensor
 
@@ -163,7 +162,7 @@ class FlowSampler(Sampler):
         config: SamplerConfig,
         device: torch.device,
         *,
-        mu: Shift | None = None,
+        mu: float | None = None,
         even: bool = False,
     ) -> Self:
         """The steps along the sigmas that a diffusers scheduler computes.
@@ -172,10 +171,11 @@ class FlowSampler(Sampler):
             scheduler: a FlowMatchEulerDiscreteScheduler; it stays as it is.
             config: the number of steps, the rule, and what differs from the scheduler's own sigmas.
             device: where the tensors go.
-            mu: how far the pipeline has its scheduler shift the sigmas, where that depends on the
-                sample: a function of the scheduler's configuration. None where it gives none.
-            even: whether the pipeline gives its scheduler even sigmas, as FLUX's does; otherwise
-                the scheduler has its own, as Stable Diffusion 3's.
+            mu: what the pipeline gives its scheduler, see `flow_sigmas`; None where it gives none.
+            even: whether the pipeline gives its scheduler evenly spaced sigmas, from 1 down to
+                1 / steps, which it then shifts, as the pipelines of FLUX and Qwen-Image do. If
+                False, the scheduler spaces them itself, down to the lowest sigma of its training,
+                as in Stable Diffusion 3; `config.schedule` "uniform" makes them even all the same.
 
         Raises:
             UsageError: the scheduler is of another class, or its sigmas rise.

@@ -6,7 +6,7 @@ to the clean sample (0): step i goes from sigmas[i] to sigmas[i + 1].
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,15 +14,12 @@ from torch import Tensor
 
 from rewardkit.errors import UsageError
 
-#: How far a scheduler of this configuration shifts its sigmas, where it shifts by the sample: mu.
-Shift = Callable[[Any], float]
-
 
 def flow_sigmas(
     scheduler: Any,
     steps: int,
     *,
-    mu: Shift | None = None,
+    mu: float | None = None,
     shift: float | None = None,
     even: bool = False,
 ) -> Tensor:
@@ -31,11 +28,13 @@ def flow_sigmas(
     Args:
         scheduler: a FlowMatchEulerDiscreteScheduler; it stays as it is.
         steps: how many.
-        mu: used where the scheduler shifts by the sample (`use_dynamic_shifting`).
+        mu: how far the scheduler shifts its sigmas where that depends on the number of tokens or
+            of steps (`use_dynamic_shifting`); elsewhere it is not used.
         shift: in place of all by which the scheduler shifts, also towards its last sigma
             (`shift_terminal`); None keeps that.
-        even: whether the scheduler is given even sigmas from 1 to 1 / steps, as DanceGRPO and the
-            pipelines of FLUX and Qwen-Image do; otherwise it has its own.
+        even: whether the scheduler is given evenly spaced sigmas to shift, from 1 down to
+            1 / steps, as by DanceGRPO and the pipelines of FLUX and Qwen-Image. If False, it spaces
+            them itself, down to the lowest sigma that it knows.
 
     Raises:
         UsageError: the scheduler is of another class, or its sigmas rise.
@@ -65,25 +64,24 @@ def flow_sigmas(
     own.set_timesteps(
         None if even else steps,
         sigmas=evenly,
-        mu=mu(own.config) if mu and own.config.use_dynamic_shifting else None,
+        mu=mu if own.config.use_dynamic_shifting else None,
     )
     sigmas: Tensor = own.sigmas
     return sigmas
 
 
-def linear_shift(tokens: int) -> Shift:
+def linear_shift(settings: Mapping[str, Any], tokens: int) -> float:
     """The mu of samples of this many tokens: a straight line between those of a scheduler.
 
-    Source: diffusers src/diffusers/pipelines/stable_diffusion_3/pipeline_stable_diffusion_3.py:
-    calculate_shift.
+    Args:
+        settings: the scheduler's configuration.
+        tokens: of the network's input for one sample.
+
+    Source: diffusers src/diffusers/pipelines/flux/pipeline_flux.py: __call__, calculate_shift.
     """
-
-    def mu(settings: Any) -> float:
-        few, many = settings.base_image_seq_len, settings.max_image_seq_len
-        slope = (settings.max_shift - settings.base_shift) / (many - few)
-        return float(settings.base_shift + slope * (tokens - few))
-
-    return mu
+    few, many = settings.get("base_image_seq_len", 256), settings.get("max_image_seq_len", 4096)
+    low, high = settings.get("base_shift", 0.5), settings.get("max_shift", 1.15)
+    return float(low + (high - low) / (many - few) * (tokens - few))
 
 
 def timesteps(sigmas: Tensor, *, truncate: bool, train_steps: int = 1000) -> Tensor:

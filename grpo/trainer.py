@@ -79,7 +79,7 @@ class Trainer:
             )
         with figures.phase("reward"):
             scores = self.rewards(rollout.media, lines, config.sampler.group_size, rollout.shares)
-            advantages = self.objective.credit(scores, lines)
+            advantages = self.objective.credit(rollout, scores)
             figures.scored(scores, advantages)
         with figures.phase("update"):
             self.update(index, rollout, scores, advantages, figures)
@@ -118,7 +118,7 @@ class Trainer:
     ) -> None:
         """Gradient steps on the samples of groups whose advantages are not all zero."""
         config = self.config
-        rows, values = self.select(advantages), advantages.values.flatten()
+        rows, values = self.select(advantages), advantages.values.flatten(0, 1)
         if not len(rows):  # all rewards of each group are equal: no gradient
             return
 
@@ -164,11 +164,13 @@ class Trainer:
     def select(self, advantages: Advantages) -> Tensor:
         """Rows of the rollout to train on."""
         values, best = advantages.values, self.config.advantage.best
-        groups, size = values.shape
+        groups, size = values.shape[:2]
         columns = (
             torch.arange(size).expand(groups, size)
             if best is None
-            else best_and_worst(values, best - best // 2, best // 2)
+            else best_and_worst(
+                values.reshape(groups, size, -1).mean(2), best - best // 2, best // 2
+            )
         )
         kept = advantages.kept.nonzero()
         return (kept * size + columns[kept[:, 0]]).flatten()
@@ -182,7 +184,7 @@ class Trainer:
             rollout: the samples.
             rows: [n], which of them.
             scores: [P, G] of each reward.
-            advantage: [n].
+            advantage: [n] or [n, K].
         """
         device = self.policy.device
         theirs = {name: sent(each.flatten()[rows], device) for name, each in scores.items()}

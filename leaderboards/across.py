@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from leaderboards.board import SHORT, Leaderboard, Standing, Standings
 from leaderboards.cells import NONE, TRAINED, Cell
-from leaderboards.tables import Column, Table
+from leaderboards.tables import BoardTable, Column
 
 
-def across(shown: Leaderboard) -> list[Table]:
+def across(shown: Leaderboard) -> list[BoardTable]:
     """The tables of models across boards, one for each task that has two boards."""
     return [_across(shown, standings) for standings in shown.standings]
 
 
-def _across(shown: Leaderboard, standings: Standings) -> Table:
+def _across(shown: Leaderboard, standings: Standings) -> BoardTable:
     titles = {
         board.id: board.benchmark
         if board.benchmark == board.metric
@@ -28,7 +28,7 @@ def _across(shown: Leaderboard, standings: Standings) -> Table:
     ]
     if any(row.trained_metrics for row in standings.rows):
         footnotes.insert(0, f"{TRAINED} was trained on a reward that measures it here.")
-    return Table(
+    return BoardTable(
         kind="across",
         title="Across benchmarks",
         about=(

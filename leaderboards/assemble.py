@@ -11,12 +11,12 @@ from pathlib import Path
 from benchmarks.criteria import averaging, values_of
 from benchmarks.results import Result
 from benchmarks.trained import spec_of
-from leaderboards.board import Board, Difference, Entry, Leaderboard, Ranks, Standings
+from leaderboards.board import Board, BoardEntry, Leaderboard, Ranks, Standings, UnusualSetting
 from leaderboards.comparable import differences, labels, own_settings, settings, trained_metrics
 from leaderboards.load import Loaded, load
 from leaderboards.names import DistinctNames
 from leaderboards.papers import by_score, with_published
-from leaderboards.published import Published, published
+from leaderboards.published import PublishedRow, published
 from leaderboards.rank import Verdicts, standings
 from rewardkit.errors import InputError, unknown
 from rewardkit.media.task import TASKS, kind_of, noun_of
@@ -61,7 +61,7 @@ def leaderboard(
 
 
 def assemble(
-    loaded: Sequence[Loaded], rows: Sequence[Published] = (), notes: Sequence[str] = ()
+    loaded: Sequence[Loaded], rows: Sequence[PublishedRow] = (), notes: Sequence[str] = ()
 ) -> Leaderboard:
     """The boards of results and published rows.
 
@@ -150,15 +150,15 @@ def _entry(
     item: Loaded,
     label: str,
     made: dict[str, str],
-    differs: Sequence[Difference],
+    differs: Sequence[UnusualSetting],
     ranks: Ranks | None,
     unranked: str | None,
     distinct: Callable[[str], str],
-) -> Entry:
+) -> BoardEntry:
     result = item.result
     metric = result.benchmark.metric
     spec = spec_of(result.model.trained_on)
-    return Entry(
+    return BoardEntry(
         id=distinct(f"{result.benchmark.name}-{label}"),
         model=result.model.name,
         label=label,

@@ -1,6 +1,6 @@
 """What is shown: boards, their rows, and standings across boards. Only data.
 
-    Leaderboard -> Board (one benchmark, version and metric) -> Entry (one model, one protocol)
+    Leaderboard -> Board (one benchmark, version and metric) -> BoardEntry (one model, one protocol)
                 -> Standings (the models across the boards of a task)
 
 `leaderboards.assemble` makes it from result files; tables and pages are functions of it.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, final
 
 from benchmarks.results import Result, Score
-from leaderboards.published import Published
+from leaderboards.published import PublishedRow
 from rewardkit.media.task import Task
 
 #: What tables call a task.
@@ -37,7 +37,7 @@ class Ranks(NamedTuple):
         return str(self.best) if self.best == self.worst else f"{self.best}\u2013{self.worst}"
 
 
-class Difference(NamedTuple):
+class UnusualSetting(NamedTuple):
     """A setting that an entry's media were made with, and most others of its board were not.
 
     Attributes:
@@ -51,7 +51,7 @@ class Difference(NamedTuple):
 
 @final
 @dataclass(frozen=True)
-class Entry:
+class BoardEntry:
     """A row of a board: one model with one protocol, or one published row.
 
     Attributes:
@@ -89,11 +89,11 @@ class Entry:
     trained_on: str | None = None
     trained_metrics: tuple[str, ...] = ()
     protocol: Mapping[str, str] = field(default_factory=dict)
-    differs: Sequence[Difference] = ()
+    differs: Sequence[UnusualSetting] = ()
     result: Result | None = None
     path: Path | None = None
     media: Path | None = None
-    published: Published | None = None
+    published: PublishedRow | None = None
 
     @property
     def measured(self) -> bool:
@@ -142,17 +142,17 @@ class Board:
     metrics: tuple[str, ...]
     prompts: int
     prompts_sha256: str
-    entries: tuple[Entry, ...]
-    published: tuple[Entry, ...] = ()
+    entries: tuple[BoardEntry, ...]
+    published: tuple[BoardEntry, ...] = ()
     variant: str | None = None
     notes: tuple[str, ...] = ()
 
-    def trained(self, entry: Entry) -> bool:
+    def trained(self, entry: BoardEntry) -> bool:
         """Whether a model was trained on a reward that makes the headline."""
         return any(reward in entry.trained_metrics for reward in self.rewards)
 
     @property
-    def ranked(self) -> tuple[Entry, ...]:
+    def ranked(self) -> tuple[BoardEntry, ...]:
         """The entries that have ranks, best first."""
         return tuple(entry for entry in self.entries if entry.ranks is not None)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import final
 
 from benchmarks.results import Score
-from leaderboards.board import Board, Entry
+from leaderboards.board import Board, BoardEntry
 from rewardkit.media.task import noun_of
 
 Value = float | int | str | bool | None
@@ -41,17 +41,17 @@ class Cell:
     marks: tuple[str, ...] = ()
 
 
-Fill = Callable[[Board, Entry], Cell]
+Fill = Callable[[Board, BoardEntry], Cell]
 
 
-def rank(board: Board, entry: Entry) -> Cell:
+def rank(board: Board, entry: BoardEntry) -> Cell:
     """The range of its ranks."""
     best, worst = entry.ranks or (None, None)
     data: dict[str, Value] = {"rank_best": best, "rank_worst": worst, "unranked": entry.unranked}
     return Cell(str(entry.ranks or NONE), data)
 
 
-def model(board: Board, entry: Entry) -> Cell:
+def model(board: Board, entry: BoardEntry) -> Cell:
     """Its label, with marks."""
     trained = board.trained(entry)
     marks = []
@@ -70,12 +70,12 @@ def model(board: Board, entry: Entry) -> Cell:
     return Cell(entry.label, data, marks=tuple(marks))
 
 
-def headline(board: Board, entry: Entry) -> Cell:
+def headline(board: Board, entry: BoardEntry) -> Cell:
     """The headline with its interval."""
     return number("score", board, entry, entry.score)
 
 
-def media(board: Board, entry: Entry) -> Cell:
+def media(board: Board, entry: BoardEntry) -> Cell:
     """How many pictures or clips have a score."""
     n, expected = entry.score.n, entry.score.expected
     text = str(n) if n == expected else f"{n} of {expected}"
@@ -83,12 +83,12 @@ def media(board: Board, entry: Entry) -> Cell:
     return Cell(text, {name: n, f"{name}_expected": expected})
 
 
-def trained_on(board: Board, entry: Entry) -> Cell:
+def trained_on(board: Board, entry: BoardEntry) -> Cell:
     """The rewards it was trained on."""
     return Cell(entry.trained_on or NONE, {"trained_on": entry.trained_on})
 
 
-def made_with(board: Board, entry: Entry) -> Cell:
+def made_with(board: Board, entry: BoardEntry) -> Cell:
     """The protocol."""
     differing = {difference.setting: difference.value for difference in entry.differs}
     shown = _SHOWN if entry.measured else tuple(entry.protocol)
@@ -101,13 +101,13 @@ def made_with(board: Board, entry: Entry) -> Cell:
     return Cell(", ".join(parts) or NONE, data)
 
 
-def created(board: Board, entry: Entry) -> Cell:
+def created(board: Board, entry: BoardEntry) -> Cell:
     """When its result was made."""
     created = entry.result.created if entry.result else None
     return Cell(created or NONE, {"created": created})
 
 
-def source(board: Board, entry: Entry) -> Cell:
+def source(board: Board, entry: BoardEntry) -> Cell:
     """Where a published row is printed."""
     row = entry.published
     if row is None:
@@ -120,13 +120,13 @@ def source(board: Board, entry: Entry) -> Cell:
     return Cell(row.source if row.evidence == "read" else f"{row.source} (secondary)", data)
 
 
-def note(board: Board, entry: Entry) -> Cell:
+def note(board: Board, entry: BoardEntry) -> Cell:
     """The note of a published row."""
     note = entry.published.note if entry.published else None
     return Cell(note or "", {"note": note})
 
 
-def number(name: str, board: Board, entry: Entry, score: Score | None) -> Cell:
+def number(name: str, board: Board, entry: BoardEntry, score: Score | None) -> Cell:
     """A score, with its interval where it has one."""
     value = score.score if score else None
     low, high = score.interval if score and score.interval else (None, None)

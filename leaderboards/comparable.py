@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.defaults import own_protocol
 from benchmarks.results import ProtocolInfo, Result
 from benchmarks.trained import rewards_in
-from leaderboards.board import Difference
+from leaderboards.board import UnusualSetting
 
 UNKNOWN = "unknown"
 # Results of media made elsewhere do not say these; other settings belong to some models only.
@@ -73,7 +73,7 @@ def _as_text(protocol: ProtocolInfo) -> dict[str, str]:
 
 def differences(
     made: Sequence[Mapping[str, str]], own: Sequence[Mapping[str, str]] = ()
-) -> list[tuple[Difference, ...]]:
+) -> list[tuple[UnusualSetting, ...]]:
     """The settings of each result that differ from the usual ones, which are the commonest.
 
     Where two values are equally common, those differ that are not the model's own. A model whose
@@ -85,7 +85,7 @@ def differences(
         own: each model's own settings.
     """
     names = dict.fromkeys((*_EXPECTED, *(name for texts in made for name in texts)))
-    found: list[list[Difference]] = [[] for _ in made]
+    found: list[list[UnusualSetting]] = [[] for _ in made]
     for name in names:
         if name in _SILENT:
             continue
@@ -106,7 +106,7 @@ def differences(
                 else:
                     alike = value in known
                 if not alike:
-                    found[index].append(Difference(name, value))
+                    found[index].append(UnusualSetting(name, value))
     return [tuple(marks) for marks in found]
 
 

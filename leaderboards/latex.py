@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from leaderboards.cells import Cell
-from leaderboards.tables import Table
+from leaderboards.tables import BoardTable
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -68,7 +68,7 @@ _ACCENTS = {
 }
 
 
-def latex(table: Table) -> str:
+def latex(table: BoardTable) -> str:
     """The table: best values bold, intervals as half their width, notes below."""
     alignment = "".join("r" if column.number else "l" for column in table.columns)
     heads = " & ".join(escape(column.name) for column in table.columns)

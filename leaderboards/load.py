@@ -13,7 +13,7 @@ from typing import final
 
 from benchmarks.reading import read_result, read_table
 from benchmarks.results import Result
-from benchmarks.rows import Scored, scored
+from benchmarks.rows import ScoredSample, scored
 from benchmarks.trust import contradiction
 from leaderboards.comparable import identity
 from rewardkit.errors import InputError, describe
@@ -40,7 +40,7 @@ class Loaded:
 
     path: Path
     result: Result
-    rows: Mapping[str, Scored] | None
+    rows: Mapping[str, ScoredSample] | None
     doubt: str | None = None
 
 

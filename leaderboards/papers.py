@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from benchmarks.results import Score
-from leaderboards.board import Board, Entry
+from leaderboards.board import Board, BoardEntry
 from leaderboards.comparable import trained_metrics
-from leaderboards.published import Published
+from leaderboards.published import PublishedRow
 from rewardkit.media.task import Task
 
 
 def with_published(
-    boards: Sequence[Board], rows: Sequence[Published], distinct: Callable[[str], str]
+    boards: Sequence[Board], rows: Sequence[PublishedRow], distinct: Callable[[str], str]
 ) -> list[Board]:
     """The boards with the published rows of their benchmark and metric, and boards of the others.
 
@@ -22,7 +22,7 @@ def with_published(
         rows: published rows.
         distinct: makes ids.
     """
-    groups: dict[tuple[Task, str, str], list[Published]] = {}
+    groups: dict[tuple[Task, str, str], list[PublishedRow]] = {}
     for row in rows:
         groups.setdefault((row.task, row.benchmark, row.metric), []).append(row)
     found = []
@@ -54,15 +54,15 @@ def with_published(
     return found
 
 
-def by_score(entry: Entry) -> tuple[bool, float, str]:
+def by_score(entry: BoardEntry) -> tuple[bool, float, str]:
     """A key that sorts entries by score, best first, and those without a score last."""
     score = entry.score.score
     return score is None, -(score or 0.0), entry.label
 
 
 def _entries(
-    rows: Sequence[Published], metrics: Iterable[str], distinct: Callable[[str], str]
-) -> tuple[Entry, ...]:
+    rows: Sequence[PublishedRow], metrics: Iterable[str], distinct: Callable[[str], str]
+) -> tuple[BoardEntry, ...]:
     known = tuple(metrics)
     found = []
     for row in rows:
@@ -75,7 +75,7 @@ def _entries(
             "prompts rewritten": None if row.rewriter is None else "yes" if row.rewriter else "no",
         }
         found.append(
-            Entry(
+            BoardEntry(
                 id=distinct(f"published-{row.benchmark}-{row.model}"),
                 model=row.model,
                 label=row.model,

@@ -29,7 +29,7 @@ _AT_ONCE = 2000
 
 @final
 @dataclass(frozen=True)
-class Verdict:
+class PairVerdict:
     """How two models compare.
 
     Attributes:
@@ -49,14 +49,14 @@ class Verdict:
         """1 where the first is significantly better, -1 where the second is, else 0."""
         return 0 if self.p_value >= LEVEL else 1 if self.difference > 0 else -1
 
-    def mirrored(self) -> Verdict:
+    def mirrored(self) -> PairVerdict:
         """The verdict on the second and the first."""
-        return Verdict(-self.difference, self.p_value, 1 - self.win_rate, self.shared)
+        return PairVerdict(-self.difference, self.p_value, 1 - self.win_rate, self.shared)
 
 
 def compare(
     first: Mapping[str, float], second: Mapping[str, float], headline: Headline
-) -> Verdict | None:
+) -> PairVerdict | None:
     """The verdict on two models; None where they have nothing in common.
 
     Args:
@@ -72,7 +72,7 @@ def _verdicts(
     pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]],
     headline: Headline,
     cluster: Mapping[str, int],
-) -> list[Verdict | None]:
+) -> list[PairVerdict | None]:
     """The verdicts of `compare` on many pairs of models, which is faster than one by one."""
     from rewardkit.stats.flips import sign_flips
     from rewardkit.stats.intervals import win_rate
@@ -95,9 +95,9 @@ def _verdicts(
         differences[number] = groupings[both].totals(values)
         shared[number] = len(both)
     p_values = dict(zip(differences, sign_flips(list(differences.values()), headline), strict=True))
-    found: list[Verdict | None] = [None] * len(pairs)
+    found: list[PairVerdict | None] = [None] * len(pairs)
     for number, totals in differences.items():
-        found[number] = Verdict(
+        found[number] = PairVerdict(
             difference=totals.mean(headline),
             p_value=p_values[number],
             win_rate=win_rate([(total > 0) * 1.0 - (total < 0) for total in totals.sums]),
@@ -124,7 +124,7 @@ class Verdicts:
             cluster: by the id of a row, its prompt; a row that is not there counts for the line of
                 the benchmark it was made for.
         """
-        self._found: dict[tuple[str, str], Verdict] = {}
+        self._found: dict[tuple[str, str], PairVerdict] = {}
         pairs = list(combinations(scores, 2))
         for start in range(0, len(pairs), _AT_ONCE):
             part = pairs[start : start + _AT_ONCE]
@@ -136,7 +136,7 @@ class Verdicts:
                     self._found[first, second] = verdict
                     self._found[second, first] = verdict.mirrored()
 
-    def of(self, first: str, second: str) -> Verdict | None:
+    def of(self, first: str, second: str) -> PairVerdict | None:
         """The verdict on two models; None where they have nothing in common."""
         return self._found.get((first, second))
 
@@ -153,7 +153,7 @@ class Verdicts:
         rates = [verdict.win_rate for verdict in self._against(model, models)]
         return fmean(rates) if rates else None
 
-    def _against(self, model: str, models: Iterable[str]) -> list[Verdict]:
+    def _against(self, model: str, models: Iterable[str]) -> list[PairVerdict]:
         found = (self.of(model, other) for other in models if other != model)
         return [verdict for verdict in found if verdict is not None]
 

@@ -11,18 +11,18 @@ from typing import Any
 
 from leaderboards.cells import Cell, Value
 from leaderboards.latex import latex
-from leaderboards.tables import Table
+from leaderboards.tables import BoardTable
 
 # A spreadsheet takes a cell that begins so for a formula; it looks behind white space too.
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # and their full-width forms
 
 
-def markdown(tables: Sequence[Table]) -> str:
+def markdown(tables: Sequence[BoardTable]) -> str:
     """A paragraph, a table and its footnotes each; the highest values bold."""
     return "\n\n".join(map(_markdown, tables)) + "\n"
 
 
-def comma_separated(tables: Sequence[Table]) -> str:
+def comma_separated(tables: Sequence[BoardTable]) -> str:
     """One table of the rows of all, a row per model and board, in full precision.
 
     A column that a board does not have is empty in its rows, and so is what is unknown. A text that
@@ -38,12 +38,12 @@ def comma_separated(tables: Sequence[Table]) -> str:
     return file.getvalue()
 
 
-def latex_tables(tables: Sequence[Table]) -> str:
+def latex_tables(tables: Sequence[BoardTable]) -> str:
     r"""A `table` for each, for `\usepackage{booktabs}`."""
     return "\n\n".join(["% \\usepackage{booktabs}", *map(latex, tables)]) + "\n"
 
 
-def json_text(tables: Sequence[Table]) -> str:
+def json_text(tables: Sequence[BoardTable]) -> str:
     """Everything, in full precision."""
     documents: list[dict[str, Any]] = [
         {
@@ -59,7 +59,7 @@ def json_text(tables: Sequence[Table]) -> str:
 
 
 #: Writers by the name of a format.
-FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+FORMATS: dict[str, Callable[[Sequence[BoardTable]], str]] = {
     "md": markdown,
     "csv": comma_separated,
     "latex": latex_tables,
@@ -78,7 +78,7 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"^(\d+)([.)])(?=\s)", r"\1\\\2", line)
 
 
-def _markdown(table: Table) -> str:
+def _markdown(table: BoardTable) -> str:
     heads = [escape_markdown(column.name) for column in table.columns]
     lines = [
         f"**{escape_markdown(table.title)}**: {escape_markdown(table.about)}.",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, final
 
 from leaderboards import cells
-from leaderboards.board import SHORT, Board, Entry, Leaderboard
+from leaderboards.board import SHORT, Board, BoardEntry, Leaderboard
 from leaderboards.cells import OTHERWISE, RELATED, TRAINED, Cell, Fill, Value
 from rewardkit.errors import unknown
 from rewardkit.records.frames import frame
@@ -31,7 +31,7 @@ class Column:
 
 @final
 @dataclass(frozen=True)
-class Table:
+class BoardTable:
     """A table.
 
     Attributes:
@@ -87,7 +87,7 @@ _OF_PAPERS = ("model", "score", "tasks", "trained-on", "made-with")
 _NUMBERS = ("rank", "score", "media")
 
 
-def tables(shown: Leaderboard, columns: Sequence[str] = ()) -> list[Table]:
+def tables(shown: Leaderboard, columns: Sequence[str] = ()) -> list[BoardTable]:
     """The tables of all boards.
 
     Args:
@@ -116,7 +116,9 @@ def tables(shown: Leaderboard, columns: Sequence[str] = ()) -> list[Table]:
     return found
 
 
-def _table(board: Board, names: Sequence[str], kind: Literal["measured", "published"]) -> Table:
+def _table(
+    board: Board, names: Sequence[str], kind: Literal["measured", "published"]
+) -> BoardTable:
     entries = board.entries if kind == "measured" else board.published
     fills = _fills(board, names)
     if kind == "published":
@@ -127,7 +129,7 @@ def _table(board: Board, names: Sequence[str], kind: Literal["measured", "publis
         columns = [_best(of, ranked) for of in zip(*rows, strict=True)]
         rows = [list(row) for row in zip(*columns, strict=True)]
     numbers = (*_NUMBERS, *board.tasks, *board.metrics)
-    return Table(
+    return BoardTable(
         kind=kind,
         title=" · ".join(filter(None, (board.benchmark, board.variant))),
         about=_about(board) if kind == "measured" else _papers(board),
@@ -161,7 +163,7 @@ def _fills(board: Board, names: Sequence[str]) -> dict[str, Fill]:
 
 
 def _part(name: str) -> Fill:
-    def fill(board: Board, entry: Entry) -> Cell:
+    def fill(board: Board, entry: BoardEntry) -> Cell:
         score = entry.tasks.get(name) if name in board.tasks else entry.metrics.get(name)
         return replace(cells.number(name, board, entry, score), interval=None)
 
@@ -200,7 +202,7 @@ def _papers(board: Board) -> str:
     )
 
 
-def _footnotes(board: Board, entries: Sequence[Entry]) -> tuple[str, ...]:
+def _footnotes(board: Board, entries: Sequence[BoardEntry]) -> tuple[str, ...]:
     notes = list(board.notes)
     if any(board.trained(entry) for entry in entries):
         trained_on = board.rewards[0] if len(board.rewards) == 1 else "a reward"

@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rewardkit.engine.card import RewardCard as RewardCard
+    from rewardkit.engine.extractor import Extractor as Extractor
+    from rewardkit.engine.extractor import RawMedia as RawMedia
     from rewardkit.engine.folder import score_folder as score_folder
-    from rewardkit.engine.judge import create as create
-    from rewardkit.engine.judge import scorer as scorer
+    from rewardkit.engine.loaded import create as create
+    from rewardkit.engine.loaded import scorer as scorer
+    from rewardkit.engine.loader import Loader as Loader
     from rewardkit.engine.registry import list_rewards as list_rewards
     from rewardkit.engine.registry import register as register
     from rewardkit.engine.reward import GroupReward as GroupReward
@@ -34,17 +37,22 @@ if TYPE_CHECKING:
     from rewardkit.media.batch import Sample as Sample
     from rewardkit.records.comparing import compare as compare
     from rewardkit.records.frames import read_scores as read_scores
+    from rewardkit.weights.pins import PinnedFile as PinnedFile
+    from rewardkit.weights.pins import Snapshot as Snapshot
 
 _HOME = {
     "RewardCard": "engine.card",
+    "Extractor": "engine.extractor",
+    "RawMedia": "engine.extractor",
     "score_folder": "engine.folder",
+    "Loader": "engine.loader",
     "list_rewards": "engine.registry",
     "register": "engine.registry",
     "GroupReward": "engine.reward",
     "MeasuredReward": "engine.reward",
     "Reward": "engine.reward",
-    "create": "engine.judge",
-    "scorer": "engine.judge",
+    "create": "engine.loaded",
+    "scorer": "engine.loaded",
     "RewardKitError": "errors",
     "RewardUnavailable": "errors",
     "ScoringError": "errors",
@@ -53,6 +61,8 @@ _HOME = {
     "Sample": "media.batch",
     "compare": "records.comparing",
     "read_scores": "records.frames",
+    "PinnedFile": "weights.pins",
+    "Snapshot": "weights.pins",
 }
 __all__ = sorted(_HOME)
 

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import av
+import numpy as np
 from made_results import made, write
 from PIL import Image
 from playwright.sync_api import expect
@@ -47,6 +49,44 @@ def with_pictures(loaded, folder, prompt=None):
     for number, row in enumerate(rows):
         Image.new("RGB", (32, 32), (number, 80, 160)).save(folder / row.path)
     return path
+
+
+def with_clips(loaded, folder):
+    """Writes a result below `folder` with clips of a square that moves, and reads it again."""
+    path = write(loaded, folder)
+    rows = [
+        Row(
+            id=id,
+            path=f"clips/{id.replace('/', '-')}.mp4",
+            prompt=f"prompt {place(id)[1]}",
+            scores=dict(row.scores),
+        )
+        for id, row in loaded.rows.items()
+    ]
+    write_rows(folder / loaded.result.rows, rows, list(loaded.result.metrics), False)
+    (folder / "clips").mkdir()
+    for number, row in enumerate(rows):
+        encode(moving_square(number), folder / row.path)
+    return path
+
+
+def moving_square(number, frames=4):
+    """uint8 `[F, 32, 32, 3]`: a square of 8 pixels that moves by 4 in each frame."""
+    clip = np.full((frames, 32, 32, 3), (number, 80, 160), np.uint8)
+    for index, frame in enumerate(clip):
+        frame[8:16, 4 * index : 4 * index + 8] = 255
+    return clip
+
+
+def encode(clip, path, codec="libx264rgb", container="mp4", options=(("qp", "0"),)):
+    """Writes frames at 8 per second, by default without loss: H.264 of RGB."""
+    with av.open(str(path), "w", format=container) as file:
+        stream = file.add_stream(codec, rate=8, options=dict(options))
+        stream.height, stream.width = clip.shape[1:3]
+        stream.pix_fmt = "rgb24" if codec == "libx264rgb" else "yuv420p"
+        for frame in clip:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        file.mux(stream.encode())
 
 
 def many(number):

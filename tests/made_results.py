@@ -20,7 +20,7 @@ from benchmarks.results import (
     ProtocolInfo,
     Result,
 )
-from benchmarks.rows import Scored
+from benchmarks.rows import ScoredSample
 from benchmarks.summary import metrics
 from leaderboards.load import Loaded
 from rewardkit.records.rows import Row, write_rows
@@ -65,6 +65,7 @@ def made(
     created: str = "2026-01-01T00:00:00+00:00",
     sha256: str = "0" * 64,
     folder: str = "results",
+    task: str = "text-to-image",
     **changed: Any,
 ) -> Loaded:
     """A result of `name`, with fields of `Result` and of its protocol changed as told."""
@@ -76,13 +77,13 @@ def made(
     ]
     judged = judge if callable(judge) else constant(judge)
     pictures = [
-        Scored(case.stratum, case.index, sample, {metric: value, "second": value / 2})
+        ScoredSample(case.stratum, case.index, sample, {metric: value, "second": value / 2})
         for case in cases
         for sample in range(told.samples)
         if (value := judged(case.stratum, case.index, sample)) is not None
     ]
     quiz = Benchmark(
-        name=benchmark, version="1", about="", task="text-to-image", prompts=None, rewards=None,
+        name=benchmark, version="1", about="", task=task, prompts=None, rewards=None,
         criteria=each_tag(*TASKS), samples=told.samples, layout=NUMBERED, media="quiz",
         unit="points",
     )  # fmt: skip
@@ -96,7 +97,7 @@ def made(
         "n_expected": expected,
         "n_scored": len(pictures),
         "benchmark": BenchmarkInfo(
-            name=benchmark, version="1", task="text-to-image", metric=metric,
+            name=benchmark, version="1", task=task, metric=metric,
             criteria=tuple(CriterionInfo(reward=metric, tag=tag) for tag in TASKS),
             unit="points", scale=1.0,
         ),

@@ -14,7 +14,7 @@ from golden.prompted import PromptedGolden, fill, sample
 from transformers import CLIPConfig, CLIPModel
 
 from rewardkit.engine.card import RewardCard
-from rewardkit.engine.judge import Judge
+from rewardkit.engine.loaded import LoadedReward
 from rewardkit.engine.preprocess import Step
 from rewardkit.engine.reward import Reward
 
@@ -65,7 +65,7 @@ def check_scores(reward: Reward, golden: PromptedGolden) -> None:
 def worst(reward: Reward, golden: PromptedGolden) -> float:
     """The largest difference between a score and upstream's."""
     pictures = media()
-    got = Judge(reward)(
+    got = LoadedReward(reward)(
         [pictures[case.picture] for case in golden.cases], [case.prompt for case in golden.cases]
     )
     return float((got - torch.tensor([case.score for case in golden.cases])).abs().max())

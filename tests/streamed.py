@@ -4,7 +4,7 @@ from rewardkit.media.batch import Batch, LazySample
 
 
 def outcomes(scorer, media, prompts=None, meta=None, groups=None, references=None, **options):
-    """One `Scored` per medium; `options` are those of `Scorer.stream`."""
+    """One `Outcome` per medium; `options` are those of `Scorer.stream`."""
     batch = Batch.of(media, prompts, meta, references)
     groups = groups or [None] * len(batch)
     samples = [LazySample.of(*pair) for pair in zip(batch.samples, groups, strict=True)]

@@ -15,7 +15,7 @@ from benchmarks.criteria import each_tag
 from benchmarks.layout import Layout
 from benchmarks.lists import check_number
 from benchmarks.prompts import Case, PromptSet
-from benchmarks.rows import Scored
+from benchmarks.rows import ScoredSample
 from rewardkit.media.prompts import read
 from rewardkit.weights.hub import locate
 from rewardkit.weights.pins import PinnedFile
@@ -52,13 +52,13 @@ def prompts() -> PromptSet:
     return PromptSet(f"{located.source} at {located.revision or located.sha256}", cases)
 
 
-def shares(scored: Sequence[Scored]) -> dict[str, float]:
+def shares(scored: Sequence[ScoredSample]) -> dict[str, float]:
     """The shares that upstream's summary reports beside its score."""
-    from rewardkit.geneval.aggregate import Judged, summarize
+    from rewardkit.geneval.aggregate import JudgedImage, summarize
 
     # The first reward is the strict one.
     verdicts = [
-        Judged(row.stratum, str(row.index), next(iter(row.scores.values())) == 1.0)
+        JudgedImage(row.stratum, str(row.index), next(iter(row.scores.values())) == 1.0)
         for row in scored
     ]
     expected = {verdict.prompt: verdict.tag for verdict in verdicts}

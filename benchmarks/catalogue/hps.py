@@ -14,7 +14,7 @@ from benchmarks.benchmark import Benchmark, register
 from benchmarks.layout import Layout
 from benchmarks.lists import check_number
 from benchmarks.prompts import Case, PromptSet
-from benchmarks.rows import Scored
+from benchmarks.rows import ScoredSample
 from rewardkit.media.prompts import read
 from rewardkit.weights.hub import locate
 from rewardkit.weights.pins import PinnedFile
@@ -53,7 +53,7 @@ def prompts() -> PromptSet:
     return PromptSet(f"zhwang/HPDv2 at {', '.join(dict.fromkeys(revisions))}", cases)
 
 
-def chunk_spread(scored: Sequence[Scored]) -> dict[str, float]:
+def chunk_spread(scored: Sequence[ScoredSample]) -> dict[str, float]:
     """The spread that upstream prints beside each style: that of the means of ten parts of it.
 
     It is not a standard error, which would be about a third of it.

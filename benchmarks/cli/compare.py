@@ -13,8 +13,8 @@ from rewardkit.cli.terminal import echo
 from rewardkit.media.task import noun_of
 
 if TYPE_CHECKING:
-    from benchmarks.comparing import Comparison
-    from rewardkit.stats.clusters import Difference
+    from benchmarks.comparing import ResultComparison
+    from rewardkit.stats.clusters import PairedDifference
 
 _RESULT = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -47,7 +47,7 @@ def compare(base: Path, other: Path, as_json: bool) -> None:
     print_comparison(found)
 
 
-def print_comparison(found: Comparison) -> None:
+def print_comparison(found: ResultComparison) -> None:
     """Prints a row per metric, and one per task of the benchmark's own."""
     from rich.table import Table
 
@@ -79,7 +79,7 @@ def print_comparison(found: Comparison) -> None:
         echo(_not_separable(main.headline, scale))
 
 
-def _row(name: str, change: Difference, scale: float) -> tuple[str, ...]:
+def _row(name: str, change: PairedDifference, scale: float) -> tuple[str, ...]:
     from benchmarks.cli.tables import number
 
     interval = change.difference.interval
@@ -99,7 +99,7 @@ def _signed(value: float, scale: float) -> str:
     return f"{value:+.2f}" if scale > 1 else f"{value:+.4f}"
 
 
-def _not_separable(change: Difference, scale: float) -> str:
+def _not_separable(change: PairedDifference, scale: float) -> str:
     verdict = "not separable: the difference may be chance"
     if change.detectable is None:
         return verdict

@@ -73,11 +73,11 @@ def preferences(
     In a manifest, rank 1 is the preferred image, and equal ranks are a tie. The same command
     resumes an interrupted run.
     """  # noqa: D301, click takes the escaped character
-    from benchmarks.cli.progress import Display
+    from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.preferences.runner import measure
     from rewardkit.weights.hub import parse_overrides
 
-    with Display() as display:
+    with ProgressDisplay() as display:
         display.phase("scores")
         path, result = measure(
             source,

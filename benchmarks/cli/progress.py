@@ -19,7 +19,7 @@ _FIRST = 4
 
 
 @final
-class Display:
+class ProgressDisplay:
     """Progress on stderr: a bar on a terminal, else a line with the estimate."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from rewardkit.cli.terminal import echo
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from benchmarks.cli.progress import Display
+    from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.shard import Shard
     from rewardkit.generators.pipelines import Pipeline
 
@@ -34,7 +34,7 @@ def run(benchmark: str, **values: Any) -> None:
     """
     from benchmarks.benchmark import Suite, get
     from benchmarks.cli.compare import print_comparison
-    from benchmarks.cli.progress import Display
+    from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.cli.tables import print_results
     from benchmarks.comparing import compare_results
     from benchmarks.runner import ready
@@ -55,7 +55,7 @@ def run(benchmark: str, **values: Any) -> None:
         raise UsageError(f"{request.name} is the name of the base model: give another --name")
     ready(parts, parse_overrides(request.weights))
     results: list[list[Path]] = []
-    with Display() as display:
+    with ProgressDisplay() as display:
         for tuned, name in titles.items():
             folders = _generate(display, request, parts, shard, tuned, name)
             results.append(
@@ -84,12 +84,12 @@ def generate(benchmark: str, **values: Any) -> None:
     The same command resumes an interrupted run.
     """
     from benchmarks.benchmark import get
-    from benchmarks.cli.progress import Display
+    from benchmarks.cli.progress import ProgressDisplay
 
     request = RunRequest(**values)
     parts = request.parts(get(benchmark), scored=False)
     shard = request.shard_of(parts)
-    with Display() as display:
+    with ProgressDisplay() as display:
         pipeline = request.load(request.tuned)
         for part in parts:
             folder = request.out if len(parts) == 1 else request.out / part.benchmark.media
@@ -118,7 +118,7 @@ def score(benchmark: str, media: Path, **values: Any) -> None:
 
     from benchmarks.benchmark import Benchmark, get
     from benchmarks.cards import making
-    from benchmarks.cli.progress import Display
+    from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.cli.tables import print_results
     from rewardkit.engine.registry import resolve
     from rewardkit.engine.spec import parse
@@ -138,14 +138,14 @@ def score(benchmark: str, media: Path, **values: Any) -> None:
         raise UsageError(f"nothing in {media} says which model made it: give --name")
     spec = request.trained_on
     trained = None if spec is None else {"reward": str(parse(spec, resolve))}
-    with Display() as display:
+    with ProgressDisplay() as display:
         shard = request.shard_of([part])
         path = _score(display, request, part, shard, media, name, trained)
     print_results([path], request.as_json)
 
 
 def _generate(
-    display: Display,
+    display: ProgressDisplay,
     request: RunRequest,
     parts: Sequence[SuitePart],
     shard: Shard,
@@ -166,7 +166,7 @@ def _generate(
 
 
 def _make(
-    display: Display,
+    display: ProgressDisplay,
     request: RunRequest,
     part: SuitePart,
     shard: Shard,
@@ -195,7 +195,7 @@ def _make(
 
 
 def _score(
-    display: Display,
+    display: ProgressDisplay,
     request: RunRequest,
     part: SuitePart,
     shard: Shard,

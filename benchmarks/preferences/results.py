@@ -13,13 +13,13 @@ from typing import Any, Literal, final
 
 from pydantic import Field
 
-from benchmarks.results import Part
+from benchmarks.fields import ResultPart
 
 SCHEMA: Literal[1] = 1
 
 
 @final
-class Share(Part):
+class Share(ResultPart):
     """A mean, 1 where all are right."""
 
     score: float | None
@@ -33,7 +33,7 @@ class Share(Part):
 
 
 @final
-class Agreement(Part):
+class Agreement(ResultPart):
     """How one reward agrees with people."""
 
     accuracy: Share
@@ -55,7 +55,7 @@ class Agreement(Part):
 
 
 @final
-class Change(Part):
+class Change(ResultPart):
     """The accuracy of a reward against that of the first, pair by pair."""
 
     before: float
@@ -76,7 +76,7 @@ class Change(Part):
 
 
 @final
-class SetInfo(Part):
+class SetInfo(ResultPart):
     """Which preference set."""
 
     name: str
@@ -94,7 +94,7 @@ class SetInfo(Part):
 
 
 @final
-class PreferenceResult(Part):
+class PreferenceResult(ResultPart):
     """Some rewards on one preference set."""
 
     schema_version: Literal[1] = SCHEMA

@@ -46,7 +46,7 @@ def recipes(name: str | None, as_json: bool) -> None:
     mine.toml`. A file with the line extends = "NAME" needs only the settings that differ.
     """
     from grpo.config.layers import layer, layers
-    from grpo.config.resolve import merge
+    from grpo.config.merge import merge
     from grpo.config.settings import as_toml
 
     if name is not None:

@@ -7,12 +7,13 @@ to do. Loads no torch.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Annotated, Any, Literal, Self, final
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, create_model, model_validator
 
 from grpo import objectives
-from grpo.config.objective import ObjectiveConfig
+from grpo.config.advantage import AdvantageConfig
 from grpo.config.sampler import SamplerConfig
 from grpo.config.section import Section
 
@@ -21,33 +22,15 @@ __all__ = [
     "CheckpointConfig",
     "Config",
     "EvaluationConfig",
+    "ObjectiveConfig",
     "OptimConfig",
     "PolicyConfig",
     "SamplerConfig",
     "ScoringConfig",
 ]
 
-
-@final
-class AdvantageConfig(Section):
-    """How rewards become advantages; `grpo.advantage` lists the variants of each method."""
-
-    baseline: Literal["group", "batch"] = "group"
-    """Mean reward to subtract: that of the group or of the batch."""
-    scale: Literal["group", "batch", "max", "none"] = "group"
-    """Divisor: std of the group, of the batch, of the group with the widest spread, or 1."""
-    unbiased: bool = True
-    """Divide std by n - 1, not by n."""
-    eps: float = Field(default=1e-8, gt=0, le=1)
-    """Number added to std."""
-    combine: Literal["advantages", "raw"] = "advantages"
-    """What the weights of several rewards multiply: their advantages, or their raw scores."""
-    clamp: float = Field(default=5.0, gt=0, le=1000)
-    """Largest advantage: advantages are cut to plus or minus this."""
-    best: int | None = Field(default=None, ge=2, le=10_000)
-    """Samples of each group to train on, half best, half worst; none trains on all."""
-    count_flat: bool = False
-    """Count groups with equal rewards, which have no gradient, in the mean."""
+#: The settings that `Objective.credit` reads, unless a subclass has a credit of its own.
+CREDIT = tuple(f"advantage.{name}" for name in ("baseline", "scale", "unbiased", "eps", "combine"))
 
 
 @final
@@ -164,6 +147,59 @@ class CheckpointConfig(Section):
     """Number of newest checkpoints to keep."""
 
 
+class ObjectiveConfig(Section, ABC):
+    """The settings of an objective, what they require of the run, and their cost.
+
+    A subclass adds its own settings and is defined in the file of its objective, see
+    `grpo.objectives`.
+    """
+
+    kind: str = Field(min_length=1)
+    """Objective to minimise."""
+    updates: int = Field(default=1, ge=1, le=10_000)
+    """Optimizer updates per pass over a rollout."""
+    epochs: int = Field(default=1, ge=1, le=1000)
+    """Passes over a rollout."""
+
+    def check(self, config: Config) -> None:
+        """Refuse a run that these settings cannot train; here, one with groups of one sample.
+
+        A subclass whose credit compares no samples of a group does not call this.
+
+        Raises:
+            ValueError: these settings cannot train the run; the message says what to change.
+        """
+        if config.sampler.group_size < 2:
+            raise ValueError(
+                "sampler.group_size is 1; it is at least 2, because a sample is compared with "
+                "others of its prompt"
+            )
+
+    def unread(self, config: Config) -> dict[str, str]:
+        """Settings that have no effect in this run: dotted key -> the reason, as a clause.
+
+        They are refused where the user sets them, and noted where a method or a recipe does. A
+        subclass adds its own. One whose `credit` reads nothing of [advantage] returns `CREDIT`
+        with its reason, in place of what this returns.
+        """
+        if config.advantage.scale == "none":
+            reason = "advantage.scale is none, so nothing divides the advantages"
+            return dict.fromkeys(("advantage.unbiased", "advantage.eps"), reason)
+        return {}
+
+    @abstractmethod
+    def steps_trained(self, sampler: SamplerConfig) -> int:
+        """Number of denoising steps of each sample that one pass trains."""
+
+    def steps_stored(self, sampler: SamplerConfig) -> int:
+        """Number of denoising steps of each sample that a rollout stores."""
+        return 0
+
+    def copies(self, adapted: bool) -> int:
+        """Number of copies of the trained parameters that are kept; `adapted`: these are a LoRA."""
+        return 0
+
+
 def _of_its_kind(table: Any) -> Any:
     """The table [objective] by the class of its kind."""
     if not isinstance(table, dict):
@@ -226,5 +262,5 @@ class Config(Section):
                 f"optim.warmup is {self.optim.warmup}; it is less than steps, the {self.steps} "
                 "training steps"
             )
-        self.objective.check(self.sampler)
+        self.objective.check(self)
         return self

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from grpo.config.fields import Config
 from grpo.config.layers import Layer, default_recipe, flatten, layer
-from grpo.config.settings import NONE, explain, fields, typed, unknown_setting
+from grpo.config.merge import USER, Merged, lay, merge
+from grpo.config.settings import explain, fields
 from grpo.places import code
 from rewardkit.engine import registry
 from rewardkit.engine.spec import parse
@@ -21,7 +22,6 @@ from rewardkit.errors import UsageError
 Trust: TypeAlias = Callable[[str], bool]
 # Settings that a LoRA to start from sets.
 LORAS_OWN = ("policy.rank", "policy.alpha", "policy.targets")
-_GIVEN, _DEFAULT = "given", "default"
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,13 @@ class Resolved:
 
     Attributes:
         config: the configuration of the run, with the full names of rewards.
-        origins: dotted key -> who decided: "default", "method M", "recipe R", "given".
+        origins: dotted key -> who decided: "default", "method M", "recipe R", "your setting".
         notes: remarks on settings that a user may not expect.
     """
 
     config: Config
     origins: Mapping[str, str]
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Merged:
-    """Merged settings, not yet checked; settings without a value are missing."""
-
-    values: dict[str, object]
-    origins: dict[str, str]
 
 
 def resolve(
@@ -82,7 +74,12 @@ def resolve(
         )
     merged = merge(chosen, method, settings)
     config = _config(merged, trust)
-    return Resolved(config, merged.origins, tuple(_notes(config, chosen, recipe is not None)))
+    notes = [
+        *_notes(config, chosen, recipe is not None),
+        *merged.notes,
+        *_without_effect(config, merged),
+    ]
+    return Resolved(config, merged.origins, tuple(notes))
 
 
 def _near(model: str) -> str:
@@ -91,32 +88,6 @@ def _near(model: str) -> str:
 
     near = difflib.get_close_matches(model.casefold(), ALIASES, n=1, cutoff=0.6)
     return f" Did you mean {near[0]!r}?" if near and model.casefold() not in ALIASES else ""
-
-
-def merge(recipe: Layer | None, method: str | None, settings: Mapping[str, object]) -> Merged:
-    """The layers over the classes' defaults.
-
-    Raises:
-        UsageError: the recipe is another method's, or a setting is unknown.
-    """
-    named = recipe.settings.get("method") if recipe is not None else None
-    if recipe is not None and not isinstance(named, str):
-        raise UsageError(f'the recipe {recipe.name} names no method; method = "nft" is one')
-    if recipe is not None and method is not None and method != named:
-        raise UsageError(
-            f"the recipe {recipe.name} is for the method {named}, and the method {method} is "
-            "given. Leave out one of the two"
-        )
-    method = method or str(named)
-    stack = [(f"method {method}", layer("method", method).settings)]
-    if recipe is not None:
-        stack.append((f"recipe {recipe.name}", recipe.settings))
-    chosen = {"method": method, "recipe": recipe.name if recipe is not None else None}
-    stack += [(_GIVEN, settings), ("chosen", chosen)]
-    merged = Merged({}, {})
-    for origin, values in stack:
-        _lay(merged, origin, values)
-    return _with_defaults(merged)
 
 
 def continued(
@@ -135,39 +106,17 @@ def continued(
         UsageError: a setting is unknown, or a value is refused.
     """
     names = {key: name for key, name in (("recipe", recipe), ("method", method)) if name}
-    merged = Merged({}, {})
-    _lay(merged, "the run", dict(flatten(stored.model_dump(mode="json"))))
-    _lay(merged, _GIVEN, {**names, **settings})
+    merged = Merged()
+    lay(merged, "the run", dict(flatten(stored.model_dump(mode="json"))))
+    lay(merged, USER, {**names, **settings})
     return Resolved(_config(merged, trust), merged.origins)
-
-
-def _lay(merged: Merged, origin: str, values: Mapping[str, object]) -> None:
-    """Lays one layer over the others."""
-    kind = values.get("objective.kind", merged.values.get("objective.kind"))
-    if kind != merged.values.get("objective.kind"):  # settings of another objective mean nothing
-        for key in [key for key in merged.values if key.startswith("objective.")]:
-            del merged.values[key], merged.origins[key]
-    known = fields(kind)
-    for key, value in values.items():
-        if key not in known:
-            raise unknown_setting(key, origin, kind)
-        text = isinstance(value, str) and (origin == _GIVEN or value == NONE)
-        merged.values[key] = typed(known[key], str(value)) if text else value
-        merged.origins[key] = origin
-
-
-def _with_defaults(merged: Merged) -> Merged:
-    known = fields(merged.values.get("objective.kind"))
-    defaults = {key: info.default for key, info in known.items() if not info.is_required()}
-    origins = {key: merged.origins.get(key, _DEFAULT) for key in {**defaults, **merged.values}}
-    return Merged({**defaults, **merged.values}, origins)
 
 
 def _refuse_code(merged: Merged, trust: Trust | None) -> None:
     """Refuses code that a file names, unless it is trusted; code on the command line is run."""
     for key in ("reward", "evaluation.rewards"):
         value, origin = merged.values.get(key), merged.origins.get(key)
-        files = code(value) if isinstance(value, str) and origin != _GIVEN else []
+        files = code(value) if isinstance(value, str) and origin != USER else []
         if files and not (trust and trust(f"{origin} runs the code in {', '.join(files)}")):
             option = f"-r '{value}'" if key == "reward" else f"--set {key}='{value}'"
             raise UsageError(
@@ -180,7 +129,7 @@ def _config(merged: Merged, trust: Trust | None) -> Config:
     _refuse_code(merged, trust)
     if merged.values.get("policy.init_lora") is not None:
         for key in LORAS_OWN:
-            if merged.origins.get(key) == _GIVEN:
+            if merged.origins.get(key) == USER:
                 raise UsageError(
                     f"{key} and a LoRA to start from are both given, and the LoRA sets {key}. "
                     "Leave out one of the two"
@@ -200,10 +149,28 @@ def _config(merged: Merged, trust: Trust | None) -> Config:
             f"{config.reward!r} have different units; give each a weight, as in "
             "'0.7*hps+1.4*clip', or --set advantage.combine=advantages"
         )
+    for key, reason in config.objective.unread(config).items():
+        if merged.origins.get(key) == USER:
+            raise UsageError(
+                f"{key} is {merged.values[key]} ({USER}), which has no effect: {reason}. Leave "
+                "it out"
+            )
     rewards = config.evaluation.rewards
     watched = str(parse(rewards, registry.resolve)) if rewards is not None else None
     evaluation = config.evaluation.model_copy(update={"rewards": watched})
     return config.model_copy(update={"reward": str(spec), "evaluation": evaluation})
+
+
+def _without_effect(config: Config, merged: Merged) -> list[str]:
+    """Notes on settings of the method and the recipe, other than defaults, that nothing reads."""
+    known, layers = fields(config.objective.kind), dict[tuple[str, str], list[str]]()
+    for key, reason in config.objective.unread(config).items():
+        if merged.values[key] != known[key].default:
+            layers.setdefault((merged.origins[key], reason), []).append(key)
+    return [
+        f"{', '.join(keys)} ({origin}): no effect, because {reason}"
+        for (origin, reason), keys in layers.items()
+    ]
 
 
 def _notes(config: Config, recipe: Layer | None, named: bool) -> list[str]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self, final
+from typing import Literal, Self, final, get_args
 
 from pydantic import Field, model_validator
 
 from grpo.config.section import Section
+
+#: The sampling rules of rectified flows, which are functions of `grpo.sde`.
+FlowRule = Literal["dance", "flow", "cps", "ode"]
+FLOW_RULES: tuple[FlowRule, ...] = get_args(FlowRule)
 
 
 @final
 class SamplerConfig(Section):
     """How samples are drawn in training: steps, noise and number."""
 
-    rule: Literal["ddim", "dance", "flow", "cps", "ode"]
+    rule: Literal["ddim", FlowRule]
     """Sampling rule: ddim for diffusion models, the others for flows."""
     noise_level: float = Field(default=0.0, ge=0, le=10)
     """Amount of noise in a step: eta of ddim and dance, a of flow and cps; 0 for ode."""

@@ -12,8 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from grpo import objectives
-from grpo.config.fields import Config
-from grpo.config.objective import ObjectiveConfig
+from grpo.config.fields import Config, ObjectiveConfig
 from rewardkit.errors import UsageError
 
 # The absent value, for which TOML has no word.
@@ -158,7 +157,7 @@ def _lines(values: Mapping[str, object], origins: Mapping[str, str]) -> Iterator
             line = f"{name} = {text}"
         else:
             line = f"# {name} ="
-        yield f"{line:<36} # {origins.get(key, 'yours to give')}: {info.description}"
+        yield f"{line:<36} # {origins.get(key, 'no value yet')}: {info.description}"
 
 
 def _toml(value: object) -> str:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 from pydantic import Field
 
-from grpo.config.objective import ObjectiveConfig
+from grpo.config.fields import Config, ObjectiveConfig
 from grpo.config.sampler import SamplerConfig
+from grpo.objectives.noising import noised_steps
 from grpo.objectives.objective import Objective, Samples, Term
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from grpo.config.fields import Config
     from grpo.policies.policy import Policy
     from grpo.rollout import Plan
     from grpo.sampler import Sampler
@@ -38,9 +39,10 @@ class ForwardProcessConfig(ObjectiveConfig):
     decay_cap: float = Field(default=0.5, ge=0, lt=1)
     """Largest decay of the old policy."""
 
-    def check(self, sampler: SamplerConfig) -> None:
+    def check(self, config: Config) -> None:
         """Refuse a sampler with fewer steps than are trained, or with a window."""
-        super().check(sampler)
+        super().check(config)
+        sampler = config.sampler
         if self.timesteps > sampler.steps:
             raise ValueError(
                 f"objective.timesteps is {self.timesteps}; it is at most sampler.steps, "
@@ -51,6 +53,15 @@ class ForwardProcessConfig(ObjectiveConfig):
                 "sampler.stochastic=window is for policy gradients; the forward process takes all "
                 "steps. Set it to all"
             )
+
+    def unread(self, config: Config) -> dict[str, str]:
+        """What the decay of the old policy would read, where it is always 0."""
+        found, decay = super().unread(config), ("decay_start", "decay_slope", "decay_cap")
+        for zero in ("decay_slope", "decay_cap"):
+            if getattr(self, zero) == 0:
+                reason = f"objective.{zero} is 0, so the old policy always equals the new one"
+                return found | {f"objective.{name}": reason for name in decay if name != zero}
+        return found
 
     def steps_trained(self, sampler: SamplerConfig) -> int:
         """The number of timesteps that is set."""
@@ -84,58 +95,37 @@ class ForwardProcess(Objective[ForwardProcessConfig]):
 
     def plan(self, groups: int, rng: np.random.Generator) -> Plan:
         """The sampler's own steps, none of them stored."""
-        import torch
-
         from grpo.rollout import Plan
 
-        none = torch.zeros(groups, 0, dtype=torch.long)
-        return Plan(frozenset(self.sampler.stochastic_steps()), none)
+        return Plan.of_clean(self.sampler, groups)
 
     def terms(self, samples: Samples, keys: tuple[int, ...]) -> Iterator[Term]:
-        """One per timestep; timesteps and noise belong to the samples, not to the batch."""
-        import torch
-
+        """One per timestep."""
         from grpo.loss import kl_v, nft
-        from rewardkit.devices import sent
-        from rewardkit.generators.noise import generator
+        from grpo.sde import column
 
-        policy, settings, rows = self.policy, self.settings, samples.rows.tolist()
-        x0 = sent(samples.rollout.clean[samples.rows], policy.device)
-        sources = [generator(*keys, row) for row in rows]
-        order = torch.stack([torch.randperm(self.sampler.steps, generator=g) for g in sources])
-        for k in range(settings.timesteps):
-            index = sent(order[:, k], x0.device)
-            noise = torch.stack([torch.randn(x0.shape[1:], generator=g) for g in sources])
-            x = self.sampler.noised(x0, sent(noise, x0.device), index)
-            timesteps = self.sampler.timesteps.to(x0.device)[index]
-            with torch.no_grad(), policy.using("old"):
-                old = policy.predict(x, timesteps, samples.condition)
+        policy, settings = self.policy, self.settings
+        for noised in noised_steps(samples, self.sampler, settings.timesteps, keys):
+            predict = partial(policy.predict, noised.x, noised.timesteps, samples.condition)
+            with policy.using("old"):
+                old = predict()
             if settings.kl > 0:
-                with torch.no_grad(), policy.using("start"):
-                    start = policy.predict(x, timesteps, samples.condition)
-            new = policy.predict(x, timesteps, samples.condition)
-            scale, level = self.sampler.as_flow(index)
-            parts = nft(
+                with policy.using("start"):
+                    start = predict()
+            new = predict()
+            scale, level = self.sampler.as_flow(noised.index)
+            loss = nft(
                 new,
                 old,
-                x * scale.view(-1, *[1] * (x.ndim - 1)),
-                x0,
+                noised.x * column(scale, noised.x),
+                noised.x0,
                 level,
                 samples.advantage,
                 beta=settings.beta,
                 advantage_clip=self.config.advantage.clamp,
             )
-            loss = parts.loss
-            figures = {
-                "positive": parts.positive,
-                "negative": parts.negative,
-                "deviation": parts.deviation,
-            }
-            if settings.kl > 0:
-                kl = kl_v(new, start)
-                loss = loss + settings.kl * kl
-                figures["kl"] = kl.detach()
-            yield Term(loss, 1 / settings.timesteps, figures)
+            term = Term.of(loss, 1 / settings.timesteps)
+            yield term.penalised("kl", kl_v(new, start), settings.kl) if settings.kl > 0 else term
 
     def behaviour(self) -> AbstractContextManager[Any]:
         """The weights of the old policy."""

@@ -7,24 +7,22 @@ samples once they are scored, gives it batches of them, and tells it when weight
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
-from grpo.config.objective import ObjectiveConfig
+from grpo.config.fields import Config, ObjectiveConfig
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
     from grpo.advantage import Advantages
-    from grpo.config.fields import Config
     from grpo.policies.condition import Condition
     from grpo.policies.policy import Policy
     from grpo.rollout import Plan, Rollout
     from grpo.sampler import Sampler
-    from rewardkit.media.prompts import PromptLine
 
 SettingsT = TypeVar("SettingsT", bound=ObjectiveConfig)
 
@@ -38,7 +36,7 @@ class Samples:
         rows: [n] int64 on the CPU, which of its N samples these are.
         condition: what they were made from.
         scores: [n] float32 of each reward, by name.
-        advantage: [n] float32.
+        advantage: [n] float32; [n, K] where each of the K stored steps has its own.
     """
 
     rollout: Rollout
@@ -47,20 +45,41 @@ class Samples:
     scores: Mapping[str, Tensor]
     advantage: Tensor
 
+    @property
+    def clean(self) -> Tensor:
+        """Their clean latents, [n, ...] float32."""
+        from rewardkit.devices import sent
+
+        return sent(self.rollout.clean[self.rows], self.advantage.device)
+
 
 @dataclass(frozen=True)
 class Term:
-    """One loss to differentiate: that of some samples at one of their timesteps.
+    """A part of the loss of a batch that is differentiated by itself, such as that of one step.
+
+    The loss of the batch is the sum of share * loss over its terms.
 
     Attributes:
-        loss: mean over the samples.
-        share: its weight in the mean over all terms of a pass.
-        figures: scalars to log.
+        loss: mean over the samples of the batch, a scalar.
+        share: 1 / K for each of K terms that count alike; all shares of a batch add up to 1. It
+            knows nothing of the size of a batch, which the trainer weighs.
+        figures: scalars to log, without a gradient; their means are weighted like the losses.
     """
 
     loss: Tensor
     share: float
     figures: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, result: object, share: float) -> Term:
+        """The result of a function of `grpo.loss`: its `loss`, and all other fields as figures."""
+        figures = dict(vars(result))
+        return cls(figures.pop("loss"), share, figures)
+
+    def penalised(self, name: str, penalty: Tensor, weight: float) -> Term:
+        """The term with weight * penalty in its loss, and the penalty among its figures."""
+        figures = {**self.figures, name: penalty.detach()}
+        return Term(self.loss + weight * penalty, self.share, figures)
 
 
 class Objective(ABC, Generic[SettingsT]):
@@ -90,12 +109,16 @@ class Objective(ABC, Generic[SettingsT]):
     def plan(self, groups: int, rng: np.random.Generator) -> Plan:
         """Which steps of the coming rollout are random, and which of them are stored."""
 
-    def credit(self, scores: Mapping[str, Tensor], lines: Sequence[PromptLine]) -> Advantages:
-        """The advantages of scores [P, G], by reward; here each group is its own baseline.
+    def credit(self, rollout: Rollout, scores: Mapping[str, Tensor]) -> Advantages:
+        """What each sample is worth; here, its scores beside those of its group or its batch.
+
+        It is called once per rollout, before any update, with the trained weights in force. A
+        baseline that needs networks computes it in batches of `sampler.batch_size`, without a
+        gradient, and returns to groups by `rollout.grouped`.
 
         Args:
-            scores: before their weights.
-            lines: [P], the prompts.
+            rollout: the samples, their prompts and their stored steps.
+            scores: [P, G] of each reward by name, before its weight.
         """
         from grpo.advantage import Standard, combine
 

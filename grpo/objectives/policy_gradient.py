@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Literal, final
 import numpy as np
 from pydantic import Field
 
-from grpo.config.objective import ObjectiveConfig
+from grpo.config.fields import Config, ObjectiveConfig
 from grpo.config.sampler import SamplerConfig
 from grpo.objectives.objective import Objective, Samples, Term
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from grpo.config.fields import Config
     from grpo.policies.policy import Policy
     from grpo.rollout import Plan
     from grpo.sampler import Sampler
@@ -41,9 +40,10 @@ class PolicyGradientConfig(ObjectiveConfig):
     kl_space: Literal["x", "v"] = "x"
     """Space of that penalty: the mean of a step (x), or the output of the model (v)."""
 
-    def check(self, sampler: SamplerConfig) -> None:
+    def check(self, config: Config) -> None:
         """Refuse a sampler without random steps to train on."""
-        super().check(sampler)
+        super().check(config)
+        sampler = config.sampler
         if sampler.deterministic:
             raise ValueError(
                 f"sampler.rule {sampler.rule} draws no noise here, so its steps have no "
@@ -68,6 +68,19 @@ class PolicyGradientConfig(ObjectiveConfig):
                 f"sampler.window_within is {sampler.window_within} of {sampler.steps} steps; the "
                 f"last is left out, so it is at most {usable}"
             )
+
+    def unread(self, config: Config) -> dict[str, str]:
+        """What a penalty, a random share or a last step would read, where there is none."""
+        found = super().unread(config)
+        if self.kl == 0:
+            found["objective.kl_space"] = "objective.kl is 0, so there is no penalty"
+        if self.fraction == 1:
+            found["objective.subset"] = "objective.fraction is 1, so no step is left out"
+        if config.sampler.rule == "cps":
+            found["objective.drop_last"] = (
+                "the last step of sampler.rule cps draws no noise, so it is always left out"
+            )
+        return found
 
     def steps_trained(self, sampler: SamplerConfig) -> int:
         """The window, or a share of the random steps."""
@@ -126,44 +139,35 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
 
     def terms(self, samples: Samples, keys: tuple[int, ...]) -> Iterator[Term]:
         """One per stored transition: the new log-probability of the very step that was taken."""
-        import torch
-
         from grpo.loss import clipped_surrogate, kl_v, kl_x
         from grpo.sde import log_prob, spread
         from rewardkit.devices import sent
 
-        past, rows, settings = samples.rollout.transitions, samples.rows, self.settings
+        past, settings = samples.rollout.transitions, self.settings
         number = past.index.shape[1]
         for k in range(number):
-            x, x_next = past.step(rows, k, self.policy.device)
-            index = sent(past.index[rows, k], x.device)
+            x, x_next, index = self._taken(samples, k)
             if settings.kl > 0:
-                with torch.no_grad(), self.policy.using("start"):
+                with self.policy.using("start"):
                     output_start, step_start = self._replay(samples, x, index)
             output, step = self._replay(samples, x, index)
             std = spread(step, settings.log_prob)
-            surrogate = clipped_surrogate(
+            loss = clipped_surrogate(
                 log_prob(x_next, step.mean, std),
-                sent(past.log_prob[rows, k], x.device),
+                sent(past.log_prob[samples.rows, k], x.device),
                 samples.advantage,
                 clip_range=settings.clip_range,
                 advantage_clip=self.config.advantage.clamp,
             )
-            loss = surrogate.loss
-            figures = {
-                "clip_fraction": surrogate.clip_fraction,
-                "approx_kl": surrogate.approx_kl,
-                "ratio": surrogate.ratio,
-            }
+            term = Term.of(loss, 1 / number)
             if settings.kl > 0:
                 kl = (
                     kl_x(step.mean, step_start.mean, std)
                     if settings.kl_space == "x"
                     else kl_v(output, output_start)
                 )
-                loss = loss + settings.kl * kl
-                figures["kl"] = kl.detach()
-            yield Term(loss, 1 / number, figures)
+                term = term.penalised("kl", kl, settings.kl)
+            yield term
 
     def before_updates(
         self, probes: Iterable[Samples], batches: Callable[[], Iterable[Samples]]
@@ -198,17 +202,22 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
         import torch
 
         from grpo.sde import log_prob, spread
-        from rewardkit.devices import sent
 
-        past, rows = samples.rollout.transitions, samples.rows
         columns = []
         with torch.no_grad():
-            for k in range(past.index.shape[1]):
-                x, x_next = past.step(rows, k, self.policy.device)
-                _, step = self._replay(samples, x, sent(past.index[rows, k], x.device))
+            for k in range(samples.rollout.transitions.index.shape[1]):
+                x, x_next, index = self._taken(samples, k)
+                _, step = self._replay(samples, x, index)
                 std = spread(step, self.settings.log_prob)
                 columns.append(log_prob(x_next, step.mean, std))
         return torch.stack(columns, dim=1).cpu()
+
+    def _taken(self, samples: Samples, k: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Both ends of the samples' k-th stored step, and which step of the sampler it is."""
+        from rewardkit.devices import sent
+
+        past, device = samples.rollout.transitions, self.policy.device
+        return *past.step(samples.rows, k, device), sent(past.index[samples.rows, k], device)
 
     def _replay(self, samples: Samples, x: Tensor, index: Tensor) -> tuple[Tensor, Step]:
         """The model's output at x, and the step that follows from it."""

@@ -79,9 +79,35 @@ class Condition:
             self.shared,
         )
 
+    def pooled(self) -> Tensor:
+        """A vector for each sample, of what it is made from: [B, D], float32.
+
+        It is for a network that reads prompts whatever the family is, such as a value network. It
+        joins the means of the tensors of the half with the prompt: of texts [B, L, D] over their
+        tokens, of pictures [B, D, ...] over their pixels. D depends on the model alone.
+        """
+        import torch
+
+        tensors = [tensor[-1] for tensor in self.per_sample.values()]
+        masks = [tensor for tensor in tensors if not tensor.is_floating_point()]
+        return torch.cat(
+            [_mean(tensor.float(), masks) for tensor in tensors if tensor.is_floating_point()], 1
+        )
+
     def arguments(self) -> dict[str, Tensor]:
         """The arguments of one call for all halves, [H B, ...], and the shared ones as they are."""
         return {
             name: tensor.expand(self.halves, *tensor.shape[1:]).flatten(0, 1)
             for name, tensor in self.per_sample.items()
         } | dict(self.shared)
+
+
+def _mean(values: Tensor, masks: Sequence[Tensor]) -> Tensor:
+    """The mean over tokens or pixels, [B, D], without padding where a mask of ones fits."""
+    if values.ndim != 3:
+        return values.flatten(2).mean(2) if values.ndim > 3 else values
+    counted = [mask for mask in masks if mask.shape == values.shape[:2]]
+    if not counted:
+        return values.mean(1)
+    weights = counted[0].unsqueeze(2).float()
+    return (values * weights).sum(1) / weights.sum(1)

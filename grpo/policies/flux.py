@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, final
 
-from grpo.guidance import classifier_free
 from grpo.policies.packed import Packed
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from grpo.policies.condition import Condition
 
 
 @final
@@ -26,11 +23,6 @@ class Flux(Packed):
         "encoder_hidden_states": "prompt_embeds",
         "pooled_projections": "pooled_prompt_embeds",
     }
-
-    def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
-        """The velocity, [B, L, 4 C]."""
-        halves = self._halves(x, timesteps, condition)
-        return classifier_free(*halves, self.scale, detach_uncond=self.detach_uncond)
 
     def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         if self._pipe.transformer.config.guidance_embeds:

@@ -6,28 +6,19 @@ from abc import ABC
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from grpo.policies.attention import JOINT_ATTENTION
-from grpo.policies.policy import Policy
+from grpo.policies.flow import Flow
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from grpo.config.fields import SamplerConfig
-    from grpo.sampler import FlowSampler
 
-
-class Packed(Policy, ABC):
+class Packed(Flow, ABC):
     """A policy whose samples are tokens, [B, L, 4 C], each a square of 2 x 2 latents.
 
     Its transformer attends to pixels and text jointly and is given the sigma as the timestep. Its
     pipeline's `guidance_scale` is an input; classifier-free guidance is `true_cfg_scale`.
     """
-
-    parts = ("transformer",)
-    rules = ("dance", "flow", "cps", "ode")
-    # The single blocks of FLUX attend to pixels and text as one sequence.
-    targets = JOINT_ATTENTION
 
     @property
     def scale(self) -> float:
@@ -55,12 +46,8 @@ class Packed(Policy, ABC):
     def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         return super()._output(x, timesteps / 1000, inputs)
 
-    def _schedule(self, config: SamplerConfig) -> FlowSampler:
-        from grpo.sampler import FlowSampler
+    def _mu(self, steps: int) -> float:
         from grpo.schedules import linear_shift
 
         down, across = self.squares
-        mu = linear_shift(down * across)
-        return FlowSampler.from_scheduler(
-            self._pipe.scheduler, config, self.device, mu=mu, even=True
-        )
+        return linear_shift(self._pipe.scheduler.config, down * across)

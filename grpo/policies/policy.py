@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from grpo.distributed import World
+from grpo.guidance import classifier_free
 from grpo.policies.condition import Condition
 from rewardkit.devices import pick_dtype, sent
 from rewardkit.errors import UsageError, WeightsError
@@ -42,8 +43,8 @@ class Policy(ABC):
     visit the device where prompts are embedded.
 
     A family says in a subclass how a prompt is embedded (`_embed`), which steps are taken
-    (`_schedule`) and how the network is called and guided (`predict`); `grpo.testing` checks what
-    a policy promises.
+    (`_schedule`) and how the network is called (`_output`) and guided (`predict`), where that
+    differs; `grpo.testing` checks what a policy promises.
 
     Attributes:
         pipeline: whose parts these are; what it makes, it makes with the weights in training.
@@ -117,17 +118,19 @@ class Policy(ABC):
         self.banks: dict[str, Bank] = {}
         self._embedded = Embeddings(encoders, self.device)
 
-    @abstractmethod
     def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         """The network's output, guided, [B, ...], float32.
 
-        Flows give the velocity noise - x0, diffusion models what their scheduler says.
+        Flows give the velocity noise - x0, diffusion models what their scheduler says. Guidance is
+        classifier-free, unless a family has another one of `grpo.guidance`.
 
         Args:
             x: [B, ...].
             timesteps: of the schedule, [B].
             condition: of `encode`.
         """
+        halves = self._halves(x, timesteps, condition)
+        return classifier_free(*halves, self.scale, detach_uncond=self.detach_uncond)
 
     @abstractmethod
     def _schedule(self, config: SamplerConfig) -> Sampler:

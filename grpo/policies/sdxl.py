@@ -5,49 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, final
 
-from grpo.guidance import classifier_free
-from grpo.policies.policy import Policy
-from grpo.policies.stable_diffusion import refuse_distilled
+from grpo.policies.unet import UNet
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
-
-    from grpo.config.fields import Config, SamplerConfig
-    from grpo.policies.condition import Condition
-    from grpo.sampler import DiffusionSampler
-    from rewardkit.generators.pipelines import Pipeline
 
 
 @final
-class StableDiffusionXL(Policy):
-    """The policy of `StableDiffusionXLPipeline`.
-
-    Raises:
-        UsageError: the UNet is given its guidance (a latent consistency model).
-    """
+class StableDiffusionXL(UNet):
+    """The policy of `StableDiffusionXLPipeline`."""
 
     pipeline_classes = ("StableDiffusionXLPipeline",)
-    parts = ("unet",)
-    rules = ("ddim",)
-    # All attention, of pixels among themselves and to text.
-    targets = ("to_q", "to_k", "to_v", "to_out.0")
-    has_text_length = False
     embeddings: ClassVar = {
         "encoder_hidden_states": "prompt_embeds",
         "text_embeds": "pooled_prompt_embeds",
     }
-
-    def __init__(
-        self, pipeline: Pipeline, config: Config, device: torch.device | None = None
-    ) -> None:
-        refuse_distilled(pipeline)
-        super().__init__(pipeline, config, device)
-
-    def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
-        """Eps or v, with classifier-free guidance."""
-        halves = self._halves(x, timesteps, condition)
-        return classifier_free(*halves, self.scale, detach_uncond=self.detach_uncond)
 
     def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         size = inputs["time_ids"].expand(len(x), -1)
@@ -59,11 +31,6 @@ class StableDiffusionXL(Policy):
             return_dict=False,
         )[0]
         return output
-
-    def _schedule(self, config: SamplerConfig) -> DiffusionSampler:
-        from grpo.sampler import DiffusionSampler
-
-        return DiffusionSampler.from_scheduler(self._pipe.scheduler, config, self.device)
 
     def _embed(self, prompt: str) -> dict[str, Tensor]:
         states, _, pooled, _ = self._pipe.encode_prompt(

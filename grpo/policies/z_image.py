@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
-from grpo.guidance import classifier_free
-from grpo.policies.policy import Policy
+from grpo.policies.flow import Flow
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from grpo.config.fields import SamplerConfig
     from grpo.policies.condition import Condition
-    from grpo.sampler import FlowSampler
 
 
 @final
-class ZImage(Policy):
+class ZImage(Flow):
     """The policy of `ZImagePipeline`, whose time and velocity run from the noise to the sample."""
 
     pipeline_classes = ("ZImagePipeline",)
-    parts = ("transformer",)
-    rules = ("dance", "flow", "cps", "ode")
     # All attention, of the pixels with the text and of each alone before.
     targets = ("attention.to_q", "attention.to_k", "attention.to_v", "attention.to_out.0")
     embeddings: ClassVar = {"cap_feats": "prompt_embeds"}
@@ -32,11 +27,6 @@ class ZImage(Policy):
         """One more than the pipeline's `guidance_scale`, which is off at 0."""
         return 1.0 + (self.protocol.guidance or 0.0)
 
-    def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
-        """The velocity, with classifier-free guidance."""
-        halves = self._halves(x, timesteps, condition)
-        return classifier_free(*halves, self.scale, detach_uncond=self.detach_uncond)
-
     def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         import torch
 
@@ -45,15 +35,11 @@ class ZImage(Policy):
         outputs = module(frames, 1 - timesteps / 1000, _texts(**inputs), return_dict=False)[0]
         return -torch.stack(outputs).squeeze(2)
 
-    def _schedule(self, config: SamplerConfig) -> FlowSampler:
-        from grpo.sampler import FlowSampler
+    def _mu(self, steps: int) -> float:
         from grpo.schedules import linear_shift
 
         _, height, width = self.shape
-        mu = linear_shift(height * width // 4)
-        return FlowSampler.from_scheduler(
-            self._pipe.scheduler, config, self.device, mu=mu, even=True
-        )
+        return linear_shift(self._pipe.scheduler.config, height * width // 4)
 
     def _embed(self, prompt: str) -> dict[str, Tensor]:
         import torch

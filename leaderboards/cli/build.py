@@ -28,8 +28,8 @@ from rewardkit.cli.terminal import echo
     help="Folder of `grpo train` runs, to show their curves and samples before and after.",
 )  # fmt: skip
 @click.option(
-    "--pictures", "per_task", type=click.IntRange(0), default=4, show_default=True,
-    help="Number of prompts per task whose images are shown.",
+    "--gallery", "per_task", type=click.IntRange(0), default=4, show_default=True,
+    help="Number of prompts per task whose images or videos are shown.",
 )  # fmt: skip
 @click.option("--title", metavar="TEXT", help="Title of the page.  [default: Leaderboard]")
 def build(
@@ -44,8 +44,8 @@ def build(
     """Write a page about RESULTS: result files, or folders searched recursively.
 
     The page opens from the file system, needs no network, and can be served or sent as it is. Only
-    images below RESULTS, or where `rewardkit bench` wrote them, are copied; to show others, pass
-    their folder with the results. --runs alone makes a page of training curves.
+    images and videos below RESULTS, or where `rewardkit bench` wrote them, are copied; to show
+    others, pass their folder with the results. --runs alone makes a page of training curves.
     """
     from leaderboards.assemble import leaderboard
     from leaderboards.board import Leaderboard

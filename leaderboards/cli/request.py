@@ -13,7 +13,7 @@ from rewardkit.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from leaderboards.board import Leaderboard
-    from leaderboards.tables import Table
+    from leaderboards.tables import BoardTable
 
 _RESULTS = click.argument(
     "results", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULTS]..."
@@ -51,7 +51,7 @@ def made(
     columns: str | None,
     published: bool,
     across: bool,
-) -> tuple[Leaderboard, list[Table]]:
+) -> tuple[Leaderboard, list[BoardTable]]:
     """The boards and tables of a request.
 
     Raises:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from benchmarks.results import Result
-from leaderboards.board import Board, Entry
+from leaderboards.board import Board, BoardEntry
 from leaderboards.page.command import command
-from leaderboards.published import Published
+from leaderboards.published import PublishedRow
 from rewardkit.media.task import noun_of
 
 
-class Section(NamedTuple):
+class DetailsSection(NamedTuple):
     """A heading, and texts by term."""
 
     title: str
@@ -29,10 +29,10 @@ class Details(NamedTuple):
     """
 
     command: tuple[str, ...]
-    sections: tuple[Section, ...]
+    sections: tuple[DetailsSection, ...]
 
 
-def details(board: Board, entry: Entry) -> Details:
+def details(board: Board, entry: BoardEntry) -> Details:
     """The details of a row."""
     if entry.published is not None:
         return Details((), _published(entry.published))
@@ -40,7 +40,7 @@ def details(board: Board, entry: Entry) -> Details:
     return Details(command(entry.result), _measured(board, entry, entry.result))
 
 
-def _measured(board: Board, entry: Entry, result: Result) -> tuple[Section, ...]:
+def _measured(board: Board, entry: BoardEntry, result: Result) -> tuple[DetailsSection, ...]:
     model, prompts, media = result.model, result.prompts, result.media
     nouns = f"{noun_of(board.task)}s"
     differs = {difference.setting for difference in entry.differs}
@@ -82,7 +82,7 @@ def _measured(board: Board, entry: Entry, result: Result) -> tuple[Section, ...]
     )
 
 
-def _published(row: Published) -> tuple[Section, ...]:
+def _published(row: PublishedRow) -> tuple[DetailsSection, ...]:
     rewritten = None if row.rewriter is None else "yes" if row.rewriter else "no"
     return _sections(
         {
@@ -106,10 +106,10 @@ def _published(row: Published) -> tuple[Section, ...]:
     )
 
 
-def _sections(texts: Mapping[str, Mapping[str, Any]]) -> tuple[Section, ...]:
+def _sections(texts: Mapping[str, Mapping[str, Any]]) -> tuple[DetailsSection, ...]:
     """Without what is unknown."""
     found = (
-        Section(
+        DetailsSection(
             title, tuple((name, _text(value)) for name, value in terms.items() if value is not None)
         )
         for title, terms in texts.items()

@@ -1,4 +1,4 @@
-"""The same prompt and seed across models: which pictures are shown, and their copies."""
+"""The same prompt and seed across models: which pictures or clips are shown, and their copies."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import NamedTuple, final
 
 from benchmarks.reading import read_table
 from benchmarks.rows import place
-from leaderboards.board import Board, Entry
-from leaderboards.page.copies import Copies
+from leaderboards.board import Board, BoardEntry
+from leaderboards.page.copies import Copies, Copy
 from rewardkit.errors import InputError
 from rewardkit.records.rows import Row
 
@@ -19,40 +19,40 @@ from rewardkit.records.rows import Row
 MODELS = 12
 
 
-class Picture(NamedTuple):
-    """A picture of a model.
+class GalleryItem(NamedTuple):
+    """A picture or clip of a model.
 
     Attributes:
         label: of the model.
-        address: of the copy, from index.html.
-        score: the board's metric of this picture; None where it failed.
+        copy: its file on the page.
+        score: the board's metric of this item; None where it failed.
         seed: of the whole set it is of, as text; None where nothing says it.
     """
 
     label: str
-    address: str
+    copy: Copy
     score: str | None
     seed: str | None
 
 
 @final
 @dataclass(frozen=True)
-class Comparison:
-    """Pictures of one prompt and sample.
+class SideBySide:
+    """Pictures or clips of one prompt and sample.
 
     Attributes:
         task: of the prompt.
         prompt: the text.
         sample: its number.
-        seed: of all pictures; None where they differ, or nothing says it.
-        pictures: one of each model that has it, in the order of the board.
+        seed: of all of them; None where they differ, or nothing says it.
+        shown: one of each model that has it, in the order of the board.
     """
 
     task: str
     prompt: str
     sample: int
     seed: str | None
-    pictures: tuple[Picture, ...]
+    shown: tuple[GalleryItem, ...]
 
 
 @final
@@ -60,7 +60,7 @@ class Comparison:
 class Gallery:
     """Comparisons of a board, by task, and how many models were left out."""
 
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[SideBySide, ...]
     left_out: int
 
     @property
@@ -70,13 +70,13 @@ class Gallery:
 
 
 def gallery(board: Board, per_task: int, copies: Copies, folders: Sequence[Path] = ()) -> Gallery:
-    """Copies the pictures of a board, and says how they stand side by side.
+    """Copies the pictures or clips of a board, and says how they stand side by side.
 
     Args:
-        board: whose entries' pictures are shown, where they are on this machine.
+        board: whose entries' files are shown, where they are on this machine.
         per_task: prompts of each task; those that most models have, then the first ones.
         copies: where to, and of what.
-        folders: where pictures may lie, beside the folder of their result and the one that
+        folders: where files may lie, beside the folder of their result and the one that
             `rewardkit bench` made them in.
 
     Raises:
@@ -94,13 +94,13 @@ def gallery(board: Board, per_task: int, copies: Copies, folders: Sequence[Path]
         for key in chosen([rows for _, rows in shown], per_task)
     )
     return Gallery(
-        tuple(comparison for comparison in comparisons if comparison.pictures),
+        tuple(comparison for comparison in comparisons if comparison.shown),
         left_out=len(found) - len(shown),
     )
 
 
 def chosen(known: Sequence[Iterable[str]], per_task: int) -> list[str]:
-    """The ids of the pictures to show: of each task, those most have, then the first.
+    """The ids of the rows to show: of each task, those most have, then the first.
 
     Args:
         known: the ids that each model has.
@@ -121,8 +121,8 @@ def chosen(known: Sequence[Iterable[str]], per_task: int) -> list[str]:
     return sorted(kept, key=lambda id: (firsts[place(id)[0]], *place(id)))
 
 
-def _rows(entry: Entry, copies: Copies, named: Sequence[Path]) -> dict[str, tuple[Row, Path]]:
-    """The rows whose pictures are here and may be shown, with their places, by id."""
+def _rows(entry: BoardEntry, copies: Copies, named: Sequence[Path]) -> dict[str, tuple[Row, Path]]:
+    """The rows whose files are here and may be shown, with their places, by id."""
     if entry.result is None or entry.path is None:
         return {}
     base = entry.path.parent
@@ -142,8 +142,8 @@ def _rows(entry: Entry, copies: Copies, named: Sequence[Path]) -> dict[str, tupl
     }
 
 
-def _made_here(entry: Entry, base: Path) -> list[Path]:
-    """The folder that the pictures of a result were made in, if its card says so too."""
+def _made_here(entry: BoardEntry, base: Path) -> list[Path]:
+    """The folder that the files of a result were made in, if its card says so too."""
     from benchmarks.cards import making
 
     if entry.result is None or not entry.result.media.made_here:
@@ -158,26 +158,26 @@ def _made_here(entry: Entry, base: Path) -> list[Path]:
 
 
 def _comparison(
-    board: Board, id: str, found: Sequence[tuple[Entry, Row, Path]], copies: Copies
-) -> Comparison:
+    board: Board, id: str, found: Sequence[tuple[BoardEntry, Row, Path]], copies: Copies
+) -> SideBySide:
     task, _, sample = place(id)
-    pictures = tuple(
-        Picture(
+    items = tuple(
+        GalleryItem(
             label=entry.label,
-            address=address,
+            copy=copy,
             score=_score(board, row.scores),
             seed=entry.protocol.get("seed"),
         )
         for entry, row, source in found
-        if (address := copies.copy(source, f"{entry.id}.{row.id.replace('/', '.')}")) is not None
+        if (copy := copies.copy(source, f"{entry.id}.{row.id.replace('/', '.')}")) is not None
     )
-    seeds = {picture.seed for picture in pictures}
-    return Comparison(
+    seeds = {item.seed for item in items}
+    return SideBySide(
         task=task,
         prompt=next((row.prompt for _, row, _ in found if row.prompt is not None), ""),
         sample=sample,
         seed=seeds.pop() if len(seeds) == 1 else None,
-        pictures=pictures,
+        shown=items,
     )
 
 

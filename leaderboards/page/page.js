@@ -55,17 +55,51 @@ document.addEventListener("DOMContentLoaded", () => {
 
   for (const select of document.querySelectorAll("[data-tasks]")) {
     const choose = () => {
-      for (const one of select.closest(".gallery").querySelectorAll(".comparison")) {
-        one.hidden = select.value !== "" && one.dataset.task !== select.value;
+      for (const comparison of select.closest(".gallery").querySelectorAll(".comparison")) {
+        comparison.hidden = select.value !== "" && comparison.dataset.task !== select.value;
       }
     };
     select.addEventListener("change", choose);
     choose();
   }
-  // Small pictures are enlarged without blur.
-  const sharpen = (image) => image.classList.toggle("small", image.naturalWidth < 96);
-  for (const image of document.querySelectorAll(".comparison img")) {
-    if (image.complete) sharpen(image);
-    else image.addEventListener("load", () => sharpen(image));
+  // Small pictures and clips are enlarged without blur.
+  const sharpen = (shown, image) => {
+    const toggle = () => shown.classList.toggle("small", image.naturalWidth < 96);
+    if (image.complete) toggle();
+    else image.addEventListener("load", toggle);
+  };
+  for (const image of document.querySelectorAll(".comparison img")) sharpen(image, image);
+  for (const video of document.querySelectorAll(".comparison video")) {
+    const poster = new Image();
+    poster.src = video.poster;
+    sharpen(video, poster);
+  }
+
+  // The clips of a comparison play together: under the mouse, or after a tap or the button.
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  for (const comparison of document.querySelectorAll(".comparison:has(video)")) {
+    const videos = [...comparison.querySelectorAll("video")];
+    const button = comparison.querySelector("[data-play]");
+    const play = (playing) => {
+      button.textContent = playing ? "Pause" : "Play";
+      for (const video of videos) {
+        // A browser that cannot decode a clip goes on showing its poster.
+        if (playing) video.play().catch(() => {});
+        else video.pause();
+      }
+    };
+    const playing = () => button.textContent === "Pause";
+    button.addEventListener("click", () => play(!playing()));
+    for (const video of videos) {
+      video.controls = false; // those of browsers without scripts
+      video.addEventListener("click", () => play(!playing()));
+    }
+    const row = comparison.querySelector("ul");
+    row.addEventListener("pointerenter", (event) => {
+      if (event.pointerType === "mouse" && !still.matches) play(true);
+    });
+    row.addEventListener("pointerleave", (event) => {
+      if (event.pointerType === "mouse" && !still.matches) play(false);
+    });
   }
 });

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.results import Score
-from leaderboards.board import Board, Entry
-from leaderboards.page.runs import Point, Run, rewards
+from leaderboards.board import Board, BoardEntry
+from leaderboards.page.runs import LoggedRun, Point, rewards
 
 # The colours and symbols of more models look too much alike.
 MODELS = 8
@@ -64,7 +64,7 @@ def against(boards: Sequence[Board]) -> dict[str, Any] | None:
     return {"kind": "against", "metrics": metrics, "first": pairs[0]}
 
 
-def training(runs: Sequence[Run]) -> dict[str, Any] | None:
+def training(runs: Sequence[LoggedRun]) -> dict[str, Any] | None:
     """Curves of runs by reward; None where there is none."""
     names = rewards(runs)
     if not names:
@@ -89,7 +89,7 @@ def training(runs: Sequence[Run]) -> dict[str, Any] | None:
     }
 
 
-def _metric(board: Board, entry: Entry, name: str) -> Score | None:
+def _metric(board: Board, entry: BoardEntry, name: str) -> Score | None:
     return entry.score if name == board.metric else entry.metrics.get(name)
 
 

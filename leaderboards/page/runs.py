@@ -36,7 +36,7 @@ class Sheet(NamedTuple):
 
 @final
 @dataclass(frozen=True)
-class Run:
+class LoggedRun:
     """A run.
 
     Attributes:
@@ -60,7 +60,7 @@ class Run:
     last: Sheet | None
 
 
-def read_runs(folder: Path) -> list[Run]:
+def read_runs(folder: Path) -> list[LoggedRun]:
     """The runs at and below a folder, by name.
 
     Raises:
@@ -78,7 +78,7 @@ def read_runs(folder: Path) -> list[Run]:
     return [_read(path.parent, folder) for path in logs]
 
 
-def _read(run: Path, folder: Path) -> Run:
+def _read(run: Path, folder: Path) -> LoggedRun:
     lines = _lines(run / "metrics.jsonl")
     sheets = sorted(
         Sheet(int(match[1]), path)
@@ -86,7 +86,7 @@ def _read(run: Path, folder: Path) -> Run:
         if (match := _SHEET.fullmatch(path.name))
     )
     several = len(sheets) > 1
-    return Run(
+    return LoggedRun(
         folder=run,
         root=folder,
         name=folder.resolve().name if run == folder else run.relative_to(folder).as_posix(),
@@ -158,7 +158,7 @@ def _at(tree: Any, *path: str) -> Any:
     return tree
 
 
-def rewards(runs: Iterable[Run]) -> list[str]:
+def rewards(runs: Iterable[LoggedRun]) -> list[str]:
     """The rewards that runs have curves of; those that were trained on first."""
     runs = list(runs)
     curves = [*(run.trained for run in runs), *(run.held_out for run in runs)]

@@ -1,4 +1,4 @@
-"""The folder of the page: index.html with scripts and data inside, pictures in media/."""
+"""The folder of the page: index.html with scripts and data inside, pictures and clips in media/."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from leaderboards.board import SHORT, Leaderboard
 from leaderboards.page import libraries, plots
 from leaderboards.page.copies import MEDIA, Copies
 from leaderboards.page.gallery import gallery
-from leaderboards.page.runs import Run, Sheet
+from leaderboards.page.runs import LoggedRun, Sheet
 from leaderboards.page.view import groups
 from rewardkit.errors import UsageError
 from rewardkit.extras import require
@@ -30,7 +30,7 @@ GENERATOR = '<meta name="generator" content="rewardkit leaderboard">'
 class _Training(NamedTuple):
     """A run with the addresses of its sheets: step and address, first and last."""
 
-    run: Run
+    run: LoggedRun
     sheets: tuple[tuple[int, str], ...]
 
 
@@ -38,7 +38,7 @@ def build(
     shown: Leaderboard,
     out: Path,
     *,
-    runs: Sequence[Run] = (),
+    runs: Sequence[LoggedRun] = (),
     per_task: int = 4,
     title: str = TITLE,
     on_note: Callable[[str], None] = lambda note: None,
@@ -49,7 +49,7 @@ def build(
         shown: the boards.
         out: its folder; a page that is there already is replaced.
         runs: of `grpo train`.
-        per_task: prompts of each task whose pictures are shown.
+        per_task: prompts of each task whose pictures or clips are shown.
         title: of the page.
         on_note: called with what was left out and why, a sentence for each reason.
 
@@ -59,7 +59,7 @@ def build(
     Raises:
         MissingPackage: the extra `page` is not installed.
         UsageError: the folder holds something else.
-        InputError: rows or pictures cannot be read, or the page not written.
+        InputError: rows or media cannot be read, or the page not written.
     """
     require("page", "building the page")
     index = out / _INDEX
@@ -98,7 +98,7 @@ def _check(out: Path, index: Path) -> None:
         raise UsageError(f"{out} is not empty and holds no page of rewardkit: name another --out")
 
 
-def _plots(shown: Leaderboard, runs: Sequence[Run]) -> dict[str, Any]:
+def _plots(shown: Leaderboard, runs: Sequence[LoggedRun]) -> dict[str, Any]:
     """The data of each plot by the id of its place."""
     found: dict[str, Any] = {
         f"tasks.{board.id}": plots.by_task(board) for board in shown.boards if board.entries
@@ -110,13 +110,13 @@ def _plots(shown: Leaderboard, runs: Sequence[Run]) -> dict[str, Any]:
     return {name: data for name, data in found.items() if data is not None}
 
 
-def _sheets(run: Run, number: int, copies: Copies) -> tuple[tuple[int, str], ...]:
+def _sheets(run: LoggedRun, number: int, copies: Copies) -> tuple[tuple[int, str], ...]:
     def copy(sheet: Sheet) -> tuple[int, str] | None:
         path = sheet.path.relative_to(run.folder)
         place = copies.allowed(run.folder, str(path), [Path(os.path.realpath(run.root))])
         name = f"run-{number}.{sheet.path.stem}"
-        address = None if place is None else copies.copy(place, name)
-        return None if address is None else (sheet.step, address)
+        copied = None if place is None else copies.copy(place, name)
+        return None if copied is None else (sheet.step, copied.address)
 
     found = [copy(sheet) for sheet in (run.first, run.last) if sheet is not None]
     whole = tuple(sheet for sheet in found if sheet is not None)
@@ -124,9 +124,9 @@ def _sheets(run: Run, number: int, copies: Copies) -> tuple[tuple[int, str], ...
 
 
 def _rendered(
-    shown: Leaderboard, runs: Sequence[Run], per_task: int, title: str, copies: Copies
+    shown: Leaderboard, runs: Sequence[LoggedRun], per_task: int, title: str, copies: Copies
 ) -> str:
-    """The text of the page; the pictures that it shows are copied."""
+    """The text of the page; the pictures and clips that it shows are copied."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     parts = groups(shown)

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, final
 
 from leaderboards.across import across
-from leaderboards.board import SHORT, Board, Entry, Leaderboard, Standings
+from leaderboards.board import SHORT, Board, BoardEntry, Leaderboard, Standings
 from leaderboards.cells import Cell
 from leaderboards.page.details import Details, details
-from leaderboards.tables import Column, Table, tables
-from rewardkit.media.task import Task
+from leaderboards.tables import BoardTable, Column, tables
+from rewardkit.media.task import Task, noun_of
 
 COLUMNS = ("rank", "model", "score", "tasks", "metrics")
 # Settings that most rows share are shown once, in this order; others are in the drawer of a row.
 _PROTOCOL = {
     "samples": "{} samples per prompt",
     "size": "{}",
+    "frames": "{} frames",
+    "fps": "{} frames per second",
     "steps": "{} steps",
     "guidance": "guidance {}",
     "scheduler": "{}",
@@ -60,10 +62,10 @@ class Shown(NamedTuple):
 
 @final
 @dataclass(frozen=True)
-class Row:
+class BoardRow:
     """A row of a table; `headline` is the cell of its score."""
 
-    entry: Entry
+    entry: BoardEntry
     cells: tuple[Shown, ...]
     headline: Cell
     bar: Bar | None
@@ -76,8 +78,8 @@ class Row:
 class Grid:
     """A table of measured or of published rows."""
 
-    table: Table
-    rows: tuple[Row, ...]
+    table: BoardTable
+    rows: tuple[BoardRow, ...]
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -100,11 +102,16 @@ class BoardView:
     """
 
     board: Board
-    leaders: Sequence[Row]
-    untrained: Row | None
+    leaders: Sequence[BoardRow]
+    untrained: BoardRow | None
     protocol: Sequence[str]
     measured: Grid | None
     published: Grid | None
+
+    @property
+    def noun(self) -> str:
+        """What its models make: "picture" or "clip"."""
+        return noun_of(self.board.task)
 
     @property
     def title(self) -> str:
@@ -115,13 +122,14 @@ class BoardView:
 class Group(NamedTuple):
     """The boards of a task, with what stands across them.
 
-    `name` is what tables call the task.
+    `name` is what tables call the task, `noun` what its models make.
     """
 
     name: str
     title: str
+    noun: str
     boards: Sequence[BoardView]
-    standings: Sequence[tuple[Standings, Table]]
+    standings: Sequence[tuple[Standings, BoardTable]]
 
 
 def groups(shown: Leaderboard) -> list[Group]:
@@ -141,6 +149,7 @@ def groups(shown: Leaderboard) -> list[Group]:
         Group(
             SHORT[task],
             title,
+            noun_of(task),
             [view for view in views if view.board.task == task],
             [pair for pair in standings if pair[0].task == task],
         )
@@ -149,7 +158,7 @@ def groups(shown: Leaderboard) -> list[Group]:
     ]
 
 
-def _board(board: Board, measured: Table | None, published: Table | None) -> BoardView:
+def _board(board: Board, measured: BoardTable | None, published: BoardTable | None) -> BoardView:
     grid = measured and _grid(board, measured, board.entries)
     ranked = [row for row in (grid.rows if grid else ()) if row.entry.ranks is not None]
     leaders = [row for row in ranked if row.entry.ranks and row.entry.ranks.best == 1]
@@ -164,7 +173,7 @@ def _board(board: Board, measured: Table | None, published: Table | None) -> Boa
     )
 
 
-def _grid(board: Board, table: Table, entries: Sequence[Entry]) -> Grid:
+def _grid(board: Board, table: BoardTable, entries: Sequence[BoardEntry]) -> Grid:
     ends = [
         end
         for entry in entries
@@ -175,7 +184,7 @@ def _grid(board: Board, table: Table, entries: Sequence[Entry]) -> Grid:
     return Grid(
         table=table,
         rows=tuple(
-            Row(
+            BoardRow(
                 entry=entry,
                 headline=cells[headline],
                 cells=tuple(
@@ -191,7 +200,7 @@ def _grid(board: Board, table: Table, entries: Sequence[Entry]) -> Grid:
     )
 
 
-def _order(column: Column, cell: Cell, entry: Entry) -> float | str | None:
+def _order(column: Column, cell: Cell, entry: BoardEntry) -> float | str | None:
     """Numbers sort by value, ranges of ranks by their best and then their worst."""
     if column.name == "rank":
         return _LAST if entry.ranks is None else entry.ranks.best + entry.ranks.worst / _LAST
@@ -201,7 +210,7 @@ def _order(column: Column, cell: Cell, entry: Entry) -> float | str | None:
     return "" if value is None else float(value)
 
 
-def _bar(entry: Entry, least: float, most: float) -> Bar | None:
+def _bar(entry: BoardEntry, least: float, most: float) -> Bar | None:
     """The place of a score between the least and the greatest end of the table."""
     value = entry.score.score
     if value is None or most <= least:
@@ -216,7 +225,7 @@ def _bar(entry: Entry, least: float, most: float) -> Bar | None:
     return Bar(place(value), place(low), place(high))
 
 
-def marks(board: Board, entry: Entry) -> tuple[Mark, ...]:
+def marks(board: Board, entry: BoardEntry) -> tuple[Mark, ...]:
     """What must be known of a row."""
     found = []
     if entry.published is not None:
@@ -243,7 +252,7 @@ def marks(board: Board, entry: Entry) -> tuple[Mark, ...]:
     return tuple(found)
 
 
-def _protocol(entries: Sequence[Entry]) -> list[str]:
+def _protocol(entries: Sequence[BoardEntry]) -> list[str]:
     found = []
     for name, form in _PROTOCOL.items():
         # What is usual is what no row is marked for.

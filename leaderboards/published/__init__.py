@@ -25,7 +25,7 @@ _PART = "part:"
 
 
 @final
-class Published(BaseModel):
+class PublishedRow(BaseModel):
     """A row; the text under a field is its description."""
 
     model_config = ConfigDict(
@@ -74,7 +74,7 @@ class Published(BaseModel):
 
 
 @cache
-def published() -> tuple[Published, ...]:
+def published() -> tuple[PublishedRow, ...]:
     """All rows, in the order of files and lines.
 
     Raises:
@@ -83,7 +83,7 @@ def published() -> tuple[Published, ...]:
     return tuple(row for path in sorted(FOLDER.glob("*.csv")) for row in read(path))
 
 
-def read(path: Path) -> list[Published]:
+def read(path: Path) -> list[PublishedRow]:
     """The rows of a file.
 
     Raises:
@@ -93,7 +93,7 @@ def read(path: Path) -> list[Published]:
         found = []
         for number, row in enumerate(csv.DictReader(file), start=2):
             try:
-                found.append(Published.model_validate(row))
+                found.append(PublishedRow.model_validate(row))
             except ValidationError as error:
                 wrong = error.errors()[0]
                 where = ".".join(map(str, wrong["loc"])) or "columns"

@@ -15,7 +15,7 @@ from rewardkit.records.comparing import compare as compare_files
 from rewardkit.records.rows import storable
 
 if TYPE_CHECKING:
-    from rewardkit.stats.clusters import Difference
+    from rewardkit.stats.clusters import PairedDifference
 
 _TABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -90,7 +90,7 @@ def _print(found: Comparison, names: tuple[str, str]) -> None:
     console().print(grid)
 
 
-def _cells(paired: Difference | None, pairs: int) -> tuple[str, ...]:
+def _cells(paired: PairedDifference | None, pairs: int) -> tuple[str, ...]:
     if paired is None:
         return ("0", str(pairs), *"------")
     found = paired.difference

@@ -87,7 +87,8 @@ def generate(
     """Generate images or videos with MODEL: a name, owner/name on the Hub, or a folder.
 
     `rewardkit pipelines` lists the names. `rewardkit score` takes the manifest that is written to
-    DIR.
+    DIR. Image-to-video models start from the picture that each prompt names under the key `image`,
+    a path relative to the prompt file.
     """
     from rich.progress import Progress
 

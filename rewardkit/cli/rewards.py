@@ -79,6 +79,7 @@ def show(name: str, as_json: bool) -> None:
     rows += [
         ("architecture", _architecture(card.encoder)),
         ("preprocessing", "\n".join(describe_steps(steps))),
+        ("frames per second", "" if card.fps is None else f"{card.fps:g}"),
         ("largest batch", "" if card.batch_size is None else str(card.batch_size)),
     ]
     for weights in card.all_weights:

@@ -41,7 +41,7 @@ def threshold(table: Path, reward: str, percentile: float, as_json: bool) -> Non
     import numpy as np
 
     from rewardkit.engine.registry import resolve
-    from rewardkit.engine.spec import Term
+    from rewardkit.engine.spec import RewardTerm
     from rewardkit.records.rows import read_rows
 
     read = read_rows(table)
@@ -55,7 +55,7 @@ def threshold(table: Path, reward: str, percentile: float, as_json: bool) -> Non
         raise InputError(f"{table} has no score of {name}; see its column error")
     bound = shortest(float(np.percentile(known, percentile)), known)
     passing = sum(score > bound for score in known)
-    term = str(Term(name, threshold=bound))
+    term = str(RewardTerm(name, threshold=bound))
     if as_json:
         about = {"term": term, "reward": name, "threshold": bound, "percentile": percentile}
         counts = {"scores": len(known), "null": len(scores) - len(known), "above": passing}

@@ -8,7 +8,7 @@
     scorer      several rewards as one: batches, errors, memory; `Scorer.stream` scores everything
     preparing   samples read and prepared in threads     batches  what is scored together
     checks      kinds, needs and returned scores         recovery  what an error means
-    judge       `create` and `scorer`, for Python        folder, items  files in, rows out
+    loaded      `create` and `scorer`, for Python        folder, items  files in, rows out
     verify      published scores, computed again         needs  prompts checked before generation
 
 May import `rewardkit.errors`, `plugins`, `devices`, `records`, `media` and `weights`; knows no

@@ -15,11 +15,11 @@ from rewardkit.media.batch import Batch, Kind, LazySample, Sample
 
 
 @dataclass(frozen=True)
-class Part:
+class SubBatch:
     """Samples of a batch that go through rewards together.
 
     Attributes:
-        indices: their places in the batch.
+        indices: of the samples, in the batch.
         names: of the rewards, which all read one extractor.
     """
 
@@ -28,7 +28,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Scored:
+class Outcome:
     """The outcome of one sample.
 
     Attributes:
@@ -76,7 +76,7 @@ def cuts(
 
 
 def spread_to_groups(
-    batch: Sequence[Prepared], outcomes: Sequence[Scored], names: Sequence[str]
+    batch: Sequence[Prepared], outcomes: Sequence[Outcome], names: Sequence[str]
 ) -> None:
     """Make one member's error that of its whole group: a `GroupReward` never sees a part of it."""
     for name in names:
@@ -89,9 +89,9 @@ def spread_to_groups(
                 outcome.errors.setdefault(name, errors[prepared.group])
 
 
-def parts(
-    batch: Sequence[Prepared], outcomes: Sequence[Scored], rewards: Mapping[str, Reward]
-) -> list[Part]:
+def sub_batches(
+    batch: Sequence[Prepared], outcomes: Sequence[Outcome], rewards: Mapping[str, Reward]
+) -> list[SubBatch]:
     """What is scored together: samples with the same rewards of one extractor, and whole groups."""
     found: dict[tuple[Extractor, tuple[int, ...]], tuple[str, ...]] = {}
     for extractor in dict.fromkeys(reward.extractor for reward in rewards.values()):
@@ -110,18 +110,18 @@ def parts(
             for indices in whole.values():
                 key = (extractor, tuple(indices))
                 found[key] = (*found.get(key, ()), name)
-    return [Part(indices, names) for (_, indices), names in found.items()]
+    return [SubBatch(indices, names) for (_, indices), names in found.items()]
 
 
-def pieces(part: Part, size: int, rewards: Mapping[str, Reward]) -> list[Part]:
-    """A part in pieces of `size` samples; a `GroupReward` keeps it whole."""
-    if len(part.indices) <= size:
-        return [part]
-    whole = tuple(name for name in part.names if isinstance(rewards[name], GroupReward))
-    others = tuple(name for name in part.names if name not in whole)
-    starts = range(0, len(part.indices), size) if others else ()
-    cut = [Part(part.indices[start : start + size], others) for start in starts]
-    return [*cut, Part(part.indices, whole)] if whole else cut
+def pieces(sub_batch: SubBatch, size: int, rewards: Mapping[str, Reward]) -> list[SubBatch]:
+    """A sub-batch in pieces of `size` samples; a `GroupReward` keeps it whole."""
+    if len(sub_batch.indices) <= size:
+        return [sub_batch]
+    whole = tuple(name for name in sub_batch.names if isinstance(rewards[name], GroupReward))
+    others = tuple(name for name in sub_batch.names if name not in whole)
+    starts = range(0, len(sub_batch.indices), size) if others else ()
+    cut = [SubBatch(sub_batch.indices[start : start + size], others) for start in starts]
+    return [*cut, SubBatch(sub_batch.indices, whole)] if whole else cut
 
 
 class Together:
@@ -142,7 +142,7 @@ class Together:
         return self._extractor.features([p.halves[self._extractor] for p in self._samples])
 
 
-def attempt(reward: Reward, together: Together, outcomes: Sequence[Scored]) -> Exception | None:
+def attempt(reward: Reward, together: Together, outcomes: Sequence[Outcome]) -> Exception | None:
     """Score samples and write down their scores; the error where the batch as a whole failed."""
     try:
         raw = reward.score(together.batch, together.features)

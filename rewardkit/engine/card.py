@@ -47,7 +47,7 @@ class EncoderSpec(BaseModel):
         return self
 
 
-class Published(BaseModel):
+class PublishedScore(BaseModel):
     """A score that upstream has published, with what it takes to compute it again.
 
     Attributes:
@@ -81,6 +81,8 @@ class RewardCard(BaseModel):
         needs_prompt: whether a sample without a prompt cannot be scored.
         needs_meta: keys a sample's manifest line must have.
         needs_references: names of the reference media a sample must have, such as "first_frame".
+        fps: how many frames of a clip it looks at in a second, chosen as `Sample.frames` says; None
+            where it looks at every frame, or takes no clips.
         batch_size: the largest number of samples it should score at once; None where there is no
             such limit.
         unit: of the score ("cosine", "kB", "pixels per …").
@@ -106,6 +108,7 @@ class RewardCard(BaseModel):
     needs_prompt: bool = False
     needs_meta: tuple[str, ...] = ()
     needs_references: tuple[str, ...] = ()
+    fps: float | None = Field(default=None, gt=0)
     batch_size: int | None = Field(default=None, ge=1)
     unit: str
     range: tuple[float | None, float | None]
@@ -118,15 +121,26 @@ class RewardCard(BaseModel):
     paper: str | None = None
     upstream: str | None = None
     trained_on: tuple[str, ...] = ()
-    published: tuple[Published, ...] = ()
+    published: tuple[PublishedScore, ...] = ()
     notes: tuple[str, ...] = ()
     # Scores are always "higher is better"; the field exists so that nobody has to ask.
     direction: Literal["higher is better"] = "higher is better"
+
+    @model_validator(mode="after")
+    def _sampled(self) -> Self:
+        if self.fps is not None and "video" not in self.inputs:
+            raise ValueError(f"{self.name}: fps is for clips, and it takes {self.takes}")
+        return self
 
     @property
     def family(self) -> str:
         """The part of the name before the first dot."""
         return self.name.partition(".")[0]
+
+    @property
+    def takes(self) -> str:
+        """The kinds of media it takes, for people."""
+        return " and ".join({"image": "images", "video": "videos"}[kind] for kind in self.inputs)
 
     @property
     def all_weights(self) -> tuple[PinnedFile | Snapshot, ...]:

@@ -21,9 +21,8 @@ def wrong_kind(card: RewardCard, kind: Kind) -> InputError | None:
     """The error if the reward does not take this kind of medium; None if it does."""
     if kind in card.inputs:
         return None
-    takes = " and ".join({"image": "images", "video": "videos"}[k] for k in card.inputs)
     medium = {"image": "an image", "video": "a video"}[kind]
-    return InputError(f"{card.name} takes {takes}; {medium} was given")
+    return InputError(f"{card.name} takes {card.takes}; {medium} was given")
 
 
 def missing(

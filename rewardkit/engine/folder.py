@@ -16,11 +16,11 @@ from rewardkit.engine.reward import GroupReward
 from rewardkit.engine.spec import RewardSpec, parse
 from rewardkit.errors import UsageError
 from rewardkit.media.batch import Kind
-from rewardkit.media.clips import check_choice
 from rewardkit.media.files import refuse_address
 from rewardkit.media.images import MAX_PIXELS
 from rewardkit.media.leftovers import remarks
 from rewardkit.media.prompts import attach
+from rewardkit.media.sampling import check_choice
 from rewardkit.media.sources import find
 from rewardkit.records.rows import check_format, storable
 
@@ -161,10 +161,13 @@ def _kind(cards: Sequence[RewardCard], wanted: Kind | None) -> Kind | None:
     """The kind of media every card takes; None where that leaves a choice to the files."""
     kinds = [k for k in ("image", "video") if all(k in card.inputs for card in cards)]
     if not kinds:
-        taken = ", ".join(f"{card.name} takes {' or '.join(card.inputs)}" for card in cards)
+        taken = ", ".join(f"{card.name} takes {card.takes}" for card in cards)
         raise UsageError(
             f"no file can be scored by all of these at once: {taken}. Score them apart"
         )
     if wanted is not None and wanted not in kinds:
-        raise UsageError(f"these rewards take {kinds[0]} files, not {wanted}")
+        taken = ", ".join(
+            f"{card.name} takes {card.takes}" for card in cards if wanted not in card.inputs
+        )
+        raise UsageError(f"{wanted} files cannot be scored by all of these: {taken}")
     return wanted or (cast(Kind, kinds[0]) if len(kinds) == 1 else None)

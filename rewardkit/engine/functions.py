@@ -1,4 +1,4 @@
-"""Rewards of the user's own: FILE.py:NAME is a function, or an `Entry` made by a factory."""
+"""Rewards of the user's own: FILE.py:NAME is a function, or an `RewardEntry` made by a factory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rewardkit.engine.card import RewardCard
 from rewardkit.engine.extractor import RawMedia
 from rewardkit.engine.loader import Loader
-from rewardkit.engine.reward import Entry, Reward
+from rewardkit.engine.reward import Reward, RewardEntry
 from rewardkit.errors import UsageError, describe, unknown
 from rewardkit.media.batch import Batch, Sample
 
@@ -36,7 +36,7 @@ class FunctionReward(Reward):
     def load(cls, card: RewardCard, loader: Loader) -> Self:
         """The function that `card.name`, FILE.py:FUNCTION, points at."""
         function = load_attribute(card.name)
-        assert not isinstance(function, Entry)
+        assert not isinstance(function, RewardEntry)
         return cls(card, function)
 
     def score(self, batch: Batch, features: Sequence[Sample]) -> torch.Tensor:
@@ -68,20 +68,20 @@ def _same(name: str, file: str | Path) -> bool:
     return Path(name).resolve() == Path(file).resolve()
 
 
-def entry_of(name: str) -> Entry:
+def entry_of(name: str) -> RewardEntry:
     """What FILE.py:NAME is, as the registry would hold it.
 
     Raises:
         UsageError: there is no such file or name, or the file cannot be run.
     """
     found, file = load_attribute(name), Path(name.rpartition(":")[0])
-    if isinstance(found, Entry):
+    if isinstance(found, RewardEntry):
         card = found.card.model_copy(update={"name": name})
         return replace(found, card=card, origin=name, file=file)
-    return Entry(_card(name, found), FunctionReward, name, file)
+    return RewardEntry(_card(name, found), FunctionReward, name, file)
 
 
-def load_attribute(name: str) -> Callable[..., Any] | Entry:
+def load_attribute(name: str) -> Callable[..., Any] | RewardEntry:
     """What FILE.py:NAME points at: a function, or a reward such as `clip_iqa.pair` makes.
 
     Raises:
@@ -93,8 +93,10 @@ def load_attribute(name: str) -> Callable[..., Any] | Entry:
         raise UsageError(f"there is no file {file!r}; a reward of your own is written FILE.py:NAME")
     module = _run_file(path.resolve(), path.stat().st_mtime_ns)
     found = module.get(attribute)
-    if not (isinstance(found, Entry) or callable(found)):
-        known = [k for k, v in module.items() if inspect.isfunction(v) or isinstance(v, Entry)]
+    if not (isinstance(found, RewardEntry) or callable(found)):
+        known = [
+            k for k, v in module.items() if inspect.isfunction(v) or isinstance(v, RewardEntry)
+        ]
         raise unknown("function", attribute, known, f"they are defined in {file}")
     return found
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from rewardkit.engine.batches import Scored
+from rewardkit.engine.batches import Outcome
 from rewardkit.engine.card import RewardCard
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.preprocess import describe_steps
@@ -280,7 +280,7 @@ def _is_done(row: Row | None) -> bool:
     return row is not None and row.error is None
 
 
-def _row(scorer: Scorer, item: Item, outcome: Scored) -> Row:
+def _row(scorer: Scorer, item: Item, outcome: Outcome) -> Row:
     # One cause of several rewards is reported once; a foreign one needs the reward's name.
     errors = [
         describe(e) if isinstance(e, RewardKitError) else f"{name}: {describe(e)}"

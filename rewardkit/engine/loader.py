@@ -12,7 +12,7 @@ from rewardkit.errors import WeightsError, unknown
 from rewardkit.weights.checkpoint import check_fit, load_strict, read_files, read_state_dict
 from rewardkit.weights.hub import locate
 from rewardkit.weights.pins import Located, PinnedFile, Snapshot
-from rewardkit.weights.pretrained import from_pretrained
+from rewardkit.weights.pretrained import from_pretrained, read_processor
 
 if TYPE_CHECKING:
     import torch
@@ -124,6 +124,21 @@ class Loader:
         else:
             network = from_pretrained(kind, self.folder(snapshot), self.dtype)
         return self.keep(network.to(self.device, self.dtype).eval().requires_grad_(False))
+
+    def processor(
+        self, read: Callable[[Path], _T], snapshot: Snapshot, tiny: Callable[[], _T]
+    ) -> _T:
+        """The tokenizer, image processor or processor that lies in the folder of a snapshot.
+
+        Args:
+            read: reads it, such as `AutoTokenizer.from_pretrained`; code in the folder is not run.
+            snapshot: holds its files; `pretrained` may read the network from the same.
+            tiny: makes that of a tiny loader.
+
+        Raises:
+            WeightsError: the files are not there, not the recorded ones, or cannot be read.
+        """
+        return tiny() if self.tiny else read_processor(read, self.folder(snapshot))
 
     def keep(self, network: _M) -> _M:
         """The network itself, which from now on `move` moves with the others."""

@@ -30,7 +30,7 @@ def check_lines(spec: RewardSpec, lines: Sequence[PromptLine], kind: Kind) -> No
         card = known.card
         if kind not in card.inputs:
             raise UsageError(
-                f"{card.name} takes {_MEDIA[card.inputs[0]]}, and the model makes {_MEDIA[kind]}. "
+                f"{card.name} takes {card.takes}, and the model makes {_MEDIA[kind]}. "
                 f"`rewardkit list --input {kind}` lists the rewards that take them"
             )
         problems = []

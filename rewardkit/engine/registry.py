@@ -3,7 +3,7 @@
 A family is one file in `rewardkit/rewards/`, imported when names are first listed. Another
 distribution adds its own through the entry-point group `rewardkit.rewards`, whose values are
 modules that call `register` on import. A plain function needs no registration: `./my.py:score`; nor
-does an `Entry` that a family's factory makes.
+does an `RewardEntry` that a family's factory makes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Protocol, TypeVar
 from rewardkit import plugins
 from rewardkit.engine.card import RewardCard
 from rewardkit.engine.functions import entry_of, load_attribute
-from rewardkit.engine.reward import Entry, Reward
+from rewardkit.engine.reward import Reward, RewardEntry
 from rewardkit.engine.spec import user_file
 from rewardkit.errors import RewardKitError, UsageError, unknown
 
@@ -40,7 +40,7 @@ class Scheme(Protocol):
             UsageError: nothing can be at such a place.
         """
 
-    def entry(self, name: str, place: str) -> Entry:
+    def entry(self, name: str, place: str) -> RewardEntry:
         """The reward of that name, whose card is made from what is at the place.
 
         Raises:
@@ -49,7 +49,7 @@ class Scheme(Protocol):
 
 
 _schemes: dict[str, Scheme] = {}
-_entries: dict[str, Entry] = {}
+_entries: dict[str, RewardEntry] = {}
 _defaults: dict[str, str] = {}
 
 
@@ -78,7 +78,7 @@ def register(*cards: RewardCard, default: str | None = None) -> Callable[[_R], _
                     f"the reward name {card.name!r} is taken: registered by {taken.origin}, "
                     f"and again by {origin}"
                 )
-            _entries[card.name] = Entry(card, cls, origin)
+            _entries[card.name] = RewardEntry(card, cls, origin)
         if default is not None:
             family = default.partition(".")[0]
             if family in _defaults:
@@ -156,7 +156,7 @@ def resolve(name: str) -> str:
     raise UsageError("\n".join([str(error), *broken])) if broken else error
 
 
-def entry(name: str) -> Entry:
+def entry(name: str) -> RewardEntry:
     """The registration that `name` resolves to."""
     name = resolve(name)
     if user_file(name) is not None:

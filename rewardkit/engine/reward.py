@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 class Reward(ABC):
-    """A judge of pictures or clips: a higher score is better.
+    """A number for each picture or clip: a higher score is better.
 
     A subclass is registered with its card (`rewardkit.engine.registry.register`) and says how to
     load and how to score; everything else is done for it. `rewardkit.create(NAME)` loads one and
-    returns a `Judge`, which scores media.
+    returns a `LoadedReward`, which scores media.
 
     Attributes:
         card: what it needs and returns.
@@ -132,7 +132,7 @@ class MeasuredReward(Reward, Extractor):
 
 
 @dataclass(frozen=True)
-class Entry:
+class RewardEntry:
     """A reward that can be loaded.
 
     Attributes:

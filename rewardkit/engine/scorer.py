@@ -13,15 +13,15 @@ from os import cpu_count
 from typing import TYPE_CHECKING, Any
 
 from rewardkit.engine.batches import (
-    Part,
+    Outcome,
     Prepared,
-    Scored,
+    SubBatch,
     Together,
     attempt,
     cuts,
-    parts,
     pieces,
     spread_to_groups,
+    sub_batches,
 )
 from rewardkit.engine.checks import BrokenReward, missing, wrong_kind
 from rewardkit.engine.extractor import Extractor
@@ -109,7 +109,7 @@ class Scorer:
             raise UsageError(f"{len(groups)} groups are given for {len(batch)} samples: one each")
         numbers = [None] * len(batch) if groups is None else groups
         samples = [LazySample.of(*pair) for pair in zip(batch.samples, numbers, strict=True)]
-        scored = [s for part in self.stream(samples, batch_size=batch_size) for s in part if s]
+        scored = [o for batch in self.stream(samples, batch_size=batch_size) for o in batch if o]
         for index, outcome in enumerate(scored):
             for error in outcome.errors.values():
                 raise ScoringError(index, error) from error
@@ -125,7 +125,7 @@ class Scorer:
         batch_size: int = 32,
         workers: int | None = None,
         ahead: int = 0,
-    ) -> Iterator[list[Scored | None]]:
+    ) -> Iterator[list[Outcome | None]]:
         """The outcomes of samples batch by batch, in order; failures beside the scores.
 
         Batches are cut at fixed places of `samples`. A batch that is too large for the memory is
@@ -158,9 +158,9 @@ class Scorer:
             outcomes = iter(self._score(prepared, batch_size))
             yield [None if sample is None else next(outcomes) for sample in batch]
 
-    def _score(self, batch: Sequence[Prepared], batch_size: int) -> list[Scored]:
+    def _score(self, batch: Sequence[Prepared], batch_size: int) -> list[Outcome]:
         """The batched half: the outcome of every sample."""
-        outcomes = [Scored(dict.fromkeys(self.rewards), {}) for _ in batch]
+        outcomes = [Outcome(dict.fromkeys(self.rewards), {}) for _ in batch]
         for name, reward in self.rewards.items():
             for prepared, outcome in zip(batch, outcomes, strict=True):
                 problem = _problem(reward, prepared)
@@ -170,12 +170,12 @@ class Scorer:
         spread_to_groups(batch, outcomes, self._groups)
 
         before = dict(self._fitting)
-        todo = deque(parts(batch, outcomes, self.rewards))
+        todo = deque(sub_batches(batch, outcomes, self.rewards))
         while todo:
-            part = todo.popleft()
-            smaller = pieces(part, self._most(part, batch_size), self.rewards)
+            sub_batch = todo.popleft()
+            smaller = pieces(sub_batch, self._most(sub_batch, batch_size), self.rewards)
             # What failed is tried again only here, where no frame of its failure is left.
-            again = smaller if len(smaller) > 1 else self._try_part(batch, outcomes, part)
+            again = smaller if len(smaller) > 1 else self._try(batch, outcomes, sub_batch)
             todo.extendleft(reversed(again))
         for extractor, size in self._fitting.items():
             if size != (was := before.get(extractor, batch_size)):
@@ -186,23 +186,23 @@ class Scorer:
                 )
         return outcomes
 
-    def _most(self, part: Part, batch_size: int) -> int:
-        """How many samples of a part may be scored at once."""
-        rewards = [self.rewards[name] for name in part.names]
+    def _most(self, sub_batch: SubBatch, batch_size: int) -> int:
+        """How many samples of a sub-batch may be scored at once."""
+        rewards = [self.rewards[name] for name in sub_batch.names]
         limits = [r.card.batch_size for r in rewards] + [self._fitting.get(rewards[0].extractor)]
         return min(limit for limit in (batch_size, *limits) if limit is not None)
 
-    def _try_part(
-        self, batch: Sequence[Prepared], outcomes: Sequence[Scored], part: Part
-    ) -> list[Part]:
-        """Score a part, write down its scores or errors, and return what is to be tried again."""
+    def _try(
+        self, batch: Sequence[Prepared], outcomes: Sequence[Outcome], sub_batch: SubBatch
+    ) -> list[SubBatch]:
+        """Score a sub-batch, write down scores or errors, and return what is to be tried again."""
         import torch
 
-        extractor = self.rewards[part.names[0]].extractor
-        together = Together([batch[index] for index in part.indices], extractor)
-        own = [outcomes[index] for index in part.indices]
-        again: list[Part] = []
-        for place, name in enumerate(part.names):
+        extractor = self.rewards[sub_batch.names[0]].extractor
+        together = Together([batch[index] for index in sub_batch.indices], extractor)
+        own = [outcomes[index] for index in sub_batch.indices]
+        again: list[SubBatch] = []
+        for place, name in enumerate(sub_batch.names):
             with torch.inference_mode():
                 error = attempt(self.rewards[name], together, own)
             if error is None:
@@ -213,12 +213,12 @@ class Scorer:
                 release(error)
                 if divisible:
                     self._fitting[extractor] = len(own) // 2
-                    rest = Part(part.indices, part.names[place:])
+                    rest = SubBatch(sub_batch.indices, sub_batch.names[place:])
                     return [*again, *pieces(rest, len(own) // 2, self.rewards)]
             # One by one the culprits show; that a reward returns as many scores as it is given
             # samples would only be hidden by it.
             elif divisible and not isinstance(error, BrokenReward):
-                again += [Part((index,), (name,)) for index in part.indices]
+                again += [SubBatch((index,), (name,)) for index in sub_batch.indices]
                 continue
             cause = error.cause if isinstance(error, ScoringError) else error
             for outcome in own:

@@ -26,7 +26,7 @@ _TERM = re.compile(
 
 
 @dataclass(frozen=True)
-class Term:
+class RewardTerm:
     """One reward of a spec; `weight` and `threshold` are None where none was written."""
 
     name: str
@@ -49,7 +49,7 @@ class Term:
 class RewardSpec:
     """Several rewards to compute, and how they add up."""
 
-    terms: tuple[Term, ...]
+    terms: tuple[RewardTerm, ...]
 
     def __str__(self) -> str:
         return "+".join(str(term) for term in self.terms)
@@ -94,7 +94,7 @@ def parse(text: str, resolve: Callable[[str], str]) -> RewardSpec:
         UsageError: pointing at the character where the text stops being a spec, or at the name
             that is unknown or stands twice.
     """
-    terms: list[Term] = []
+    terms: list[RewardTerm] = []
     position = 0
     while True:
         match = _TERM.match(text, position)
@@ -108,7 +108,7 @@ def parse(text: str, resolve: Callable[[str], str]) -> RewardSpec:
             name = resolve(match["name"])
         except UsageError as error:
             raise _error(text, match.start("name"), str(error)) from error
-        term = Term(name, weight, threshold)
+        term = RewardTerm(name, weight, threshold)
         if any((t.name, t.threshold) == (term.name, term.threshold) for t in terms):
             raise _error(text, match.start("name"), f"{name} stands twice in the spec")
         terms.append(term)

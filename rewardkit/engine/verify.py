@@ -1,4 +1,4 @@
-"""Published scores, computed again: are the numbers of this installation upstream's?"""
+"""PublishedScore scores, computed again: are the numbers of this installation upstream's?"""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from rewardkit.devices import pick_device
-from rewardkit.engine.card import Published, RewardCard
-from rewardkit.engine.judge import Judge
+from rewardkit.engine.card import PublishedScore, RewardCard
+from rewardkit.engine.loaded import LoadedReward
 from rewardkit.engine.loader import Loader, check_overrides
 from rewardkit.engine.registry import entry
 from rewardkit.errors import RewardKitError, UsageError, describe
@@ -31,7 +31,7 @@ class Check:
     """
 
     reward: str
-    published: Published
+    published: PublishedScore
     ours: float | None = None
     error: str | None = None
 
@@ -96,20 +96,20 @@ def verify(
         # A loader each: what one holds stays in memory, and all networks together may not fit.
         loader = Loader(device, weights=weights)
         try:
-            judge = Judge(entry(card.name).cls.load(card, loader))
+            reward = LoadedReward(entry(card.name).cls.load(card, loader))
         except RewardKitError as error:
             checks += [Check(card.name, p, error=describe(error)) for p in card.published]
         else:
-            checks += [_check(judge, published, known) for published in card.published]
+            checks += [_check(reward, published, known) for published in card.published]
         located |= loader.located
     return Verification(checks, located, device)
 
 
-def _check(judge: Judge, published: Published, known: Mapping[str, Path]) -> Check:
-    name = judge.card.name
+def _check(reward: LoadedReward, published: PublishedScore, known: Mapping[str, Path]) -> Check:
+    name = reward.card.name
     try:
         path = known.get(published.sha256) or fetch(published.url, published.sha256)
-        (score,) = judge([read_image(path)], [published.prompt]).tolist()
+        (score,) = reward([read_image(path)], [published.prompt]).tolist()
     except RewardKitError as error:
         return Check(name, published, error=describe(error))
     return Check(name, published, ours=score)

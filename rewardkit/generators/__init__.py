@@ -1,6 +1,7 @@
 """Generators: pipelines of diffusers that are found, loaded and sampled.
 
     requests    what a generator is asked for: a prompt, a random seed, reference media
+    references  the pictures that prompt lines name, checked
     protocol    how it is sampled, and the file in which a folder carries its own protocol
     pipelines   `load` and `generate`, the one loop that makes media
     families    what the call of a class of pipelines does not say, a row for each class

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rewardkit.devices import arithmetic
 from rewardkit.errors import InputError, UsageError
 from rewardkit.generators.arguments import check_protocol
+from rewardkit.generators.families import FAMILIES
 from rewardkit.generators.noise import picture_seed
 from rewardkit.generators.pipelines import Pipeline, generate
 from rewardkit.generators.protocol import CARD, Protocol
+from rewardkit.generators.references import reference_files, without_references
 from rewardkit.generators.requests import Request
+from rewardkit.media.images import read_image
 from rewardkit.media.prompts import PromptLine
 from rewardkit.media.writing import SUFFIXES, suffix_of, write_medium
 from rewardkit.records.differences import first_difference
 from rewardkit.records.documents import read_json
-from rewardkit.records.provenance import sha256_text, versions
+from rewardkit.records.provenance import sha256_file, sha256_text, versions
 from rewardkit.records.storage import atomic_write, write_json
 
 MANIFEST = "manifest.jsonl"
@@ -30,10 +34,22 @@ MAX_MEDIA = 1_000_000
 
 @dataclass(frozen=True)
 class Planned:
-    """A medium to be made: the path of its file, and what the generator is asked for."""
+    """A medium to be made.
+
+    Attributes:
+        path: of its file.
+        request: what the generator is asked for, but for references that lie in files.
+        references: these files, by name; they are read when the medium is made.
+    """
 
     path: Path
     request: Request
+    references: Mapping[str, Path] = field(default_factory=dict)
+
+    def whole_request(self) -> Request:
+        """The request with all of its references, read from their files."""
+        media = {name: read_image(path) for name, path in self.references.items()}
+        return replace(self.request, references={**self.request.references, **media})
 
 
 def make_gallery(
@@ -55,7 +71,7 @@ def make_gallery(
     Args:
         pipeline: the generator.
         lines: the prompts; their meta goes into the manifest: dates and decimals as text, bytes not
-            at all.
+            at all. Where the task starts from a picture, each names one: see `reference_files`.
         folder: holds a file per medium, named prompt-sample; `manifest.jsonl`; and rewardkit.json,
             which says what made them.
         samples: per prompt.
@@ -67,26 +83,38 @@ def make_gallery(
     Raises:
         UsageError: the folder holds media made in another way, or more are asked for than
             `MAX_MEDIA`.
-        InputError: files were removed while others were made.
+        InputError: files were removed while others were made, or a line names no usable picture
+            where the task starts from one.
     """
     protocol = protocol or pipeline.protocol
     check_number(len(lines), samples)
+    files = reference_files(lines, FAMILIES[type(pipeline.diffusers).__name__])
     details = {
         "seed": seed,
         "samples": samples,
         "prompts": sha256_text("\n".join(line.prompt for line in lines)),
     }
+    if any(files):
+        details["references"] = _sha256(files)
     claim(folder, pipeline, protocol, details)
     suffix = suffix_of(pipeline.task)
     planned = [
-        Planned(folder / f"{i:05d}-{j:02d}{suffix}", Request(line.prompt, picture_seed(seed, i, j)))
+        Planned(
+            folder / f"{i:05d}-{j:02d}{suffix}",
+            Request(line.prompt, picture_seed(seed, i, j)),
+            files[i],
+        )
         for i, line in enumerate(lines)
         for j in range(samples)
     ]
     batches = [planned[i : i + batch_size] for i in range(0, len(planned), batch_size)]
     make_media(pipeline, batches, protocol, on_medium)
     check_kept(folder, [medium.path for medium in planned])
-    columns = [_storable(line.meta) for line in lines]
+    columns = [
+        _storable(without_references(line.meta, files[i]))
+        | {name: os.path.relpath(path, folder) for name, path in files[i].items()}
+        for i, line in enumerate(lines)
+    ]
     manifest = folder / MANIFEST
     with atomic_write(manifest) as temporary, temporary.open("w", encoding="utf-8") as file:
         for i, medium in enumerate(planned):
@@ -94,6 +122,12 @@ def make_gallery(
             row = {"path": medium.path.name, "prompt": request.prompt, "seed": request.seed}
             file.write(json.dumps({**columns[i // samples], **row}) + "\n")
     return manifest
+
+
+def _sha256(files: Sequence[Mapping[str, Path]]) -> str:
+    """One checksum of all reference files, in order."""
+    sums = {path: sha256_file(path) for named in files for path in named.values()}
+    return sha256_text("\n".join(sums[path] for named in files for path in named.values()))
 
 
 def _storable(meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,7 +181,7 @@ def make_media(
     for batch, absent in zip(batches, missing, strict=True):
         if not absent:
             continue
-        requests = [planned.request for planned in batch]
+        requests = [planned.whole_request() for planned in batch]
         media = generate(pipeline, requests, protocol=protocol, batch_size=len(batch))
         for planned, medium in zip(batch, media, strict=True):
             if planned in absent:

@@ -17,7 +17,7 @@ PER_PROMPT = 4
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedImage:
     """The verdict on one image.
 
     Attributes:
@@ -32,7 +32,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Summary:
+class GenEvalScores:
     """GenEval's scores, each a share in [0, 1].
 
     Attributes:
@@ -49,12 +49,12 @@ class Summary:
 
 
 def summarize(
-    judged: Iterable[Judged],
+    judged: Iterable[JudgedImage],
     expected: Mapping[str, str],
     per_prompt: int = PER_PROMPT,
     *,
     partial: bool = False,
-) -> Summary:
+) -> GenEvalScores:
     """The scores of a set of images.
 
     Args:
@@ -90,7 +90,7 @@ def summarize(
         by_tag[verdict.tag].append(verdict.correct)
         by_prompt.setdefault(verdict.prompt, []).append(verdict.correct)
     tags = {tag: _mean(correct) for tag, correct in by_tag.items() if correct}
-    return Summary(
+    return GenEvalScores(
         overall=sum(tags.values()) / len(tags),
         tags=tags,
         pictures=_mean([verdict.correct for verdict in judged]),

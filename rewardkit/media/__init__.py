@@ -6,10 +6,11 @@ nothing else of rewardkit.
     files       a file handed over by a user, opened, or the reason why it cannot be
     images      any picture Pillow reads -> uint8 [3, H, W]
     task        what a generator is asked to make, and the kind of medium that is
-    clips       any clip -> Clip(uint8 [F, 3, H, W], fps), and mp4 back; which frames to take
+    clips       any clip -> Clip(uint8 [F, 3, H, W], fps), and mp4 back
+    sampling    which frames of a clip are taken, by a rate or by a number
     libav       videos, for clips          animations  animated pictures, for clips
     batch       Clip, Sample, Batch, and `to_medium`, the boundary for what users hold in memory
-    arguments   what is given beside media, for batches
+    arguments   what is given beside media, for batches    arrays  arrays -> uint8 pixels
     tables      the rows of a table or a JSON file, each with where it stands
     delimited   csv and tsv, for tables    columns  which column names files, which has prompts
     places      the files below folders and behind patterns, and the names ids are made of

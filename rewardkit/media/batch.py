@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rewardkit.errors import InputError, ScoringError, UsageError
 from rewardkit.media.arguments import one_mapping_each, one_text_each
+from rewardkit.media.arrays import check_uint8, from_array, to_uint8
 from rewardkit.media.files import refuse_address
+from rewardkit.media.sampling import sample_indices
 
 if TYPE_CHECKING:
     import torch
-    from numpy.typing import NDArray
 
 Kind = Literal["image", "video"]
 
@@ -32,11 +33,24 @@ class Clip:
     fps: float
 
     def __post_init__(self) -> None:
-        _check_uint8(self.frames, ndim=4, what="Clip.frames", shape="[F, 3, H, W]")
+        check_uint8(self.frames, ndim=4, what="Clip.frames", shape="[F, 3, H, W]")
         if len(self.frames) == 0:
             raise InputError("a Clip needs at least one frame; 0 were given")
         if not 0 < self.fps < float("inf"):
             raise InputError(f"a Clip's fps is a positive number; {self.fps!r} was given")
+
+    def sampled(self, fps: float) -> Clip:
+        """The clip at another rate: for k = 0, 1, ... the frame nearest to k / fps seconds.
+
+        The earlier one of two equally near frames is taken. A higher rate repeats frames; the frame
+        at k = 0 is always there. `read_clip(path, fps=fps)` chooses the same frames
+        (`rewardkit.media.sampling.sample_indices`).
+
+        Raises:
+            UsageError: fps is not a positive, finite number.
+        """
+        times = [index / self.fps for index in range(len(self.frames))]
+        return Clip(self.frames[sample_indices(times, fps)], fps)
 
 
 Medium: TypeAlias = "torch.Tensor | Clip"
@@ -84,6 +98,19 @@ class Sample:
         if not isinstance(self.medium, Clip):
             raise TypeError("this sample has no clip")
         return self.medium
+
+    def frames(self, fps: float | None = None) -> torch.Tensor:
+        """The frames of a clip, or the one of a picture, uint8 `[F, 3, H, W]`.
+
+        Args:
+            fps: how many are taken per second of a clip, as `Clip.sampled` chooses them, and no
+                frame twice: of a clip with a lower rate, every frame. None takes every frame.
+        """
+        if not isinstance(self.medium, Clip):
+            return self.picture[None]
+        if fps is None or fps >= self.medium.fps:
+            return self.medium.frames
+        return self.medium.sampled(fps).frames
 
     def without_media(self) -> Sample:
         """The sample without its medium and references, whose memory can then be freed."""
@@ -243,49 +270,12 @@ def to_medium(source: Any) -> Medium:
     if isinstance(source, Image.Image):
         return read_image(source)
     if isinstance(source, np.ndarray):
-        source = _from_array(source)
+        source = from_array(source)
     if not isinstance(source, torch.Tensor):
         raise InputError(
             f"a {type(source).__name__} is not a picture or clip. Accepted: {_ACCEPTED}"
         )
     if source.is_floating_point():
-        source = _to_uint8(source.detach())
-    _check_uint8(source, ndim=3, what="a picture", shape="[3, H, W]")
+        source = to_uint8(source.detach())
+    check_uint8(source, ndim=3, what="a picture", shape="[3, H, W]")
     return source.cpu()
-
-
-def _from_array(array: NDArray[Any]) -> torch.Tensor:
-    import numpy as np
-    import torch
-
-    try:
-        # torch takes neither read-only memory nor negative strides.
-        tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"an array of {array.dtype} is not a picture. Accepted: uint8, or floats in 0..1"
-        ) from error
-    last = array.ndim == 3 and array.shape[-1] == 3 and array.shape[0] != 3
-    return tensor.permute(2, 0, 1) if last else tensor
-
-
-def _to_uint8(x: torch.Tensor) -> torch.Tensor:
-    # Half an 8-bit level of slack: a decoder's 1.0000001 is white, a -0.3 is another range.
-    slack = 0.5 / 255
-    low, high = (float(v) for v in x.aminmax()) if x.numel() else (0.0, 0.0)
-    if not (low >= -slack and high <= 1 + slack):  # written so that NaN fails too
-        raise InputError(
-            f"a float picture holds values in 0..1; this one spans {low:.4g}..{high:.4g}. "
-            "Rescale it, or give uint8 in 0..255"
-        )
-    return (x.float() * 255).round().clamp(0, 255).byte()
-
-
-def _check_uint8(x: torch.Tensor, *, ndim: int, what: str, shape: str) -> None:
-    import torch
-
-    if x.dtype != torch.uint8 or x.ndim != ndim or x.shape[-3] != 3 or 0 in x.shape[-2:]:
-        raise InputError(
-            f"{what} is a uint8 tensor {shape} with H, W > 0; "
-            f"given: {x.dtype} {list(x.shape)}".replace("torch.", "")
-        )

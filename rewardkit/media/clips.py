@@ -6,17 +6,16 @@ rate has no single one. Pixels are libav's conversion to RGB, by the stream's ow
 
 from __future__ import annotations
 
-import bisect
-import math
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rewardkit.errors import InputError, UsageError
+from rewardkit.errors import InputError
 from rewardkit.media.animations import is_animation, read_animation
 from rewardkit.media.batch import Clip
 from rewardkit.media.files import open_file, quoted
+from rewardkit.media.sampling import check_choice, sample_count, sample_indices
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,39 +65,6 @@ def read_clip(
     if fps is None:
         fps = (len(chosen) - 1) / span if span > 0 else rate
     return Clip(torch.from_numpy(rgb).permute(0, 3, 1, 2), fps)
-
-
-def sample_indices(
-    times: Sequence[float], fps: float | None = None, count: int | None = None
-) -> list[int]:
-    """Which frames to take of a clip whose frames begin at `times`, ascending, in seconds.
-
-    By `fps`: for k = 0, 1, ... the frame nearest to `times[0] + k / fps`, the earlier one of two
-    equally near, up to the last frame's time. By `count`: `round(i (n - 1) / (count - 1))`, both
-    ends included, half to even (`numpy.linspace(0, n - 1, count).round()`). Both repeat frames
-    where they ask for more than there are. By neither: all of them.
-    """
-    number, last = sample_count(times, fps, count), len(times) - 1
-    if count is not None:
-        return [round(i * last / (count - 1)) for i in range(count)] if count > 1 else [0]
-    if fps is None:
-        return list(range(number))
-    return [_nearest(times, times[0] + k / fps) for k in range(number)]
-
-
-def sample_count(times: Sequence[float], fps: float | None = None, count: int | None = None) -> int:
-    """Number of frames that `sample_indices` takes, without making their list.
-
-    A time stamp or a rate that is far off gives billions: check here first.
-    """
-    check_choice(fps, count)
-    if count is not None:
-        return count
-    if fps is None:
-        return len(times)
-    # The last of a whole number of steps must not be lost to rounding: 1 / 49 * 49 = 0.999...
-    # Bounded, since an infinite product has no whole number.
-    return math.floor(min((times[-1] - times[0]) * fps + 1e-6, 2.0**63)) + 1
 
 
 def write_clip(clip: Clip, path: str | Path) -> None:
@@ -153,26 +119,3 @@ def _check_size(path: str | Path, count: int, width: int, height: int, max_bytes
             f"are {max_bytes:,}. Take fewer frames: a number of them (--frames) or a lower rate "
             "(--fps)"
         )
-
-
-def _nearest(times: Sequence[float], target: float) -> int:
-    right = bisect.bisect_left(times, target)
-    if right == len(times):
-        return right - 1
-    if right and target - times[right - 1] <= times[right] - target:
-        return right - 1
-    return right
-
-
-def check_choice(fps: float | None, count: int | None) -> None:
-    """Refuses a choice of frames that is none, before any clip is opened.
-
-    Raises:
-        UsageError: both are given, or one is not a positive, finite number.
-    """
-    if fps is not None and count is not None:
-        raise UsageError("frames are chosen by rate (fps) or by number (frames); both were given")
-    if fps is not None and not 0 < fps < math.inf:
-        raise UsageError(f"fps is a positive number of frames per second; {fps!r} was given")
-    if count is not None and count < 1:
-        raise UsageError(f"the number of frames is at least 1; {count!r} was given")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rewardkit.errors import InputError, UsageError
-from rewardkit.media.tables import Row, column
+from rewardkit.media.tables import TableRow, column
 
 #: What columns that name files are called, by us and by the data sets of this field.
 PATHS = (
@@ -16,7 +16,7 @@ PATHS = (
 _TEXTS = ("text", "caption", "prompt_en")
 
 
-def prompt_column(rows: Sequence[Row], name: str | None = None) -> str | None:
+def prompt_column(rows: Sequence[TableRow], name: str | None = None) -> str | None:
     """The column with the prompts, or None where there is none.
 
     Args:
@@ -41,7 +41,7 @@ def prompt_column(rows: Sequence[Row], name: str | None = None) -> str | None:
     return found[0] if found else None
 
 
-def column_named(rows: Sequence[Row], name: str, option: str) -> str:
+def column_named(rows: Sequence[TableRow], name: str, option: str) -> str:
     """The column that the user names.
 
     Raises:

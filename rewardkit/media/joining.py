@@ -19,7 +19,7 @@ from rewardkit.media.columns import PATHS, column_named
 from rewardkit.media.files import quoted
 from rewardkit.media.places import absolute, without_suffix
 from rewardkit.media.sources import Item
-from rewardkit.media.tables import Row, column
+from rewardkit.media.tables import TableRow, column
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Joined:
         without: items that have no row, in their order.
     """
 
-    rows: Mapping[str, Row]
+    rows: Mapping[str, TableRow]
     by: Sequence[str]
     unused: Sequence[str]
     without: Sequence[Item]
 
 
 def join(
-    items: Sequence[Item], rows: Sequence[Row], file: Path, path_column: str | None = None
+    items: Sequence[Item], rows: Sequence[TableRow], file: Path, path_column: str | None = None
 ) -> Joined:
     """The row of each item: by name where a column may hold names, else by order.
 
@@ -76,7 +76,7 @@ def join(
             f"{items[0].id!r} ({items[0].path!r}). Names were read from the columns "
             f"{', '.join(map(repr, columns))}; choose another with --path-column"
         )
-    found: dict[str, Row] = {}
+    found: dict[str, TableRow] = {}
     unused: list[str] = []
     for number, row in enumerate(rows):
         named_by = {key: name for key in chosen if (name := names[key][number]) is not None}
@@ -103,7 +103,7 @@ def join(
     return Joined(found, chosen, unused, [item for item in items if item.id not in found])
 
 
-def _columns(rows: Sequence[Row], path_column: str | None) -> list[str]:
+def _columns(rows: Sequence[TableRow], path_column: str | None) -> list[str]:
     if path_column is not None:
         return [column_named(rows, path_column, "--path-column")]
     found = column(rows, ("id", *PATHS))
@@ -112,7 +112,7 @@ def _columns(rows: Sequence[Row], path_column: str | None) -> list[str]:
     return usable or found
 
 
-def _names_things(rows: Iterable[Row], key: str) -> bool:
+def _names_things(rows: Iterable[TableRow], key: str) -> bool:
     try:
         for row in rows:
             row.name(key)
@@ -121,7 +121,7 @@ def _names_things(rows: Iterable[Row], key: str) -> bool:
     return True
 
 
-def _by_order(items: Sequence[Item], rows: Sequence[Row], file: Path) -> Joined:
+def _by_order(items: Sequence[Item], rows: Sequence[TableRow], file: Path) -> Joined:
     if len(rows) != len(items):
         raise InputError(
             f"{quoted(file)} names no items, so its prompts are matched by order, but it has "
@@ -152,7 +152,7 @@ def _by_order(items: Sequence[Item], rows: Sequence[Row], file: Path) -> Joined:
     return Joined({i.id: row for i, row in zip(items, rows, strict=True)}, (), (), ())
 
 
-def _column_of_names(items: Sequence[Item], rows: Sequence[Row], file: Path) -> str | None:
+def _column_of_names(items: Sequence[Item], rows: Sequence[TableRow], file: Path) -> str | None:
     """A column, whatever it is called, that names these items in another order than theirs.
 
     Its names are all different, and at least half of the items are among them: a number that counts

@@ -34,7 +34,7 @@ _DEFAULT_RATE = 25.0
 
 
 @dataclass(frozen=True)
-class Contents:
+class StreamInfo:
     """What a file's packets tell before any is decoded.
 
     Attributes:
@@ -42,15 +42,19 @@ class Contents:
         rate: what the container says is the number of frames per second.
         width: of the stored frame, before rotation.
         height: of the stored frame, before rotation.
+        container: libav's names of the container, such as "matroska,webm".
+        codec: libav's name of the codec, such as "h264".
     """
 
     times: list[float]
     rate: float
     width: int
     height: int
+    container: str
+    codec: str
 
 
-def scan(path: str | Path) -> Contents:
+def scan(path: str | Path) -> StreamInfo:
     """Reads all packets of a video file and decodes none.
 
     Raises:
@@ -85,33 +89,59 @@ def scan(path: str | Path) -> Contents:
             raise InputError(f"{quoted(path)} has a video stream without a single frame")
         # Packets come in the order of decoding, frames in the order of showing.
         stamps.sort(key=lambda stamp: -1 if stamp is None else stamp)
-        size = stream.codec_context
-        return Contents(_seconds(stamps, stream, rate), rate, size.width, size.height)
+        codec = stream.codec_context
+        return StreamInfo(
+            _seconds(stamps, stream, rate),
+            rate,
+            codec.width,
+            codec.height,
+            container.format.name,
+            codec.name,
+        )
 
 
 def decode(
-    path: str | Path, contents: Contents, choose: Callable[[list[float]], Sequence[int]]
+    path: str | Path, info: StreamInfo, choose: Callable[[list[float]], Sequence[int]]
 ) -> tuple[NDArray[np.uint8], list[float]]:
     """The frames that `choose` takes, upright, RGB `[F, H, W, 3]`, and the times of all frames.
 
     Args:
         path: the file.
-        contents: what `scan` found in it.
+        info: what `scan` found in it.
         choose: the indices of the wanted frames, given the times of all.
 
     Raises:
         InputError: a frame is damaged or differs in size, or none can be decoded.
     """
-    rgb, times = _decode(path, choose(contents.times), contents)
-    if times != contents.times:
+    rgb, times = _decode(path, choose(info.times), info)
+    if times != info.times:
         # Rare: reference frames that are never shown, packets in no usable order. The decoder
         # knows better than the packets what there is to choose from.
-        rgb, times = _decode(path, choose(times), contents)
+        rgb, times = _decode(path, choose(times), info)
     return rgb, times
 
 
+def first_frame(path: str | Path) -> NDArray[np.uint8]:
+    """The first frame of a video file, upright, RGB `[H, W, 3]`; no other is decoded.
+
+    Raises:
+        InputError: the file has no video, or its first frame is damaged.
+    """
+    with _video(path) as (container, stream):
+        for frame in container.decode(stream):
+            if frame.is_corrupt:
+                break
+            return _upright(frame)
+    raise InputError(f"{quoted(path)} is damaged: its first frame cannot be decoded")
+
+
+def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    # Both libav and numpy count rotation counter-clockwise.
+    return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+
+
 def _decode(
-    path: str | Path, chosen: Sequence[int], contents: Contents
+    path: str | Path, chosen: Sequence[int], info: StreamInfo
 ) -> tuple[NDArray[np.uint8], list[float]]:
     """One pass. Where the times are not those `chosen` was made for, frames may be missing."""
     places: dict[int, list[int]] = {}
@@ -128,21 +158,20 @@ def _decode(
                     f"{quoted(path)} is damaged: frame {index} (counted from 0) misses data. Copy "
                     "or render it again"
                 )
-            if (frame.width, frame.height) != (contents.width, contents.height):
+            if (frame.width, frame.height) != (info.width, info.height):
                 raise InputError(
-                    f"{quoted(path)} changes its frame size from {contents.width} x "
-                    f"{contents.height} to {frame.width} x {frame.height} at frame {index}; a clip "
+                    f"{quoted(path)} changes its frame size from {info.width} x "
+                    f"{info.height} to {frame.width} x {frame.height} at frame {index}; a clip "
                     "has one size. Encode it again at one size"
                 )
             if index in places:
-                # Both libav and numpy count rotation counter-clockwise.
-                picture = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+                pixels = _upright(frame)
                 if rgb is None:
-                    rgb = np.empty((len(chosen), *picture.shape), np.uint8)
-                rgb[places[index]] = picture
+                    rgb = np.empty((len(chosen), *pixels.shape), np.uint8)
+                rgb[places[index]] = pixels
         if rgb is None:
             raise InputError(f"{quoted(path)} is damaged: none of its frames can be decoded")
-        return rgb, _seconds(stamps, stream, contents.rate)
+        return rgb, _seconds(stamps, stream, info.rate)
 
 
 @contextmanager

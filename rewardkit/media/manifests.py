@@ -12,7 +12,7 @@ from typing import Any
 from rewardkit.errors import InputError
 from rewardkit.media.columns import PATHS, column_named, prompt_column
 from rewardkit.media.files import quoted
-from rewardkit.media.tables import Row, column, read_table
+from rewardkit.media.tables import TableRow, column, read_table
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def read_manifest(
     return lines
 
 
-def _paths(manifest: Path, rows: Sequence[Row]) -> str:
+def _paths(manifest: Path, rows: Sequence[TableRow]) -> str:
     found = column(rows, PATHS)
     if not found:
         return "path"
@@ -85,7 +85,7 @@ def _paths(manifest: Path, rows: Sequence[Row]) -> str:
     return whole[0]
 
 
-def _is_file(folder: Path, row: Row, key: str) -> bool:
+def _is_file(folder: Path, row: TableRow, key: str) -> bool:
     name = row.values.get(key)
     return isinstance(name, str) and name != "" and os.path.lexists(_there(folder / name))
 

@@ -17,7 +17,7 @@ from rewardkit.media.embedded import embedded_prompt
 from rewardkit.media.files import quoted, read_text
 from rewardkit.media.joining import Joined, join
 from rewardkit.media.sources import Item
-from rewardkit.media.tables import TABLE_SUFFIXES, Row, read_table
+from rewardkit.media.tables import TABLE_SUFFIXES, TableRow, read_table
 
 _log = logging.getLogger("rewardkit")
 
@@ -83,11 +83,13 @@ class PromptLine:
         where: file and line, as error messages begin.
         prompt: the text.
         meta: the other columns of its line, but for `id` and `path`.
+        folder: the folder of the file, from which paths in the line are read.
     """
 
     where: str
     prompt: str
     meta: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path = Path()
 
 
 def _with_prompt(item: Item, prompt: str | None, meta: Mapping[str, Any] | None = None) -> Item:
@@ -173,16 +175,18 @@ def read(source: str | Path, prompt_column: str | None = None) -> list[PromptLin
         UsageError: the extension is none of those, or there is no such package or column.
         InputError: the file cannot be read, a line is malformed (it is named), or there are none.
     """
-    rows, prompts = _rows(source, prompt_column)
+    file = _in_package(source) if str(source).startswith(_PACKAGE) else Path(source)
+    rows, prompts = _rows(file, prompt_column)
     return [
-        PromptLine(row.where, row.text(prompts) or "", row.other_than("id", "path", prompts))
+        PromptLine(
+            row.where, row.text(prompts) or "", row.other_than("id", "path", prompts), file.parent
+        )
         for row in rows
     ]
 
 
-def _rows(source: str | Path, prompt_column: str | None) -> tuple[list[Row], str]:
+def _rows(file: Path, prompt_column: str | None) -> tuple[list[TableRow], str]:
     """The rows of a file, and the column of their prompts, which are text in all of them."""
-    file = _in_package(source) if str(source).startswith(_PACKAGE) else Path(source)
     suffix = file.suffix.lower()
     if suffix != ".txt" and suffix not in TABLE_SUFFIXES:
         raise UsageError(
@@ -201,9 +205,11 @@ def _rows(source: str | Path, prompt_column: str | None) -> tuple[list[Row], str
     return rows, prompts
 
 
-def _read_txt(file: Path) -> list[Row]:
+def _read_txt(file: Path) -> list[TableRow]:
     prompts = [line.strip() for line in read_text(file).rstrip().split("\n")]
-    rows = [Row(f"{quoted(file)}, line {n}", {"prompt": text}) for n, text in enumerate(prompts, 1)]
+    rows = [
+        TableRow(f"{quoted(file)}, line {n}", {"prompt": text}) for n, text in enumerate(prompts, 1)
+    ]
     for row in rows:
         if not row.values["prompt"]:  # dropped, it would move all after it to the wrong items
             raise InputError(f"{row.where}: an empty line where a prompt should be")

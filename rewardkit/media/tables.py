@@ -21,7 +21,7 @@ _DIFFUSION_DB = "p"
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One row of a table.
 
     Attributes:
@@ -66,7 +66,7 @@ class Row:
         return {key: value for key, value in self.values.items() if key not in columns}
 
 
-def read_table(path: str | Path) -> list[Row]:
+def read_table(path: str | Path) -> list[TableRow]:
     """The rows of a table whose format its extension names; blank lines are passed over.
 
     Of .json, `[{...}, ...]` is read, and what is in order or by name: `["a cat", ...]` are rows
@@ -90,7 +90,7 @@ def read_table(path: str | Path) -> list[Row]:
     return rows
 
 
-def column(rows: Iterable[Row], names: Sequence[str]) -> list[str]:
+def column(rows: Iterable[TableRow], names: Sequence[str]) -> list[str]:
     """The columns that some row has and that are among `names`, in the order of `names`.
 
     Capitals are forgiven: "Prompt" is `prompt`, where there is no `prompt`.
@@ -103,7 +103,7 @@ def column(rows: Iterable[Row], names: Sequence[str]) -> list[str]:
     return [name for name in found if name is not None]
 
 
-def _read_jsonl(path: Path) -> list[Row]:
+def _read_jsonl(path: Path) -> list[TableRow]:
     rows = []
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
@@ -122,7 +122,7 @@ def _read_jsonl(path: Path) -> list[Row]:
     return rows
 
 
-def _read_json(path: Path) -> list[Row]:
+def _read_json(path: Path) -> list[TableRow]:
     try:
         value = json.loads(read_text(path), object_pairs_hook=_once)
     except RecursionError:
@@ -172,14 +172,14 @@ def _entry(where: str, key: str | None, entry: Any) -> dict[str, Any]:
     raise InputError(f"{where}: a prompt is text; {_shown(entry)} was given")
 
 
-def _read_csv(path: Path) -> list[Row]:
+def _read_csv(path: Path) -> list[TableRow]:
     return [
         _row(f"{quoted(path)}, line {number}", {key: value or None for key, value in cells.items()})
         for number, cells in read_cells(path)
     ]
 
 
-def _read_parquet(path: Path) -> list[Row]:
+def _read_parquet(path: Path) -> list[TableRow]:
     import pyarrow
 
     with open_file(path) as stream:
@@ -196,8 +196,8 @@ def _read_parquet(path: Path) -> list[Row]:
             raise InputError(f"{quoted(path)}: {error}") from error
 
 
-def _row(where: str, values: Mapping[str, Any]) -> Row:
-    return Row(where, {key: value for key, value in values.items() if value is not None})
+def _row(where: str, values: Mapping[str, Any]) -> TableRow:
+    return TableRow(where, {key: value for key, value in values.items() if value is not None})
 
 
 def _shown(value: Any) -> str:

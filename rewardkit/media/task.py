@@ -16,6 +16,11 @@ def kind_of(task: Task) -> Kind:
     return "video" if task.endswith("video") else "image"
 
 
+def starts_from_picture(task: Task) -> bool:
+    """Whether a task is given a picture beside its prompt: a first frame, or one to edit."""
+    return task.startswith("image")
+
+
 def noun_of(task: Task) -> str:
     """What one medium of a task is called in messages; its plural adds an "s"."""
     return "clip" if kind_of(task) == "video" else "picture"

@@ -22,14 +22,14 @@ from rewardkit.records.rows import Row, Table, read_rows
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rewardkit.stats.clusters import Difference
+    from rewardkit.stats.clusters import PairedDifference
 
 #: The columns by which rows can be paired.
 Key = Literal["id", "path", "prompt"]
 
 
 @dataclass(frozen=True)
-class Column:
+class ComparedColumn:
     """One score of the paired rows.
 
     Attributes:
@@ -40,7 +40,7 @@ class Column:
 
     null_before: int
     null_after: int
-    paired: Difference | None
+    paired: PairedDifference | None
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Comparison:
     rows_only_before: int
     rows_only_after: int
     other_prompt: Sequence[str]
-    columns: dict[str, Column]
+    columns: dict[str, ComparedColumn]
     rewards_only_before: list[str]
     rewards_only_after: list[str]
     warnings: tuple[str, ...] = ()
@@ -195,7 +195,7 @@ def _score(row: Row, name: str) -> float | None:
     return row.total if name == "total" else row.scores[name]
 
 
-def _column(pairs: Sequence[tuple[Row, Row]], clusters: Sequence[int], name: str) -> Column:
+def _column(pairs: Sequence[tuple[Row, Row]], clusters: Sequence[int], name: str) -> ComparedColumn:
     from rewardkit.stats.clusters import compare as compare_values
 
     scores = [(_score(row, name), _score(match, name)) for row, match in pairs]
@@ -208,7 +208,7 @@ def _column(pairs: Sequence[tuple[Row, Row]], clusters: Sequence[int], name: str
     if both:
         befores, afters, cluster_of = zip(*both, strict=True)
         paired = compare_values(befores, afters, cluster_of, [""] * len(both), "items").headline
-    return Column(
+    return ComparedColumn(
         null_before=sum(before is None for before, _ in scores),
         null_after=sum(after is None for _, after in scores),
         paired=paired,

@@ -20,7 +20,7 @@ from rewardkit.engine.preprocess import (
     ToFloat,
 )
 from rewardkit.engine.registry import register_scheme
-from rewardkit.engine.reward import Entry
+from rewardkit.engine.reward import RewardEntry
 from rewardkit.errors import UsageError, WeightsError
 from rewardkit.rewards.clip import ClipReward, clip_card
 from rewardkit.weights.contents import Contents
@@ -54,7 +54,7 @@ class ClipCheckpoint:
             )
         return place
 
-    def entry(self, name: str, place: str) -> Entry:
+    def entry(self, name: str, place: str) -> RewardEntry:
         """See `Scheme.entry`."""
         host: Literal["hub", "folder"] = "folder" if _is_folder(place) else "hub"
         everything = Snapshot(name=name, repo=place, host=host, patterns=("*",), licence=_LICENCE)
@@ -87,7 +87,7 @@ class ClipCheckpoint:
             f"This card was made from the checkpoint's own {config}: nobody has checked its "
             "preprocessing or compared its scores with published ones.",
         )
-        return Entry(card, ClipReward, f"{config} of {place}")
+        return RewardEntry(card, ClipReward, f"{config} of {place}")
 
 
 def _is_folder(place: str) -> bool:

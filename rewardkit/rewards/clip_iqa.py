@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from rewardkit.engine.card import RewardCard
 from rewardkit.engine.openai_clip import VIT_L_14
 from rewardkit.engine.registry import register
-from rewardkit.engine.reward import EncodedReward, Entry
+from rewardkit.engine.reward import EncodedReward, RewardEntry
 from rewardkit.media.batch import Batch
 
 if TYPE_CHECKING:
@@ -100,10 +100,10 @@ class ClipIqa(EncodedReward):
         return (_SCALE * cosines).softmax(dim=-1)[:, 0]
 
 
-def pair(positive: str, negative: str) -> Entry:
+def pair(positive: str, negative: str) -> RewardEntry:
     """A reward from two texts: the probability that `positive` matches rather than `negative`.
 
     Both texts should differ only in the quality to measure. Use it as the module says.
     """
     card = _card("pair", positive, negative)
-    return Entry(card, ClipIqa, __name__)
+    return RewardEntry(card, ClipIqa, __name__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rewardkit.engine.card import EncoderSpec, Published, RewardCard
+from rewardkit.engine.card import EncoderSpec, PublishedScore, RewardCard
 from rewardkit.engine.preprocess import CLIP_NORMALIZE, Pad, Resize, Steps, ToFloat
 from rewardkit.engine.registry import register
 from rewardkit.engine.reward import EncodedReward
@@ -51,8 +51,8 @@ V2_1 = _encoder("v2.1", "HPS_v2.1_compressed.pt", antialias=True)
 V2_1_2023 = _encoder("v2.1", "HPS_v2.1_compressed.pt", antialias=False)
 
 
-def _demo(prompt: str, value: float, issue: int) -> Published:
-    return Published(
+def _demo(prompt: str, value: float, issue: int) -> PublishedScore:
+    return PublishedScore(
         picture="demo_image.jpg",
         sha256="798dfb5bc544fca70ea15d21571530c4389a25536d6a511e0b0c915b0aba144d",
         url=f"https://raw.githubusercontent.com/tgxs002/HPSv2/{_COMMIT}/hpsv2/assets/demo_image.jpg",
@@ -69,7 +69,7 @@ def _card(
     encoder: EncoderSpec,
     typical: tuple[float, float],
     data: str,
-    published: Published,
+    published: PublishedScore,
     *notes: str,
 ) -> RewardCard:
     return RewardCard(

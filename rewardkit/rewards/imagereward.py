@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rewardkit.engine.card import Published, RewardCard
+from rewardkit.engine.card import PublishedScore, RewardCard
 from rewardkit.engine.extractor import Extractor
 from rewardkit.engine.preprocess import (
     CLIP_NORMALIZE,
@@ -70,8 +70,8 @@ _UPSTREAM = "https://github.com/THUDM/ImageReward"
 _COMMIT = "c1392c6dd0fd6ecd6d416c96959ab744a6d0a8fb"
 
 
-def _published(picture: str, sha256: str, value: float) -> Published:
-    return Published(
+def _published(picture: str, sha256: str, value: float) -> PublishedScore:
+    return PublishedScore(
         picture=picture,
         sha256=sha256,
         url=f"https://raw.githubusercontent.com/THUDM/ImageReward/{_COMMIT}/assets/images/{picture}",

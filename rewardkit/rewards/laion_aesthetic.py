@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rewardkit.engine.card import EncoderSpec, Published, RewardCard
+from rewardkit.engine.card import EncoderSpec, PublishedScore, RewardCard
 from rewardkit.engine.openai_clip import VIT_B_16, VIT_B_32, VIT_L_14
 from rewardkit.engine.registry import register
 from rewardkit.engine.reward import Reward
@@ -73,7 +73,7 @@ def _card(
     upstream: str,
     *notes: str,
     typical: tuple[float, float] | None = None,
-    published: tuple[Published, ...] = (),
+    published: tuple[PublishedScore, ...] = (),
 ) -> RewardCard:
     return RewardCard(
         name=f"laion-aesthetic.{tag}",
@@ -161,7 +161,7 @@ _ASTRONAUT = "assets/a-photo-of-an-astronaut-riding-a-horse.png"
         "Typical: images of text-to-image models.",
         typical=(4.5, 7.0),
         published=(
-            Published(
+            PublishedScore(
                 picture="a-photo-of-an-astronaut-riding-a-horse.png",
                 sha256="59e7267a6e55a65ce809e4d1eb89a5e7743e24bba43e10a63018ff2ab97f1dd7",
                 url=f"https://raw.githubusercontent.com/{_PORT}/{_PORT_COMMIT}/{_ASTRONAUT}",

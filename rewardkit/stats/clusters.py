@@ -43,7 +43,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """What changed between two models on the same items.
 
     Attributes:
@@ -155,7 +155,7 @@ def compare(
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> Stratified[Difference]:
+) -> Stratified[PairedDifference]:
     """Two models on the same items, pair by pair: the headline and each stratum.
 
     Intervals are those of `estimate` for after - before; what the models have in common cancels
@@ -185,9 +185,9 @@ def compare(
 
     def difference(
         estimate: Estimate, differences: Totals, before: Totals, after: Totals
-    ) -> Difference:
+    ) -> PairedDifference:
         signs = np.sign(differences.sums)
-        return Difference(
+        return PairedDifference(
             before=before.mean(headline),
             after=after.mean(headline),
             difference=estimate,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 _M = TypeVar("_M", bound="torch.nn.Module")
+_T = TypeVar("_T")
 
 
 def from_pretrained(kind: type[_M], folder: Path, dtype: torch.dtype) -> _M:
@@ -52,6 +53,24 @@ def from_pretrained(kind: type[_M], folder: Path, dtype: torch.dtype) -> _M:
     return loaded
 
 
+def read_processor(read: Callable[[Path], _T], folder: Path) -> _T:
+    """What `read` makes of the files of a tokenizer or processor in `folder`.
+
+    Raises:
+        WeightsError: files are missing or damaged, or ask to run code of their own.
+    """
+    refuse_code(folder)
+    try:
+        with quiet():
+            return read(folder)
+    except Exception as error:  # a damaged file fails in as many ways as it has readers
+        raise WeightsError(
+            f"{folder} holds no tokenizer or processor that can be read: {cause(error)}. Its "
+            "snapshot's patterns must name their files (such as *.json and *.txt); else download "
+            "it again"
+        ) from error
+
+
 def refuse_code(folder: Path) -> None:
     """Refuses a folder whose settings name code in it, which transformers offers to run.
 
@@ -75,10 +94,10 @@ def check_report(folder: Path, report: dict[str, Any]) -> None:
         WeightsError: naming the first of them.
     """
     refuse_gaps(folder, sorted(report["missing_keys"]))
-    for name, given, wanted in sorted(report["mismatched_keys"]):
+    for name, found, expected in sorted(report["mismatched_keys"]):
         raise WeightsError(
-            f"{folder} does not fit its config.json: {name} is {list(given)} instead of "
-            f"{list(wanted)}. Download or save it again"
+            f"{folder} does not fit its config.json: {name} is {list(found)} instead of "
+            f"{list(expected)}. Download or save it again"
         )
     # A buffer of 2022 that holds 0, 1, 2, …, and that no network has today.
     left = [k for k in sorted(report["unexpected_keys"]) if not k.endswith("position_ids")]

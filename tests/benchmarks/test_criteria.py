@@ -19,7 +19,7 @@ from benchmarks.criteria import (
 )
 from benchmarks.merging import merge
 from benchmarks.reading import read_result, read_table
-from benchmarks.rows import Scored
+from benchmarks.rows import ScoredSample
 from benchmarks.runner import score
 from benchmarks.shard import Shard
 from benchmarks.trust import contradiction
@@ -151,7 +151,7 @@ def test_what_is_missing_makes_it_incomplete(tmp_path):
 
 def pictures(values):
     return [
-        Scored(case.stratum, case.index, sample, {"x": values[case.index, sample]})
+        ScoredSample(case.stratum, case.index, sample, {"x": values[case.index, sample]})
         for case in CASES
         for sample in range(2)
     ]

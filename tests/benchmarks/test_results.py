@@ -55,6 +55,25 @@ def test_rows_are_a_table_that_rewardkit_compare_reads(path, folder, tmp_path):
     assert json.loads(told.stdout)["pairs"] == 14
 
 
+def test_a_result_has_a_data_frame_of_its_rows(path):
+    result = read_result(path)
+    frame = result.frame()
+    assert list(frame.columns) == [
+        "id", "tags", "index", "sample", "path", "prompt", *result.rewards, "error",
+    ]  # fmt: skip
+    assert len(frame) == result.n_scored == 14
+    rows = read_table(result, path).rows
+    assert frame["id"].tolist() == [row.id for row in rows]
+    assert (frame.loc[3, "tags"], frame.loc[3, "index"], frame.loc[3, "sample"]) == place(
+        rows[3].id
+    )
+    means = frame.groupby("tags")[result.benchmark.metric].mean()
+    assert means.mean() * result.benchmark.scale == pytest.approx(result.score)
+    read_again = Result.model_validate_json(result.model_dump_json())
+    with pytest.raises(UsageError, match=r"read it with benchmarks\.reading\.read_result"):
+        read_again.frame()
+
+
 def refused(path, text=None):
     if text is not None:
         path.write_text(text)

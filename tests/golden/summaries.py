@@ -6,7 +6,7 @@ import numpy as np
 from golden.cases import FOLDER
 from pydantic import BaseModel, ConfigDict
 
-from rewardkit.geneval.aggregate import Judged
+from rewardkit.geneval.aggregate import JudgedImage
 from rewardkit.geneval.names import TAGS
 
 _FILE = FOLDER / "geneval" / "summaries.json"
@@ -49,12 +49,12 @@ def prompts(seed: int) -> dict[str, str]:
     return {f"{tag} {i}": tag for tag in TAGS for i in range(rng.randint(3, 12))}
 
 
-def verdicts(seed: int) -> list[Judged]:
+def verdicts(seed: int) -> list[JudgedImage]:
     """Four per prompt, in any order; of an odd seed a task and some more are missing."""
     rng = np.random.RandomState(100 + seed)
     able = dict(zip(TAGS, rng.rand(len(TAGS)), strict=True))
     judged = [
-        Judged(tag, prompt, bool(rng.rand() < able[tag]))
+        JudgedImage(tag, prompt, bool(rng.rand() < able[tag]))
         for prompt, tag in prompts(seed).items()
         for _ in range(4)
         if not (seed % 2 and (tag == TAGS[seed] or rng.rand() < 0.2))

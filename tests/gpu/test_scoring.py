@@ -8,7 +8,7 @@ from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.reward import Reward
 from rewardkit.engine.scorer import Scorer
-from rewardkit.engine.spec import RewardSpec, Term, parse
+from rewardkit.engine.spec import RewardSpec, RewardTerm, parse
 
 CARD = entry("sharpness").card
 
@@ -91,7 +91,7 @@ class Hungry(Reward):
 
 def test_out_of_memory_halves_the_batch_and_every_sample_is_scored(bench, caplog):
     reward = Hungry(bench)
-    ours = Scorer(RewardSpec((Term(CARD.name),)), {CARD.name: reward})
+    ours = Scorer(RewardSpec((RewardTerm(CARD.name),)), {CARD.name: reward})
     before = bench.allocated()
     samples = ours(pictures(32, size=8), "a cat")
     assert len(samples[CARD.name]) == 32

@@ -1,9 +1,10 @@
 """An objective in one file, with a trained module of its own and a history of rewards."""
 
+import json
 import math
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -18,18 +19,18 @@ from torch import Tensor, nn
 from grpo import checkpoint, objectives
 from grpo.advantage import Advantages
 from grpo.cli import main
-from grpo.config.objective import ObjectiveConfig
+from grpo.config.fields import CREDIT, Config, ObjectiveConfig
 from grpo.config.resolve import resolve
 from grpo.config.sampler import SamplerConfig
 from grpo.config.settings import fields
 from grpo.objectives.objective import Objective, Samples, Term
-from grpo.rollout import Plan, collect
+from grpo.rollout import Plan, Rollout, collect
 from grpo.run import Run
 from grpo.sde import log_prob
 from grpo.train import train
 from grpo.trainer import Trainer
 from rewardkit import plugins
-from rewardkit.errors import InputError, UsageError
+from rewardkit.errors import InputError, RewardKitError, UsageError
 
 
 class CriticConfig(ObjectiveConfig):
@@ -38,9 +39,13 @@ class CriticConfig(ObjectiveConfig):
     value_lr: float = Field(default=1e-2, gt=0, le=1)
     """Learning rate of the value network."""
 
-    def check(self, sampler: SamplerConfig) -> None:
-        if sampler.noise != "sample":
+    def check(self, config: Config) -> None:
+        if config.sampler.noise != "sample":
             raise ValueError("a critic needs sampler.noise=sample")
+
+    def unread(self, config: Config) -> dict[str, str]:
+        ignored = (*CREDIT, "advantage.clamp")
+        return dict.fromkeys(ignored, "a value network gives the advantages")
 
     def steps_trained(self, sampler: SamplerConfig) -> int:
         return 1
@@ -50,7 +55,10 @@ class CriticConfig(ObjectiveConfig):
 
 
 class Critic(Objective[CriticConfig]):
-    """Rewards beside their prompt's history; a value network predicts them from the first state."""
+    """A policy gradient whose advantage of a step is what a value network did not expect there.
+
+    It expects what its prompt's past rewards leave open, by the sample that the step starts from.
+    """
 
     config_class = CriticConfig
 
@@ -74,25 +82,35 @@ class Critic(Objective[CriticConfig]):
         # The first step is random and has a log-probability; the second is not, and has none.
         return Plan(frozenset({0}), torch.tensor([[0, 1]] * groups))
 
-    def credit(self, scores: Mapping[str, Tensor], lines: Sequence) -> Advantages:
-        (rewards,) = scores.values()
-        rows = []
-        for line, values in zip(lines, rewards.tolist(), strict=True):
-            past = self.history.setdefault(line.prompt, [])
-            past += values
-            rows.append([value - sum(past) / len(past) for value in values])
-        values = torch.tensor(rows) / 1000
-        return Advantages(values, dict(scores), values.any(dim=1))
+    def credit(self, rollout: Rollout, scores: Mapping[str, Tensor]) -> Advantages:
+        for line, rewards in zip(rollout.lines, scores["sharpness"].tolist(), strict=True):
+            self.history.setdefault(line.prompt, []).extend(rewards)
+        targets = self.targets(rollout, torch.arange(len(rollout.owner)), scores["sharpness"])
+        with torch.no_grad():
+            expected = [self.value(x) for x in rollout.transitions.x.unbind(1)]
+        grouped = rollout.grouped(targets[:, None] - torch.stack(expected, dim=1))
+        return Advantages(grouped, dict(scores), grouped.flatten(1).any(dim=1))
+
+    def targets(self, rollout: Rollout, rows: Tensor, rewards: Tensor) -> Tensor:
+        """What is left of some samples' rewards beside the past of their prompts."""
+        pasts = [self.history[line.prompt] for line in rollout.lines]
+        means = torch.tensor([sum(past) / len(past) for past in pasts])
+        return (rewards.flatten() - means[rollout.owner[rows]]) / 1000
 
     def terms(self, samples: Samples, keys: tuple[int, ...]):
         past = samples.rollout.transitions
-        x, x_next = past.step(samples.rows, 0, self.policy.device)
-        index = past.index[samples.rows, 0]
-        output = self.policy.predict(x, self.sampler.timesteps[index], samples.condition)
-        step = self.sampler.step(output, x, index)
-        gap = self.value(x) - samples.scores["sharpness"] / 1000
-        loss = -(log_prob(x_next, step.mean, step.std) * samples.advantage).mean()
-        yield Term(loss + gap.square().mean(), 1.0, {"value_gap": gap.abs().mean().detach()})
+        targets = self.targets(samples.rollout, samples.rows, samples.scores["sharpness"])
+        for k in range(2):
+            x, x_next = past.step(samples.rows, k, self.policy.device)
+            gap = self.value(x) - targets
+            loss = gap.square().mean()
+            if k == 0:  # the only random step
+                index = past.index[samples.rows, k]
+                output = self.policy.predict(x, self.sampler.timesteps[index], samples.condition)
+                step = self.sampler.step(output, x, index)
+                likelihood = log_prob(x_next, step.mean, step.std)
+                loss = loss - (likelihood * samples.advantage[:, k]).mean()
+            yield Term(loss, 1 / 2, {"value_gap": gap.abs().mean().detach()})
 
     def state(self):
         return {**super().state(), "history": self.history}
@@ -130,7 +148,7 @@ class Killed(BaseException):
 
 
 def test_it_trains_and_resumes_bit_for_bit(folders, tmp_path, monkeypatch):
-    asked = config(folders)
+    asked = config(folders, top={"steps": 2, "method": "flow-grpo"})
     whole = train(asked, out=tmp_path / "whole", device="cpu")
     real = Trainer.update
 
@@ -151,6 +169,11 @@ def test_it_trains_and_resumes_bit_for_bit(folders, tmp_path, monkeypatch):
     assert saved["buffers"]["0.2.num_batches_tracked"] > 0
     (line, _) = tiny_runs.lines(whole)
     assert line["grad_norm/value"] > 0 and line["value_gap"] > 0
+    # The card names the objective that ran, which is not the method's.
+    card = json.loads((whole.model / "rewardkit.json").read_text("utf-8"))
+    assert card["method"] == "flow-grpo with objective.kind=critic"
+    assert card["objective"] == {"kind": "critic", "updates": 2, "epochs": 1, "value_lr": 0.01}
+    assert card["advantage"]["clamp"] == 5
 
 
 def test_its_module_has_its_own_learning_rate_and_clipping(folders):
@@ -167,6 +190,15 @@ def test_its_module_has_its_own_learning_rate_and_clipping(folders):
     moved = largest(value, dict(trainer.objective.value.named_parameters()))
     assert 5e-3 < moved < 2.5e-2
     assert largest(policy, trainer.policy.parameters()) < 2.5e-3
+
+
+def test_a_module_that_diverges_is_named(folders):
+    trainer = tiny_runs.trainer(config(folders))
+    with torch.no_grad():
+        trainer.objective.value[1].weight.fill_(float("inf"))
+    with pytest.raises(RewardKitError, match=r"'value', a module.*rate for it than 0\.01") as error:
+        trainer.step(0)
+    assert "use a lower optim.lr" not in str(error.value).casefold()
 
 
 def test_its_credit_needs_no_group(folders):
@@ -250,12 +282,18 @@ def test_commands_and_settings_know_its_kind(tmp_path):
     recipe = tmp_path / "mine.toml"
     recipe.write_text(RECIPE, "utf-8")
     resolved = resolve(str(recipe), settings={"objective.value_lr": "5e-3"})
-    assert resolved.config.objective == CriticConfig(kind="critic", value_lr=5e-3)
-    assert resolved.origins["objective.value_lr"] == "given"
+    assert resolved.config.objective == CriticConfig(kind="critic", updates=2, value_lr=5e-3)
+    assert resolved.origins["objective.value_lr"] == "your setting"
     assert resolved.config.model_dump()["objective"]["value_lr"] == 5e-3
     assert "objective.value_lr" in fields("critic")
     shown = CliRunner().invoke(main, ["recipes", str(recipe)]).stdout
     assert 'kind = "critic"' in shown and "Learning rate of the value network." in shown
+    assert resolved.notes == (
+        f"objective.kind is critic (recipe {recipe}) in place of policy-gradient, whose settings "
+        "are left out: clip_range, fraction, drop_last, kl, kl_space",
+        "advantage.scale, advantage.unbiased, advantage.eps, advantage.combine (method flow-grpo): "
+        "no effect, because a value network gives the advantages",
+    )
     dry = CliRunner().invoke(main, ["train", "--recipe", str(recipe), "--dry-run"])
     assert "steps_trained_per_sample: 1" in dry.stdout, dry.output
 
@@ -263,9 +301,13 @@ def test_commands_and_settings_know_its_kind(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"objective.value_lr": "2"}, "objective.value_lr is 2.0 (given); accepted is less than"),
+        (
+            {"objective.value_lr": "2"},
+            "objective.value_lr is 2.0 (your setting); accepted is less than",
+        ),
         ({"objective.clip_range": "1"}, "belongs to objectives of the kind policy-gradient"),
         ({"sampler.noise": "group"}, "a critic needs sampler.noise=sample"),
+        ({"advantage.scale": "batch"}, "scale is batch (your setting), which has no effect: a v"),
         ({"objective.kind": "critics"}, "or 'critic'"),
     ],
 )

@@ -43,7 +43,7 @@ TOKENS = [256, 1024, 2025, 4096, 8100]
 def ours(settings, steps, tokens, schedule, **changes):
     scheduler = FlowMatchEulerDiscreteScheduler(**settings)
     config = sampling("sd3", steps=steps, schedule=schedule, **changes)
-    cpu, mu = torch.device("cpu"), linear_shift(tokens)
+    cpu, mu = torch.device("cpu"), linear_shift(scheduler.config, tokens)
     return FlowSampler.from_scheduler(scheduler, config, cpu, mu=mu).sigmas
 
 

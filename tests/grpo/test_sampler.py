@@ -30,7 +30,9 @@ def diffusion(level=0.7, scheduler=None, **settings):
 def flow(rule="flow", scheduler=FLOW, tokens=16, **changes):
     level = 0.0 if rule == "ode" else 0.7
     config = sampling("sd3", rule=rule, noise_level=level, **changes)
-    return FlowSampler.from_scheduler(scheduler, config, CPU, mu=linear_shift(tokens))
+    return FlowSampler.from_scheduler(
+        scheduler, config, CPU, mu=linear_shift(scheduler.config, tokens)
+    )
 
 
 SAMPLERS = {

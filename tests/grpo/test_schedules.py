@@ -43,9 +43,7 @@ def test_even_sigmas_by_hand():
 @pytest.mark.parametrize("mu", [0.5, 1.15])
 def test_a_shift_by_the_sample_is_the_shift_by_its_exponential(steps, mu):
     scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
-    same(
-        flow_sigmas(scheduler, steps, mu=lambda settings: mu, even=True), even(steps, math.exp(mu))
-    )
+    same(flow_sigmas(scheduler, steps, mu=mu, even=True), even(steps, math.exp(mu)))
 
 
 @pytest.mark.parametrize("steps", COUNTS)

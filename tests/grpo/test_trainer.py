@@ -145,7 +145,7 @@ def test_a_group_of_equal_rewards_is_left_out(folders):
     assert values.tolist() == [1.0, -2.0, 1.0]
     figures = Figures()
     scores = {"sharpness": torch.tensor([[2.0, 2.0, 2.0], [1.0, 2.0, 3.0]])}
-    figures.scored(scores, trainer.objective.credit(scores, trainer.choose(0)))
+    figures.scored(scores, trainer.objective.credit(drawn_by(trainer, 0), scores))
     # Means of 2, 2, 2 and 1, 2, 3; their unbiased stds are 0 and 1.
     assert figures.values == {
         "reward/sharpness": 2.0, "reward_std/sharpness": 0.5, "groups_dropped": 1.0,
@@ -161,6 +161,39 @@ def test_best_of_n_takes_the_top_and_the_bottom_of_each_group(folders):
     # Two best and one worst: 2.0, 1.0, -2.5 of the first, none of the second, 3.0, 0.5, -2.0.
     assert rows.tolist() == [1, 3, 4, 10, 12, 13]
     assert values.tolist() == [2.0, 1.0, -2.5, 3.0, -2.0, 0.5]
+
+
+def test_a_sample_may_have_an_advantage_for_each_step(folders):
+    asked = config(folders, sampler={"group_size": 3}, advantage={"best": 2})
+    trainer = tiny_runs.trainer(asked)
+    # Means over two steps: 1, 0 and -1 of the first group; 0, 3 and 1 of the second.
+    by_step = [[[2.0, 0.0], [5.0, -5.0], [-3.0, 1.0]], [[1.0, -1.0], [2.0, 4.0], [0.0, 2.0]]]
+    rows, values = trainer.select(Advantages(torch.tensor(by_step), {}, torch.ones(2).bool()))
+    assert rows.tolist() == [0, 2, 3, 4]
+    assert values.tolist() == [[2.0, 0.0], [-3.0, 1.0], [1.0, -1.0], [2.0, 4.0]]
+    rollout = drawn_by(trainer, 0)
+    batch = trainer.samples(rollout, rows, {}, values)
+    assert torch.equal(batch.advantage, values)
+
+
+def test_an_objective_is_shown_the_samples_before_it_gives_credit(folders):
+    trainer, seen = tiny_runs.trainer(config(folders)), []
+    credit = trainer.objective.credit
+
+    def watched(rollout, scores):
+        seen.append((rollout, scores, copied(trainer)))
+        return credit(rollout, scores)
+
+    trainer.objective.credit, before = watched, copied(trainer)
+    trainer.step(0)
+    ((rollout, scores, weights),) = seen
+    assert [line.prompt for line in rollout.lines] == [x.prompt for x in trainer.choose(0)]
+    assert all(torch.equal(before[name], value) for name, value in weights.items())
+    # In the order of the scores: sample s of prompt p is row p G + s.
+    assert torch.equal(rollout.grouped(rollout.owner), torch.tensor([[0] * 3, [1] * 3]))
+    again = trainer.rewards(rollout.media, rollout.lines, 3)["sharpness"]
+    assert torch.equal(again, scores["sharpness"])
+    assert rollout.grouped(rollout.clean).shape == (2, 3, *rollout.clean.shape[1:])
 
 
 def test_the_old_policy_moves_once_per_rollout_and_draws(folders):

@@ -138,6 +138,7 @@ HELP = "import click.testing, rewardkit.cli as cli; click.testing.CliRunner().in
     "code",
     [
         "import rewardkit",
+        "from rewardkit import Extractor, Loader, PinnedFile, RawMedia, RewardCard, Snapshot",
         "import grpo",
         "import benchmarks",
         HELP.format(["--help"]),

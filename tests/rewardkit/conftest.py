@@ -3,7 +3,7 @@
 import pytest
 
 from rewardkit.engine import registry
-from rewardkit.engine.reward import Entry
+from rewardkit.engine.reward import RewardEntry
 
 
 @pytest.fixture
@@ -11,7 +11,7 @@ def registered(monkeypatch):
     """Registers a reward for this test alone: `registered(card, cls)`."""
 
     def add(card, cls):
-        entry = Entry(card, cls, "a test")
+        entry = RewardEntry(card, cls, "a test")
         monkeypatch.setitem(registry._entries, card.name, entry)
         return card
 

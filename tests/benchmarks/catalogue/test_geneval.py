@@ -8,10 +8,10 @@ import pytest
 from benchmarks.benchmark import get
 from benchmarks.catalogue import geneval
 from benchmarks.prompts import Case
-from benchmarks.rows import Scored
+from benchmarks.rows import ScoredSample
 from benchmarks.summary import metrics
 from rewardkit.errors import InputError
-from rewardkit.geneval.aggregate import Judged, summarize
+from rewardkit.geneval.aggregate import JudgedImage, summarize
 
 GENEVAL = get("geneval")
 SIZES = {"single_object": 5, "two_object": 3, "counting": 4, "colors": 2, "position": 6}
@@ -42,11 +42,11 @@ def test_the_score_is_that_of_the_summary(seed):
     rng.shuffle(verdicts)
     scored = [
         # The graded score gives credit to parts, and decides nothing.
-        Scored(c.stratum, c.index, s, {"geneval": float(v), "geneval-graded": 0.5 + v / 2})
+        ScoredSample(c.stratum, c.index, s, {"geneval": float(v), "geneval-graded": 0.5 + v / 2})
         for c, s, v in verdicts
     ]
     summary = summarize(
-        [Judged(case.stratum, case.prompt, verdict) for case, _, verdict in verdicts],
+        [JudgedImage(case.stratum, case.prompt, verdict) for case, _, verdict in verdicts],
         {case.prompt: case.stratum for case in CASES},
     )
     found = metrics(GENEVAL, ["geneval", "geneval-graded"], CASES, scored)["geneval"]

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.benchmark import get
 from benchmarks.catalogue.hps import PER_STYLE, STYLES
 from benchmarks.prompts import Case
-from benchmarks.rows import Scored
+from benchmarks.rows import ScoredSample
 from benchmarks.summary import metrics
 from rewardkit.errors import InputError
 
@@ -35,7 +35,7 @@ def drawn(seed):
 
 
 def scored(values, order):
-    return [Scored(CASES[i].stratum, i, 0, {"hps.v2.1": float(values[i])}) for i in order]
+    return [ScoredSample(CASES[i].stratum, i, 0, {"hps.v2.1": float(values[i])}) for i in order]
 
 
 @pytest.mark.parametrize("seed", [0, 1])

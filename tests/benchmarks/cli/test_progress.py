@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.cli import progress
-from benchmarks.cli.progress import Display
+from benchmarks.cli.progress import ProgressDisplay
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def lines(capsys):
 
 
 def test_the_cost_comes_before_the_first_picture(clock, capsys):
-    with Display() as display:
+    with ProgressDisplay() as display:
         display.making("tiny", "pictures", 50)
         display.made(200, 1200)
         assert lines(capsys) == [
@@ -28,7 +28,7 @@ def test_the_cost_comes_before_the_first_picture(clock, capsys):
 
 
 def test_the_rate_is_taken_after_the_first_picture(clock, capsys):
-    with Display() as display:
+    with ProgressDisplay() as display:
         display.making("tiny", "pictures", 50)
         # The first takes a minute to warm up, then two seconds each.
         for done, seconds in enumerate((0, 60, 62, 64, 66, 68, 70)):
@@ -38,7 +38,7 @@ def test_the_rate_is_taken_after_the_first_picture(clock, capsys):
 
 
 def test_the_rate_of_batches_is_told_from_batch_to_batch(clock, capsys):
-    with Display() as display:
+    with ProgressDisplay() as display:
         display.making("tiny", "clips", 50, batch=8)
         display.made(0, 88)
         for done in range(1, 25):
@@ -49,7 +49,7 @@ def test_the_rate_of_batches_is_told_from_batch_to_batch(clock, capsys):
 
 
 def test_each_phase_tells_its_own_cost(clock, capsys):
-    with Display() as display:
+    with ProgressDisplay() as display:
         for steps in (2, 3):
             display.making("tiny", "pictures", steps)
             display.made(0, 10)

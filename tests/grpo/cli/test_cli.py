@@ -89,7 +89,7 @@ def test_a_dry_run_prints_the_run_as_a_recipe_and_what_it_amounts_to(here):
     assert shown.exit_code == 0
     table = tomllib.loads(shown.stdout)
     assert (table["steps"], table["optim"]["lr"]) == (7, 2e-4)
-    assert "steps = 7" in shown.stdout and "# given:" in shown.stdout
+    assert "steps = 7" in shown.stdout and "# your setting:" in shown.stdout
     assert "# samples_per_step: 96" in shown.stdout
     assert "# out: runs/shapes-flow-nft-0" in shown.stdout
     assert "Note: using recipe shapes-flow" in shown.stderr
@@ -104,7 +104,7 @@ def test_a_dry_run_as_json(here):
     assert Config.model_validate_json(json.dumps(told["config"])).reward == "hps.v2.1"
     assert told["derived"]["prompts"] == 2
     assert told["derived"]["total_updates"] == 600
-    assert told["origins"]["reward"] == "given"
+    assert told["origins"]["reward"] == "your setting"
     assert told["out"] == "runs/sd1.4-dance-grpo-3"
     assert "chosen for 0.7*hps.v2.1" in shown.stderr and shown.stderr.count("Note:") == 3
     assert "p.txt has 2 prompts and a training step uses 32, so prompts repeat" in shown.stderr
@@ -120,7 +120,7 @@ def test_a_dry_run_as_json(here):
         (["--model", "shapes-flow", "--set", "=1"], "is written KEY=VALUE"),
         (["--model", "shapes-flow", "--steps", "3", "--set", "steps=4"], "steps is given twice"),
         (["--model", "shapes-flow", "--set", "seed=3", "--set", "seed=4"], "given twice"),
-        (["--model", "shapes-flow", "--steps", "many"], 'steps is "many" (given)'),
+        (["--model", "shapes-flow", "--steps", "many"], 'steps is "many" (your setting)'),
         (["--model", "shapes-flow", "--json"], "pass --dry-run too"),
         (["--model", "shapes-flow", "-p", "package:no.such/p.txt"], "package:NAME/FILE"),
         (["--recipe", "shape-flow"], "Did you mean 'shapes-flow'"),
@@ -280,7 +280,7 @@ def test_a_recipe_is_printed_whole():
     table = tomllib.loads(shown)
     assert table["sampler"]["steps"] == 50 and table["optim"]["beta1"] == 0.9
     assert "# recipe sd1.4-dance:" in shown and "# method dance-grpo:" in shown
-    assert "prompts" not in table and "# yours to give:" in shown
+    assert "prompts" not in table and "# no value yet:" in shown
     told = json.loads(run("recipes", "sd1.4-dance", "--json").stdout)
     assert told["settings"]["sampler.steps"] == 50
     assert told["origins"]["optim.beta1"] == "default"

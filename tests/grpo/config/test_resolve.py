@@ -6,7 +6,7 @@ import pytest
 
 import grpo.config.settings
 from grpo.config.counts import counts
-from grpo.config.layers import flatten
+from grpo.config.layers import flatten, layers
 from grpo.config.resolve import continued, resolve
 from grpo.config.settings import as_toml, fields
 from rewardkit.errors import InputError, UsageError
@@ -63,7 +63,7 @@ def test_each_layer_wins_over_those_before(mine):
     assert resolved.config.objective.clip_range == 1e-3
     assert origins["objective.clip_range"] == f"method {method}"
     assert (optim.weight_decay, origins["optim.weight_decay"]) == (0.25, f"recipe {recipe}")
-    assert (optim.lr, origins["optim.lr"]) == (1e-5, "given")
+    assert (optim.lr, origins["optim.lr"]) == (1e-5, "your setting")
     assert (resolved.config.recipe, resolved.config.method) == mine
 
 
@@ -95,14 +95,17 @@ def test_text_means_what_its_setting_takes(key, text, value):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"optim.lrr": "1"}, "unknown setting 'optim.lrr' (given). Did you mean 'optim.lr'?"),
+        (
+            {"optim.lrr": "1"},
+            "unknown setting 'optim.lrr' (your setting). Did you mean 'optim.lr'?",
+        ),
         ({"lr": "1"}, "Did you mean 'optim.lr'?"),
         ({"clip_range": "1"}, "unknown setting 'clip_range'"),
         ({"sampler": "1"}, "unknown setting 'sampler'"),
         ({"objective.clip_range": "1"}, "belongs to objectives of the kind policy-gradient"),
-        ({"optim.lr": "fast"}, 'optim.lr is "fast" (given); accepted is a valid number'),
-        ({"optim.lr": "-1"}, "optim.lr is -1.0 (given); accepted is greater than 0"),
-        ({"steps": "1.5"}, 'steps is "1.5" (given); accepted is a valid integer'),
+        ({"optim.lr": "fast"}, 'optim.lr is "fast" (your setting); accepted is a valid number'),
+        ({"optim.lr": "-1"}, "optim.lr is -1.0 (your setting); accepted is greater than 0"),
+        ({"steps": "1.5"}, 'steps is "1.5" (your setting); accepted is a valid integer'),
         ({"sampler.rule": "dnce"}, "accepted is 'ddim', 'dance', 'flow', 'cps' or 'ode'"),
         ({"objective.kind": "ppo"}, "accepted is 'policy-gradient'"),
         ({"sampler.noise": "step"}, "without a gradient"),
@@ -256,11 +259,64 @@ def test_raw_scores_are_added_with_weights_only():
     resolve(settings=settings | {"advantage.combine": "advantages"})
 
 
-def test_another_objective_starts_anew(mine):
-    recipe, _ = mine
+def test_another_objective_starts_anew_and_says_so(mine):
+    recipe, method = mine
+    changed(method, "clip_range = 1e-3", "clip_range = 1e-3\nkl = 0.5\nupdates = 3\nepochs = 2")
     settings = {"objective.kind": "forward-process", "objective.timesteps": "4"}
-    objective = resolve(recipe, settings=settings).config.objective
-    assert (objective.timesteps, objective.beta) == (4, 1.0)  # and no clip_range, the method's
+    resolved = resolve(recipe, settings=settings)
+    objective = resolved.config.objective
+    assert (objective.timesteps, objective.beta) == (4, 1.0)
+    assert objective.kl == 0  # the method's is the weight of another penalty
+    # What every kind has is the method's.
+    assert (objective.updates, objective.epochs) == (3, 2)
+    assert resolved.origins["objective.updates"] == f"method {method}"
+    assert resolved.notes == (
+        "objective.kind is forward-process (your setting) in place of policy-gradient, whose "
+        "settings are left out: clip_range, kl",
+    )
+    assert resolve(recipe).notes == ()
+
+
+FORWARD = {"objective.kind": "forward-process", "objective.timesteps": "4"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "without", "with_effect"),
+    [
+        ("objective.kl_space", "v", {}, {"objective.kl": "0.1"}),
+        ("objective.subset", "sample", {}, {"objective.fraction": "0.5"}),
+        ("objective.drop_last", "false", {"sampler.rule": "cps"}, {}),
+        ("advantage.eps", "0.1", {"advantage.scale": "none"}, {}),
+        ("advantage.unbiased", "false", {"advantage.scale": "none"}, {}),
+        ("objective.decay_slope", "0.1", FORWARD | {"objective.decay_cap": "0"}, FORWARD),
+        ("objective.decay_start", "5", FORWARD | {"objective.decay_cap": "0"}, FORWARD),
+        ("objective.decay_start", "5", FORWARD | {"objective.decay_slope": "0"}, FORWARD),
+        ("objective.decay_cap", "0.9", FORWARD | {"objective.decay_slope": "0"}, FORWARD),
+    ],
+)
+def test_a_setting_that_nothing_reads_is_refused(mine, setting, value, without, with_effect):
+    recipe, _ = mine
+    with pytest.raises(UsageError, match="no effect") as refused:
+        resolve(recipe, settings={**without, setting: value})
+    assert str(refused.value).casefold().startswith(f"{setting} is {value} (your setting), which")
+    resolve(recipe, settings=without)
+    resolve(recipe, settings={**with_effect, setting: value})
+
+
+def test_a_setting_of_a_method_that_nothing_reads_is_noted(mine):
+    recipe, method = mine
+    changed(method, "clip_range = 1e-3", 'clip_range = 1e-3\nkl_space = "v"')
+    assert resolve(recipe).notes == (
+        f"objective.kl_space (method {method}): no effect, because objective.kl is 0, so there is "
+        "no penalty",
+    )
+    assert resolve(recipe, settings={"objective.kl": "0.1"}).notes == ()
+
+
+@pytest.mark.parametrize("recipe", [recipe.name for recipe in layers("recipe")])
+def test_no_recipe_sets_what_nothing_reads(recipe):
+    notes = resolve(recipe, settings={"prompts": "p.txt"}).notes
+    assert not [note for note in notes if "no effect" in note]
 
 
 def test_what_is_printed_is_a_recipe_again(tmp_path):
@@ -321,8 +377,7 @@ def test_counts_of_the_embedded_world():
         ({"objective.drop_last": False}, 10),
         ({"objective.fraction": 0.6}, 5),  # int(9 x 0.6)
         ({"objective.fraction": 0.01}, 1),  # at least one
-        # The last step of cps draws no noise, dropped or not.
-        ({"sampler.rule": "cps", "objective.drop_last": False}, 9),
+        ({"sampler.rule": "cps"}, 9),
         ({"sampler.stochastic": "window", "sampler.window_size": 2, "sampler.window_within": 5}, 2),
     ],
 )

@@ -39,10 +39,11 @@ def visit(browser):
     """Opens a page; afterwards: it asked for nothing outside of its folder, and met no error."""
     opened = []
 
-    def visit(index, *, width=1280, scheme="light", reduce=True, wait="load"):
+    def visit(index, *, width=1280, scheme="light", reduce=True, touch=False, wait="load"):
         context = browser.new_context(
             viewport={"width": width, "height": 900},
             color_scheme=scheme,
+            has_touch=touch,
             reduced_motion="reduce" if reduce else "no-preference",
         )
         page = context.new_page()

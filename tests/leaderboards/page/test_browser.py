@@ -5,7 +5,7 @@ import re
 import time
 
 import pytest
-from leaderboard_pages import drawn, many, ready, with_pictures
+from leaderboard_pages import drawn, many, ready, with_clips, with_pictures
 from made_results import made
 from playwright.sync_api import expect
 
@@ -221,27 +221,27 @@ def test_what_others_wrote_stays_text(tmp_path, page_of, visit):
     assert page.locator(".comparison img").first.get_attribute("alt").startswith(EVIL)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(page_of, visit, three, scheme, runs):
+def serious(page):
+    """What axe finds that is serious or critical."""
     from axe_playwright_python.sync_playwright import Axe
 
+    return [
+        (violation["id"], [node["html"][:200] for node in violation["nodes"]])
+        for violation in Axe().run(page).response["violations"]
+        if violation["impact"] in {"serious", "critical"}
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(page_of, visit, three, scheme, runs):
     from leaderboards.published import published
 
     with_papers = assemble([], published())
     shown = Leaderboard((*three.boards, *with_papers.boards[:2]), three.standings, ("A note.",))
     page = drawn(ready(visit(page_of(shown, runs=runs), scheme=scheme)))
-
-    def serious():
-        found = Axe().run(page).response["violations"]
-        return [
-            (one["id"], [node["html"][:200] for node in one["nodes"]])
-            for one in found
-            if one["impact"] in {"serious", "critical"}
-        ]
-
-    assert serious() == []
+    assert serious(page) == []
     page.locator("button.name").first.click()
-    assert serious() == []
+    assert serious(page) == []
 
 
 def test_a_phone_has_no_horizontal_page_scroll(page_of, visit, three, runs):
@@ -301,3 +301,62 @@ def test_another_pair_of_metrics_can_be_chosen(page_of, visit, three):
     assert plot.locator(".xtitle").text_content() == "quiz: judge"
     page.locator("[data-axis=x]").select_option("quiz: second")
     expect(plot.locator(".xtitle")).to_have_text("quiz: second")
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Two models of clips, the second trained from the first."""
+    for name, score in (("base", 0.5), ("trained", 0.9)):
+        with_clips(made(name, score, task="text-to-video"), tmp_path / "results" / name)
+    return leaderboard([tmp_path / "results"])
+
+
+def playing(page):
+    """Whether each clip of the first comparison plays."""
+    return page.locator(".comparison").first.evaluate(
+        "shown => [...shown.querySelectorAll('video')].map(video => !video.paused)"
+    )
+
+
+def test_clips_play_together_under_the_mouse(page_of, visit, clips):
+    page = ready(visit(page_of(clips, per_task=1), reduce=False))
+    videos = page.locator(".comparison").first.locator("video")
+    assert playing(page) == [False, False] and videos.first.evaluate("video => video.muted")
+    videos.first.hover()
+    expect(videos.first).to_have_js_property("videoWidth", 32)
+    page.wait_for_function("document.querySelector('.comparison video').currentTime > 0")
+    assert playing(page) == [True, True]
+    page.locator("h1").hover()
+    assert playing(page) == [False, False]
+    # Others were not even asked for.
+    assert (
+        page.locator(".comparison")
+        .last.locator("video")
+        .first.evaluate("video => video.readyState === HTMLMediaElement.HAVE_NOTHING")
+    )
+
+
+def test_clips_stand_still_for_readers_who_ask_for_less_motion(page_of, visit, clips):
+    page = ready(visit(page_of(clips, per_task=1), reduce=True))
+    row = page.locator(".comparison").first
+    row.locator("video").first.hover()
+    page.wait_for_timeout(200)
+    assert playing(page) == [False, False]
+    row.get_by_role("button", name="Play").press("Enter")
+    assert playing(page) == [True, True]
+    row.get_by_role("button", name="Pause").press("Enter")
+    assert playing(page) == [False, False]
+
+
+def test_a_tap_plays_clips_and_another_one_pauses_them(page_of, visit, clips):
+    page = ready(visit(page_of(clips, per_task=1), reduce=False, touch=True))
+    video = page.locator(".comparison video").first
+    video.tap()
+    assert playing(page) == [True, True]
+    video.tap()
+    assert playing(page) == [False, False]
+
+
+def test_axe_finds_nothing_serious_in_clips(page_of, visit, clips):
+    page = drawn(ready(visit(page_of(clips, per_task=1))))
+    assert serious(page) == []

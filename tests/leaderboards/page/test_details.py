@@ -4,7 +4,7 @@ from made_results import made
 
 from leaderboards.assemble import assemble
 from leaderboards.page.details import details
-from leaderboards.published import Published
+from leaderboards.published import PublishedRow
 
 
 def told(loaded=(), rows=()):
@@ -38,7 +38,7 @@ def test_a_setting_that_others_do_not_share_is_marked():
 
 
 def test_a_published_number_tells_its_source_and_no_command():
-    row = Published(
+    row = PublishedRow(
         model="theirs", weights=None, task="text-to-image", benchmark="quiz", metric="judge",
         unit="points", score="0.5", tasks={}, resolution=None, steps=None, guidance="0.0",
         rewriter="no", trained_on=None, evaluator=None, source="a paper", evidence="secondary",

@@ -41,7 +41,7 @@ def test_pictures_are_copied_as_they_are(page_of, three, tmp_path):
 def test_every_address_of_the_page_is_in_the_folder(page_of, three, runs):
     index = page_of(three, runs=runs)
     text = index.read_text("utf-8")
-    addresses = re.findall(r'(?:src|href)="([^"#]+)"', text)
+    addresses = re.findall(r'(?:src|href|poster)="([^"#]+)"', text)
     assert addresses
     for address in addresses:
         assert address.startswith("data:") or (index.parent / address).is_file()
@@ -95,7 +95,7 @@ def test_no_two_names_share_a_file(tmp_path):
     Image.new("RGB", (4, 4)).save(source)
     copies = Copies(tmp_path / "media")
     names = ["plain", "w" * 500, "w" * 499 + "v", "日本", "中文", "a b", "a-b", "../a"]
-    addresses = [copies.copy(source, name) for name in names]
+    addresses = [copies.copy(source, name).address for name in names]
     assert addresses[0] == "media/plain.png"
     assert len(set(addresses)) == len(names)
     files = {path.name for path in (tmp_path / "media").iterdir()}

@@ -13,7 +13,7 @@ from rewardkit.engine.folder import score_folder
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry
 from rewardkit.engine.scorer import Scorer
-from rewardkit.engine.spec import RewardSpec, Term
+from rewardkit.engine.spec import RewardSpec, RewardTerm
 from rewardkit.records.rows import read_rows, storable
 
 # A reward for either kind that takes whatever could be decoded.
@@ -100,7 +100,7 @@ def test_odd_prompts_are_scored_or_told(tmp_path, monkeypatch):
 # The cut prompt keeps its end-of-text token: more of the same words change nothing.
 def test_a_prompt_is_cut_where_upstream_cuts_it():
     card = entry("clip.vit-b-32").card
-    scorer = Scorer.load(RewardSpec((Term(card.name),)), Loader("cpu", tiny=True))
+    scorer = Scorer.load(RewardSpec((RewardTerm(card.name),)), Loader("cpu", tiny=True))
     media = [picture(1, 30, 40)] * 3
     got = scorer(media, ["word " * 76, "word " * 10_000, "word " * 10])[card.name]
     assert torch.equal(got[0], got[1]) and abs(got[0] - got[2]) > 1e-4

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from rewardkit.cli import main
-from rewardkit.engine.card import Published, RewardCard
+from rewardkit.engine.card import PublishedScore, RewardCard
 from rewardkit.engine.reward import MeasuredReward
 
 
@@ -30,7 +30,7 @@ def level(registered, home, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
     def publish(value):
-        one = Published(
+        one = PublishedScore(
             picture="flat.png",
             sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
             url="http://127.0.0.1:9/flat.png",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewardkit.engine.spec import RewardSpec, Term, parse
+from rewardkit.engine.spec import RewardSpec, RewardTerm, parse
 from rewardkit.errors import UsageError
 
 
@@ -15,15 +15,18 @@ def same(name):
 @pytest.mark.parametrize(
     ("text", "terms"),
     [
-        ("hps", [Term("hps")]),
-        ("hps+clip", [Term("hps"), Term("clip")]),
-        (" hps + clip ", [Term("hps"), Term("clip")]),
-        ("0.7*hps+1.4*clip", [Term("hps", 0.7), Term("clip", 1.4)]),
-        ("hps@0.28", [Term("hps", None, 0.28)]),
-        ("2*hps.v2.1@-0.5", [Term("hps.v2.1", 2.0, -0.5)]),
-        ("-1*a+-.5*b", [Term("a", -1.0), Term("b", -0.5)]),
-        ("1e-2*a+1e+2*b@1e+3+c", [Term("a", 0.01), Term("b", 100.0, 1000.0), Term("c")]),
-        ("./my-file.py:score", [Term("./my-file.py:score")]),
+        ("hps", [RewardTerm("hps")]),
+        ("hps+clip", [RewardTerm("hps"), RewardTerm("clip")]),
+        (" hps + clip ", [RewardTerm("hps"), RewardTerm("clip")]),
+        ("0.7*hps+1.4*clip", [RewardTerm("hps", 0.7), RewardTerm("clip", 1.4)]),
+        ("hps@0.28", [RewardTerm("hps", None, 0.28)]),
+        ("2*hps.v2.1@-0.5", [RewardTerm("hps.v2.1", 2.0, -0.5)]),
+        ("-1*a+-.5*b", [RewardTerm("a", -1.0), RewardTerm("b", -0.5)]),
+        (
+            "1e-2*a+1e+2*b@1e+3+c",
+            [RewardTerm("a", 0.01), RewardTerm("b", 100.0, 1000.0), RewardTerm("c")],
+        ),
+        ("./my-file.py:score", [RewardTerm("./my-file.py:score")]),
     ],
 )
 def test_a_spec_is_terms_joined_by_plus(text, terms):
@@ -89,7 +92,7 @@ def test_a_missing_score_leaves_no_total():
 numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 names = st.from_regex(r"[a-z][a-z0-9-]{0,8}(\.[a-z0-9.-]{1,8})?", fullmatch=True)
 terms = st.lists(
-    st.builds(Term, names, numbers, numbers),
+    st.builds(RewardTerm, names, numbers, numbers),
     min_size=1,
     max_size=5,
     unique_by=lambda term: (term.name, term.threshold),

@@ -6,7 +6,7 @@ import huggingface_hub.constants
 import pytest
 from PIL import Image
 
-from rewardkit.engine.card import Published, RewardCard
+from rewardkit.engine.card import PublishedScore, RewardCard
 from rewardkit.engine.reward import MeasuredReward
 from rewardkit.engine.verify import verify
 from rewardkit.errors import UsageError, WeightsError
@@ -33,7 +33,7 @@ def picture(tmp_path):
 
 
 def published(path, value, tolerance, url="http://127.0.0.1:9/flat.png"):
-    return Published(
+    return PublishedScore(
         picture=path.name,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         url=url,

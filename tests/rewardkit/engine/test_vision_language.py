@@ -1,119 +1,105 @@
-"""A vision-language judge is one file: a chat template in `prepare`, one forward for all its heads.
+"""A vision-language judge is one file: a chat template, one forward pass, a card for each score.
 
-What stands above the tests is what such a file in `rewardkit/rewards/` holds; its network is small.
+`tests/vision_language_judge.py` is that file; here it keeps every promise that rewards make.
 """
 
 import threading
 
 import pytest
 import torch
-from made_rewards import card, scorer
+from made_rewards import card, check_reward, scorer
+from pictures import picture
 from streamed import outcomes
-from torch import nn
-from torch.nn.utils.rnn import pad_sequence
+from vision_language_judge import CARDS, FILES, Judge, JudgeReward, tiny_network, tiny_tokenizer
 
-from rewardkit.engine.extractor import Extractor, RawMedia
-from rewardkit.engine.loader import Loader
-from rewardkit.engine.reward import Reward
-from rewardkit.media.batch import Clip
-from rewardkit.weights.pins import Snapshot
+from rewardkit import Clip, Loader, RawMedia, Reward, Sample
 
-FILES = Snapshot(name="judge", repo="us/judge", patterns=("*.json", "*.safetensors"), licence="MIT")
-HEADS = ("quality", "motion", "alignment")
-FRAME, FPS = 0, 2.0  # the token that stands for a frame; how many are looked at in a second
-
-
-class Network(nn.Module):
-    """Reads text and frames in one sequence, and gives a number for each head."""
-
-    def __init__(self):
-        super().__init__()
-        self.words, self.see = nn.Embedding(256, 16), nn.Linear(12, 16)
-        self.read, self.heads = nn.Linear(16, 16), nn.Linear(16, len(HEADS))
-
-    def forward(self, ids, frames, lengths):
-        tokens = self.words(ids).masked_scatter((ids == FRAME)[..., None], self.see(frames))
-        real = torch.arange(ids.shape[1]) < lengths[:, None]
-        read = (self.read(tokens).relu() * real[..., None]).sum(dim=1)
-        return self.heads(read / lengths[:, None])
-
-
-class VideoJudge(Extractor):
-    """The processor in loader threads, the network on the device, once for every head."""
-
-    def __init__(self, loader):
-        self.network = loader.pretrained(Network, FILES, tiny=Network)
-        self.device, self.threads, self.sizes = loader.device, set(), []
-
-    def prepare(self, sample):
-        self.threads.add(threading.current_thread().name)
-        step = max(1, round(sample.clip.fps / FPS))
-        frames = nn.functional.adaptive_avg_pool2d(sample.clip.frames[::step] / 255, 2).flatten(1)
-        before, after = b"user: ", f" Does it show {sample.prompt}?\nassistant:".encode()
-        return torch.tensor([*before, *[FRAME] * len(frames), *after]), frames
-
-    def features(self, prepared):
-        self.sizes.append(len(prepared))
-        ids = [tokens.to(self.device) for tokens, _ in prepared]
-        frames = torch.cat([frames for _, frames in prepared]).to(self.device)
-        lengths = torch.tensor([len(tokens) for tokens in ids])
-        return self.network(pad_sequence(ids, batch_first=True, padding_value=1), frames, lengths)
-
-
-class Head(Reward):
-    """One head of the judge."""
-
-    def __init__(self, card, judge):
-        self.card, self.extractor = card, judge
-
-    @classmethod
-    def load(cls, card, loader):
-        return cls(card, loader.shared(FILES, lambda: VideoJudge(loader)))
-
-    def score(self, batch, features):
-        return features[:, HEADS.index(self.card.name.rpartition(".")[2])]
-
-
-CARDS = [
-    card(f"judge.{head}", inputs=("video",), needs_prompt=True, batch_size=2, weights=(FILES,))
-    for head in HEADS
-]
-
-
-@pytest.fixture
-def heads():
-    loader = Loader("cpu", tiny=True)
-    return [Head.load(own, loader) for own in CARDS]
-
-
-def clip(seed, frames, fps):
-    generator = torch.Generator().manual_seed(seed)
-    return Clip(torch.randint(256, (frames, 3, 8, 8), generator=generator, dtype=torch.uint8), fps)
-
-
-MEDIA = [clip(0, 8, 8.0), clip(1, 5, 2.0), clip(2, 9, 4.0), clip(0, 8, 8.0)]
 PROMPTS = ["a red ring", "a cat that walks", "two rings", "another thing"]
 
 
-def test_all_heads_share_one_forward_of_prompt_and_frames_together(heads):
-    judge = heads[0].extractor
-    scores = scorer(*heads)(MEDIA, PROMPTS)
-    assert judge.sizes == [2, 2], "as the cards ask, and once for three heads"
-    assert all(name.startswith("rewardkit-decode") for name in judge.threads)
-    for values in scores.values():
-        assert values.std() > 1e-3 and values[0] != values[3], "the prompt is read"
-    for index, medium in enumerate(MEDIA):
-        alone = scorer(*heads)([medium], [PROMPTS[index]])
-        for name, values in scores.items():
-            torch.testing.assert_close(alone[name][0], values[index], rtol=0, atol=1e-6)
+def clip(seed, frames, fps):
+    return Clip(torch.stack([picture(10 * seed + i, 24, 32) for i in range(frames)]), fps)
 
 
-def test_a_clip_without_a_prompt_never_reaches_the_template(heads):
-    judge = heads[0].extractor
-    got = outcomes(scorer(*heads), [*MEDIA[:2], torch.zeros(3, 8, 8).byte()], ["a ring", " ", "x"])
-    assert judge.sizes == [1] and [bool(o.errors) for o in got] == [False, True, True]
-    assert "needs a prompt" in str(got[1].errors["judge.motion"])
-    assert "takes videos; an image was given" in str(got[2].errors["judge.motion"])
+IMAGES = [picture(seed, 20 + seed, 30) for seed in range(4)]
+CLIPS = [clip(0, 8, 8.0), clip(1, 5, 2.0), clip(2, 9, 4.0), clip(3, 1, 24.0)]
+
+
+DTYPES = ("float32", "bfloat16")
+
+
+def rewards(loader):
+    return [JudgeReward.load(card, loader) for card in CARDS]
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return rewards(Loader("cpu", tiny=True))
+
+
+MEDIA = {"images": IMAGES, "clips": CLIPS, "both": IMAGES[:2] + CLIPS[2:]}
+
+
+@pytest.mark.parametrize("media", MEDIA.values(), ids=MEDIA)
+@pytest.mark.parametrize("place", [0, 1], ids=[card.name for card in CARDS])
+def test_it_keeps_the_contract_for_images_and_clips_and_both_together(tiny, place, media):
+    check_reward(tiny[place], media, PROMPTS)
+
+
+def test_its_rewards_share_one_forward_in_batches_as_the_cards_ask(tiny, monkeypatch):
+    judge, sizes, threads = tiny[0].extractor, [], set()
+    features, prepare = judge.features, judge.prepare
+    monkeypatch.setattr(judge, "features", lambda p: sizes.append(len(p)) or features(p))
+    monkeypatch.setattr(
+        judge, "prepare", lambda s: threads.add(threading.current_thread().name) or prepare(s)
+    )
+    assert tiny[1].extractor is judge
+    scores = scorer(*tiny)(CLIPS, PROMPTS)
+    assert sizes == [2, 2] and all(name.startswith("rewardkit-decode") for name in threads)
+    assert set(scores) == {"judge.yes", "judge.margin"}
+
+
+def test_it_reads_the_prompt_and_as_many_frames_as_its_card_says(tiny):
+    judge = tiny[0].extractor
+    for medium, number in [(IMAGES[0], 1), (CLIPS[0], 2), (CLIPS[1], 5), (CLIPS[2], 5)]:
+        question = judge.prepare(Sample(medium, "a ring"))
+        assert question.frames.shape == (number, 3, 336, 336)
+        text = tiny_tokenizer().decode(question.ids)
+        frames = "<image>" * 4 * number  # four patches each
+        content = f'{frames}Does this show "a ring"? Answer Yes or No.'
+        assert text == f"user: {content}\nassistant: "
+    ring, cat = scorer(*tiny)(IMAGES[:1] * 2, ["a ring", "a cat"])["judge.margin"]
+    assert ring != cat
+
+
+def test_a_sample_it_cannot_ask_about_costs_only_itself(tiny):
+    got = outcomes(scorer(*tiny), IMAGES[:3], ["a ring", " ", "an <image>"])
+    assert [bool(outcome.errors) for outcome in got] == [False, True, True]
+    assert "needs a prompt" in str(got[1].errors["judge.yes"])
+    assert "contains <image>" in str(got[2].errors["judge.yes"])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The files of a snapshot: config, chat template, tokenizer, shards."""
+    path = tmp_path_factory.mktemp("judge")
+    torch.manual_seed(1)
+    tiny_network().save_pretrained(path, max_shard_size="60KB")
+    tiny_tokenizer().save_pretrained(path)
+    return path
+
+
+def test_shards_and_tokenizer_are_read_from_one_snapshot_in_any_dtype(folder, tiny):
+    loaders = {dtype: Loader("cpu", dtype, {FILES.name: folder}) for dtype in DTYPES}
+    scores = {d: scorer(*rewards(loader))(CLIPS, PROMPTS) for d, loader in loaders.items()}
+    files = loaders["float32"].located[FILES.name].files
+    assert {"tokenizer.json", "chat_template.jinja", "config.json"} <= set(files)
+    assert sum(name.endswith(".safetensors") for name in files) > 2
+    torch.testing.assert_close(scores["bfloat16"], scores["float32"], rtol=0.02, atol=0.01)
+    random = scorer(*tiny)(CLIPS, PROMPTS)["judge.margin"]
+    assert not torch.allclose(scores["float32"]["judge.margin"], random, atol=1e-3)
+    network = Judge.load(loaders["bfloat16"])._network
+    assert {p.dtype for p in network.parameters()} == {torch.bfloat16}
 
 
 class Kept(Reward):

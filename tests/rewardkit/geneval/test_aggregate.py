@@ -4,7 +4,7 @@ import pytest
 from golden.summaries import load, prompts, verdicts
 
 from rewardkit.errors import InputError
-from rewardkit.geneval.aggregate import Judged, summarize
+from rewardkit.geneval.aggregate import JudgedImage, summarize
 
 
 @pytest.mark.parametrize("case", load(), ids=lambda case: str(case.seed))
@@ -23,7 +23,7 @@ EXPECTED = {"a": "colors", "b": "colors", "c": "colors", "d": "counting"}
 def pictures(**correct):
     """Verdicts by prompt: "+-" are two, the first one right."""
     return [
-        Judged(EXPECTED[prompt], prompt, mark == "+")
+        JudgedImage(EXPECTED[prompt], prompt, mark == "+")
         for prompt, marks in correct.items()
         for mark in marks
     ]
@@ -66,8 +66,8 @@ def test_missing_pictures_are_refused_and_named(correct, message):
     [
         ([], "no verdicts were given"),
         (pictures(a="+++", b="--", c="--", d="++"), "more than 2 images of 'a'"),
-        ([Judged("colors", "e", True)], "'e', which is not a prompt of the benchmark"),
-        ([Judged("counting", "a", True)], "'a', which is of task 'colors'"),
+        ([JudgedImage("colors", "e", True)], "'e', which is not a prompt of the benchmark"),
+        ([JudgedImage("counting", "a", True)], "'a', which is of task 'colors'"),
     ],
 )
 def test_what_is_not_the_benchmarks_is_refused(judged, message, partial):

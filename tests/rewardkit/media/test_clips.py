@@ -7,15 +7,13 @@ import av
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from rewardkit.engine.folder import score_folder
 from rewardkit.errors import InputError, UsageError
 from rewardkit.media import libav
 from rewardkit.media.batch import Clip
-from rewardkit.media.clips import read_clip, sample_count, sample_indices, write_clip
+from rewardkit.media.clips import read_clip, write_clip
 
 
 def smooth_clip(frames=6, height=48, width=64, fps=10.0):
@@ -148,58 +146,6 @@ def test_a_choice_that_makes_no_sense_is_a_wrong_request(corpus, choice):
         read_clip(corpus["whole.mp4"].path, **choice)
 
 
-# 20 frames, 10 per second: 0 to 1.9 s.
-TENTHS = [i / 10 for i in range(20)]
-
-
-@pytest.mark.parametrize(
-    ("times", "fps", "count", "indices"),
-    [
-        (TENTHS, None, None, list(range(20))),
-        (TENTHS, 10, None, list(range(20))),
-        ([0.0, 1 / 49], 49, None, [0, 1]),  # 1 / 49 * 49 is 0.999... in floats
-        (TENTHS, 5, None, [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]),
-        (TENTHS, 2, None, [0, 5, 10, 15]),
-        (TENTHS, 0.5, None, [0]),  # the next would be at 2.0
-        ([0.0, 0.1], 20, None, [0, 0, 1]),  # 0.05 is as near to both: the earlier
-        ([7.0, 7.5, 8.0], 2, None, [0, 1, 2]),  # clocks need not start at 0
-        ([0.0], 24, None, [0]),
-        (TENTHS, None, 1, [0]),
-        (TENTHS, None, 2, [0, 19]),
-        (TENTHS, None, 3, [0, 10, 19]),  # 9.5, half to even
-        ([0.0, 0.1], None, 4, [0, 0, 1, 1]),  # 1/3, 2/3
-        ([0.0], None, 3, [0, 0, 0]),
-    ],
-)
-def test_frames_are_chosen_by_hand_computed_rules(times, fps, count, indices):
-    assert sample_indices(times, fps, count) == indices
-
-
-ascending = st.lists(
-    st.floats(0, 100, allow_subnormal=False), min_size=1, max_size=40, unique=True
-).map(sorted)
-
-
-@given(ascending, st.integers(1, 60))
-def test_a_number_of_frames_is_that_many_in_order_with_both_ends(times, count):
-    indices = sample_indices(times, count=count)
-    assert len(indices) == count
-    assert indices == sorted(indices)
-    assert indices[0] == 0
-    assert count == 1 or indices[-1] == len(times) - 1
-    evenly = np.linspace(0, len(times) - 1, count).round()
-    assert np.abs(np.array(indices) - evenly).max() <= 1  # the two may round a half apart
-
-
-@given(ascending, st.floats(0.1, 50))
-def test_a_rate_takes_the_nearest_frame_to_every_tick(times, fps):
-    indices = sample_indices(times, fps)
-    assert len(indices) == pytest.approx((times[-1] - times[0]) * fps + 0.5, abs=0.51)
-    for k, index in enumerate(indices):
-        tick = times[0] + k / fps
-        assert abs(times[index] - tick) == min(abs(time - tick) for time in times)
-
-
 def test_odd_names_and_links_are_no_obstacle(tmp_path):
     name = os.fsdecode(b"file:a\n\xff%d.mp4")
     write_clip(smooth_clip(2), tmp_path / "a.mp4")
@@ -262,14 +208,3 @@ def test_a_choice_that_is_none_is_refused_before_any_clip_is_opened(tmp_path, ch
     (tmp_path / "a.mp4").touch()
     with pytest.raises(UsageError, match="was given"):
         score_folder(tmp_path, "temporal-stability", **choice)
-
-
-@given(
-    st.lists(st.floats(0, 1e12), min_size=1, max_size=5).map(sorted),
-    st.floats(1e-3, 1e4) | st.none(),
-)
-def test_the_number_told_is_that_of_the_frames_taken(times, fps):
-    number = sample_count(times, fps)
-    assert number >= 1
-    if number < 10_000:
-        assert len(sample_indices(times, fps)) == number

@@ -12,7 +12,7 @@ from rewardkit.errors import InputError, UsageError
 from rewardkit.media.joining import join
 from rewardkit.media.prompts import attach, read
 from rewardkit.media.sources import Item, find
-from rewardkit.media.tables import Row
+from rewardkit.media.tables import TableRow
 
 
 @pytest.fixture
@@ -314,7 +314,7 @@ def test_an_order_that_numbers_make_another_is_refused_with_both(tmp_path, monke
 @given(st.lists(st.integers(0, 10**6), min_size=2, max_size=20, unique=True), st.integers(1, 7))
 def test_an_order_is_taken_exactly_where_text_and_numbers_agree(numbers, width):
     names = sorted(f"m/{n:0{width}d}.png" for n in numbers)
-    rows = [Row(f"line {n}", {"prompt": str(n)}) for n in range(len(names))]
+    rows = [TableRow(f"line {n}", {"prompt": str(n)}) for n in range(len(names))]
     found = [Item(name, name) for name in names]
     if [int(name[2:-4]) for name in names] == sorted(numbers):
         assert list(join(found, rows, Path("p.txt")).rows) == names

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rewardkit.errors import InputError
-from rewardkit.media.tables import Row, read_table
+from rewardkit.media.tables import TableRow, read_table
 from rewardkit.records.parquet import MAX_ROWS
 from rewardkit.records.rows import read_rows
 
@@ -74,7 +74,7 @@ def test_a_malformed_table_is_refused_with_its_line(tmp_path, name, text, reason
 
 
 def test_text_is_text_and_whole_numbers_are_their_digits():
-    row = Row("here", {"a": "x", "n": 12, "f": 1.5, "b": True, "l": []})
+    row = TableRow("here", {"a": "x", "n": 12, "f": 1.5, "b": True, "l": []})
     assert [row.text(key) for key in ("a", "n", "missing")] == ["x", "12", None]
     for key in ("f", "b", "l"):
         with pytest.raises(InputError, match=f"here: '{key}' is text"):
@@ -149,7 +149,7 @@ def test_utf_16_needs_its_mark_and_both_bytes(tmp_path, order):
 
 
 def test_names_may_be_whole_numbers_as_floats():
-    row = Row("here", {"id": 7.0, "half": 0.5, "nan": float("nan"), "image": b"\x89PNG"})
+    row = TableRow("here", {"id": 7.0, "half": 0.5, "nan": float("nan"), "image": b"\x89PNG"})
     assert (row.name("id"), row.name("missing")) == ("7", None)
     for key in ("half", "nan"):
         with pytest.raises(InputError, match=f"'{key}' is text"):

@@ -10,12 +10,12 @@ from open_clip.pretrained import get_pretrained_cfg
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from pictures import PROMPTS, pil, twelve
 
-from rewardkit.engine.judge import Judge
+from rewardkit.engine.loaded import LoadedReward
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.openai_clip import VIT_B_32, VIT_L_14
 from rewardkit.engine.preprocess import CenterCrop, Resize, apply, split
 from rewardkit.engine.scorer import Scorer
-from rewardkit.engine.spec import RewardSpec, Term
+from rewardkit.engine.spec import RewardSpec, RewardTerm
 from rewardkit.rewards.clip import DFN5B_H_14_378
 
 TAGS = {
@@ -30,7 +30,7 @@ TEXTS = [PROMPTS[i % len(PROMPTS)] for i in range(len(MEDIA))]
 
 
 def tiny(name):
-    return Scorer.load(RewardSpec((Term(name),)), Loader("cpu", tiny=True)).rewards[name]
+    return Scorer.load(RewardSpec((RewardTerm(name),)), Loader("cpu", tiny=True)).rewards[name]
 
 
 def upstream_transform(name):
@@ -92,7 +92,7 @@ def test_scores_are_open_clips_on_the_same_weights(name):
     with torch.no_grad():
         images = torch.cat([model.encode_image(transform(pil(m))[None], True) for m in MEDIA])
         expected = (images * model.encode_text(tokens, True)).sum(-1)
-    got = Judge(reward)(MEDIA, TEXTS)
+    got = LoadedReward(reward)(MEDIA, TEXTS)
     torch.testing.assert_close(got, expected, rtol=0, atol=ATOL)
     assert got.max() - got.min() >= 100 * ATOL
 
@@ -122,7 +122,7 @@ def test_scores_are_those_of_transformers_with_its_pil_processor(name, tmp_path)
             output = model(input_ids=ids, pixel_values=inputs["pixel_values"])
         expected.append((output.image_embeds * output.text_embeds).sum())
     torch.testing.assert_close(
-        Judge(reward)(MEDIA, TEXTS), torch.stack(expected), rtol=0, atol=ATOL
+        LoadedReward(reward)(MEDIA, TEXTS), torch.stack(expected), rtol=0, atol=ATOL
     )
 
 

@@ -10,7 +10,7 @@ from parity import ATOL, MOVED, check_pixels, with_encoder, with_step
 from pictures import picture, twelve
 
 import rewardkit
-from rewardkit.engine.judge import Judge
+from rewardkit.engine.loaded import LoadedReward
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.preprocess import Resize
 from rewardkit.engine.registry import entry, resolve
@@ -34,7 +34,7 @@ def worst(reward):
     differences = []
     for case in GOLDEN.cases:
         reward.card = reward.card.model_copy(update={"texts": tuple(case.prompt.split("\n"))})
-        differences.append(abs(float(Judge(reward)([media()[case.picture]])) - case.score))
+        differences.append(abs(float(LoadedReward(reward)([media()[case.picture]])) - case.score))
     return max(differences)
 
 
@@ -120,8 +120,8 @@ def test_a_pair_shares_the_encoder(pairs):
 def test_opposite_pairs_add_to_one():
     loader = Loader("cpu", tiny=True)
     forth, back = pair("Day.", "Night."), pair("Night.", "Day.")
-    given = [picture(3, 60, 90)]
-    scores = [float(Judge(e.cls.load(e.card, loader))(given)) for e in (forth, back)]
+    pictures = [picture(3, 60, 90)]
+    scores = [float(LoadedReward(e.cls.load(e.card, loader))(pictures)) for e in (forth, back)]
     assert sum(scores) == pytest.approx(1.0, abs=1e-6)
 
 

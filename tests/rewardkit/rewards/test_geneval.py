@@ -6,11 +6,11 @@ import torch
 from pictures import picture
 from streamed import outcomes
 
-from rewardkit.engine.judge import Judge
+from rewardkit.engine.loaded import LoadedReward
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry
 from rewardkit.engine.scorer import Scorer
-from rewardkit.engine.spec import RewardSpec, Term
+from rewardkit.engine.spec import RewardSpec, RewardTerm
 from rewardkit.errors import ScoringError
 from rewardkit.geneval.detector import Detections
 
@@ -25,7 +25,7 @@ def tiny():
 
 
 def scorer(rewards, *names):
-    spec = RewardSpec(tuple(Term(name) for name in names))
+    spec = RewardSpec(tuple(RewardTerm(name) for name in names))
     return Scorer(spec, {name: rewards[name] for name in names})
 
 
@@ -85,7 +85,7 @@ def test_colours_are_asked_of_the_crops_of_the_objects(tiny, monkeypatch):
 
     monkeypatch.setattr(tiny["geneval"]._colours, "colours", colours)
     lines = [line("colors", CAT | {"color": colour}) for colour in ("brown", "red")]
-    assert Judge(tiny["geneval"])([PICTURE] * 2, meta=lines).tolist() == [1.0, 0.0]
+    assert LoadedReward(tiny["geneval"])([PICTURE] * 2, meta=lines).tolist() == [1.0, 0.0]
     assert asked == [("cat", [(3, 10, 10)])] * 2
 
 
@@ -114,10 +114,10 @@ def test_a_wrong_line_costs_its_sample_alone_and_says_what_is_wrong(tiny):
     assert "Did you mean 'dog'" in str(got[1].errors["geneval"])
     assert "needs the keys tag of the prompt's line" in str(got[2].errors["geneval"])
     with pytest.raises(ScoringError, match="needs the keys tag, include"):
-        Judge(tiny["geneval"])([PICTURE])
+        LoadedReward(tiny["geneval"])([PICTURE])
 
 
 def test_a_picture_too_thin_for_the_detector_is_an_error(tiny):
     thin = torch.zeros(3, 1, 4000, dtype=torch.uint8)
     with pytest.raises(ScoringError, match="too thin for the detector"):
-        Judge(tiny["geneval"])([thin], meta=[line("single_object", DOG)])
+        LoadedReward(tiny["geneval"])([thin], meta=[line("single_object", DOG)])

@@ -15,7 +15,7 @@ from parity import (
 )
 from pictures import picture
 
-from rewardkit.engine.judge import Judge
+from rewardkit.engine.loaded import LoadedReward
 from rewardkit.engine.preprocess import Pad, Resize, ToFloat, apply
 from rewardkit.engine.registry import entry, resolve
 from rewardkit.errors import WeightsError
@@ -100,7 +100,7 @@ def test_a_half_precision_checkpoint_loads_into_float32(seeded, home):
     assert again.reward.extractor._model.visual.proj.dtype == torch.float32
     given = [picture(0, 64, 48)], ["a cat"]
     # 11 bits of each weight: about 1e-3 of a cosine that is at most a few tenths.
-    torch.testing.assert_close(again(*given), Judge(reward)(*given), rtol=0, atol=2e-3)
+    torch.testing.assert_close(again(*given), LoadedReward(reward)(*given), rtol=0, atol=2e-3)
 
 
 def test_a_checkpoint_of_another_network_is_refused_with_what_is_missing(seeded, home):

@@ -10,7 +10,7 @@ from golden.prompted import fill, layout, load, sample
 from pictures import twelve
 
 from rewardkit.engine.card import RewardCard
-from rewardkit.engine.judge import Judge
+from rewardkit.engine.loaded import LoadedReward
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.preprocess import Normalize, Resize
 from rewardkit.errors import WeightsError
@@ -56,7 +56,7 @@ def unread(vision, text):
 
 
 def worst(reward):
-    return float((Judge(reward)(MEDIA, PROMPTS) - EXPECTED).abs().max())
+    return float((LoadedReward(reward)(MEDIA, PROMPTS) - EXPECTED).abs().max())
 
 
 def test_scores_are_upstreams_on_the_same_weights():

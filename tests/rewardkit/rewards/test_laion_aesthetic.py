@@ -10,7 +10,7 @@ from golden.prompted import layout, load
 from parity import MOVED, check_pixels, check_scores, with_encoder, with_step, worst
 from pictures import twelve
 
-from rewardkit.engine.judge import Judge
+from rewardkit.engine.loaded import LoadedReward
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.preprocess import Resize
 from rewardkit.engine.registry import entry, resolve
@@ -88,7 +88,7 @@ def test_the_head_computes_in_float32_whatever_the_encoder_does():
     loader = Loader("cpu", "bfloat16", tiny=True)
     reward = entry("laion-aesthetic.v2").cls.load(entry("laion-aesthetic.v2").card, loader)
     assert {p.dtype for p in reward.head.parameters()} == {torch.float32}
-    assert Judge(reward)(twelve()[:2]).dtype == torch.float32
+    assert LoadedReward(reward)(twelve()[:2]).dtype == torch.float32
 
 
 # Computed by the repository's own head on its own embeddings rating0 .. rating9, to 4 decimals.

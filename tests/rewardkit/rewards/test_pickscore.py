@@ -18,7 +18,7 @@ from parity import (
 )
 from transformers import CLIPConfig, CLIPModel
 
-from rewardkit.engine.judge import Judge
+from rewardkit.engine.loaded import LoadedReward
 from rewardkit.engine.preprocess import CenterCrop, Resize
 from rewardkit.engine.registry import entry
 from rewardkit.weights.nets.clip_layout import from_transformers
@@ -82,4 +82,4 @@ def test_the_score_is_the_cosine_times_the_learned_scale(seeded):
 def worst_case(reward, case):
     from golden.clip import media
 
-    return float(Judge(reward)([media()[case.picture]], [case.prompt]))
+    return float(LoadedReward(reward)([media()[case.picture]], [case.prompt]))

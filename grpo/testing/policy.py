@@ -1,4 +1,4 @@
-"""What any policy promises, as checks that raise AssertionError: for its author's tests.
+"""The contract of `Policy`, checked on any family of pipelines.
 
 A family of pipelines is tested on a tiny one of the real class with random weights, saved as a
 folder, in float32, in the run's configurations that matter: with and without guidance, a LoRA and

@@ -1,4 +1,4 @@
-"""Rewards by name: `create` makes one, `scorer` several at once."""
+"""Rewards with their weights loaded: `create` loads one by its name, `scorer` several at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import resolve
 from rewardkit.engine.reward import Reward
 from rewardkit.engine.scorer import Scorer
-from rewardkit.engine.spec import RewardSpec, Term, parse
+from rewardkit.engine.spec import RewardSpec, RewardTerm, parse
 
 if TYPE_CHECKING:
     import torch
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @final
-class Judge:
-    """One reward that scores media: `judge(media, prompts) -> float32 [B]`, higher is better.
+class LoadedReward:
+    """One reward, its weights loaded: `reward(media, prompts) -> float32 [B]`, higher is better.
 
     Attributes:
         reward: what computes the scores.
@@ -29,7 +29,7 @@ class Judge:
     def __init__(self, reward: Reward) -> None:
         self.reward = reward
         name = reward.card.name
-        self._scorer = Scorer(RewardSpec((Term(name),)), {name: reward})
+        self._scorer = Scorer(RewardSpec((RewardTerm(name),)), {name: reward})
 
     @property
     def card(self) -> RewardCard:
@@ -62,7 +62,7 @@ def create(
     device: str = "auto",
     dtype: str = "float32",
     weights: Mapping[str, str | Path] | None = None,
-) -> Judge:
+) -> LoadedReward:
     """One reward, its weights loaded: `create("clip.vit-l-14")(images, prompts)`.
 
     Args:
@@ -76,7 +76,7 @@ def create(
         WeightsError: its weights cannot be had or do not fit.
     """
     loaded = scorer(name, device=device, dtype=dtype, weights=weights)
-    return Judge(loaded.rewards[resolve(name)])
+    return LoadedReward(loaded.rewards[resolve(name)])
 
 
 def scorer(

@@ -1,0 +1,82 @@
+"""The pictures that generation starts from, as the lines of a prompt file name them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rewardkit.errors import InputError, describe
+from rewardkit.generators.families import Family
+from rewardkit.media.files import open_file, quoted
+from rewardkit.media.images import decode_rgb, open_picture
+from rewardkit.media.task import starts_from_picture
+
+if TYPE_CHECKING:
+    from rewardkit.media.prompts import PromptLine
+
+#: The key of a prompt line that names the picture, beside the reference's own name.
+KEY = "image"
+
+
+def reference_files(lines: Sequence[PromptLine], family: Family) -> list[dict[str, Path]]:
+    """The files of the pictures that each line starts from, by the names of references.
+
+    A line names a picture under the reference's name, such as "first_frame", or under "image"; the
+    path is relative to the folder of the prompt file. All files are checked. Tasks that start from
+    text alone have none, whatever their lines say.
+
+    Raises:
+        InputError: a line names no picture, or a file is missing, no picture, damaged, transparent
+            or animated. The message begins with the line.
+    """
+    names = family.references if starts_from_picture(family.task) else {}
+    checked: set[Path] = set()
+    found = []
+    for line in lines:
+        files = {name: _file(line, name) for name in names}
+        for name, path in files.items():
+            if path not in checked:
+                try:
+                    _check(path)
+                except InputError as error:
+                    raise InputError(f"{line.where}: the {_words(name)} {error}") from error
+                checked.add(path)
+        found.append(files)
+    return found
+
+
+def without_references(meta: Mapping[str, object], files: Mapping[str, Path]) -> dict[str, object]:
+    """The keys of a line but for those that name `files`."""
+    return {key: value for key, value in meta.items() if not files or key not in (*files, KEY)}
+
+
+def _file(line: PromptLine, name: str) -> Path:
+    path = line.meta.get(name, line.meta.get(KEY))
+    if not isinstance(path, str) or not path:
+        raise InputError(
+            f"{line.where}: it names no {_words(name)}, which this model starts from. Give the "
+            f"path of a picture under the key {KEY!r}"
+        )
+    return line.folder / path
+
+
+def _check(path: Path) -> None:
+    name = quoted(path)
+    with open_file(path) as stream:
+        picture = open_picture(stream, name)
+        try:
+            frames = getattr(picture, "n_frames", 1)
+        except Exception as error:  # a decoder may raise anything on damaged data
+            raise InputError(f"{name} is damaged or cut short: {describe(error)}") from error
+        if frames > 1 and picture.format != "MPO":  # a photo with its preview
+            raise InputError(f"{name} is animated ({frames} frames). Save one frame as a picture")
+        transparent = picture.has_transparency_data
+        decode_rgb(picture, name)
+        # Alpha would be dropped, and colours that nobody sees would show.
+        if transparent and picture.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+            raise InputError(f"{name} is transparent in places. Save it on a background")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
