@@ -15,16 +15,14 @@ from rewardkit.errors import UsageError
 from rewardkit.generators.placement import cast
 
 if TYPE_CHECKING:
-    from grpo.config.fields import PolicyConfig
+    from grpo.config.fields import Config, PolicyConfig
 
 
 def place(
     components: Mapping[str, Any],
     trained: Collection[str],
-    config: PolicyConfig,
+    config: Config,
     targets: Sequence[str],
-    *,
-    seed: int,
     device: torch.device,
     home: torch.device,
     world: World,
@@ -34,9 +32,9 @@ def place(
     Args:
         components: the parts of the pipeline, by name; those that are networks are made ready.
         trained: names of those that are trained.
-        config: what to train, and the dtype of what is frozen; the VAE is in float32 always.
+        config: what to train, the dtype of what is frozen (the VAE is in float32 always), and the
+            random seed of a LoRA's initial values.
         targets: the family's LoRA targets, where `config` names none.
-        seed: random seed of a LoRA's initial values.
         device: where all go but for the text encoders.
         home: where these go.
         world: the processes that train; what is trained goes to the device as they share it.
@@ -47,14 +45,14 @@ def place(
     Raises:
         UsageError: a target fits no layer.
     """
-    dtype = pick_dtype(config.dtype)
+    dtype = pick_dtype(config.policy.dtype)
     networks = {name: part for name, part in components.items() if isinstance(part, nn.Module)}
     for name, network in networks.items():
-        exact = name == "vae" or (name in trained and config.parameters == "full")
+        exact = name == "vae" or (name in trained and config.policy.parameters == "full")
         network.requires_grad_(False).eval()
         cast(network, torch.float32 if exact else dtype)
     for name in trained:
-        prepare(networks[name], config, targets, seed)
+        prepare(networks[name], config.policy, targets, config.seed)
     encoders = [network for name, network in networks.items() if name.startswith("text_encoder")]
     for name, network in networks.items():
         if name in trained:

@@ -4,7 +4,7 @@ Every process runs the same program, and the loop is that of one. A step's work 
 batches that one process would make, and these are dealt to the processes in turn (`World.deal`), so
 that noise, media and scores are equal to the bit whatever the number of processes: kernels may
 round differently in batches of other sizes. A sample that one process draws and another scores or
-trains on is sent there (`Shares.move`); scores are gathered, and advantages computed by all.
+trains on is sent there (`grpo.shares`); scores are gathered, and advantages computed by all.
 
 A gradient is the sum over the processes of losses weighted by their share in the whole update, so
 it is what one process would have taken, also where shares are unequal. It is added up once per
@@ -20,25 +20,24 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, final
+from typing import TYPE_CHECKING, Any, Self, TypeVar, final
 
+from grpo.shares import BatchT, Shares
 from rewardkit.devices import pick_device
 from rewardkit.errors import RewardKitError, UsageError
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import nn
 
     from grpo.config.fields import Config
     from grpo.sharding import Sharding
     from grpo.watch import Watch
 
 ItemT = TypeVar("ItemT")
-# Numbers of items: a range, a list, or a tensor of one dimension.
-BatchT = TypeVar("BatchT", bound="Sequence[int] | Tensor")
 
 #: How long a process waits for the others. They wait while the first one writes a checkpoint.
 TIMEOUT = timedelta(hours=1)
@@ -222,33 +221,11 @@ class World:
 
     def deal(self, batches: Sequence[BatchT]) -> Shares[BatchT]:
         """Deals batches of the items they number to the processes, in turn."""
-        return Shares(self, batches)
-
-    def joined(
-        self, shares: Sequence[Shares[BatchT]], everywhere: Sequence[BatchT] = ()
-    ) -> Shares[BatchT]:
-        """All these shares as one: all of a pass, whose updates are dealt one by one.
-
-        Args:
-            shares: of different items.
-            everywhere: batches that all processes hold as well.
-        """
-        both: Shares[BatchT] = Shares(self, [])
-        for share in shares:
-            both.mine += share.mine
-            both.holders |= share.holders
-        for item in (int(item) for batch in everywhere for item in batch):
-            first = both.holders[item][0]
-            both.holders[item] = (first, *(set(range(self.size)) - {first}))
-        return both
+        return Shares(batches, self.rank, self.size, self.lockstep)
 
     def gather(self, item: ItemT) -> list[ItemT]:
         """The items of all processes, by rank; every process calls it at the same place."""
         return [item] if self.size == 1 else collectives().gather(item, self.size)
-
-    def exchange(self, items: Sequence[ItemT]) -> list[ItemT]:
-        """Sends the r-th item to process r; returns what each process has sent here, by rank."""
-        return list(items) if self.size == 1 else collectives().exchange(items)
 
     def whole(self, state: Any) -> Any:
         """A state without shared out tensors, for the first process to write."""
@@ -289,79 +266,6 @@ class World:
         """
         if self.size > 1:
             collectives().sum_gradients(parameters, self.size)
-
-
-@final
-class Shares(Generic[BatchT]):
-    """Which process works on which batch: whole batches, dealt in turn.
-
-    Where processes have to keep step (`World.lockstep`), one with fewer batches than others begins
-    with the first batch of all, which counts nothing there.
-
-    Attributes:
-        mine: batches of this process in order, each with the number of its items that count.
-        holders: the processes that work on an item, by its number; the one where it counts first.
-    """
-
-    def __init__(self, world: World, batches: Sequence[BatchT]) -> None:
-        self.world = world
-        turns = -(-len(batches) // world.size) if world.lockstep else 0
-        idle = [r for r in range(world.size) if len(range(r, len(batches), world.size)) < turns]
-        self.mine: list[tuple[BatchT, int]] = [(batches[0], 0)] if world.rank in idle else []
-        self.mine += [(b, len(b)) for b in batches[world.rank :: world.size]]
-        self.holders: dict[int, tuple[int, ...]] = {}
-        for number, batch in enumerate(batches):
-            holders = (number % world.size, *(idle if number == 0 else ()))
-            self.holders |= dict.fromkeys(map(int, batch), holders)
-
-    @property
-    def counted(self) -> list[int]:
-        """The items that count here, in order."""
-        return [int(item) for batch, number in self.mine if number for item in batch]
-
-    def outgoing(self, to: Mapping[int, Collection[int]]) -> list[list[int]]:
-        """The items that this process sends to each, for all to have those they are to hold.
-
-        Args:
-            to: the processes that are to hold an item.
-        """
-        sent: list[list[int]] = [[] for _ in range(self.world.size)]
-        for item, ranks in to.items():
-            if self.holders[item][0] == self.world.rank:
-                for rank in set(ranks) - set(self.holders[item]):
-                    sent[rank].append(item)
-        return sent
-
-    def move(self, items: Sequence[ItemT | None], to: Mapping[int, Collection[int]]) -> list[Any]:
-        """The items by their numbers where they are to be held, and None elsewhere.
-
-        Args:
-            items: by their numbers; None where they are not held.
-            to: the processes that are to hold an item.
-        """
-        if self.world.size == 1:
-            return list(items)
-        here = self.world.rank
-        kept = [item if here in to.get(i, ()) else None for i, item in enumerate(items)]
-        packed = [{i: items[i] for i in numbers} for numbers in self.outgoing(to)]
-        for received in self.world.exchange(packed):
-            for number, item in received.items():
-                kept[number] = item
-        return kept
-
-    def whole_rows(self, rows: Tensor) -> Tensor:
-        """Rows by their numbers, [n, ...], each from where it counts: the same on every process."""
-        if self.world.size == 1:
-            return rows
-        whole = rows.clone()
-        for numbers, values in self.world.gather((self.counted, rows[self.counted].cpu())):
-            whole[numbers] = values.to(rows.device)
-        return whole
-
-
-def cut(number: int, size: int) -> list[range]:
-    """The numbers from 0 in batches of `size`; the last may be smaller."""
-    return [range(begin, min(begin + size, number)) for begin in range(0, number, size)]
 
 
 def collectives() -> Any:

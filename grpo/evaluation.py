@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from grpo.distributed import cut
 from grpo.policies.embeddings import REMEMBERED
 from grpo.policies.policy import Policy
 from grpo.rewards import Rewards
+from grpo.shares import cut
 from rewardkit.generators import pipelines
 from rewardkit.generators.noise import picture_seed
 from rewardkit.generators.protocol import Protocol

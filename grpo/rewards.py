@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from grpo.config.fields import ScoringConfig
-from grpo.distributed import Shares, World
+from grpo.shares import Shares
 from rewardkit.engine.batches import cuts
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry, resolve
@@ -103,8 +103,8 @@ class Rewards:
         size, ahead = self._settings.batch_size, self._loader.ahead
         compared = any(isinstance(r, GroupReward) for r in self.scorer.rewards.values())
         batches = [range(*place) for place in cuts(samples, size, whole_groups=compared)]
-        shares = shares or World().deal(batches)
-        scoring = shares.world.deal(batches)
+        shares = shares or Shares(batches)
+        scoring = shares.alike(batches)
         held = shares.move(list(media), {i: ranks[:1] for i, ranks in scoring.holders.items()})
         mine = [samples[i] for i in scoring.counted]
         numbers = iter(scoring.counted)

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from grpo.config.fields import SamplerConfig
-from grpo.distributed import Shares, cut
 from grpo.policies.condition import Condition
 from grpo.policies.policy import Policy
 from grpo.sampler import Sampler
 from grpo.sde import LogProb, Step, log_prob, spread
+from grpo.shares import Shares, cut
+from grpo.slots import Slots, chosen
 from rewardkit.devices import sent
 from rewardkit.generators.noise import generator
 from rewardkit.media.batch import Medium
@@ -125,10 +126,16 @@ class Rollout:
         tensors = (self.clean, steps.states, steps.log_prob)
         numbers = self.shares.outgoing(shares.holders)
         parts = [(rows, [tensor[rows] for tensor in tensors]) for rows in numbers]
-        for rows, values in self.shares.world.exchange(parts):
+        for rows, values in self.shares.exchange(parts):
             for tensor, value in zip(tensors, values, strict=True):
                 tensor[rows] = value
         return replace(self, shares=shares)
+
+    def whole(self) -> Rollout:
+        """The rollout with every sample on every process."""
+        everywhere = Shares.joined([self.shares], everywhere=[range(len(self.owner))])
+        media = self.shares.move(self.media, everywhere.holders)
+        return replace(self.sent(everywhere), media=media)
 
     def grouped(self, values: Tensor) -> Tensor:
         """Values of the samples, [N, ...], in the order of their scores, [P, G, ...]."""
@@ -137,31 +144,6 @@ class Rollout:
     def condition_of(self, rows: Tensor) -> Condition:
         """The condition of some samples."""
         return self.condition.index(self.owner[rows])
-
-
-@dataclass(frozen=True)
-class _Slots:
-    """Where the states of N samples are stored, so that none is stored twice.
-
-    Attributes:
-        state: [N, S] int64, what is stored; state i is what step i begins with.
-        start: [N, K] int64, the slot of a kept step's x.
-        end: [N, K] int64, the slot of its x_next.
-    """
-
-    state: Tensor
-    start: Tensor
-    end: Tensor
-
-    @classmethod
-    def of(cls, kept: Tensor) -> _Slots:
-        rows = [sorted({*row, *(i + 1 for i in row)}) for row in kept.tolist()]
-        width = max(map(len, rows), default=0)
-        # Samples with fewer states than others fill up with their last one.
-        state = torch.tensor([row + row[-1:] * (width - len(row)) for row in rows])
-        state = state.long().view(len(kept), width)
-        kept = kept.contiguous()
-        return cls(state, torch.searchsorted(state, kept), torch.searchsorted(state, kept + 1))
 
 
 def collect(
@@ -191,7 +173,7 @@ def collect(
     kept = plan.of_samples(owner)
     addresses = [(*keys, prompt, sample) for prompt in range(groups) for sample in range(size)]
     condition = policy.encode(lines)
-    slots = _Slots.of(kept)
+    slots = Slots.of(kept)
     shares = policy.world.deal(cut(len(owner), config.batch_size))
     media: list[Medium | None] = [None] * len(owner)
     with torch.no_grad():
@@ -288,24 +270,9 @@ def _chunk(
     return (
         policy.decode(clean),
         clean.cpu(),
-        _chosen(states, stored, x.to(policy.dtype)),
-        _chosen(logs, kept, x.flatten(1)[:, 0]),
+        chosen(states, stored, x.to(policy.dtype)),
+        chosen(logs, kept, x.flatten(1)[:, 0]),
     )
-
-
-def _chosen(by_number: dict[int, Tensor], numbers: Tensor, like: Tensor) -> Tensor:
-    """The stored values of each sample under its numbers, [b, K]: [b, K, ...] on the CPU.
-
-    Args:
-        by_number: [b, ...] each.
-        numbers: [b, K].
-        like: [b, ...]; gives shape and dtype if nothing is stored.
-    """
-    if not by_number:
-        return like.new_empty(len(like), 0, *like.shape[1:], device="cpu")
-    there = torch.tensor(sorted(by_number))
-    every = torch.stack([by_number[i] for i in sorted(by_number)], dim=1).cpu()
-    return every[torch.arange(len(every))[:, None], torch.searchsorted(there, numbers)]
 
 
 def _step(

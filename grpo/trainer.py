@@ -22,6 +22,7 @@ from grpo.policies.policy import Policy
 from grpo.rewards import Rewards
 from grpo.rollout import Rollout, collect
 from grpo.sharding import put
+from grpo.shares import Shares
 from rewardkit.devices import sent
 from rewardkit.media.prompts import PromptLine
 
@@ -79,7 +80,9 @@ class Trainer:
             )
         with figures.phase("reward"):
             scores = self.rewards(rollout.media, lines, config.sampler.group_size, rollout.shares)
-            advantages = self.objective.credit(rollout, scores)
+            # Most give credit by scores alone; a method of its own may read any sample.
+            own = type(self.objective).credit is not Objective.credit
+            advantages = self.objective.credit(rollout.whole() if own else rollout, scores)
             figures.scored(scores, advantages)
         with figures.phase("update"):
             self.update(index, rollout, scores, advantages, figures)
@@ -132,7 +135,7 @@ class Trainer:
             updates = self._split(index, epoch, rows)
             shares = [self.world.deal(batches) for batches in updates]
             probes = _one_of_each_size(updates)
-            rollout = rollout.sent(self.world.joined(shares, everywhere=probes))
+            rollout = rollout.sent(Shares.joined(shares, everywhere=probes))
             if epoch == 0:
                 mine = [batch for share in shares for batch, _ in share.mine]
                 figures.values |= self.objective.before_updates(

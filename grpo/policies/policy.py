@@ -98,16 +98,8 @@ class Policy(ABC):
         self.modules = dict(self.networks)
         self.adapted = config.policy.parameters == "lora"
         self.detach_uncond = config.policy.detach_uncond
-        encoders = place(
-            pipe.components,
-            self.parts,
-            config.policy,
-            self.targets,
-            seed=config.seed,
-            device=self.device,
-            home=HOME,
-            world=self.world,
-        )
+        parts = pipe.components
+        encoders = place(parts, self.parts, config, self.targets, self.device, HOME, self.world)
         # With one network, names are its own: checkpoints hold them.
         self._trained = {
             name if len(self.parts) == 1 else f"{part}.{name}": parameter

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from grpo.config.fields import Config, SamplerConfig
+    from grpo.distributed import World
     from grpo.sampler import DiffusionSampler
     from rewardkit.generators.pipelines import Pipeline
 
@@ -30,7 +31,11 @@ class UNet(Policy, ABC):
     has_text_length = False
 
     def __init__(
-        self, pipeline: Pipeline, config: Config, device: torch.device | None = None
+        self,
+        pipeline: Pipeline,
+        config: Config,
+        device: torch.device | None = None,
+        world: World | None = None,
     ) -> None:
         pipe: Any = pipeline.diffusers
         if pipe.unet.config.time_cond_proj_dim is not None:
@@ -38,7 +43,7 @@ class UNet(Policy, ABC):
                 f"{pipeline.source} is a latent consistency model: few steps, each of its own "
                 "kind, instead of DDIM's. Train the model it was distilled from"
             )
-        super().__init__(pipeline, config, device)
+        super().__init__(pipeline, config, device, world)
 
     def _schedule(self, config: SamplerConfig) -> DiffusionSampler:
         from grpo.sampler import DiffusionSampler

@@ -1,0 +1,159 @@
+"""A run on several processes is the run of one: each case is computed on one, two or three."""
+
+import contextlib
+from types import MethodType
+
+import pytest
+import tiny_policies
+import tiny_runs
+import torch
+from processes import FSDP, together
+
+import grpo.trainer
+from grpo import policies
+from grpo.advantage import Advantages
+from grpo.distributed import World
+from grpo.figures import Figures
+from grpo.objectives.objective import Term
+from grpo.rewards import Rewards
+from grpo.sharding import whole
+from grpo.trainer import Trainer
+from rewardkit.media.prompts import read
+
+KINDS = {
+    "policy-gradient": ("sd", tiny_runs.GRADIENT),
+    "forward-process": ("sd3", tiny_runs.FORWARD),
+}
+WAYS = {"whole": {}, "fsdp": FSDP}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return tiny_policies.saved(tmp_path_factory.mktemp("pipelines"))
+
+
+def config(folders, kind="policy-gradient", parameters="lora", *, sampler=None, **sections):
+    """Averaged weights and a penalty, so that all banks are used; batches of 2 of 6 samples."""
+    name, objective = KINDS[kind]
+    sections = {"policy": {"parameters": parameters, "ema": 0.9, "rank": 2, "alpha": 4}} | sections
+    own = {"kl": 0.01} | sections.pop("objective", {})
+    return tiny_runs.config(
+        folders[name],
+        objective=objective | own,
+        sampler={"batch_size": 2} | (sampler or {}),
+        **sections,
+    )
+
+
+def trainer(asked, world):
+    policy = policies.of(policies.load(asked), asked, world.device("cpu"), world)
+    return Trainer(asked, policy, Rewards(asked.reward, "cpu", asked.scoring), read(asked.prompts))
+
+
+def observed(asked, steps=1, sgd=None):
+    """What a process makes of a run's first steps: media, advantages, gradients, weights."""
+    with World.of_environment() as world, contextlib.ExitStack() as restored:
+        made = trainer(asked, world)
+        if sgd is not None:
+            made.optimizer.adamw = torch.optim.SGD(made.optimizer.parameters, lr=sgd)
+        seen = {"gradients": [], "media": [], "figures": [], "advantages": []}
+
+        def draw(*args, real=grpo.trainer.collect):
+            rollout = real(*args)
+            everywhere = rollout.whole()
+            clean, logs = everywhere.clean.clone(), everywhere.transitions.log_prob.clone()
+            seen["media"].append([*everywhere.media, clean, logs.nan_to_num()])
+            return rollout
+
+        def update(real=made.optimizer.update):
+            parameters = made.policy.parameters().items()
+            seen["gradients"].append(copied(whole({name: p.grad for name, p in parameters})))
+            return real()
+
+        def credit(rollout, scores, real=made.objective.credit):
+            advantages = real(rollout, scores)
+            seen["advantages"].append([advantages.values, *scores.values()])
+            return advantages
+
+        grpo.trainer.collect, before = draw, grpo.trainer.collect
+        restored.callback(setattr, grpo.trainer, "collect", before)
+        made.optimizer.update, made.objective.credit = update, credit
+        seen["figures"] = [made.step(index).values for index in range(steps)]
+        return seen | {"weights": copied(whole(made.state()["parameters"]))}
+
+
+def copied(tensors):
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def distance(ours, theirs):
+    """Of two dictionaries of tensors, relative to the second."""
+    ours, theirs = (torch.cat([t.flatten() for t in each.values()]) for each in (ours, theirs))
+    return float((ours - theirs).norm() / theirs.norm())
+
+
+def equal(ours, theirs):
+    return len(ours) == len(theirs) and all(map(torch.equal, ours, theirs))
+
+
+def compare(asked, size, way):
+    """The first step on `size` processes against that on one."""
+    (one,) = together(1, lambda: observed(asked))
+    for ours in together(size, lambda: observed(asked), **WAYS[way]):
+        assert equal(ours["media"][0], one["media"][0])
+        assert equal(ours["advantages"][0], one["advantages"][0])
+        assert distance(ours["gradients"][0], one["gradients"][0]) <= 1e-5
+        assert ours["figures"][0].keys() == one["figures"][0].keys()
+        for name, value in one["figures"][0].items():
+            assert ours["figures"][0][name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+
+
+QUICK = [("policy-gradient", "lora", "whole"), ("forward-process", "full", "fsdp")]
+
+
+@pytest.mark.parametrize(("kind", "parameters", "way"), QUICK)
+def test_the_first_step_of_two_processes_is_that_of_one(folders, kind, parameters, way):
+    # Five batches: the second process has one less.
+    compare(config(folders, kind, parameters, sampler={"group_size": 5}), 2, way)
+
+
+def rows_as_losses(self, samples, keys):
+    """The loss of a sample is its row times one weight, so that gradients are known."""
+    parameter = next(iter(self.policy.parameters().values()))
+    for share in (0.25, 0.75):
+        loss = (samples.rows * parameter.flatten()[0]).mean()
+        yield Term(loss, share, {"row": samples.rows.float().mean()})
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_unequal_shares_lose_no_sample_and_weigh_none_twice(folders, size):
+    sampler = {"prompts_per_step": 5, "group_size": 3, "batch_size": 2}
+    asked = config(folders, sampler=sampler, objective={"updates": 1, "kl": 0})
+
+    def work():
+        gradients, figures = [], Figures()
+        with World.of_environment() as world:
+            made = trainer(asked, world)
+            made.objective.terms = MethodType(rows_as_losses, made.objective)
+            made.objective.before_updates = lambda probes, batches: {}
+
+            def update():
+                first = next(iter(made.policy.parameters().values()))
+                gradients.append(float(first.grad.flatten()[0]))
+                made.optimizer.adamw.zero_grad()
+                return {}
+
+            made.optimizer.update = update
+            drawn = grpo.trainer.collect(
+                made.policy, made.sampler, made.choose(0), asked.sampler,
+                made.objective.plan(5, __import__("numpy").random.default_rng(0)), (0, 0),
+            )  # fmt: skip
+            for values in ([1.0] * 15, [1.0] * 9 + [0.0] * 6):
+                advantages = torch.tensor(values).view(5, 3)
+                made.update(0, drawn, {}, Advantages(advantages, {}, advantages.any(1)), figures)
+        return gradients, figures.values["row"]
+
+    for gradients, row in together(size, work):
+        # Rows 0 to 14, then rows 0 to 8 of three groups with a gradient.
+        assert gradients == pytest.approx([7.0, 4.0], rel=1e-6)
+        assert row == pytest.approx(4.0)
