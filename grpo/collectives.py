@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -11,7 +11,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from grpo.sharding import is_sharded
-from rewardkit.errors import RewardKitError
 
 ItemT = TypeVar("ItemT")
 
@@ -22,7 +21,7 @@ _BUCKET = 2**25
 def gather(item: ItemT, size: int) -> list[ItemT]:
     """The items of all `size` processes, by rank."""
     items: list[Any] = [None] * size
-    _meet(lambda: dist.all_gather_object(items, item))
+    dist.all_gather_object(items, item)
     return items
 
 
@@ -31,21 +30,17 @@ def exchange(items: Sequence[ItemT]) -> list[ItemT]:
     packed = [torch.frombuffer(bytearray(pickle.dumps(i)), dtype=torch.uint8) for i in items]
     sizes = [len(data) for data in packed]
     coming = torch.empty(len(items), dtype=torch.int64)
-    _meet(lambda: dist.all_to_all_single(coming, torch.tensor(sizes)))
+    dist.all_to_all_single(coming, torch.tensor(sizes))
     received = torch.empty(int(coming.sum()), dtype=torch.uint8)
     splits = coming.tolist()
-    _meet(lambda: dist.all_to_all_single(received, torch.cat(packed), splits, sizes))
+    dist.all_to_all_single(received, torch.cat(packed), splits, sizes)
     return [pickle.loads(memoryview(part.numpy())) for part in received.split(splits)]
 
 
 def broadcast(tensors: Iterable[Tensor]) -> None:
     """Gives tensors the values they have in the first process."""
-
-    def send() -> None:
-        for tensor in tensors:
-            dist.broadcast(tensor.detach(), 0)
-
-    _meet(send)
+    for tensor in tensors:
+        dist.broadcast(tensor.detach(), 0)
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter], size: int) -> None:
@@ -64,7 +59,7 @@ def sum_gradients(parameters: Iterable[nn.Parameter], size: int) -> None:
             gradients.append(parameter.grad)
     for bucket in _buckets(gradients):
         flat = torch.cat([gradient.flatten() for gradient in bucket])
-        _all_reduce(flat)
+        dist.all_reduce(flat)
         sizes = [gradient.numel() for gradient in bucket]
         for gradient, total in zip(bucket, flat.split(sizes), strict=True):
             gradient.copy_(total.view_as(gradient))
@@ -82,18 +77,3 @@ def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         bucket.append(gradient)
     if bucket:
         yield bucket
-
-
-def _all_reduce(tensor: Tensor) -> None:
-    _meet(lambda: dist.all_reduce(tensor))
-
-
-def _meet(collective: Callable[[], Any]) -> None:
-    """Runs a collective; says in plain words that another process is gone."""
-    try:
-        collective()
-    except RuntimeError as error:
-        raise RewardKitError(
-            "another process of the run has ended without a message, or does not answer: it may "
-            "have been killed, or its machine is out of memory. Resume with --resume"
-        ) from error

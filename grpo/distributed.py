@@ -160,6 +160,11 @@ class World:
         else:
             # Other processes may be waiting in a collective, so the group cannot be left properly.
             watch.fail(error)
+            if isinstance(error, dist.DistError) or "gloo" in str(error):
+                raise RewardKitError(
+                    "another process of the run has ended without a message, or does not answer: "
+                    "it was killed, or its machine is out of memory. Resume with --resume"
+                ) from error
 
     def device(self, name: str) -> torch.device:
         """The device of this process; "auto" and "cuda" are one GPU of the machine each.

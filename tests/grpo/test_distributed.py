@@ -1,23 +1,30 @@
 """A run on several processes is the run of one: each case is computed on one, two or three."""
 
 import contextlib
+import os
+import sys
+import time
 from types import MethodType
 
+import numpy as np
 import pytest
 import tiny_policies
 import tiny_runs
 import torch
-from processes import FSDP, together
+from processes import FSDP, ended, together
 
 import grpo.trainer
-from grpo import policies
+from grpo import checkpoint, policies
 from grpo.advantage import Advantages
 from grpo.distributed import World
 from grpo.figures import Figures
 from grpo.objectives.objective import Term
 from grpo.rewards import Rewards
+from grpo.run import Run
 from grpo.sharding import whole
+from grpo.train import train
 from grpo.trainer import Trainer
+from rewardkit.errors import RewardKitError
 from rewardkit.media.prompts import read
 
 KINDS = {
@@ -146,7 +153,7 @@ def test_unequal_shares_lose_no_sample_and_weigh_none_twice(folders, size):
             made.optimizer.update = update
             drawn = grpo.trainer.collect(
                 made.policy, made.sampler, made.choose(0), asked.sampler,
-                made.objective.plan(5, __import__("numpy").random.default_rng(0)), (0, 0),
+                made.objective.plan(5, np.random.default_rng(0)), (0, 0),
             )  # fmt: skip
             for values in ([1.0] * 15, [1.0] * 9 + [0.0] * 6):
                 advantages = torch.tensor(values).view(5, 3)
@@ -157,3 +164,83 @@ def test_unequal_shares_lose_no_sample_and_weigh_none_twice(folders, size):
         # Rows 0 to 14, then rows 0 to 8 of three groups with a gradient.
         assert gradients == pytest.approx([7.0, 4.0], rel=1e-6)
         assert row == pytest.approx(4.0)
+
+
+def run_config(folders, kind="policy-gradient", **sections):
+    """A run with all that has a state, and checkpoints after every step."""
+    prompts = folders["sd"].parent / "prompts.txt"
+    return config(
+        folders,
+        kind,
+        **{
+            "evaluation": {"prompts": str(prompts), "samples": 3, "every": 2, "steps": 1},
+            "checkpoint": {"every": 1},
+            **sections,
+        },
+    )
+
+
+def trained(asked, out, resume=False):
+    """What a run leaves, by the first process's word; the others have the same in memory."""
+    run = train(asked, out=out, resume=resume, device="cpu")
+    return tiny_runs.lines(run), tiny_runs.outcome(run)
+
+
+def test_a_run_of_two_processes_goes_on_in_one_and_in_three(folders, tmp_path):
+    asked = run_config(folders)
+    half = asked.model_copy(update={"steps": 2})
+    (whole_run,) = together(1, lambda: trained(asked, tmp_path / "whole"))
+    for before, after, way in ((2, 1, "fsdp"), (1, 3, "whole")):
+        out = tmp_path / f"{before}-{after}"
+        together(before, lambda out=out: trained(half, out), **WAYS[way])
+        resumed = together(after, lambda out=out: trained(asked, out, resume=True))
+        for lines, outcome in resumed:
+            assert [line["step"] for line in lines] == [line["step"] for line in whole_run[0]]
+            assert outcome.keys() == whole_run[1].keys()
+            for name, value in whole_run[1].items():
+                torch.testing.assert_close(outcome[name], value, rtol=1e-3, atol=1e-4)
+
+
+FAILING = """
+import os
+calls = []
+def score(batch):
+    calls.append(0)
+    if os.environ.get("RANK") == "1" and len(calls) > 2:
+        raise ValueError("the camera is broken")
+    return [float(medium.float().std()) for medium in batch.media]
+"""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_failure_of_one_process_ends_all_with_its_message(folders, tmp_path, way):
+    judge = tmp_path / "judge.py"
+    judge.write_text(FAILING, "utf-8")
+    asked = config(folders, top={"reward": f"{judge}:score"}, checkpoint={"every": 1},
+                   scoring={"batch_size": 3})  # fmt: skip
+    out = tmp_path / "out"
+
+    def work():
+        rank = os.environ["RANK"]
+        with (tmp_path / f"stderr-{rank}").open("w") as stream:
+            os.dup2(stream.fileno(), 2)
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+        seen = []
+        real = Run.save
+        Run.save = lambda *args: (real(*args), seen.append(time.monotonic()))
+        try:
+            train(asked, out=out, device="cpu")
+        except RewardKitError as error:
+            print(f"Error: {error}", file=sys.stderr, flush=True)
+            return seen[-1]
+
+    exits, results = ended(2, work, **WAYS[way])
+    assert exits == [1, 0]  # the failing one has returned its error
+    printed = "".join((tmp_path / f"stderr-{rank}").read_text() for rank in range(2))
+    assert printed.count("Error") == 1 and "the camera is broken" in printed
+    assert time.monotonic() - results[1] < 10
+    assert [path.name for path in checkpoint.paths(Run(out).checkpoints)] == [
+        "step-000001.pt",
+        "step-000002.pt",
+    ]
+    assert Run(out).latest()["step"] == 2
