@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.prompts import Case, PromptSet
-from rewardkit.errors import InputError
+from rewardkit.errors import InputError, UsageError
+from rewardkit.generators.references import task_files
 from rewardkit.media.files import quoted, read_text
 from rewardkit.media.prompts import read
+from rewardkit.media.task import Task, starts_from_picture
 from rewardkit.weights.hub import locate
 from rewardkit.weights.pins import PinnedFile
 
@@ -51,6 +53,21 @@ def _word(text: str) -> str:
     return re.sub(r"[^\w.-]+", "-", text)
 
 
+def _captions(path: Path) -> list[tuple[str, str]]:
+    return [(_UNTAGGED, line.prompt) for line in read(path, "prompt_en")]
+
+
+#: VBench's prompts, with the dimensions that each one serves.
+VBENCH = PinnedFile(
+    name="vbench-prompts",
+    repo="Vchitect/VBench",
+    host="github",
+    kind="data",
+    files=("vbench/VBench_full_info.json",),
+    revision="45e79ec14e69a2187202c675d2dbce1a71843d53",
+    sha256="5dd2de80ee43cda750b2b72ea7023657c0b90d3702041c7e4608c65dbe50dccd",
+    licence="Apache-2.0",
+)
 LISTS = {
     "parti": PublicList(
         PinnedFile(
@@ -94,26 +111,59 @@ LISTS = {
         200,
         _plain,
     ),
+    "ta-hard": PublicList(
+        PinnedFile(
+            name="ta-hard",
+            repo="KwaiVGI/VideoAlign",
+            host="github",
+            kind="data",
+            files=("datasets/video_eval_prompts/TA_hard.csv",),
+            revision="219ab9db64c045e5181a2202d11f686439351292",
+            sha256="5d8974121b4535a94eb5857b60c473d889d75060c0006617b5316020d1840a84",
+            licence="MIT",
+        ),
+        "TA-Hard: prompts of clips that are hard to follow (Liu et al. 2025)",
+        72,
+        _plain,
+    ),
+    "vbench": PublicList(
+        VBENCH,
+        "VBench's prompts of clips, of all its dimensions (Huang et al. 2023)",
+        946,
+        _captions,
+    ),
 }
 
 
-def prompt_list(source: str) -> tuple[str, Callable[[], PromptSet]]:
-    """A short title of a list, and what reads it: one of `LISTS`, else a file."""
-    if source in LISTS:
-        return source, lambda: from_public_list(source)
-    return _word(Path(source).stem), lambda: from_file(source)
-
-
-def from_file(source: str) -> PromptSet:
-    """The prompts of a file, or of package:NAME/FILE.
-
-    The key `tag` of a line names the part of the benchmark it belongs to, or lists several.
+def prompt_list(source: str, task: Task = "text-to-image") -> tuple[str, Callable[[], PromptSet]]:
+    """A short title of a list, and what reads it: one of `LISTS`, else a file.
 
     Raises:
-        InputError: the file cannot be read, or a line is wrong.
+        UsageError: the task starts from a picture, and a public list has none.
+    """
+    if source in LISTS:
+        if starts_from_picture(task):
+            raise UsageError(
+                f"{source} is a list of texts, and {task} starts from pictures. Give a file whose "
+                "lines name them under the key 'image'"
+            )
+        return source, lambda: from_public_list(source)
+    return _word(Path(source).stem), lambda: from_file(source, task)
+
+
+def from_file(source: str, task: Task = "text-to-image") -> PromptSet:
+    """The prompts of a file, or of package:NAME/FILE.
+
+    The key `tag` of a line names the part of the benchmark it belongs to, or lists several. Where
+    the task starts from a picture, the key `image` names it: see `task_files`.
+
+    Raises:
+        InputError: the file cannot be read, or a line or its picture is wrong.
     """
     cases = []
-    for index, line in enumerate(read(source)):
+    lines = read(source)
+    files = task_files(lines, task)
+    for index, line in enumerate(lines):
         tag = line.meta.get("tag", _UNTAGGED)
         tags = tag if isinstance(tag, list) and tag else [tag]
         for word in tags:
@@ -122,7 +172,7 @@ def from_file(source: str) -> PromptSet:
                     f"{line.where}: the tag {word!r} is not a word; a tag names a part of a "
                     "benchmark, with letters, digits, '_', '.' and '-'"
                 )
-        cases.append(Case(index, tuple(dict.fromkeys(tags)), line.prompt, line.meta))
+        cases.append(Case(index, tuple(dict.fromkeys(tags)), line.prompt, line.meta, files[index]))
     return PromptSet(source, cases)
 
 

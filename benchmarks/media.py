@@ -83,7 +83,7 @@ def make(
         InputError: files were removed while others were made.
     """
     from rewardkit.generators.gallery import Planned, check_kept, check_number, claim, make_media
-    from rewardkit.generators.noise import picture_seed
+    from rewardkit.generators.noise import sample_seed
     from rewardkit.generators.requests import Request
 
     if pipeline.task != benchmark.task:
@@ -110,7 +110,8 @@ def make(
         group = [
             Planned(
                 folder / f"{benchmark.layout.place(case, sample)}{suffix_of(benchmark.task)}",
-                Request(case.prompt, picture_seed(seed, case.index, sample)),
+                Request(case.prompt, sample_seed(seed, case.index, sample)),
+                case.references,
             )
             for sample in range(samples)
         ]

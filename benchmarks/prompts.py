@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, final
 
-from rewardkit.records.provenance import sha256_text
+from rewardkit.records.provenance import sha256_file, sha256_text
 
 #: Joins the tags of a case that serves several parts of a benchmark.
 JOIN = "+"
@@ -23,12 +24,14 @@ class Case:
         tags: the parts of the benchmark it serves: one, or several.
         prompt: the text.
         meta: the other keys of its line, which rewards may read.
+        references: the files of the pictures that it starts from, by name, such as "first_frame".
     """
 
     index: int
     tags: tuple[str, ...]
     prompt: str
     meta: Mapping[str, Any] = field(default_factory=dict)
+    references: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def stratum(self) -> str:
@@ -50,7 +53,12 @@ class PromptSet:
 
     @property
     def sha256(self) -> str:
-        """The checksum of everything the cases say."""
-        lines = [[case.stratum, case.prompt, dict(case.meta)] for case in self.cases]
+        """The checksum of everything the cases say, and of the pictures they start from."""
+        lines: list[list[Any]] = [
+            [case.stratum, case.prompt, dict(case.meta)] for case in self.cases
+        ]
+        for line, case in zip(lines, self.cases, strict=True):
+            if case.references:
+                line.append({name: sha256_file(path) for name, path in case.references.items()})
         # A parquet file may hold what JSON has no form for, such as dates.
         return sha256_text(json.dumps(lines, sort_keys=True, ensure_ascii=False, default=str))

@@ -5,7 +5,7 @@ A run that was killed continues where it stopped: rows are journaled beside the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from os.path import relpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from benchmarks.benchmark import Benchmark
 from benchmarks.cards import Making
 from benchmarks.criteria import applies, with_reward
 from benchmarks.media import check
-from benchmarks.prompts import PromptSet
+from benchmarks.prompts import Case, PromptSet
 from benchmarks.results import MediaInfo, ModelInfo, ProtocolInfo, file_name
 from benchmarks.scoring import score_cases
 from benchmarks.shard import WHOLE, Shard
@@ -22,6 +22,7 @@ from benchmarks.summary import sum_up
 from rewardkit.errors import InputError, UsageError
 from rewardkit.media.sources import Item
 from rewardkit.media.task import kind_of, noun_of
+from rewardkit.processes import ALONE, Processes
 from rewardkit.records.provenance import versions
 from rewardkit.records.storage import write_json
 
@@ -58,8 +59,10 @@ def ready(parts: Sequence[tuple[Benchmark, PromptSet]], weights: Mapping[str, Pa
             if kind_of(benchmark.task) not in card.inputs:
                 raise UsageError(f"{name} takes no {noun}s, and {benchmark.name} makes {noun}s")
             own = [case for case in prompts.cases if applies(name, case.tags, criteria)]
-            for key in card.needs_meta:
-                lacking = [case for case in own if key not in case.meta]
+            lacking_of = {key: [c for c in own if key not in c.meta] for key in card.needs_meta}
+            for key in card.needs_references:
+                lacking_of[key] = [case for case in own if key not in case.references]
+            for key, lacking in lacking_of.items():
                 if lacking:
                     raise UsageError(
                         f"{name} needs the key {key!r} of each prompt's line, and "
@@ -86,6 +89,7 @@ def score(
     weights: Mapping[str, Path] | None = None,
     batch_size: int = 32,
     overwrite: bool = False,
+    processes: Processes = ALONE,
     on_check: Callable[[int, int], None] = lambda done, total: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Path:
@@ -106,6 +110,7 @@ def score(
         weights: local files by name.
         batch_size: how many are scored at once.
         overwrite: score everything again.
+        processes: the processes of which each makes this call and scores a share.
         on_check: called with (done, total) while files are opened.
         on_progress: called while they are scored.
 
@@ -116,22 +121,26 @@ def score(
     """
     from rewardkit.engine.folder import check_request
     from rewardkit.engine.loader import Loader
+    from rewardkit.engine.registry import entry
 
     assert benchmark.rewards is not None
     stem = file_name(benchmark.name, name, None if shard == WHOLE else str(shard))
     rows = out / f"{stem}.parquet"
     spec = check_request(benchmark.rewards, rows, batch_size, None)
-    checked = check(
-        benchmark,
-        prompts,
-        folder,
-        shard=shard,
-        allow_partial=allow_partial,
-        allow_duplicates=allow_duplicates,
-        on_file=on_check,
+    checked = processes.share(
+        lambda: check(
+            benchmark,
+            prompts,
+            folder,
+            shard=shard,
+            allow_partial=allow_partial,
+            allow_duplicates=allow_duplicates,
+            on_file=on_check,
+        )
     )
+    needed = {key for own in spec.names for key in entry(own).card.needs_references}
     items = [
-        (case, Item(case.id(sample), relpath(path, out), case.prompt, case.meta))
+        (case, _item(case, sample, path, out, needed))
         for case in shard.of(prompts.cases)
         for sample in range(benchmark.samples)
         if (path := checked.paths.get((case.index, sample))) is not None
@@ -141,12 +150,16 @@ def score(
         spec,
         items,
         rows,
-        loader=lambda: Loader(device, dtype, weights),
+        loader=lambda: Loader(processes.device(device), dtype, weights),
         overwrite=overwrite,
         batch_size=batch_size,
         about={"media": relpath(folder, out)},
+        processes=processes,
         on_progress=on_progress,
     )
+    path = out / f"{stem}.json"
+    if not processes.first:
+        return path
     if scores.failed and not allow_partial:
         first = scores.failed[0]
         raise InputError(
@@ -172,9 +185,13 @@ def score(
         versions=versions(),
         device=scores.device,
     )
-    path = out / f"{stem}.json"
     write_json(path, result.model_dump(mode="json"))
     return path
+
+
+def _item(case: Case, sample: int, path: Path, out: Path, needed: Collection[str]) -> Item:
+    references = {k: relpath(file, out) for k, file in case.references.items() if k in needed}
+    return Item(case.id(sample), relpath(path, out), case.prompt, case.meta, references=references)
 
 
 def _model(name: str, made: Making | None, trained_on: Mapping[str, Any] | None) -> ModelInfo:

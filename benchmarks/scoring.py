@@ -12,6 +12,7 @@ from benchmarks.criteria import applies, with_reward
 from benchmarks.prompts import Case
 from rewardkit.media.sources import Item
 from rewardkit.media.task import kind_of
+from rewardkit.processes import Processes
 from rewardkit.records.rows import Row, Table, write_rows
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def score_cases(
     overwrite: bool,
     batch_size: int,
     about: Mapping[str, Any],
+    processes: Processes,
     on_progress: Callable[[Progress], None],
 ) -> Scores:
     """Scores items, each by the rewards that are for its case.
@@ -66,14 +68,17 @@ def score_cases(
         overwrite: score everything again.
         batch_size: how many are scored at once.
         about: what else the provenance beside the table says.
+        processes: the processes that share the work; see `rewardkit.engine.folder`.
         on_progress: called after every batch.
     """
-    from rewardkit.engine.items import Reader, score_items
+    from rewardkit.engine.items import score_items
+    from rewardkit.engine.reading import Reader
 
     groups = _groups(benchmark, spec, items)
+    together = [part for part, _ in groups] == [spec]
     reports: list[Report] = []
     for part, own in groups:
-        table = output if len(groups) == 1 else _beside(output, part)
+        table = output if together else _beside(output, part)
         report = score_items(
             own,
             part,
@@ -83,12 +88,13 @@ def score_cases(
             overwrite=overwrite,
             batch_size=batch_size,
             about=about,
+            processes=processes,
             on_progress=on_progress,
         )
         reports.append(report)
-    with_total = spec.has_total and len(groups) == 1
-    rows = reports[0].rows if len(groups) == 1 else _joined(spec, items, reports)
-    if len(groups) > 1:
+    with_total = spec.has_total and together
+    rows = reports[0].rows if together else _joined(spec, items, reports)
+    if not together and processes.first:
         write_rows(output, rows, spec.names, with_total)
     return Scores(
         table=Table(tuple(rows), spec.names, with_total),

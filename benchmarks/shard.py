@@ -42,8 +42,8 @@ class Shard:
         """
         if self.total > len(cases):
             raise UsageError(
-                f"{self.total} shards of {len(cases)} prompts leave some empty; use {len(cases)} "
-                "shards or fewer"
+                f"{self.total} shards or processes of {len(cases)} prompts leave some empty; use "
+                f"{len(cases)} or fewer"
             )
         return cases[self.number - 1 :: self.total]
 

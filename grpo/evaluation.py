@@ -13,8 +13,10 @@ from grpo.policies.policy import Policy
 from grpo.rewards import Rewards
 from grpo.shares import cut
 from rewardkit.generators import pipelines
-from rewardkit.generators.noise import picture_seed
+from rewardkit.generators.families import FAMILIES
+from rewardkit.generators.noise import sample_seed
 from rewardkit.generators.protocol import Protocol
+from rewardkit.generators.references import read_references
 from rewardkit.generators.requests import Request
 from rewardkit.media.batch import Medium
 from rewardkit.media.images import save_picture
@@ -49,8 +51,10 @@ class Evaluation:
         self.policy, self.rewards = policy, rewards
         self.protocol = protocol
         self.lines, seeds = in_turn(lines, samples)
+        family = FAMILIES[type(policy.pipeline.diffusers).__name__]
         self._requests = [
-            Request(line.prompt, seed) for line, seed in zip(self.lines, seeds, strict=True)
+            Request(line.prompt, seed, read_references(line, family))
+            for line, seed in zip(self.lines, seeds, strict=True)
         ]
         self._batches = cut(samples, batch_size)
 
@@ -89,8 +93,7 @@ def generate(
     """
 
     def embed(batch: Sequence[Request]) -> dict[str, Any]:
-        lines = [PromptLine("", request.prompt) for request in batch]
-        return policy.call_arguments(policy.encode(lines))
+        return policy.call_arguments(policy.embed([request.prompt for request in batch]))
 
     media: list[Medium] = []
     # Whole batches, so that a sample's batch does not depend on how much is remembered.
@@ -111,7 +114,7 @@ def in_turn(
 ) -> tuple[list[PromptLine], list[int]]:
     """`number` requests: the prompts in turn, repeated as needed, with a seed each."""
     turns = [divmod(i, len(lines)) for i in range(number)]
-    seeds = [picture_seed(seed, prompt, sample) for sample, prompt in turns]
+    seeds = [sample_seed(seed, prompt, sample) for sample, prompt in turns]
     return [lines[prompt] for _, prompt in turns], seeds
 
 

@@ -1,36 +1,42 @@
-"""Can a run's rewards score what it will sample? Asked before the model is loaded."""
+"""Can a run sample its prompts, and its rewards score them? Asked before the model is loaded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from grpo.config.fields import Config
+from grpo.preview import Model
 from rewardkit.engine.loader import check_overrides
 from rewardkit.engine.needs import check_lines
 from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.reward import GroupReward
 from rewardkit.engine.spec import parse
 from rewardkit.errors import UsageError
-from rewardkit.media.batch import Kind
+from rewardkit.generators.families import FAMILIES
+from rewardkit.generators.references import reference_files
 from rewardkit.media.prompts import PromptLine
 from rewardkit.weights.hub import parse_overrides
 
 
 def check(
-    config: Config, lines: Sequence[PromptLine], held_out: Sequence[PromptLine] | None, kind: Kind
+    config: Config, lines: Sequence[PromptLine], held_out: Sequence[PromptLine] | None, model: Model
 ) -> None:
-    """Refuse rewards that would fail on the run's first samples.
+    """Refuse prompts and rewards that would fail on the run's first samples.
 
     Args:
         config: the run.
         lines: its prompts.
         held_out: prompts of its evaluation; None without one.
-        kind: kind of media that the model makes.
+        model: what makes the samples.
 
     Raises:
         UsageError: a reward takes no such media, a prompt is not of a reward's kind, or a local
             file of weights is not there or of no reward.
+        InputError: a picture that a line starts from is missing or cannot be used.
     """
+    family, kind = FAMILIES.get(model.pipeline or ""), model.kind
+    if family is not None:
+        reference_files([*lines, *(held_out or ())], family)
     reward = parse(config.reward, resolve)
     check_lines(reward, lines, kind)
     names = list(reward.names)

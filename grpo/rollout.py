@@ -21,8 +21,8 @@ from rewardkit.generators.noise import generator
 from rewardkit.media.batch import Medium
 from rewardkit.media.prompts import PromptLine
 
-# What a generator's numbers are for: the third of its keys.
-_START, _STEPS = 0, 1
+# What a generator's numbers are for: the third of its keys; 2 to 4 are the trainer's.
+_START, _STEPS, _CONDITION = 0, 1, 5
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,9 @@ def collect(
     owner = torch.arange(groups).repeat_interleave(size)
     kept = plan.of_samples(owner)
     addresses = [(*keys, prompt, sample) for prompt in range(groups) for sample in range(size)]
-    condition = policy.encode(lines)
+    # What is random of a condition is drawn once per prompt: a group shares it.
+    sources = [generator(*keys, _CONDITION, prompt) for prompt in range(groups)]
+    condition = policy.encode(lines, sources)
     slots = Slots.of(kept)
     shares = policy.world.deal(cut(len(owner), config.batch_size))
     media: list[Medium | None] = [None] * len(owner)

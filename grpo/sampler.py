@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from grpo import sde
-from grpo.schedules import ddim_alpha_bars, ddim_timesteps, flow_sigmas, timesteps
+from grpo.schedules import ddim_alpha_bars, ddim_timesteps, flow_schedule
 from grpo.sde import Prediction, Step, column
 
 if TYPE_CHECKING:
@@ -168,10 +168,10 @@ class FlowSampler(Sampler):
         """The steps along the sigmas that a diffusers scheduler computes.
 
         Args:
-            scheduler: a FlowMatchEulerDiscreteScheduler; it stays as it is.
+            scheduler: as for `flow_schedule`; it stays as it is.
             config: the number of steps, the rule, and what differs from the scheduler's own sigmas.
             device: where the tensors go.
-            mu: what the pipeline gives its scheduler, see `flow_sigmas`; None where it gives none.
+            mu: what the pipeline gives its scheduler, see `flow_schedule`; None if nothing.
             even: whether the pipeline gives its scheduler evenly spaced sigmas, from 1 down to
                 1 / steps, which it then shifts, as the pipelines of FLUX and Qwen-Image do. If
                 False, the scheduler spaces them itself, down to the lowest sigma of its training,
@@ -180,21 +180,20 @@ class FlowSampler(Sampler):
         Raises:
             UsageError: the scheduler is of another class, or its sigmas rise.
         """
-        sigmas = flow_sigmas(
+        sigmas, timesteps = flow_schedule(
             scheduler,
             config.steps,
             mu=mu,
             shift=config.shift,
             even=even or config.schedule == "uniform",
-        ).to(device)
-        walked = timesteps(
-            sigmas,
             truncate=config.truncate_timesteps,
-            train_steps=scheduler.config.num_train_timesteps,
         )
         assert config.rule != "ddim"  # a policy refuses what is not among its rules
         return cls(
-            timesteps=walked, noise_level=config.noise_level, rule=config.rule, sigmas=sigmas
+            timesteps=timesteps.to(device),
+            noise_level=config.noise_level,
+            rule=config.rule,
+            sigmas=sigmas.to(device),
         )
 
     def step(self, output: Tensor, x: Tensor, index: Index, stochastic: bool = True) -> Step:

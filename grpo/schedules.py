@@ -15,18 +15,22 @@ from torch import Tensor
 from rewardkit.errors import UsageError
 
 
-def flow_sigmas(
+def flow_schedule(
     scheduler: Any,
     steps: int,
     *,
     mu: float | None = None,
     shift: float | None = None,
     even: bool = False,
-) -> Tensor:
-    """Where the steps of a flow start and end, [steps + 1], float32, by the scheduler itself.
+    truncate: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """The sigmas of a flow's steps, [steps + 1], and its timesteps, [steps]; both float32.
+
+    They are those of the scheduler itself.
 
     Args:
-        scheduler: a FlowMatchEulerDiscreteScheduler; it stays as it is.
+        scheduler: a FlowMatchEulerDiscreteScheduler, or a UniPCMultistepScheduler of a flow, which
+            truncates timesteps always; it stays as it is.
         steps: how many.
         mu: how far the scheduler shifts its sigmas where that depends on the number of tokens or
             of steps (`use_dynamic_shifting`); elsewhere it is not used.
@@ -35,29 +39,31 @@ def flow_sigmas(
         even: whether the scheduler is given evenly spaced sigmas to shift, from 1 down to
             1 / steps, as by DanceGRPO and the pipelines of FLUX and Qwen-Image. If False, it spaces
             them itself, down to the lowest sigma that it knows.
+        truncate: see `timesteps`.
 
     Raises:
         UsageError: the scheduler is of another class, or its sigmas rise.
     """
-    from diffusers import FlowMatchEulerDiscreteScheduler
+    from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 
     settings = scheduler.config
-    if not isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
+    multistep = isinstance(scheduler, UniPCMultistepScheduler) and settings.use_flow_sigmas
+    if not multistep and not isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
         raise UsageError(
             f"the pipeline's scheduler is a {type(scheduler).__name__}; sigmas are read from a "
-            "FlowMatchEulerDiscreteScheduler. Save the pipeline with one"
+            "FlowMatchEulerDiscreteScheduler, or from a UniPCMultistepScheduler with "
+            "use_flow_sigmas. Save the pipeline with one"
         )
-    if settings.invert_sigmas:
+    if settings.get("invert_sigmas"):
         raise UsageError(
             "the pipeline's scheduler has invert_sigmas set: its sigmas rise from noise at 0, and "
             "steps here go down from noise at 1. Such a model cannot be trained"
         )
-    changes = (
-        {}
-        if shift is None
-        else {"shift": shift, "use_dynamic_shifting": False, "shift_terminal": None}
-    )
-    made: Any = FlowMatchEulerDiscreteScheduler  # its from_config comes without types
+    changes: dict[str, Any] = {}
+    if shift is not None:
+        changes = {"use_dynamic_shifting": False, "shift_terminal": None}
+        changes["flow_shift" if multistep else "shift"] = shift
+    made: Any = type(scheduler)
     own = made.from_config(settings, **changes)
     # Rounded as torch rounds them: the last bit decides where DanceGRPO truncates a timestep.
     evenly = torch.linspace(1, 0, steps + 1)[:-1].numpy() if even else None
@@ -67,7 +73,10 @@ def flow_sigmas(
         mu=mu if own.config.use_dynamic_shifting else None,
     )
     sigmas: Tensor = own.sigmas
-    return sigmas
+    if multistep:
+        # It keeps the first sigma just below 1, since it takes the logarithm of 1 - sigma.
+        return sigmas.where(sigmas < 1 - 2e-6, 1.0), own.timesteps.float()
+    return sigmas, timesteps(sigmas, truncate=truncate, train_steps=settings.num_train_timesteps)
 
 
 def linear_shift(settings: Mapping[str, Any], tokens: int) -> float:

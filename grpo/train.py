@@ -94,7 +94,7 @@ def _train(
     preview.check(config, model)
     lines = read(config.prompts)
     held_out = config.evaluation.prompts
-    ready.check(config, lines, None if held_out is None else read(held_out), model.kind)
+    ready.check(config, lines, None if held_out is None else read(held_out), model)
     if config.policy.float32_matmul is not None:
         torch.set_float32_matmul_precision(config.policy.float32_matmul)
     # Loaded on the CPU, in the run's dtype: the device never holds more than training needs.

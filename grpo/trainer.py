@@ -47,7 +47,7 @@ class Trainer:
         self.world = policy.world
         self.sampler = policy.schedule(config.sampler)
         kind = objectives.find(config.objective.kind)
-        self.objective: Objective[Any] = kind(policy, self.sampler, config, rewards.weights)
+        self.objective: Objective[Any] = kind(policy, self.sampler, config, rewards)
         self.modules = dict(self.objective.modules())
         self.world.start_equal(self.modules.values())
         self.optimizer = Optimizer(

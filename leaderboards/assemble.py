@@ -13,7 +13,7 @@ from benchmarks.results import Result
 from benchmarks.trained import spec_of
 from leaderboards.board import Board, BoardEntry, Leaderboard, Ranks, Standings, UnusualSetting
 from leaderboards.comparable import differences, labels, own_settings, settings, trained_metrics
-from leaderboards.load import Loaded, load
+from leaderboards.load import LoadedResult, load
 from leaderboards.names import DistinctNames
 from leaderboards.papers import by_score, with_published
 from leaderboards.published import PublishedRow, published
@@ -61,7 +61,7 @@ def leaderboard(
 
 
 def assemble(
-    loaded: Sequence[Loaded], rows: Sequence[PublishedRow] = (), notes: Sequence[str] = ()
+    loaded: Sequence[LoadedResult], rows: Sequence[PublishedRow] = (), notes: Sequence[str] = ()
 ) -> Leaderboard:
     """The boards of results and published rows.
 
@@ -71,7 +71,7 @@ def assemble(
         notes: what was left out before.
     """
     loaded = sorted(loaded, key=lambda item: (item.result.created, item.path.as_posix()))
-    groups: dict[str, list[Loaded]] = {}
+    groups: dict[str, list[LoadedResult]] = {}
     for item in loaded:
         groups.setdefault(json.dumps(item.result.measure(), sort_keys=True), []).append(item)
     # The board with the most results is the main one of its benchmark.
@@ -94,7 +94,7 @@ def assemble(
 
 
 def _board(
-    group: Sequence[Loaded], variant: str | None, distinct: Callable[[str], str]
+    group: Sequence[LoadedResult], variant: str | None, distinct: Callable[[str], str]
 ) -> tuple[Board, Verdicts]:
     """The board of results of one measure, and the verdicts on those that rank."""
     first = group[0].result
@@ -147,7 +147,7 @@ def _board(
 
 
 def _entry(
-    item: Loaded,
+    item: LoadedResult,
     label: str,
     made: dict[str, str],
     differs: Sequence[UnusualSetting],
@@ -179,7 +179,7 @@ def _entry(
     )
 
 
-def _unranked(item: Loaded) -> str | None:
+def _unranked(item: LoadedResult) -> str | None:
     """Why a result has no rank."""
     result = item.result
     if result.shard is not None:
@@ -196,7 +196,7 @@ def _unranked(item: Loaded) -> str | None:
     return None
 
 
-def _values(item: Loaded) -> dict[str, float]:
+def _values(item: LoadedResult) -> dict[str, float]:
     """What each row counts towards the headline, not scaled, by id."""
     rows = item.rows or {}
     found = values_of(item.result.benchmark.own_criteria(), list(rows.values()), 1.0)

@@ -26,7 +26,7 @@ _BESIDE = ("rewardkit.json", "*.meta.json")
 
 @final
 @dataclass(frozen=True)
-class Loaded:
+class LoadedResult:
     """A result and its rows.
 
     Attributes:
@@ -44,7 +44,7 @@ class Loaded:
     doubt: str | None = None
 
 
-def load(paths: Sequence[Path]) -> tuple[list[Loaded], list[str]]:
+def load(paths: Sequence[Path]) -> tuple[list[LoadedResult], list[str]]:
     """The results at and below `paths`, and notes about what was left out, a sentence each.
 
     A damaged file that was found in a folder is left out, so that the others are still shown. One
@@ -150,13 +150,13 @@ def _why(counts: Result, result: Result, path: Path) -> str:
     return f"{path}, of the same model and protocol, {what}"
 
 
-def _loaded(path: Path, result: Result) -> Loaded:
+def _loaded(path: Path, result: Result) -> LoadedResult:
     """A result with its rows; where they cannot be read, the doubt says why."""
     if not (path.parent / result.rows).is_file():
-        return Loaded(path, result, None)
+        return LoadedResult(path, result, None)
     try:
         table = read_table(result, path)
         rows = dict(zip((row.id for row in table.rows), scored(table), strict=True))
-        return Loaded(path, result, rows, contradiction(result, table))
+        return LoadedResult(path, result, rows, contradiction(result, table))
     except InputError as error:
-        return Loaded(path, result, None, f"its rows cannot be read ({describe(error)})")
+        return LoadedResult(path, result, None, f"its rows cannot be read ({describe(error)})")

@@ -22,7 +22,7 @@ from benchmarks.results import (
 )
 from benchmarks.rows import ScoredSample
 from benchmarks.summary import metrics
-from leaderboards.load import Loaded
+from leaderboards.load import LoadedResult
 from rewardkit.records.rows import Row, write_rows
 from rewardkit.records.storage import write_json
 
@@ -40,7 +40,7 @@ def constant(value: float) -> Judge:
 
 
 def protocol(**changed: Any) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "samples": SAMPLES,
         "seed": 0,
         "sampling": {"steps": 20, "guidance": 4.5, "width": 512, "height": 512},
@@ -49,9 +49,9 @@ def protocol(**changed: Any) -> dict[str, Any]:
         "batch": 4,
     }
     for name, value in changed.items():
-        part = told["sampling"] if name in {"steps", "guidance", "width", "height"} else told
+        part = fields["sampling"] if name in {"steps", "guidance", "width", "height"} else fields
         part[name] = value
-    return told
+    return fields
 
 
 def made(
@@ -67,10 +67,10 @@ def made(
     folder: str = "results",
     task: str = "text-to-image",
     **changed: Any,
-) -> Loaded:
+) -> LoadedResult:
     """A result of `name`, with fields of `Result` and of its protocol changed as told."""
     of_protocol = {key: changed.pop(key) for key in list(changed) if key not in Result.model_fields}
-    told = ProtocolInfo(**protocol(**of_protocol))
+    protocol_info = ProtocolInfo(**protocol(**of_protocol))
     cases = [
         Case(index, (TASKS[index // PER_TASK],), f"prompt {index}")
         for index in range(PER_TASK * len(TASKS))
@@ -79,16 +79,16 @@ def made(
     pictures = [
         ScoredSample(case.stratum, case.index, sample, {metric: value, "second": value / 2})
         for case in cases
-        for sample in range(told.samples)
+        for sample in range(protocol_info.samples)
         if (value := judged(case.stratum, case.index, sample)) is not None
     ]
     quiz = Benchmark(
         name=benchmark, version="1", about="", task=task, prompts=None, rewards=None,
-        criteria=each_tag(*TASKS), samples=told.samples, layout=NUMBERED, media="quiz",
+        criteria=each_tag(*TASKS), samples=protocol_info.samples, layout=NUMBERED, media="quiz",
         unit="points",
     )  # fmt: skip
     found = metrics(quiz, [metric, "second"], cases, pictures)
-    expected = len(cases) * told.samples
+    expected = len(cases) * protocol_info.samples
     stem = re.sub(r"[^\w.-]+", "-", f"{name}.{benchmark}")
     fields: dict[str, Any] = {
         "score": found[metric].headline.score,
@@ -105,7 +105,7 @@ def made(
         "metrics": found,
         "figures": {},
         "prompts": PromptInfo(source="a list", sha256="a" * 64, number=len(cases)),
-        "protocol": told,
+        "protocol": protocol_info,
         "rewards": {metric: {"sha256 of judge": "b" * 64}, "second": {}},
         "weights": {},
         "media": MediaInfo(folder=f"pictures/{name}", made_here=True, sha256=sha256),
@@ -114,12 +114,15 @@ def made(
         "device": "cpu",
         "created": created,
     }  # fmt: skip
-    ids = {f"{one.stratum}/{one.index:05d}-{one.sample:02d}": one for one in pictures}
+    ids = {
+        f"{picture.stratum}/{picture.index:05d}-{picture.sample:02d}": picture
+        for picture in pictures
+    }
     path = Path(folder) / f"{stem}.json"
-    return Loaded(path, Result(**{**fields, **changed}), ids if rows else None)
+    return LoadedResult(path, Result(**{**fields, **changed}), ids if rows else None)
 
 
-def write(loaded: Loaded, folder: Path, name: str | None = None) -> Path:
+def write(loaded: LoadedResult, folder: Path, name: str | None = None) -> Path:
     """Writes a result and its rows below `folder`."""
     path = folder / (name or loaded.path.name)
     write_json(path, loaded.result.model_dump(mode="json"))

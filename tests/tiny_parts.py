@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import string
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -26,6 +27,14 @@ QWEN_WORDS = """
 system Describe the image by detailing color shape size texture quantity text spatial relationships
 of objects and background user assistant
 """
+# With these, HunyuanVideo's has the 95 tokens that its pipeline drops.
+LLAMA_WORDS = """
+system Describe the video by detailing the following aspects The main content and theme of color
+shape size texture quantity text spatial relationships objects Actions events behaviors temporal
+physical movement changes background environment light style atmosphere camera angles movements
+transitions used in user
+"""
+LLAMA_SPECIALS = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
 WIDTH = 16
 
 
@@ -38,10 +47,11 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
     return CLIPTokenizer.from_pretrained(folder, model_max_length=16)
 
 
-def speller() -> PreTrainedTokenizerFast:
+def speller(
+    words: str = QWEN_WORDS, specials: Sequence[str] = ("<|im_start|>", "<|im_end|>")
+) -> PreTrainedTokenizerFast:
     """A tokenizer like Qwen's: the words of its system prompt are tokens, others are spelt."""
-    specials = ["<|im_start|>", "<|im_end|>"]
-    tokens = ["<pad>", "[UNK]", *specials, *map(chr, range(33, 127)), "\n", *QWEN_WORDS.split()]
+    tokens = ["<pad>", "[UNK]", *specials, *map(chr, range(33, 127)), "\n", *words.split()]
     tokens += ["##" + letter for letter in string.ascii_lowercase]
     ids = {token: index for index, token in enumerate(tokens)}
     spelling = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
@@ -55,7 +65,7 @@ def speller() -> PreTrainedTokenizerFast:
         tokenizer_object=spelling,
         pad_token="<pad>",
         unk_token="[UNK]",
-        additional_special_tokens=specials,
+        additional_special_tokens=list(specials),
         padding_side="right",
         model_max_length=2048,
         chat_template=(
@@ -120,8 +130,8 @@ def t5(suffix: str, width: int) -> dict[str, object]:
     }
 
 
-def clip(network: type) -> torch.nn.Module:
-    """A text encoder of CLIP, of either class."""
+def clip(network: type, length: int = 16) -> torch.nn.Module:
+    """A text encoder of CLIP, of either class, for texts of up to so many tokens."""
     return network(
         CLIPTextConfig(
             vocab_size=len(VOCABULARY),
@@ -129,7 +139,7 @@ def clip(network: type) -> torch.nn.Module:
             intermediate_size=32,
             num_hidden_layers=2,
             num_attention_heads=2,
-            max_position_embeddings=16,
+            max_position_embeddings=length,
             projection_dim=WIDTH,
             bos_token_id=VOCABULARY.index(START),
             eos_token_id=VOCABULARY.index(END),

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import torch
 from diffusers import (
+    AutoencoderKLFlux2,
     AutoencoderKLQwenImage,
     DiffusionPipeline,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    Flux2KleinPipeline,
+    Flux2Transformer2DModel,
     FluxPipeline,
     FluxTransformer2DModel,
     PNDMScheduler,
@@ -34,6 +37,7 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen3Config,
+    Qwen3ForCausalLM,
     Qwen3Model,
 )
 
@@ -43,15 +47,19 @@ from rewardkit.generators.requests import Request
 
 SHORT = Protocol(steps=3, guidance=4.0, height=32, width=32)
 PADDED = SHORT.model_copy(update={"max_sequence_length": 16})
+CHAT = SHORT.model_copy(update={"max_sequence_length": 64})
 TRUE = PADDED.model_copy(update={"guidance": None, "true_guidance": 4.0, "negative_prompt": " "})
 PROTOCOLS = {
     "sd": SHORT,
+    "sd-v": SHORT,
     "sdxl": SHORT,
     "sd3": PADDED,
     "flux": PADDED,
     "flux-schnell": PADDED,
+    "flux2-klein": CHAT,
+    "flux2-klein-distilled": CHAT.model_copy(update={"guidance": None}),
     "qwen-image": TRUE.model_copy(update={"max_sequence_length": 32}),
-    "z-image": PADDED.model_copy(update={"max_sequence_length": 64}),
+    "z-image": CHAT,
 }
 
 
@@ -74,6 +82,13 @@ def sd(folder: Path) -> StableDiffusionPipeline:
         feature_extractor=None,
         requires_safety_checker=False,
     )
+
+
+def sd_v(folder: Path) -> StableDiffusionPipeline:
+    """Stable Diffusion 2: a UNet that predicts v."""
+    pipe = sd(folder)
+    pipe.scheduler.register_to_config(prediction_type="v_prediction")
+    return pipe
 
 
 def sdxl(folder: Path) -> StableDiffusionXLPipeline:
@@ -160,6 +175,46 @@ def flux(folder: Path, guidance_embeds: bool = True) -> FluxPipeline:
         text_encoder=clip(CLIPTextModel),
         tokenizer=tokenizer(folder),
         **t5("_2", WIDTH),
+    )
+
+
+def flux2_klein_distilled(folder: Path) -> Flux2KleinPipeline:
+    """FLUX.2 klein, distilled: without guidance."""
+    return flux2_klein(folder, is_distilled=True)
+
+
+def flux2_klein(folder: Path, is_distilled: bool = False) -> Flux2KleinPipeline:
+    """FLUX.2 klein: a rectified-flow transformer, Qwen3, and a VAE with statistics of patches."""
+    torch.manual_seed(0)
+    spelling = speller()
+    sizes = {**qwen(spelling), "num_hidden_layers": 28}  # three of whose states are the text's
+    vae = AutoencoderKLFlux2(
+        block_out_channels=(8, 8, 16),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        latent_channels=4,
+        norm_num_groups=4,
+        sample_size=32,
+    )
+    vae.bn.running_mean.normal_()
+    vae.bn.running_var.uniform_(0.5, 2)
+    return Flux2KleinPipeline(
+        transformer=Flux2Transformer2DModel(
+            patch_size=1,
+            in_channels=16,  # 4 channels, packed 2 x 2
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=3 * WIDTH,
+            axes_dims_rope=(4, 4, 4, 4),
+            guidance_embeds=False,
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=vae,
+        text_encoder=Qwen3ForCausalLM(Qwen3Config(**sizes, head_dim=8)),
+        tokenizer=spelling,
+        is_distilled=is_distilled,
     )
 
 
@@ -251,10 +306,13 @@ def z_image(folder: Path) -> ZImagePipeline:
 
 ALL = {
     "sd": sd,
+    "sd-v": sd_v,
     "sdxl": sdxl,
     "sd3": sd3,
     "flux": flux,
     "flux-schnell": flux_schnell,
+    "flux2-klein": flux2_klein,
+    "flux2-klein-distilled": flux2_klein_distilled,
     "qwen-image": qwen_image,
     "z-image": z_image,
 }

@@ -1,40 +1,41 @@
 """Policies over tiny pipelines, and the configurations they need."""
 
 from pathlib import Path
+from typing import get_type_hints
 
 import tiny_pipelines
+import tiny_videos
 import torch
 
 from grpo import policies
 from grpo.config.fields import Config, SamplerConfig
 from grpo.testing import randomise
+from rewardkit.generators.families import FAMILIES
 from rewardkit.generators.pipelines import load
 from rewardkit.media.prompts import PromptLine
 
 STEPS = 4
-RULES = {
-    "sd": "ddim", "sdxl": "ddim", "sd3": "flow", "flux": "flow", "qwen": "flow", "z": "flow",
-}  # fmt: skip
+ALL = tiny_pipelines.ALL | tiny_videos.ALL
+PROTOCOLS = tiny_pipelines.PROTOCOLS | tiny_videos.PROTOCOLS
 
 
 def saved(home: Path) -> dict[str, Path]:
     """Folders of pipelines that can be trained, by name; sd-v predicts v."""
-    folders = {name: tiny_pipelines.saved(name, home) for name in ("sd", "sd3")}
-    pipe = tiny_pipelines.sd(home / "tokenizer")
-    pipe.scheduler.register_to_config(prediction_type="v_prediction")
-    pipe.save_pretrained(home / "sd-v")
-    return folders | {"sd-v": home / "sd-v"}
+    return {name: tiny_pipelines.saved(name, home) for name in ("sd", "sd-v", "sd3")}
 
 
 def sampling(name: str, **changes) -> SamplerConfig:
-    """Four steps of the pipeline of that name."""
-    family = name.split("-")[0]
+    """Four steps of the pipeline of that name, in its size, without classifier-free guidance."""
+    pipe = get_type_hints(ALL[name])["return"].__name__
+    rules, own = policies.families()[pipe].rules, PROTOCOLS[name]
     fields = {
-        "rule": RULES[family],
+        "rule": "flow" if "flow" in rules else rules[0],
         "noise_level": 0.7,
         "steps": STEPS,
-        "guidance": 1.0,
-        "max_sequence_length": 8 if RULES[family] == "flow" else None,
+        "guidance": None if own.guidance is None else FAMILIES[pipe].unguided,
+        "true_guidance": None if own.true_guidance is None else 1.0,
+        **own.model_dump(include={"height", "width", "frames", "fps"}),
+        "max_sequence_length": own.max_sequence_length,
         "prompts_per_step": 1,
         "group_size": 2,
     }

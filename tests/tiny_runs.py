@@ -1,6 +1,7 @@
 """Runs of a few training steps over tiny pipelines, and what they leave."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,30 @@ from rewardkit.media.prompts import read
 
 GRADIENT = {"kind": "policy-gradient", "updates": 2}
 FORWARD = {"kind": "forward-process", "timesteps": 2, "updates": 2, "decay_slope": 0.1}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a kind of objective is tried.
+
+    Attributes:
+        folder: the pipeline of `tiny_policies.saved`.
+        settings: its table [objective].
+        more: further ones, under which it uses all that it has.
+        noise: whether its sampler draws noise.
+    """
+
+    folder: str
+    settings: dict[str, Any]
+    more: dict[str, Any]
+    noise: bool = True
+
+
+#: One row for each of the package's kinds: tests of all kinds go over these.
+KINDS = {
+    "policy-gradient": Kind("sd", GRADIENT, {"kl": 0.1}),
+    "forward-process": Kind("sd3", FORWARD, {"kl": 0.1}, noise=False),
+}
 PROMPTS = ("a red ring", "two boxes", "a star")
 
 
@@ -32,9 +57,10 @@ def config(folder: Path, *, top=None, sampler=None, **sections) -> Config:
     """
     prompts = folder.parent / "prompts.txt"
     prompts.write_text("\n".join(PROMPTS), "utf-8")
-    forward = sections.get("objective", GRADIENT)["kind"] == "forward-process"
-    flow = folder.name == "sd3"
-    drawn = {"rule": "ode" if flow else "ddim", "noise_level": 0.0} if forward else {}
+    kind = KINDS.get(sections.get("objective", GRADIENT)["kind"])
+    flow = sampling(folder.name).rule != "ddim"
+    noise = kind is None or kind.noise
+    drawn = {} if noise else {"rule": "ode" if flow else "ddim", "noise_level": 0.0}
     drawn |= {"steps": 3, "prompts_per_step": 2, "group_size": 3, "batch_size": 4}
     tables = {
         "objective": GRADIENT,
@@ -55,16 +81,16 @@ def config(folder: Path, *, top=None, sampler=None, **sections) -> Config:
     )
 
 
-def trainer(asked: Config) -> Trainer:
+def trainer(run: Config) -> Trainer:
     """What a run of this configuration steps."""
-    policy = policies.of(load(asked.model, device="cpu"), asked)
-    return Trainer(asked, policy, Rewards(asked.reward, "cpu"), read(asked.prompts))
+    policy = policies.of(load(run.model, device="cpu"), run)
+    return Trainer(run, policy, Rewards(run.reward, "cpu"), read(run.prompts))
 
 
 def lines(run: Run) -> list[dict[str, Any]]:
     """metrics.jsonl without its seconds."""
-    read = [json.loads(line) for line in run.metrics.read_text("utf-8").splitlines()]
-    return [{k: v for k, v in one.items() if not k.startswith("seconds/")} for one in read]
+    found = [json.loads(line) for line in run.metrics.read_text("utf-8").splitlines()]
+    return [{k: v for k, v in line.items() if not k.startswith("seconds/")} for line in found]
 
 
 def outcome(run: Run) -> dict[str, torch.Tensor]:

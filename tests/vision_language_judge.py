@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 # Config, tokenizer, chat template and all shards. The first download is recorded; once you have
-# checked a commit, pin it: revision="...", sha256="...", as `rewardkit show judge.yes` prints them.
+# checked a commit, pin it: revision="...", sha256="...", as `rewardkit pull judge.yes` prints them.
 FILES = Snapshot(
     name="judge.v1",
     repo="us/judge",

@@ -31,4 +31,16 @@ CLIPS = replace(
     media="video-prompts",
 )
 
-register(PICTURES, CLIPS)
+FIRST_FRAMES = replace(
+    CLIPS,
+    name="image-to-video-prompts",
+    about="The same for models that make clips from a first frame, which each prompt's line names",
+    task="image-to-video",
+    media="image-to-video-prompts",
+    notes=(
+        *CLIPS.notes,
+        "The key `image` of a prompt's line names its first frame, from the folder of the file.",
+    ),
+)
+
+register(PICTURES, CLIPS, FIRST_FRAMES)

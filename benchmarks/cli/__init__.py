@@ -23,6 +23,7 @@ class _Group(LazyGroup):
         "convert-geneval-detector": "benchmarks.cli.convert:convert",
     }
     stopped = "The same command resumes."
+    shared = frozenset({"run", "generate", "score"})
 
 
 @click.group("bench", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

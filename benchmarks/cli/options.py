@@ -44,8 +44,20 @@ MODEL = (
     ),
     click.option("--steps", type=int, help="Number of inference steps.  [default: the model's]"),
     click.option("--guidance", type=float, help="Guidance scale.  [default: the model's]"),
+    click.option(
+        "--true-guidance", type=float, metavar="SCALE",
+        help="Scale of true classifier-free guidance (true_cfg_scale), for models such as FLUX.1 "
+        "and Qwen-Image.  [default: the model's]",
+    ),
+    click.option(
+        "--negative-prompt", metavar="TEXT", help="Negative prompt.  [default: the model's]"
+    ),
     click.option("--width", type=int, help="Width in pixels.  [default: the model's]"),
     click.option("--height", type=int, help="Height in pixels.  [default: the model's]"),
+    click.option("--frames", type=int, help="Number of frames per video.  [default: the model's]"),
+    click.option(
+        "--fps", type=float, help="Frames per second of the video.  [default: the model's]"
+    ),
     click.option(
         "--max-sequence-length", type=int,
         help="Maximum number of prompt tokens.  [default: the model's]"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self, final
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rewardkit.cli.tables import console
+from rewardkit.processes import ALONE, Processes
 
 if TYPE_CHECKING:
     from rewardkit.engine.items import Progress as Scoring
@@ -20,9 +21,14 @@ _FIRST = 4
 
 @final
 class ProgressDisplay:
-    """Progress on stderr: a bar on a terminal, else a line with the estimate."""
+    """Progress on stderr: a bar on a terminal, else a line with the estimate.
 
-    def __init__(self) -> None:
+    Args:
+        processes: those that share the work; only the first shows anything.
+    """
+
+    def __init__(self, processes: Processes = ALONE) -> None:
+        self._processes = processes
         self._console = console(sys.stderr)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -30,7 +36,7 @@ class ProgressDisplay:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not (processes.first and self._console.is_terminal),
         )
         self._task = self._bar.add_task("", total=None)
         self.phase("")
@@ -49,7 +55,8 @@ class ProgressDisplay:
 
     def say(self, text: str) -> None:
         """Prints a line."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        if self._processes.first:
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def phase(self, name: str) -> None:
         """Starts a phase with a bar of its own."""
@@ -78,9 +85,11 @@ class ProgressDisplay:
         if not self._cost_shown:
             self._cost_shown = True
             left, before = total - done, f", {done:,} are there" if done else ""
+            size = self._processes.size
+            others = "" if self._processes.alone else f" in the first of {size} processes"
             self.say(
                 f"{left:,} {self._media} x {self._steps} steps = {left * self._steps:,} inference "
-                f"steps{before}"
+                f"steps{others}{before}"
             )
         elif self._began is None:
             self._began = time.perf_counter(), done

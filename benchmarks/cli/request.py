@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from rewardkit.errors import UsageError
+from rewardkit.processes import Processes
 
 if TYPE_CHECKING:
     from benchmarks.benchmark import Benchmark, Suite
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from rewardkit.generators.pipelines import Pipeline
     from rewardkit.generators.protocol import Protocol
 
-_SAMPLING = ("steps", "guidance", "width", "height", "max_sequence_length")
+_SAMPLING = (
+    "steps", "guidance", "true_guidance", "negative_prompt", "width", "height", "frames", "fps",
+    "max_sequence_length",
+)  # fmt: skip
 
 
 class SuitePart(NamedTuple):
@@ -51,11 +55,16 @@ class RunRequest:
     seed: int = 0
     steps: int | None = None
     guidance: float | None = None
+    true_guidance: float | None = None
+    negative_prompt: str | None = None
     width: int | None = None
     height: int | None = None
+    frames: int | None = None
+    fps: float | None = None
     max_sequence_length: int | None = None
     dtype: str | None = None
     batch_size: int | None = None
+    processes: Processes = field(default_factory=Processes.of_launcher)
 
     def parts(self, found: Benchmark | Suite, *, scored: bool = True) -> list[SuitePart]:
         """The benchmarks to run, on the prompts and by the rewards that were chosen.
@@ -82,21 +91,39 @@ class RunRequest:
         """The shard to run, of which every part has a share.
 
         Raises:
-            UsageError: it is not a shard, or a part has fewer prompts than there are shards.
+            UsageError: it is not a shard, there are several processes, which are shards already, or
+                a part has fewer prompts than there are shards or processes.
         """
         from benchmarks.shard import WHOLE, Shard
 
+        if self.shard is not None and not self.processes.alone:
+            raise UsageError(
+                f"--shard is given to {self.processes.size} processes, which share the prompts "
+                "among them: leave it out, or start one process for each shard"
+            )
         shard = WHOLE if self.shard is None else Shard.parse(self.shard)
         for part in parts:
             shard.of(part.prompts.cases)
+            self.share_of(shard).of(part.prompts.cases)
         return shard
+
+    def share_of(self, shard: Shard) -> Shard:
+        """The part of a shard whose media this process makes: all, unless there are others."""
+        from benchmarks.shard import Shard
+
+        processes = self.processes
+        return shard if processes.alone else Shard(processes.rank + 1, processes.size)
 
     def load(self, tuned: str | None) -> Pipeline:
         """The model, with or without what was trained of it."""
         from rewardkit.generators.pipelines import load
 
         return load(
-            self.model, device=self.device, dtype=self.dtype, revision=self.revision, tuned=tuned
+            self.model,
+            device=self.processes.device(self.device),
+            dtype=self.dtype,
+            revision=self.revision,
+            tuned=tuned,
         )
 
     def protocol(self, pipeline: Pipeline) -> Protocol:

@@ -53,9 +53,10 @@ def run(benchmark: str, **values: Any) -> None:
         titles = {None: title(request.model, None), **titles}
     if len(set(titles.values())) < len(titles):
         raise UsageError(f"{request.name} is the name of the base model: give another --name")
-    ready(parts, parse_overrides(request.weights))
+    processes = request.processes
+    processes.in_order(lambda: ready(parts, parse_overrides(request.weights)))
     results: list[list[Path]] = []
-    with ProgressDisplay() as display:
+    with ProgressDisplay(processes) as display:
         for tuned, name in titles.items():
             folders = _generate(display, request, parts, shard, tuned, name)
             results.append(
@@ -64,6 +65,8 @@ def run(benchmark: str, **values: Any) -> None:
                     for part, folder in zip(parts, folders, strict=True)
                 ]
             )
+    if not processes.first:
+        return
     print_results([path for paths in results for path in paths], request.as_json)
     if with_base and not request.as_json and request.shard is None:
         for of_base, of_tuned in zip(*results, strict=True):
@@ -89,8 +92,9 @@ def generate(benchmark: str, **values: Any) -> None:
     request = RunRequest(**values)
     parts = request.parts(get(benchmark), scored=False)
     shard = request.shard_of(parts)
-    with ProgressDisplay() as display:
-        pipeline = request.load(request.tuned)
+    processes = request.processes
+    with ProgressDisplay(processes) as display:
+        pipeline = processes.in_order(lambda: request.load(request.tuned))
         for part in parts:
             folder = request.out if len(parts) == 1 else request.out / part.benchmark.media
             _make(display, request, part, shard, pipeline, folder)
@@ -138,10 +142,12 @@ def score(benchmark: str, media: Path, **values: Any) -> None:
         raise UsageError(f"nothing in {media} says which model made it: give --name")
     spec = request.trained_on
     trained = None if spec is None else {"reward": str(parse(spec, resolve))}
-    with ProgressDisplay() as display:
+    processes = request.processes
+    with ProgressDisplay(processes) as display:
         shard = request.shard_of([part])
         path = _score(display, request, part, shard, media, name, trained)
-    print_results([path], request.as_json)
+    if processes.first:
+        print_results([path], request.as_json)
 
 
 def _generate(
@@ -156,7 +162,7 @@ def _generate(
     from benchmarks.results import file_name
     from rewardkit.media.task import noun_of
 
-    pipeline = request.load(tuned)
+    pipeline = request.processes.in_order(lambda: request.load(tuned))
     folders = []
     for part in parts:
         kind = f"{noun_of(part.benchmark.task)}s"
@@ -189,9 +195,10 @@ def _make(
         seed=request.seed,
         protocol=protocol,
         batch_size=batch,
-        shard=shard,
+        shard=request.share_of(shard),
         on_medium=display.made,
     )
+    request.processes.meet()
 
 
 def _score(
@@ -220,6 +227,7 @@ def _score(
         device=request.device,
         weights=parse_overrides(request.weights),
         overwrite=request.overwrite,
+        processes=request.processes,
         on_check=display.done,
         on_progress=display.scored,
     )

@@ -21,6 +21,7 @@ class _Group(LazyGroup):
         "recipes": "grpo.cli.catalogue:recipes",
     }
     stopped = "The same command starts again."
+    shared = frozenset({"train"})
 
 
 @click.group("grpo", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -156,7 +156,7 @@ def train(
     # Read here so that errors in the file are reported before the model is loaded.
     lines = read(resolved.config.prompts)
     held_out = resolved.config.evaluation.prompts
-    check(resolved.config, lines, None if held_out is None else read(held_out), looked.kind)
+    check(resolved.config, lines, None if held_out is None else read(held_out), looked)
     per_step = resolved.config.sampler.prompts_per_step
     if len(lines) < per_step and world.first:
         echo(
@@ -169,7 +169,8 @@ def train(
         from grpo.estimate import summary
 
         if world.first:
-            _print(resolved, out, len(lines), summary(resolved.config, looked), as_json)
+            looks = summary(resolved.config, looked, device)
+            _print(resolved, out, len(lines), looks, as_json)
         return
     from grpo.train import Stopped
     from grpo.train import train as run

@@ -33,6 +33,10 @@ class SamplerConfig(Section):
     """Height of a sample in pixels; none uses the model's own."""
     width: int | None = Field(default=None, ge=8, le=8192)
     """Width of a sample in pixels; none uses the model's own."""
+    frames: int | None = Field(default=None, ge=1, le=10_000)
+    """Number of frames of a clip; none uses the model's own."""
+    fps: float | None = Field(default=None, gt=0, le=1000)
+    """Frames per second of a clip; none uses the model's own."""
     max_sequence_length: int | None = Field(default=None, ge=0, le=1024)
     """Number of tokens to which prompts are padded or cut; none uses the model's own."""
     schedule: Literal["uniform", "scheduler"] = "scheduler"

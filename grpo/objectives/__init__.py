@@ -1,13 +1,13 @@
 """What is a method's loss, and what does it need of a rollout? One file per kind of objective.
 
-A file holds two classes: the settings, an `ObjectiveConfig` with its checks and counts, and the
-`Objective` that names them as its `config_class`. It is registered by its kind, the value of
-objective.kind: one of the package in `KINDS`, one of another distribution through the entry-point
-group `grpo.objectives`, `KIND = "module:Objective"`. A file is imported when its kind is asked for.
+A kind has two classes: its settings, an `ObjectiveConfig` with their checks and counts, and an
+`Objective` that names them as its `config_class`. The setting objective.kind chooses it by the name
+it is registered with: in `KINDS`, or by another distribution in the entry-point group
+`grpo.objectives`, as `KIND = "module:Objective"`. The base class is in `objective`; what forward
+processes share is in `noising`.
 
-Settings are read where torch is not loaded, such as a dry run: the package's files therefore import
-torch, and what imports it, where they use it. A plug-in may import it at its top; then a dry run of
-its kind loads it.
+A dry run reads settings without loading torch. The package's files therefore import torch, and what
+imports it, inside functions. A plug-in may import it at its top; then a dry run loads it.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from grpo.policies.policy import Policy
+    from grpo.rewards import Rewards
     from grpo.rollout import Plan
     from grpo.sampler import Sampler
 
@@ -85,10 +86,8 @@ class ForwardProcess(Objective[ForwardProcessConfig]):
 
     config_class = ForwardProcessConfig
 
-    def __init__(
-        self, policy: Policy, sampler: Sampler, config: Config, weights: Mapping[str, float]
-    ) -> None:
-        super().__init__(policy, sampler, config, weights)
+    def __init__(self, policy: Policy, sampler: Sampler, config: Config, rewards: Rewards) -> None:
+        super().__init__(policy, sampler, config, rewards)
         policy.keep("old")
         if self.settings.kl > 0:
             policy.keep("start")

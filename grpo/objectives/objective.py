@@ -1,7 +1,16 @@
-"""What a method keeps of a rollout, the credit it gives to samples, its state and its loss.
+"""The base class of objectives: the part of a training step that belongs to a method.
 
-The trainer knows no method: it asks an objective for a plan before sampling, for the credit of the
-samples once they are scored, gives it batches of them, and tells it when weights have moved.
+The trainer knows no method. In each training step it calls an objective in this order:
+
+    plan            before sampling: which steps draw noise, and which are stored
+    behaviour       the weights that draw the samples
+    credit          once samples are scored: their advantages
+    before_updates  what has to be measured or computed before weights move
+    terms           for each batch of each update: its losses
+    after_updates   once all updates of the rollout are made
+
+`state` and `restore` let a run resume; `modules` are networks that are trained beside the policy.
+`grpo.testing.check_objective` checks what is promised here.
 """
 
 from __future__ import annotations
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
     from grpo.advantage import Advantages
     from grpo.policies.condition import Condition
     from grpo.policies.policy import Policy
+    from grpo.rewards import Rewards
     from grpo.rollout import Plan, Rollout
     from grpo.sampler import Sampler
 
@@ -29,13 +39,13 @@ SettingsT = TypeVar("SettingsT", bound=ObjectiveConfig)
 
 @dataclass(frozen=True)
 class Samples:
-    """A batch of the samples of a rollout, on the policy's device, and what they are worth.
+    """A batch of n samples of a rollout; tensors are on the policy's device.
 
     Attributes:
-        rollout: where they are from; it stays on the CPU.
-        rows: [n] int64 on the CPU, which of its N samples these are.
-        condition: what they were made from.
-        scores: [n] float32 of each reward, by name.
+        rollout: all samples; it stays on the CPU.
+        rows: [n] int64 on the CPU, the places of these samples among the rollout's N.
+        condition: the embeddings of their prompts, for `Policy.predict`.
+        scores: each reward's scores, [n] float32, by name; before its weight.
         advantage: [n] float32; [n, K] where each of the K stored steps has its own.
     """
 
@@ -51,6 +61,10 @@ class Samples:
         from rewardkit.devices import sent
 
         return sent(self.rollout.clean[self.rows], self.advantage.device)
+
+    def advantage_at(self, k: int) -> Tensor:
+        """The advantages at the k-th stored step of each sample, [n]."""
+        return self.advantage if self.advantage.ndim == 1 else self.advantage[:, k]
 
 
 @dataclass(frozen=True)
@@ -86,28 +100,32 @@ class Objective(ABC, Generic[SettingsT]):
     """A method's own part of a training step.
 
     Args:
-        policy: what is trained.
-        sampler: the steps it draws samples by.
-        config: the run; `settings` is its table [objective].
-        weights: of the rewards, by name.
+        policy: the networks in training. `keep` copies its weights, `using` predicts with a copy.
+        sampler: the denoising steps that samples are drawn with.
+        config: the run.
+        rewards: the rewards of the run, with the weight of each.
 
     Attributes:
-        updates: how many updates the run has made.
+        settings: the table [objective] of the run, a `config_class`.
+        updates: number of updates that the run has made.
     """
 
-    #: The table [objective] of its kind.
+    #: The class of the table [objective].
     config_class: ClassVar[type[ObjectiveConfig]]
 
-    def __init__(
-        self, policy: Policy, sampler: Sampler, config: Config, weights: Mapping[str, float]
-    ) -> None:
-        self.policy, self.sampler, self.config, self.weights = policy, sampler, config, weights
+    def __init__(self, policy: Policy, sampler: Sampler, config: Config, rewards: Rewards) -> None:
+        self.policy, self.sampler, self.config, self.rewards = policy, sampler, config, rewards
         self.settings = cast("SettingsT", config.objective)
         self.updates = 0
 
     @abstractmethod
     def plan(self, groups: int, rng: np.random.Generator) -> Plan:
-        """Which steps of the coming rollout are random, and which of them are stored."""
+        """Which steps of the coming rollout draw noise, and which are stored for `terms`.
+
+        Args:
+            groups: P, the number of prompts.
+            rng: the source of all random choices of the plan; it depends on seed and step alone.
+        """
 
     def credit(self, rollout: Rollout, scores: Mapping[str, Tensor]) -> Advantages:
         """What each sample is worth; here, its scores beside those of its group or its batch.
@@ -124,30 +142,33 @@ class Objective(ABC, Generic[SettingsT]):
 
         how = self.config.advantage
         by = Standard(how.baseline, how.scale, how.unbiased, how.eps)
-        return combine(scores, self.weights, how.combine, by)
+        return combine(scores, self.rewards.weights, how.combine, by)
 
     @abstractmethod
     def terms(self, samples: Samples, keys: tuple[int, ...]) -> Iterator[Term]:
-        """The losses of one batch, one at a time, so that only one graph is alive.
+        """The losses of one batch, one at a time, so that only one graph is in memory.
 
         Args:
             samples: the batch.
-            keys: what random numbers begin with that belong to this pass: add the sample's row.
+            keys: address of the random numbers of this pass over the rollout. Draw those of the
+                sample in row r from `rewardkit.generators.noise.generator(*keys, r)`, so that they
+                do not depend on the batch.
         """
 
     def modules(self) -> Mapping[str, nn.Module]:
-        """Its own modules, by name; the trainer optimizes and saves them with the policy.
+        """Networks of the objective's own, by name, which are trained and saved with the policy.
 
-        They are on the policy's device, and the same in every call.
+        They are made once, in `__init__`, on the policy's device, with random weights that depend
+        on `config.seed` alone.
         """
         return {}
 
     def learning_rate(self) -> float:
-        """The highest learning rate of `modules`, which falls as the policy's does."""
+        """Highest learning rate of `modules`; it rises and falls as the policy's does."""
         return self.config.optim.lr
 
     def behaviour(self) -> AbstractContextManager[Any]:
-        """A context with the weights that draw a rollout, if they are not the trained ones."""
+        """A context in which the policy has the weights that draw samples; here, the trained."""
         return nullcontext()
 
     def before_updates(
@@ -166,18 +187,18 @@ class Objective(ABC, Generic[SettingsT]):
         return {}
 
     def after_updates(self, updates: int) -> None:
-        """Called when a rollout has been trained on, with the number of updates that took."""
+        """Called after the last update on a rollout, with the number of updates made on it."""
         self.updates += updates
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold beside the weights of the policy and of `modules`.
+        """What `restore` needs, except for the weights of the policy and of `modules`.
 
-        Tensors, numbers and texts, in dictionaries and lists. A checkpoint is refused whose names,
-        shapes or types differ from those of the state at the start; a dictionary or a list that is
-        empty then may have grown.
+        It consists of tensors, numbers and texts in dictionaries and lists. When a run resumes, the
+        names, shapes and types of the saved state must be those of a new run's; only a dictionary
+        or a list that is empty in a new run, such as a history, may have grown.
         """
         return {"updates": self.updates}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """The reverse of `state`."""
+        """Takes over what `state` returned in the run that is resumed."""
         self.updates = state["updates"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Literal, final
 
 import numpy as np
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from grpo.policies.policy import Policy
+    from grpo.rewards import Rewards
     from grpo.rollout import Plan
     from grpo.sampler import Sampler
     from grpo.sde import Step
@@ -107,10 +108,8 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
 
     config_class = PolicyGradientConfig
 
-    def __init__(
-        self, policy: Policy, sampler: Sampler, config: Config, weights: Mapping[str, float]
-    ) -> None:
-        super().__init__(policy, sampler, config, weights)
+    def __init__(self, policy: Policy, sampler: Sampler, config: Config, rewards: Rewards) -> None:
+        super().__init__(policy, sampler, config, rewards)
         if self.settings.kl > 0:
             policy.keep("start")
 
@@ -155,7 +154,7 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
             loss = clipped_surrogate(
                 log_prob(x_next, step.mean, std),
                 sent(past.log_prob[samples.rows, k], x.device),
-                samples.advantage,
+                samples.advantage_at(k),
                 clip_range=settings.clip_range,
                 advantage_clip=self.config.advantage.clamp,
             )

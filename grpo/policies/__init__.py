@@ -34,8 +34,13 @@ POLICIES = (
     "grpo.policies.sdxl:StableDiffusionXL",
     "grpo.policies.stable_diffusion_3:StableDiffusion3",
     "grpo.policies.flux:Flux",
+    "grpo.policies.flux2_klein:Flux2Klein",
     "grpo.policies.qwen_image:QwenImage",
     "grpo.policies.z_image:ZImage",
+    "grpo.policies.hunyuan_video:HunyuanVideo",
+    "grpo.policies.skyreels:SkyReels",
+    "grpo.policies.wan:WanTextToVideo",
+    "grpo.policies.wan:WanImageToVideo",
 )
 
 

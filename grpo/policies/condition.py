@@ -103,7 +103,7 @@ class Condition:
 
 
 def _mean(values: Tensor, masks: Sequence[Tensor]) -> Tensor:
-    """The mean over tokens or pixels, [B, D], without padding where a mask of ones fits."""
+    """The mean over tokens or pixels, [B, D]; of a text, without the padding under its mask."""
     if values.ndim != 3:
         return values.flatten(2).mean(2) if values.ndim > 3 else values
     counted = [mask for mask in masks if mask.shape == values.shape[:2]]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from grpo.distributed import World
 from grpo.guidance import classifier_free
-from grpo.policies.condition import Condition
+from grpo.policies.prompts import Prompts
 from rewardkit.devices import pick_dtype, sent
 from rewardkit.errors import UsageError, WeightsError
 from rewardkit.generators.arguments import check_protocol
@@ -24,17 +23,17 @@ if TYPE_CHECKING:
 
     from grpo.banks import Bank
     from grpo.config.fields import Config, SamplerConfig
+    from grpo.policies.condition import Condition
     from grpo.sampler import Sampler
     from rewardkit.generators.pipelines import Pipeline
     from rewardkit.media.batch import Medium
-    from rewardkit.media.prompts import PromptLine
 
 _log = logging.getLogger(__name__)
 # What a run may change of how the pipeline is sampled; how many steps training takes is not of it.
 _OF_PROTOCOL = set(Protocol.model_fields) - {"steps"}
 
 
-class Policy(ABC):
+class Policy(Prompts, ABC):
     """A generator in training, over its pipeline's own parts.
 
     What is trained is in float32, all weights of the networks or a LoRA. The rest is frozen and in
@@ -70,8 +69,6 @@ class Policy(ABC):
     targets: ClassVar[tuple[str, ...]]
     #: Whether texts are padded to a length to choose, the protocol's max_sequence_length.
     has_text_length: ClassVar[bool] = True
-    #: What the pipeline's call names each of the embeddings that the network is given.
-    embeddings: ClassVar[Mapping[str, str]]
 
     def __init__(
         self,
@@ -91,6 +88,7 @@ class Policy(ABC):
         if self.scale <= 1 and "negative_prompt" not in chosen:  # nothing is led away from
             self.protocol = self.protocol.model_copy(update={"negative_prompt": None})
         check_protocol(pipe, self.protocol)
+        self._check(pipeline)
         self.device = device or pipe.device
         self.world = world or World()
         self.dtype = pick_dtype(config.policy.dtype)
@@ -128,20 +126,18 @@ class Policy(ABC):
     def _schedule(self, config: SamplerConfig) -> Sampler:
         """The steps of `config`, whose rule is one of `rules`, from the pipeline's scheduler."""
 
-    @abstractmethod
-    def _embed(self, prompt: str) -> dict[str, Tensor]:
-        """The embeddings of a prompt, [1, ...], by the names of the network's arguments."""
+    def _check(self, pipeline: Pipeline) -> None:
+        """Refuses a pipeline, or a protocol, of this family that cannot be trained; here, none.
+
+        Raises:
+            UsageError: it cannot.
+        """
 
     @property
     def network(self) -> nn.Module:
         """The network of a family that trains one."""
         (network,) = self.networks.values()
         return network
-
-    @property
-    def scale(self) -> float:
-        """The scale of classifier-free guidance; up to 1 there is none."""
-        return self.protocol.guidance or 1.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -169,41 +165,6 @@ class Policy(ABC):
             type(self._pipe.scheduler).__name__,
         )
         return self._schedule(config)
-
-    def encode(self, lines: Sequence[PromptLine]) -> Condition:
-        """What samples of prompts are made from; embeddings are remembered.
-
-        Raises:
-            WeightsError: an embedding is not finite.
-        """
-        prompts = [line.prompt for line in lines]
-        self.remember(prompts)
-        halves = [[self._embedded[prompt] for prompt in prompts]]
-        if self.scale > 1:
-            halves.insert(0, [self._embedded[None]] * len(prompts))
-        return Condition.of(halves, self._shared(), self.device)
-
-    def call_arguments(self, condition: Condition) -> dict[str, Any]:
-        """The embeddings of a condition as arguments of the pipeline's call."""
-        named: dict[str, Tensor] = {}
-        for name, argument in self.embeddings.items():
-            *without, named[argument] = condition.per_sample[name]
-            if without:
-                named[f"negative_{argument}"] = without[0]
-        return named
-
-    def remembers(self, prompts: Iterable[str]) -> bool:
-        """Whether all of these prompts can be encoded without a visit of the text encoders."""
-        return all(prompt in self._embedded for prompt in prompts)
-
-    def remember(self, prompts: Iterable[str]) -> None:
-        """Embeds the prompts that are not remembered; the text encoders visit the device for it.
-
-        Raises:
-            WeightsError: an embedding is not finite.
-        """
-        wanted = {prompt: partial(self._embed, prompt) for prompt in prompts}
-        self._embedded.add(wanted | ({None: self._negative} if self.scale > 1 else {}))
 
     def noise(self, generators: Sequence[torch.Generator]) -> Tensor:
         """What sampling starts from, [B, ...], float32: each sample from its own generator."""
@@ -288,11 +249,3 @@ class Policy(ABC):
         (module,) = self.modules.values()
         output: Tensor = module(x, timestep=timesteps, return_dict=False, **inputs)[0]
         return output
-
-    def _negative(self) -> dict[str, Tensor]:
-        """The embeddings that guidance leads away from, as `_embed` gives them."""
-        return self._embed(self.protocol.negative_prompt or "")
-
-    def _shared(self) -> dict[str, Tensor]:
-        """Arguments of the network that are the same for every sample; see `Condition`."""
-        return {}

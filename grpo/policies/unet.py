@@ -9,10 +9,7 @@ from grpo.policies.policy import Policy
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
-    import torch
-
-    from grpo.config.fields import Config, SamplerConfig
-    from grpo.distributed import World
+    from grpo.config.fields import SamplerConfig
     from grpo.sampler import DiffusionSampler
     from rewardkit.generators.pipelines import Pipeline
 
@@ -30,20 +27,13 @@ class UNet(Policy, ABC):
     targets = ("to_q", "to_k", "to_v", "to_out.0")
     has_text_length = False
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        config: Config,
-        device: torch.device | None = None,
-        world: World | None = None,
-    ) -> None:
+    def _check(self, pipeline: Pipeline) -> None:
         pipe: Any = pipeline.diffusers
         if pipe.unet.config.time_cond_proj_dim is not None:
             raise UsageError(
                 f"{pipeline.source} is a latent consistency model: few steps, each of its own "
                 "kind, instead of DDIM's. Train the model it was distilled from"
             )
-        super().__init__(pipeline, config, device, world)
 
     def _schedule(self, config: SamplerConfig) -> DiffusionSampler:
         from grpo.sampler import DiffusionSampler

@@ -24,9 +24,8 @@ be lost unseen.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +37,17 @@ from grpo.export import export
 from grpo.policies.policy import Policy
 from grpo.rollout import Plan, collect
 from grpo.sde import log_prob
-from rewardkit.generators.arguments import call_arguments
+from grpo.testing.pipelines import (
+    first_order,
+    generators,
+    lines,
+    same_pixels,
+    sampled,
+    sampled_with,
+    texts,
+)
 from rewardkit.generators.noise import generator
-from rewardkit.media.prompts import PromptLine
 
-#: Prompts of different lengths, one of them twice.
-LINES = [PromptLine("", text) for text in ("a red ring", "two blue boxes", "a red ring")]
-SEEDS = (3, 5, 7)
 #: What ours may differ by from the pipeline's, and a batch from its samples one by one.
 TOLERANCE = 1e-4
 
@@ -75,7 +78,7 @@ def randomise(policy: Policy) -> None:
 
 
 def check_sampling(
-    policy: Policy, sampler: SamplerConfig, scheduler: Any = None, **call: object
+    policy: Policy, sampler: SamplerConfig, scheduler: Any = None, **changes: object
 ) -> None:
     """Without noise, the policy's parts make the latents and the pixels that the pipeline makes.
 
@@ -84,16 +87,17 @@ def check_sampling(
         sampler: few steps.
         scheduler: of diffusers, whose steps these are; None is the first-order scheduler with the
             settings of the pipeline's own.
-        call: further arguments of the pipeline's call, such as sigmas.
+        changes: further arguments of the pipeline's call, such as sigmas.
     """
     pipe: Any = policy.pipeline.diffusers
-    schedule, x = policy.schedule(sampler), policy.noise(_generators())
-    with _sampled_with(pipe, scheduler or first_order(pipe)):
-        latents, pictures = (
-            pipe(generator=_generators(), output_type=kind, **_call(policy, sampler), **call)[0]
-            for kind in ("latent", "pil")
+    schedule, sources = policy.schedule(sampler), generators()
+    condition = policy.encode(lines(), sources)  # before the noise, as pipelines draw it
+    x = policy.noise(sources)
+    with sampled_with(pipe, scheduler or first_order(pipe)):
+        made, latents = sampled(
+            pipe, policy, sampler.steps, texts(policy), output_type="pil", **changes
         )
-    begin, condition = x, policy.encode(LINES)
+    begin = x
     with torch.no_grad():
         for i in range(schedule.steps):
             output = policy.predict(x, schedule.timesteps[i].expand(len(x)), condition)
@@ -102,18 +106,18 @@ def check_sampling(
             x = step.mean
     _close(x, latents, "latents, sampled without noise, are not the pipeline's")
     assert (x - begin).abs().max() > 0.1, "sampling moves nothing: the output is too small"
-    for medium, picture in zip(policy.decode(latents), pictures, strict=True):
-        _same_pixels(medium, picture)
+    for ours, theirs in zip(policy.decode(latents), made, strict=True):
+        same_pixels(ours, theirs)
 
 
 def check_encoding(policy: Policy) -> None:
     """Prompts are encoded once, without a graph, as the pipeline's call encodes them itself."""
     pipe: Any = policy.pipeline.diffusers
-    policy.encode(LINES)
+    policy.encode(lines())
     calls: list[bool] = []
     encoder = next(part for name, part in _networks(pipe).items() if name.startswith("text_encod"))
     hook = encoder.register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
-    new = PromptLine("", "one more")
+    new = replace(lines()[0], prompt="one more")
     twice, again = policy.encode([new, new]), policy.encode([new])
     hook.remove()
     assert calls and not any(calls), "text is embedded with a graph, or not at all"
@@ -128,28 +132,34 @@ def check_encoding(policy: Policy) -> None:
         assert torch.equal(tensor[:, :1], again.per_sample[name]), f"{name} differs by the batch"
 
     # Two steps: some schedulers' last sigma has no place in one.
-    call = {**call_arguments(pipe, policy.protocol), "num_inference_steps": 2}
-    with torch.no_grad(), _sampled_with(pipe, first_order(pipe)):
-        embeddings = policy.call_arguments(policy.encode(LINES))
-        ours = pipe(generator=_generators(), output_type="latent", **call, **embeddings)[0]
-        theirs = pipe(generator=_generators(), output_type="latent", **call, **_texts(policy))[0]
+    with torch.no_grad(), sampled_with(pipe, first_order(pipe)):
+        embeddings = policy.call_arguments(policy.encode(lines()))
+        (_, ours), (_, theirs) = (
+            sampled(pipe, policy, 2, prompts, output_type="latent")
+            for prompts in (embeddings, texts(policy))
+        )
     _close(ours, theirs, "embeddings are not those that the pipeline's call makes")
 
 
 def check_batches(policy: Policy) -> None:
     """A sample is the same alone, in a batch, and in a group; and its prompt matters."""
-    x, timesteps = policy.noise(_generators()), torch.tensor([900, 500, 100])
-    condition = policy.encode(LINES)
+    x, timesteps = policy.noise(generators()), torch.tensor([900, 500, 100])
+    condition = policy.encode(lines())
     with torch.no_grad():
         together = policy.predict(x, timesteps, condition)
-        for i, line in enumerate(LINES):
+        for i, line in enumerate(lines()):
             row = slice(i, i + 1)
             alone = policy.predict(x[row], timesteps[row], policy.encode([line]))
             _close(alone, together[row], "a prediction depends on its batch")
         order = torch.tensor([2, 0, 0, 1])
         group = policy.predict(x[order], timesteps[order], condition.index(order))
         _close(group, together[order], "a prediction depends on its group")
-        other = policy.predict(x, timesteps, policy.encode([*LINES[1:], LINES[1]]))
+        other = policy.predict(x, timesteps, policy.encode([*lines()[1:], lines()[1]]))
+    vectors = condition.pooled()
+    assert vectors.ndim == 2 and vectors.dtype == torch.float32, "pooled() is not [B, D], float32"
+    for i, line in enumerate(lines()):
+        _close(policy.encode([line]).pooled()[0], vectors[i], "pooled() depends on its batch")
+    assert not torch.equal(vectors[0], vectors[1]), "pooled() does not depend on the prompt"
     assert together.dtype == torch.float32, "a prediction is not float32"
     assert together.shape == x.shape, "a prediction is not of its sample's shape"
     assert (other - together).abs().max() > 1e-3, "a prediction does not depend on the prompt"
@@ -157,13 +167,13 @@ def check_batches(policy: Policy) -> None:
 
 def check_ratio(policy: Policy, sampler: SamplerConfig) -> None:
     """Before the first update, what is replayed has the log-probability it was drawn with."""
-    lines, schedule = LINES[:2], policy.schedule(sampler)
+    first, schedule = lines()[:2], policy.schedule(sampler)
     steps = schedule.stochastic_steps()
     assert steps, "no step of this sampler is random: give it a noise level"
-    number = len(lines) * sampler.group_size
+    number = len(first) * sampler.group_size
     config = sampler.model_copy(update={"batch_size": number, "noise": "sample"})
-    plan = Plan(frozenset(steps), torch.tensor([steps] * len(lines)))
-    rollout = collect(policy, schedule, lines, config, plan, (0, 0))
+    plan = Plan(frozenset(steps), torch.tensor([steps] * len(first)))
+    rollout = collect(policy, schedule, first, config, plan, (0, 0))
     past, rows = rollout.transitions, torch.arange(number)
     for k in range(len(steps)):
         x, x_next = past.step(rows, k, policy.device)
@@ -186,8 +196,8 @@ def check_training(policy: Policy) -> None:
     assert {p.dtype for p in learning} == {torch.float32}, "a trained weight is not float32"
 
     before = _weights(parts)
-    x, timesteps = policy.noise(_generators()), torch.tensor([900, 500, 100])
-    policy.predict(x, timesteps, policy.encode(LINES)).square().sum().backward()
+    x, timesteps = policy.noise(generators()), torch.tensor([900, 500, 100])
+    policy.predict(x, timesteps, policy.encode(lines())).square().sum().backward()
     optimizer = torch.optim.SGD(trained.values(), lr=1.0)
     optimizer.step()
     optimizer.zero_grad()
@@ -218,59 +228,11 @@ def check_export(policy: Policy, folder: Path) -> None:
     plain.scheduler = first_order(plain)
     if policy.adapted:
         plain.load_lora_weights(folder / "trained")
-    call = {**call_arguments(own, policy.protocol), "num_inference_steps": 2}
-    with _sampled_with(own, first_order(own)):
-        ours, theirs = (
-            # Each with its own list of texts: Z-Image's pipeline writes into the one it is given.
-            pipe(generator=_generators(), output_type="latent", **call, **_texts(policy))[0]
-            for pipe in (own, plain)
+    with sampled_with(own, first_order(own)):
+        (_, ours), (_, theirs) = (
+            sampled(pipe, policy, 2, texts(policy), output_type="latent") for pipe in (own, plain)
         )
     _close(ours, theirs, "what was saved is not what was trained")
-
-
-def first_order(pipe: Any) -> Any:
-    """The first-order scheduler of diffusers with the settings of the pipeline's own."""
-    from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
-
-    settings: Any = pipe.scheduler.config
-    if isinstance(pipe.scheduler, FlowMatchEulerDiscreteScheduler):
-        flow: Any = FlowMatchEulerDiscreteScheduler
-        return flow.from_config(settings)
-    ddim: Any = DDIMScheduler
-    return ddim.from_config(settings, clip_sample=False)  # latents have no bounds to clip them to
-
-
-def _call(policy: Policy, sampler: SamplerConfig) -> dict[str, Any]:
-    arguments = call_arguments(policy.pipeline.diffusers, policy.protocol)
-    return {**arguments, **_texts(policy), "num_inference_steps": sampler.steps}
-
-
-def _texts(policy: Policy) -> dict[str, Any]:
-    texts = {"prompt": [line.prompt for line in LINES]}
-    if policy.protocol.negative_prompt is not None:
-        texts["negative_prompt"] = [policy.protocol.negative_prompt] * len(LINES)
-    return texts
-
-
-@contextmanager
-def _sampled_with(pipe: Any, scheduler: Any) -> Iterator[None]:
-    own, pipe.scheduler = pipe.scheduler, scheduler
-    pipe.vae.enable_slicing()  # media are decoded one by one: in a batch, last bits may differ
-    try:
-        yield
-    finally:
-        pipe.scheduler = own
-        pipe.vae.disable_slicing()
-
-
-def _same_pixels(medium: Any, picture: Any) -> None:
-    from PIL import Image
-
-    from rewardkit.media.images import read_image
-
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    assert torch.equal(medium, read_image(Image.open(file))), "pixels are not a saved file's"
 
 
 def _networks(pipe: Any) -> dict[str, nn.Module]:
@@ -283,10 +245,6 @@ def _weights(parts: Mapping[str, nn.Module]) -> dict[str, Tensor]:
         for part, module in parts.items()
         for name, value in module.state_dict().items()
     }
-
-
-def _generators() -> list[torch.Generator]:
-    return [torch.Generator().manual_seed(seed) for seed in SEEDS]
 
 
 def _close(ours: Tensor, theirs: Tensor, claim: str) -> None:

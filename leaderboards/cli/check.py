@@ -35,8 +35,8 @@ def check(files: tuple[Path, ...], write: bool) -> None:
     from leaderboards.committed import blocks, rewritten
     from rewardkit.records.storage import atomic_write
 
-    asked = files or (*sorted(Path().glob("*.md")), *sorted(Path("docs").rglob("*.md")))
-    found = {path: blocks(path) for path in asked}
+    paths = files or (*sorted(Path().glob("*.md")), *sorted(Path("docs").rglob("*.md")))
+    found = {path: blocks(path) for path in paths}
     for path in files:
         if not found[path]:
             raise InputError(

@@ -17,7 +17,7 @@ from rewardkit.cli.terminal import echo
     "--format", "form", type=click.Choice(["md", "csv", "latex", "json"]), default="md",
     show_default=True, help="Output format.",
 )  # fmt: skip
-def table(form: str, **asked: Any) -> None:
+def table(form: str, **request: Any) -> None:
     """Print tables of RESULTS: result files, or folders searched recursively.
 
     A rank is a range, such as 1-3, if paired tests cannot distinguish the models. Incomplete
@@ -27,7 +27,7 @@ def table(form: str, **asked: Any) -> None:
     """
     from leaderboards.render import FORMATS
 
-    shown, tables = made(**asked)
+    shown, tables = made(**request)
     for note in shown.notes:
         echo(f"Note: {note}", err=True)
     echo(FORMATS[form](tables), nl=False)

@@ -31,7 +31,7 @@ function plotly() {
 
 const number = (value) => Number(value.toPrecision(4)).toString();
 
-function told(name, point) {
+function hoverText(name, point) {
   const interval = point[1] === null ? "" : `, ${number(point[1])} to ${number(point[2])}`;
   return `${plain(name)}: ${number(point[0])}${interval}`;
 }
@@ -53,17 +53,17 @@ function style(index) {
 
 const drawings = {
   tasks(figure, { series, categories, unit }) {
-    const traces = series.map((one, index) => {
-      const known = one.points.map((point, place) => ({ point, place })).filter((at) => at.point);
+    const traces = series.map((model, index) => {
+      const known = model.points.map((point, place) => ({ point, place })).filter((at) => at.point);
       const points = known.map((at) => at.point);
       const shift = series.length > 1 ? (index / (series.length - 1) - 0.5) * 0.6 : 0;
       return {
         type: "scatter",
         mode: "markers",
-        name: plain(one.name),
+        name: plain(model.name),
         x: points.map((point) => point[0]),
         y: known.map((at) => at.place + shift),
-        text: points.map((point) => told(one.name, point)),
+        text: points.map((point) => hoverText(model.name, point)),
         hoverinfo: "text",
         marker: style(index),
         error_x: bars(points),
@@ -104,7 +104,7 @@ const drawings = {
         y: own(y).map((point) => point[0]),
         text: names.map(plain),
         hovertext: names.map((name) =>
-          `${plain(name)}<br>${told(x.title, x.points[name])}<br>${told(y.title, y.points[name])}`),
+          `${plain(name)}<br>${hoverText(x.title, x.points[name])}<br>${hoverText(y.title, y.points[name])}`),
         hoverinfo: "text",
         textposition: "top right",
         cliponaxis: false,

@@ -37,10 +37,10 @@ for (const element of document.querySelectorAll("table.grid")) {
     const marks = table.row(index).node().dataset.marks.split(" ");
     return !marks.some((mark) => hidden.has(mark));
   });
-  for (const one of boxes) {
-    one.addEventListener("change", () => {
-      if (one.checked) hidden.add(one.dataset.hide);
-      else hidden.delete(one.dataset.hide);
+  for (const box of boxes) {
+    box.addEventListener("change", () => {
+      if (box.checked) hidden.add(box.dataset.hide);
+      else hidden.delete(box.dataset.hide);
       table.draw();
     });
   }

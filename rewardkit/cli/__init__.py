@@ -27,6 +27,7 @@ class _Group(LazyGroup):
         "pipelines": "rewardkit.cli.pipelines:pipelines",
     }
     plugins = "rewardkit.commands"
+    shared = frozenset({"score", "bench"})
     stopped = "With -o, the same command resumes."
 
 

@@ -2,6 +2,7 @@
 
 Errors of the library, of the disk and of memory become one line on stderr here, and nowhere else:
 exit 2 for wrong usage, 1 for a failure, 130 for Ctrl-C. stdout is data, stderr everything else.
+Of several processes of one job, the first prints; the others print only what went wrong in them.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import logging
+import os
 import sys
+import time
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -26,6 +29,10 @@ from rewardkit.cli.streams import (
 from rewardkit.cli.terminal import LogHandler, echo
 from rewardkit.errors import RewardKitError, UsageError, unknown
 from rewardkit.plugins import entry_points, load
+from rewardkit.processes import AnotherProcessFailed, Processes
+
+# Seconds that a process waits for another, which has failed, to say why.
+_PATIENCE = 3.0
 
 
 class LazyGroup(click.Group, ABC):
@@ -35,11 +42,13 @@ class LazyGroup(click.Group, ABC):
         targets: command -> "module:attribute".
         plugins: the entry-point group through which other distributions add commands, if any.
         stopped: the message after Ctrl-C.
+        shared: the commands, and groups of commands, that several processes may run together.
     """
 
     targets: ClassVar[Mapping[str, str]]
     plugins: ClassVar[str | None] = None
     stopped: ClassVar[str]
+    shared: ClassVar[Set[str]] = frozenset()
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the commands: `targets` in order, then those of plug-ins by name."""
@@ -75,6 +84,12 @@ class LazyGroup(click.Group, ABC):
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             raise unknown("command", name, self.list_commands(ctx), f"{self.name} --help")
+        processes = Processes.of_launcher()
+        if not processes.alone and name not in self.shared:
+            raise UsageError(
+                f"{ctx.command_path} {name} runs in one process, and this is one of "
+                f"{processes.size} (WORLD_SIZE): start it without torchrun or accelerate launch"
+            )
         found = super().resolve_command(ctx, args)
         if found[1] is not None:
             refuse_repeats(ctx, name, found[1], found[2])
@@ -86,24 +101,43 @@ class LazyGroup(click.Group, ABC):
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
-        logging.basicConfig(handlers=[LogHandler()])
+        rank = 0
         try:
+            rank = Processes.of_launcher().rank
+            _set_up_output(rank)
             return super().invoke(ctx)
         except RewardKitError as error:
-            _report(f"Error: {error}")
+            if rank > 0 and isinstance(error, AnotherProcessFailed):
+                # A launcher ends all processes when one fails: that one may still be printing.
+                time.sleep(_PATIENCE)
+            else:
+                _report(f"{_prefix(rank)}Error: {error}")
             ctx.exit(2 if isinstance(error, UsageError) else 1)
         except KeyboardInterrupt:
-            _report(f"\nStopped. {self.stopped}")
+            if rank == 0:
+                _report(f"\nStopped. {self.stopped}")
             ctx.exit(130)
         except (OSError, MemoryError, RuntimeError) as error:
             reason = machine_refusal(error)
             if reason is None:
                 raise
-            _report(f"Error: {reason}")
+            _report(f"{_prefix(rank)}Error: {reason}")
             ctx.exit(1)
 
     def _plugged(self) -> list[importlib.metadata.EntryPoint]:
         return [] if self.plugins is None else entry_points(self.plugins)
+
+
+def _set_up_output(rank: int) -> None:
+    """Lets the first process print everything, and the others only their errors."""
+    logging.basicConfig(handlers=[handler := LogHandler(_prefix(rank))])
+    if rank > 0:
+        handler.setLevel(logging.ERROR)
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+
+
+def _prefix(rank: int) -> str:
+    return f"[process {rank}] " if rank > 0 else ""
 
 
 def _report(message: str) -> None:

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     "--input",
     "kind",
     type=click.Choice(["image", "video"]),
-    help="Kind of files to score if the rewards take both.",
+    help="Kind of files to score if there are both.",
 )
 @device_option
 @click.option(
@@ -129,15 +129,23 @@ def score(
     are printed. A file that cannot be scored becomes a row with an error, and the exit code is then
     1.
 
+    Rewards that compare with reference media, such as a first frame, find their files in the column
+    of that name, relative to the folder of the table.
+
+    torchrun and accelerate launch can start several processes, each on its own GPU. They share the
+    files and write one table, the same as that of one process.
+
     Tables contain the exact text of names, prompts and errors: a spreadsheet program may interpret
     a cell of a .csv that begins with = + - or @ as a formula.
     """
     from rewardkit.engine.folder import score_folder
     from rewardkit.media.images import MAX_PIXELS
+    from rewardkit.processes import Processes
     from rewardkit.weights.hub import parse_overrides
 
+    processes = Processes.of_launcher()
     logging.getLogger("rewardkit").setLevel(logging.INFO)
-    with _Progress() as progress:
+    with _Progress(hidden=not processes.first) as progress:
         report = score_folder(
             inputs,
             rewards,
@@ -159,8 +167,16 @@ def score(
             frames=frames,
             max_pixels=max_pixels or MAX_PIXELS,
             stdin=sys.stdin.buffer,
+            processes=processes,
             on_progress=progress,
         )
+    # The exit code of the first is that of the job: a launcher ends all when one process fails.
+    if processes.first:
+        _print(report, output, as_json)
+        click.get_current_context().exit(1 if report.failed else 0)
+
+
+def _print(report: Report, output: str | None, as_json: bool) -> None:
     if as_json:
         for row in report.rows:
             echo(json.dumps(asdict(row), allow_nan=False))
@@ -174,11 +190,13 @@ def score(
             f"first {first.path}: {first.error}",
             err=True,
         )
-        click.get_current_context().exit(1)
 
 
 class _Progress:
     """A bar on stderr with rate and time left; silent where stderr is not a terminal."""
+
+    def __init__(self, *, hidden: bool) -> None:
+        self._hidden = hidden
 
     def __enter__(self) -> Self:
         from rich.progress import (
@@ -197,7 +215,7 @@ class _Progress:
             TimeRemainingColumn(),
             TextColumn("[red]{task.fields[failed]}"),
             console=console(sys.stderr),
-            disable=not sys.stderr.isatty(),
+            disable=self._hidden or not sys.stderr.isatty(),
         )
         self._task = self._bar.add_task("", total=None, rate="loading", failed="")
         self._bar.start()

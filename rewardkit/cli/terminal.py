@@ -32,11 +32,15 @@ def echo(message: str = "", *, err: bool = False, nl: bool = True) -> None:
 
 @final
 class LogHandler(logging.Handler):
-    """Log records as lines on stderr."""
+    """Log records as lines on stderr.
 
-    def __init__(self) -> None:
+    Args:
+        prefix: what each line begins with.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
         super().__init__()
-        self.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        self.setFormatter(logging.Formatter(f"{prefix}%(levelname)s: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints one record."""

@@ -5,6 +5,7 @@
     card        what a reward needs and returns     preprocess  steps from a picture to a network
     reward      the contract: `load`, `score`       extractor  the contract: `prepare`, `features`
     loader      device, dtype, weights; nothing twice    encoders  CLIP, shared by many rewards
+    vision_language  a Qwen2-VL with heads, shared by many rewards
     scorer      several rewards as one: batches, errors, memory; `Scorer.stream` scores everything
     preparing   samples read and prepared in threads     batches  what is scored together
     checks      kinds, needs and returned scores         recovery  what an error means

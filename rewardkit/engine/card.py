@@ -81,8 +81,8 @@ class RewardCard(BaseModel):
         needs_prompt: whether a sample without a prompt cannot be scored.
         needs_meta: keys a sample's manifest line must have.
         needs_references: names of the reference media a sample must have, such as "first_frame".
-        fps: how many frames of a clip it looks at in a second, chosen as `Sample.frames` says; None
-            where it looks at every frame, or takes no clips.
+        fps: how many frames of a clip it looks at in a second, chosen as `Sample.frames` says where
+            notes say nothing else; None where it looks at every frame, or takes no clips.
         batch_size: the largest number of samples it should score at once; None where there is no
             such limit.
         unit: of the score ("cosine", "kB", "pixels per …").

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, TypeAlias, cast
+from typing import Any, BinaryIO, TypeAlias, cast
 
 from rewardkit.engine.card import RewardCard
-from rewardkit.engine.items import Progress, Reader, Report, score_items
+from rewardkit.engine.items import Progress, Report, score_items
 from rewardkit.engine.loader import Loader
+from rewardkit.engine.reading import Reader
 from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.reward import GroupReward
 from rewardkit.engine.spec import RewardSpec, parse
@@ -21,7 +22,8 @@ from rewardkit.media.images import MAX_PIXELS
 from rewardkit.media.leftovers import remarks
 from rewardkit.media.prompts import attach
 from rewardkit.media.sampling import check_choice
-from rewardkit.media.sources import find
+from rewardkit.media.sources import Item, find, kind_of_file
+from rewardkit.processes import ALONE, Processes
 from rewardkit.records.rows import check_format, storable
 
 _log = logging.getLogger("rewardkit")
@@ -50,6 +52,7 @@ def score_folder(
     frames: int | None = None,
     max_pixels: int = MAX_PIXELS,
     stdin: BinaryIO | None = None,
+    processes: Processes = ALONE,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Report:
     """Score pictures or clips from folders, files, globs, or manifests.
@@ -66,7 +69,7 @@ def score_folder(
         output: a .parquet, .csv or .jsonl file. An earlier run's rows in it are reused; one that
             was made by other rewards, weights or prompts is refused.
         overwrite: score everything again, and replace `output`.
-        kind: "image" or "video", where the inputs hold both and the rewards take both.
+        kind: "image" or "video", to score only these where the inputs hold both.
         device: see `rewardkit.create`, as `dtype` and `weights`.
         dtype: of the networks.
         weights: local files by name.
@@ -76,49 +79,67 @@ def score_folder(
         frames: sample this many frames of each clip.
         max_pixels: refuse larger pictures.
         stdin: the stream that "-" reads.
+        processes: the processes of which each makes this call and scores a share. They need one
+            file system, and `output`, which the first writes when all have finished.
         on_progress: called once everything is loaded, and after every batch.
 
     Returns:
-        The rows. A sample that cannot be scored is a row with an error, never an exception.
+        The rows, of all processes. A sample that cannot be scored is a row with an error, never an
+        exception.
 
     Raises:
         UsageError: nothing was scored: the request cannot be met as it stands.
         InputError: `output` was made otherwise.
         WeightsError: weights cannot be had.
     """
-    spec = check_request(rewards, output, batch_size, workers)
-    many = [inputs] if isinstance(inputs, str | PathLike) else inputs
-    for path in many:
-        refuse_address(path)
-    kind = _kind(_cards(spec), kind)
-    check_choice(fps, frames)
-    columns = {"path_column": path_column, "prompt_column": prompt_column}
-    of_inputs = columns if prompts is None else {}
-    found = find([str(path) for path in many], kind, stdin=stdin, **of_inputs)
-    unprompted = prompts is prompt is None and not (prompt_from_name or prompt_from_metadata)
-    for remark in remarks(found.skipped, manifests=unprompted):
-        _log.warning(storable(remark))
-    for reason in found.unreadable:
-        _log.warning(f"a folder could not be searched: {storable(reason)}")
-    if found.kind == "image" and (fps is not None or frames is not None):
-        raise UsageError("fps and frames choose frames of clips, and these are pictures")
-    return score_items(
-        attach(
-            found.items,
+    many = [str(path) for path in ([inputs] if isinstance(inputs, str | PathLike) else inputs)]
+
+    def found() -> tuple[RewardSpec, Kind | None, list[Item]]:
+        spec = check_request(rewards, output, batch_size, workers)
+        if output is None and not processes.alone:
+            raise UsageError(
+                f"{processes.size} processes write what they have scored to a file: give -o FILE"
+            )
+        check_choice(fps, frames)
+        for path in many:
+            refuse_address(path)
+        cards = _cards(spec)
+        references = dict.fromkeys(name for card in cards for name in card.needs_references)
+        columns: dict[str, Any] = {"path_column": path_column, "prompt_column": prompt_column}
+        of_inputs = columns if prompts is None else {}
+        media = find(many, _kind(cards, kind), stdin=stdin, references=references, **of_inputs)
+        if kind is None:
+            _refuse_mixed(cards, [*(item.path for item in media.items), *media.skipped])
+        unprompted = prompts is prompt is None and not (prompt_from_name or prompt_from_metadata)
+        for remark in remarks(media.skipped, manifests=unprompted):
+            _log.warning(storable(remark))
+        for reason in media.unreadable:
+            _log.warning(f"a folder could not be searched: {storable(reason)}")
+        if media.kind == "image" and (fps is not None or frames is not None):
+            raise UsageError("fps and frames choose frames of clips, and these are pictures")
+        items = attach(
+            media.items,
             file=prompts,
             text=prompt,
             from_name=prompt_from_name,
             from_metadata=prompt_from_metadata,
+            references=references,
             **({} if prompts is None else columns),
-        ),
+        )
+        return spec, media.kind, items
+
+    spec, found_kind, items = processes.share(found)
+    return score_items(
+        items,
         spec,
-        reader=Reader(found.kind, fps, frames, max_pixels),
+        reader=Reader(found_kind, fps, frames, max_pixels),
         output=output,
         overwrite=overwrite,
-        loader=lambda: Loader(device, dtype, weights),
+        loader=lambda: Loader(processes.device(device), dtype, weights),
         batch_size=batch_size,
         workers=workers,
-        about={"inputs": [str(path) for path in many]},
+        about={"inputs": many},
+        processes=processes,
         on_progress=on_progress,
     )
 
@@ -171,3 +192,23 @@ def _kind(cards: Sequence[RewardCard], wanted: Kind | None) -> Kind | None:
         )
         raise UsageError(f"{wanted} files cannot be scored by all of these: {taken}")
     return wanted or (cast(Kind, kinds[0]) if len(kinds) == 1 else None)
+
+
+def _refuse_mixed(cards: Sequence[RewardCard], paths: Sequence[str]) -> None:
+    """Refuses pictures and clips together if a reward takes one of them: it would score a part.
+
+    Raises:
+        UsageError: there are both, and a reward does not take both.
+    """
+    takes_one = [card for card in cards if len(card.inputs) == 1]
+    files = {k: [path for path in paths if kind_of_file(path) == k] for k in ("image", "video")}
+    if takes_one and all(files.values()):
+        counts = " and ".join(f"{len(f)} {k}s, such as {f[0]!r}" for k, f in files.items())
+        taken = takes_one[0].inputs[0]
+        other = "video" if taken == "image" else "image"
+        names = ", ".join(card.name for card in takes_one)
+        raise UsageError(
+            f"there are {counts}, but {names} {'score' if len(takes_one) > 1 else 'scores'} only "
+            f"{taken}s. Choose them with --input {taken}, and score the {other}s by rewards that "
+            f"take them (`rewardkit list --input {other}`)"
+        )

@@ -115,6 +115,20 @@ class Loader:
         Raises:
             WeightsError: the files are not there, not the recorded ones, or do not fit.
         """
+        return self.network(
+            lambda: from_pretrained(kind, self.folder(snapshot), self.dtype).to(self.dtype),
+            tiny=lambda: tiny().to(self.dtype),
+        )
+
+    def network(self, read: Callable[[], _M], tiny: Callable[[], _M]) -> _M:
+        """The network that `read` makes of files, on the device and in evaluation mode.
+
+        For what neither `module` nor `pretrained` reads, such as a network of two repositories.
+
+        Args:
+            read: finds its files with `file` and `folder`; chooses the dtype, as `tiny` does.
+            tiny: makes the small random network of a tiny loader.
+        """
         import torch
 
         if self.tiny:
@@ -122,8 +136,8 @@ class Loader:
                 torch.manual_seed(0)
                 network = tiny()
         else:
-            network = from_pretrained(kind, self.folder(snapshot), self.dtype)
-        return self.keep(network.to(self.device, self.dtype).eval().requires_grad_(False))
+            network = read()
+        return self.keep(network.to(self.device).eval().requires_grad_(False))
 
     def processor(
         self, read: Callable[[Path], _T], snapshot: Snapshot, tiny: Callable[[], _T]

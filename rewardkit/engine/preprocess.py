@@ -40,6 +40,34 @@ class Resize:
 
 
 @dataclass(frozen=True)
+class FitArea:
+    """Resize so that both sides are multiples of `multiple` and the area lies in `low` .. `high`.
+
+    The aspect ratio is kept as far as that allows: Qwen2-VL's `smart_resize`. `backend` "pil"
+    resizes a picture with PIL; "tensor" 8-bit frames as torchvision does, rounded to 8 bits again.
+    """
+
+    multiple: int
+    low: int
+    high: int
+    backend: Literal["pil", "tensor"]
+
+    def __str__(self) -> str:
+        return (
+            f"fit_area({self.low}..{self.high} pixels, multiples of {self.multiple}, bicubic, "
+            f"{self.backend})"
+        )
+
+
+@dataclass(frozen=True)
+class Greyscale:
+    """The luma of 8-bit pixels (ITU-R 601: 0.299 R + 0.587 G + 0.114 B), rounded down, as RGB."""
+
+    def __str__(self) -> str:
+        return "greyscale(ITU-R 601, rounded down)"
+
+
+@dataclass(frozen=True)
 class CenterCrop:
     """Cut the central `size` x `size`.
 
@@ -84,7 +112,7 @@ class Normalize:
         return f"normalize(mean {self.mean}, std {self.std})"
 
 
-Step: TypeAlias = Resize | CenterCrop | Pad | ToFloat | Normalize
+Step: TypeAlias = Resize | FitArea | Greyscale | CenterCrop | Pad | ToFloat | Normalize
 Steps: TypeAlias = tuple[Step, ...]
 
 CLIP_NORMALIZE = Normalize(
@@ -113,6 +141,23 @@ def resized_shape(height: int, width: int, step: Resize) -> tuple[int, int]:
     return int(step.size * height / width), step.size
 
 
+def fitted_shape(height: int, width: int, step: FitArea) -> tuple[int, int]:
+    """Height and width after `step`.
+
+    Raises:
+        InputError: one side is more than 200 times the other.
+    """
+    from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
+
+    try:
+        return smart_resize(height, width, step.multiple, step.low, step.high)
+    except ValueError as error:
+        raise InputError(
+            f"a picture of {width}x{height} is too thin: one side may be at most 200 times the "
+            "other. Crop it first"
+        ) from error
+
+
 def split(steps: Steps) -> tuple[Steps, Steps]:
     """The steps to run picture by picture, and the pointwise ones after them.
 
@@ -126,7 +171,7 @@ def split(steps: Steps) -> tuple[Steps, Steps]:
 
 
 def apply(steps: Steps, pixels: torch.Tensor) -> torch.Tensor:
-    """Run `steps` on pixels `[..., 3, H, W]`; a batch only where the steps are pointwise.
+    """Run `steps` on pixels `[..., 3, H, W]`; media of several sizes only where they are pointwise.
 
     Raises:
         InputError: the picture is so thin that the resized one would not fit in memory.
@@ -153,6 +198,15 @@ def _apply_one(step: Step, x: torch.Tensor | Image.Image) -> torch.Tensor | Imag
                 )
             mode = InterpolationMode(step.interpolation)
             return F.resize(x, list(shape), mode, antialias=step.antialias)
+        case FitArea():
+            x = _as_pil(x) if step.backend == "pil" else _as_tensor(x)
+            width, height = F.get_image_size(x)
+            shape = fitted_shape(height, width, step)
+            return F.resize(x, list(shape), InterpolationMode.BICUBIC, antialias=True)
+        case Greyscale():
+            red, green, blue = _as_tensor(x).double().unbind(-3)
+            luma = (0.299 * red + 0.587 * green + 0.114 * blue).byte()
+            return luma.unsqueeze(-3).expand_as(_as_tensor(x))
         case CenterCrop(half_margin="even"):
             return F.center_crop(x, [step.size, step.size])
         case CenterCrop():

@@ -14,7 +14,8 @@ import inspect
 import logging
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 from rewardkit import plugins
@@ -50,15 +51,21 @@ class Scheme(Protocol):
 
 _schemes: dict[str, Scheme] = {}
 _entries: dict[str, RewardEntry] = {}
+# Bare families and other short names -> what they stand for.
 _defaults: dict[str, str] = {}
 
 
-def register(*cards: RewardCard, default: str | None = None) -> Callable[[_R], _R]:
+def register(
+    *cards: RewardCard,
+    default: str | None = None,
+    short_names: Mapping[str, str] = MappingProxyType({}),
+) -> Callable[[_R], _R]:
     """Class decorator: the class scores every one of `cards`.
 
     Args:
         cards: one per name.
         default: what the bare family resolves to; needed where the family has several names.
+        short_names: other names and what they resolve to, as `hps.frames` to `hps.v2.1-frames`.
 
     Raises:
         RewardKitError: a name is malformed or taken; both origins are told.
@@ -79,13 +86,11 @@ def register(*cards: RewardCard, default: str | None = None) -> Callable[[_R], _
                     f"and again by {origin}"
                 )
             _entries[card.name] = RewardEntry(card, cls, origin)
-        if default is not None:
-            family = default.partition(".")[0]
-            if family in _defaults:
-                raise RewardKitError(
-                    f"the family {family!r} has two defaults: {_defaults[family]} and {default}"
-                )
-            _defaults[family] = default
+        defaults = {} if default is None else {default.partition(".")[0]: default}
+        for short, name in {**defaults, **short_names}.items():
+            if short in _defaults:
+                raise RewardKitError(f"{short!r} has two defaults: {_defaults[short]} and {name}")
+            _defaults[short] = name
         return cls
 
     return decorate
@@ -123,7 +128,7 @@ def list_rewards(kind: str | None = None) -> list[RewardCard]:
 
 
 def resolve(name: str) -> str:
-    """The registered name that `name` means: itself, or the default of a bare family.
+    """The registered name that `name` means: itself, or what a bare family stands for.
 
     FILE.py:NAME stays as it is, once the file and the name in it are there; so does SCHEME:PLACE,
     such as clip:owner/name, once the scheme is known and the place is well-formed.
@@ -132,6 +137,8 @@ def resolve(name: str) -> str:
         UsageError: nothing has that name; the nearest names are given, and plug-ins that cannot be
             loaded, one of which may have it.
     """
+    if name in _entries:  # without looking further: families look each other up while imported
+        return name
     if user_file(name) is not None:
         load_attribute(name)
         return name

@@ -92,6 +92,19 @@ _WAN: dict[str, Any] = {
     "fps": 16.0,  # of Wan 2.1 and of the large 2.2; the 5B of Wan 2.2 was trained for 24
 }
 
+
+def _hunyuan_multiple(pipe: Any) -> int:
+    return math.lcm(16, pipe.vae_scale_factor_spatial * pipe.transformer.config.patch_size)
+
+
+_HUNYUAN: dict[str, Any] = {
+    "multiple": _hunyuan_multiple,
+    "unscaled": latents.divided,
+    "uses_guidance": lambda pipe: pipe.transformer.config.guidance_embeds,
+    "frames": lambda pipe: pipe.vae_scale_factor_temporal,
+    "fps": 24.0,
+}
+
 FAMILIES = {
     "StableDiffusionPipeline": Family(
         task="text-to-image",
@@ -133,6 +146,7 @@ FAMILIES = {
         size=_transformer_size,
         multiple=_packed_multiple,
         unscaled=latents.unchanged,
+        uses_guidance=lambda pipe: not pipe.config.is_distilled,
         references={"source": "image"},
     ),
     "QwenImagePipeline": Family(
@@ -151,6 +165,13 @@ FAMILIES = {
         unscaled=latents.shifted,
         # Its formula adds the difference to the guided half: 4 here is 5 elsewhere, and 0 is off.
         unguided=0.0,
+    ),
+    "HunyuanVideoPipeline": Family(task="text-to-video", size=lambda pipe: (720, 1280), **_HUNYUAN),
+    "HunyuanSkyreelsImageToVideoPipeline": Family(
+        task="image-to-video",
+        size=lambda pipe: (544, 960),
+        references={"first_frame": "image"},
+        **_HUNYUAN,
     ),
     "WanPipeline": Family(task="text-to-video", **_WAN),
     "WanImageToVideoPipeline": Family(

@@ -13,7 +13,7 @@ from rewardkit.devices import arithmetic
 from rewardkit.errors import InputError, UsageError
 from rewardkit.generators.arguments import check_protocol
 from rewardkit.generators.families import FAMILIES
-from rewardkit.generators.noise import picture_seed
+from rewardkit.generators.noise import sample_seed
 from rewardkit.generators.pipelines import Pipeline, generate
 from rewardkit.generators.protocol import CARD, Protocol
 from rewardkit.generators.references import reference_files, without_references
@@ -101,7 +101,7 @@ def make_gallery(
     planned = [
         Planned(
             folder / f"{i:05d}-{j:02d}{suffix}",
-            Request(line.prompt, picture_seed(seed, i, j)),
+            Request(line.prompt, sample_seed(seed, i, j)),
             files[i],
         )
         for i, line in enumerate(lines)

@@ -21,7 +21,7 @@ def generator(*keys: int) -> torch.Generator:
     return torch.Generator().manual_seed(number(*keys))
 
 
-def picture_seed(seed: int, prompt: int, sample: int) -> int:
+def sample_seed(seed: int, prompt: int, sample: int) -> int:
     """The seed of a medium: of sample `sample` of the prompt at place `prompt` of a list.
 
     Everything that samples a list of prompts uses it, so that training, `rewardkit generate` and

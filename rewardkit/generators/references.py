@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewardkit.errors import InputError, describe
 from rewardkit.generators.families import Family
 from rewardkit.media.files import open_file, quoted
-from rewardkit.media.images import decode_rgb, open_picture
-from rewardkit.media.task import starts_from_picture
+from rewardkit.media.images import decode_rgb, open_picture, read_image
+from rewardkit.media.task import REFERENCES, starts_from_picture
 
 if TYPE_CHECKING:
+    import torch
+
     from rewardkit.media.prompts import PromptLine
+    from rewardkit.media.task import Task
 
 #: The key of a prompt line that names the picture, beside the reference's own name.
 KEY = "image"
@@ -30,7 +33,19 @@ def reference_files(lines: Sequence[PromptLine], family: Family) -> list[dict[st
         InputError: a line names no picture, or a file is missing, no picture, damaged, transparent
             or animated. The message begins with the line.
     """
-    names = family.references if starts_from_picture(family.task) else {}
+    return _files(lines, family.references if starts_from_picture(family.task) else ())
+
+
+def task_files(lines: Sequence[PromptLine], task: Task) -> list[dict[str, Path]]:
+    """The same for a task, whatever model meets it.
+
+    Raises:
+        InputError: as for `reference_files`.
+    """
+    return _files(lines, [REFERENCES[task]] if task in REFERENCES else ())
+
+
+def _files(lines: Sequence[PromptLine], names: Iterable[str]) -> list[dict[str, Path]]:
     checked: set[Path] = set()
     found = []
     for line in lines:
@@ -46,6 +61,16 @@ def reference_files(lines: Sequence[PromptLine], family: Family) -> list[dict[st
     return found
 
 
+def read_references(line: PromptLine, family: Family) -> dict[str, torch.Tensor]:
+    """The pictures that a line starts from, by the names of references: uint8 `[3, H, W]`.
+
+    Raises:
+        InputError: as for `reference_files`.
+    """
+    (files,) = reference_files([line], family)
+    return {name: read_image(path) for name, path in files.items()}
+
+
 def without_references(meta: Mapping[str, object], files: Mapping[str, Path]) -> dict[str, object]:
     """The keys of a line but for those that name `files`."""
     return {key: value for key, value in meta.items() if not files or key not in (*files, KEY)}
@@ -55,7 +80,7 @@ def _file(line: PromptLine, name: str) -> Path:
     path = line.meta.get(name, line.meta.get(KEY))
     if not isinstance(path, str) or not path:
         raise InputError(
-            f"{line.where}: it names no {_words(name)}, which this model starts from. Give the "
+            f"{line.where}: it names no {_words(name)}, which the task starts from. Give the "
             f"path of a picture under the key {KEY!r}"
         )
     return line.folder / path

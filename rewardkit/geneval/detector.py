@@ -65,7 +65,7 @@ class Detections:
     masks: dict[str, torch.Tensor]
 
 
-class Detector(Extractor):
+class ObjectDetector(Extractor):
     """Mask2Former, always in float32, because its thresholds are sharp.
 
     Args:
@@ -80,7 +80,7 @@ class Detector(Extractor):
         self._scale = scale
 
     @classmethod
-    def load(cls, weights: PinnedFile, loader: Loader) -> Detector:
+    def load(cls, weights: PinnedFile, loader: Loader) -> ObjectDetector:
         """The detector of `CONVERTED` or `META` weights, that has seen its self-test picture.
 
         Raises:

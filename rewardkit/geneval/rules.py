@@ -180,7 +180,7 @@ def relations(box: Boxes, other: Boxes) -> frozenset[Relation]:
         other: the other box, in the same form.
     """
     (low, high), (other_low, other_high) = (
-        np.asarray(one[:4], np.float32).reshape(2, 2) for one in (box, other)
+        np.asarray(corners[:4], np.float32).reshape(2, 2) for corners in (box, other)
     )
     offset = (low + high) / 2 - (other_low + other_high) / 2
     margin = MARGIN * (np.abs(high - low) + np.abs(other_high - other_low))
@@ -247,9 +247,9 @@ def _lack(
         relation, target = clause.position[0], groups[clause.position[1]]
         if target is None:
             return "no-target", {}
-        for one in first:
+        for box in first:
             for other in target:
-                lying = relations(one, other)
+                lying = relations(box, other)
                 if relation not in lying:
                     return "position", {"expected": relation, "relations": sorted(lying)}
     return None

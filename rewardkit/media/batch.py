@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -27,16 +28,24 @@ Kind = Literal["image", "video"]
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames of one video: uint8 `[F, 3, H, W]`, `fps` frames per second."""
+    """Frames of one video.
+
+    Attributes:
+        frames: uint8 `[F, 3, H, W]`.
+        fps: frames per second.
+        stated_fps: the average rate that the file's header states, where `frames` are all frames of
+            a file; of a variable rate, it may differ from `fps`, which time stamps say.
+    """
 
     frames: torch.Tensor
     fps: float
+    stated_fps: float | None = None
 
     def __post_init__(self) -> None:
         check_uint8(self.frames, ndim=4, what="Clip.frames", shape="[F, 3, H, W]")
         if len(self.frames) == 0:
             raise InputError("a Clip needs at least one frame; 0 were given")
-        if not 0 < self.fps < float("inf"):
+        if not isinstance(self.fps, Real) or not 0 < self.fps < float("inf"):
             raise InputError(f"a Clip's fps is a positive number; {self.fps!r} was given")
 
     def sampled(self, fps: float) -> Clip:

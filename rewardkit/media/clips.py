@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from rewardkit.media.libav import StreamInfo
+
 #: The most memory the chosen frames of one clip may take: 2 GiB, 11 s of 1080p at 30 fps.
 MAX_CLIP_BYTES = 2 * 1024**3
 
@@ -40,6 +42,7 @@ def read_clip(
     Rotation stored beside the frames is applied. The frames are a view of an `[F, H, W, 3]` array.
     `Clip.fps` is the rate of what was chosen: `fps` where that was given, else
     `(n - 1) / (last - first)` over the chosen frames' times, or the stream's rate for a single one.
+    `Clip.stated_fps` is the container's word on a video of which every frame is read.
 
     Raises:
         UsageError: both `fps` and `frames` are given, or one is not positive.
@@ -49,6 +52,8 @@ def read_clip(
     import torch
 
     check_choice(fps, frames)
+    every = fps is None and frames is None
+    stated = None
     with open_file(path) as stream:
         animated = is_animation(stream.read(12))
     if animated:
@@ -59,12 +64,13 @@ def read_clip(
         chosen = sample_indices(times, fps, frames)
         rgb = rgb[chosen]
     else:
-        rgb, times, rate = _read_video(path, fps, frames, max_bytes)
+        rgb, times, contents = _read_video(path, fps, frames, max_bytes)
         chosen = sample_indices(times, fps, frames)
+        rate, stated = contents.rate, contents.average_rate if every else None
     span = times[chosen[-1]] - times[chosen[0]]
     if fps is None:
         fps = (len(chosen) - 1) / span if span > 0 else rate
-    return Clip(torch.from_numpy(rgb).permute(0, 3, 1, 2), fps)
+    return Clip(torch.from_numpy(rgb).permute(0, 3, 1, 2), fps, stated)
 
 
 def write_clip(clip: Clip, path: str | Path) -> None:
@@ -92,8 +98,8 @@ def write_clip(clip: Clip, path: str | Path) -> None:
 
 def _read_video(
     path: str | Path, fps: float | None, frames: int | None, max_bytes: int
-) -> tuple[NDArray[np.uint8], list[float], float]:
-    """The chosen frames `[F, H, W, 3]`, the times of all frames, and the stream's stated rate."""
+) -> tuple[NDArray[np.uint8], list[float], StreamInfo]:
+    """The chosen frames `[F, H, W, 3]`, the times of all frames, and what the packets say."""
     from rewardkit.media import libav
 
     contents = libav.scan(path)
@@ -108,7 +114,7 @@ def _read_video(
 
     check(contents.times)
     rgb, times = libav.decode(path, contents, choose)
-    return rgb, times, contents.rate
+    return rgb, times, contents
 
 
 def _check_size(path: str | Path, count: int, width: int, height: int, max_bytes: int) -> None:

@@ -1,6 +1,6 @@
 """Rows of a table and items, put together by the names that a column has, or by order.
 
-What is left over on either side is counted: a prompt that reaches no picture, or the wrong one, is
+What is left over on either side is counted: a prompt that reaches no file, or the wrong one, is
 a wrong number that nobody sees.
 """
 

@@ -39,7 +39,9 @@ class StreamInfo:
 
     Attributes:
         times: when the frames begin, in seconds since the first one, ascending.
-        rate: what the container says is the number of frames per second.
+        rate: what libav takes for the number of frames per second.
+        average_rate: frames per second over the whole stream, as its header states them; None where
+            it does not.
         width: of the stored frame, before rotation.
         height: of the stored frame, before rotation.
         container: libav's names of the container, such as "matroska,webm".
@@ -48,6 +50,7 @@ class StreamInfo:
 
     times: list[float]
     rate: float
+    average_rate: float | None
     width: int
     height: int
     container: str
@@ -89,10 +92,11 @@ def scan(path: str | Path) -> StreamInfo:
             raise InputError(f"{quoted(path)} has a video stream without a single frame")
         # Packets come in the order of decoding, frames in the order of showing.
         stamps.sort(key=lambda stamp: -1 if stamp is None else stamp)
-        codec = stream.codec_context
+        codec, average = stream.codec_context, stream.average_rate
         return StreamInfo(
             _seconds(stamps, stream, rate),
             rate,
+            float(average) if average else None,
             codec.width,
             codec.height,
             container.format.name,

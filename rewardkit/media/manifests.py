@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,16 +24,21 @@ class Line:
         id: its own name, where it has one.
         prompt: its prompt, where it has one.
         meta: the other columns.
+        references: the files of its reference media by name, as they can be opened from here.
     """
 
     path: Path
     id: str | None
     prompt: str | None
     meta: Mapping[str, Any]
+    references: Mapping[str, str]
 
 
 def read_manifest(
-    manifest: Path, paths: str | None = None, prompts: str | None = None
+    manifest: Path,
+    paths: str | None = None,
+    prompts: str | None = None,
+    references: Collection[str] = (),
 ) -> list[Line]:
     """The rows of a manifest.
 
@@ -44,6 +49,7 @@ def read_manifest(
         manifest: .jsonl, .csv, .tsv, .parquet or .json; see `rewardkit.media.tables`.
         paths: the column that names files, if it has another name.
         prompts: the column with the prompts, if it has another name.
+        references: the columns that name reference media, such as "first_frame".
 
     Raises:
         UsageError: there is no such column.
@@ -63,10 +69,26 @@ def read_manifest(
                 f"{row.where}: no {key!r}, the file to score; it has: {sorted(row.values)}. "
                 "Choose another column with --path-column"
             )
-        meta = row.other_than("path", "prompt", "id", key, text, ids)
+        meta = row.other_than("path", "prompt", "id", key, text, ids, *references)
         prompt = None if text is None else row.text(text)
-        lines.append(Line(_there(manifest.parent / path), row.name(ids), prompt, meta))
+        others = named_references(row, references, manifest.parent)
+        lines.append(Line(_there(manifest.parent / path), row.name(ids), prompt, meta, others))
     return lines
+
+
+def named_references(row: TableRow, columns: Collection[str], folder: Path) -> dict[str, str]:
+    """The files that a row names in some columns, by column, as they can be opened from here.
+
+    Args:
+        row: of a table.
+        columns: those that name reference media; a row may lack some.
+        folder: that of the table.
+
+    Raises:
+        InputError: one is no text.
+    """
+    names = {column: row.name(column) for column in columns}
+    return {column: str(_there(folder / name)) for column, name in names.items() if name}
 
 
 def _paths(manifest: Path, rows: Sequence[TableRow]) -> str:

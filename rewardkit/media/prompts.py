@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path, PurePath
@@ -16,6 +16,7 @@ from rewardkit.media.columns import prompt_column as column_of_prompts
 from rewardkit.media.embedded import embedded_prompt
 from rewardkit.media.files import quoted, read_text
 from rewardkit.media.joining import Joined, join
+from rewardkit.media.manifests import named_references
 from rewardkit.media.sources import Item
 from rewardkit.media.tables import TABLE_SUFFIXES, TableRow, read_table
 
@@ -31,6 +32,7 @@ def attach(
     from_metadata: bool = False,
     path_column: str | None = None,
     prompt_column: str | None = None,
+    references: Collection[str] = (),
 ) -> list[Item]:
     """The items with prompts. One that has a prompt from its manifest keeps it.
 
@@ -52,6 +54,8 @@ def attach(
         from_metadata: what Stable Diffusion's web interface (A1111) and ComfyUI write into files.
         path_column: the column of `file` that names files.
         prompt_column: the column of `file` with the prompts.
+        references: the columns of `file` that name reference media, such as "first_frame", from
+            its folder. A manifest's own references come first.
 
     Raises:
         UsageError: two sources are given, `file` has another extension, or it lacks a column that
@@ -62,7 +66,7 @@ def attach(
     if (file is not None) + (text is not None) + from_name + from_metadata > 1:
         raise UsageError("prompts come from one source: a file, one text, the names or metadata")
     if file is not None:
-        return _from_file(items, Path(file), path_column, prompt_column)
+        return _from_file(items, Path(file), path_column, prompt_column, references)
     if text is not None:
         return [_with_prompt(item, text) for item in items]
     if from_name:
@@ -92,11 +96,17 @@ class PromptLine:
     folder: Path = Path()
 
 
-def _with_prompt(item: Item, prompt: str | None, meta: Mapping[str, Any] | None = None) -> Item:
+def _with_prompt(
+    item: Item,
+    prompt: str | None,
+    meta: Mapping[str, Any] | None = None,
+    references: Mapping[str, str] | None = None,
+) -> Item:
     return dataclasses.replace(
         item,
         prompt=item.prompt if item.prompt is not None else prompt,
         meta={**(meta or {}), **item.meta},
+        references={**(references or {}), **item.references},
     )
 
 
@@ -134,7 +144,11 @@ def _beside(item: Item) -> str | None:
 
 
 def _from_file(
-    items: Sequence[Item], file: Path, path_column: str | None, prompt_column: str | None
+    items: Sequence[Item],
+    file: Path,
+    path_column: str | None,
+    prompt_column: str | None,
+    references: Collection[str],
 ) -> list[Item]:
     rows, prompts = _rows(file, prompt_column)
     joined = join(items, rows, file, path_column)
@@ -143,7 +157,11 @@ def _from_file(
     else:
         _log.info(f"prompts matched by order: {len(rows)} prompts, {len(items)} files")
     lines = {
-        id: (row.text(prompts), row.other_than("id", "path", prompts))
+        id: (
+            row.text(prompts),
+            row.other_than("id", "path", prompts, *references),
+            named_references(row, references, file.parent),
+        )
         for id, row in joined.rows.items()
     }
     return [_with_prompt(item, *lines[item.id]) if item.id in lines else item for item in items]

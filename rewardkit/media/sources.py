@@ -9,10 +9,10 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, NamedTuple
 
 from rewardkit.errors import InputError, UsageError
 from rewardkit.media.batch import Kind
@@ -29,8 +29,13 @@ from rewardkit.media.places import (
 )
 from rewardkit.media.tables import TABLE_SUFFIXES
 
-# What the user calls the column of paths and that of prompts; None where nothing is said.
-Columns: TypeAlias = tuple[str | None, str | None]
+
+class _Columns(NamedTuple):
+    """What manifests call the columns; None where nothing is said."""
+
+    paths: str | None
+    prompts: str | None
+    references: Collection[str]
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Item:
         prompt: None where it has none (yet, see `rewardkit.media.prompts`).
         meta: the other columns of its manifest line.
         problem: why it cannot be scored as asked; None where nothing is known against it.
+        references: the files of the media it is compared with, by name, such as "first_frame".
     """
 
     id: str
@@ -51,6 +57,7 @@ class Item:
     prompt: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
     problem: str | None = None
+    references: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Found:
     """What the inputs hold.
 
     Attributes:
-        kind: what all items are.
+        kind: what all items are; None if there are pictures and clips.
         items: in the order of the inputs; those of a folder or glob sorted by the bytes of their
             paths, so that every machine has the same order.
         skipped: files of a folder or glob left out for their extension, except prompts that stand
@@ -66,7 +73,7 @@ class Found:
         unreadable: sub-folders that could not be listed, with the reason.
     """
 
-    kind: Kind
+    kind: Kind | None
     items: Sequence[Item]
     skipped: Sequence[str]
     unreadable: Sequence[str]
@@ -79,6 +86,7 @@ def find(
     stdin: BinaryIO | None = None,
     path_column: str | None = None,
     prompt_column: str | None = None,
+    references: Collection[str] = (),
 ) -> Found:
     """The media that `inputs` name.
 
@@ -89,28 +97,27 @@ def find(
 
     Args:
         inputs: at least one.
-        kind: "image" or "video"; None lets the extensions decide, as long as they agree.
+        kind: "image" or "video"; None takes both.
         stdin: what `-` reads.
         path_column: the column of manifests that names the files.
         prompt_column: the column of manifests with the prompts.
+        references: the columns of manifests that name reference media, such as "first_frame".
 
     Raises:
-        UsageError: an input does not exist, there are pictures and clips and no `kind`, or a column
-            is named and there is no manifest that has it.
+        UsageError: an input does not exist, or a column is named and there is no manifest that has
+            it.
         InputError: a manifest is malformed, two items have one id, or there is nothing to score.
     """
-    columns = (path_column, prompt_column)
+    columns = _Columns(path_column, prompt_column, references)
     parts = [_expand(source, stdin, columns) for source in inputs]
-    if columns != (None, None) and not any(part.from_table for part in parts):
+    if columns[:2] != (None, None) and not any(part.from_table for part in parts):
         raise UsageError(
             "--path-column and --prompt-column name columns of a table, but no table is given. "
             "Give a manifest, or prompts with -p FILE"
         )
     entries = [entry for part in parts for entry in part.entries]
     unreadable = [reason for part in parts for reason in part.unreadable]
-    found = kind or _only_kind(entries)
-    suffixes = image_suffixes() if found == "image" else CLIP_SUFFIXES
-    kept = [e for e in entries if e.named or _suffix(e.path) in suffixes]
+    kept = [e for e in entries if e.named or kind_of_file(e.path) in _kinds(kind)]
     if not kept:
         wanted = {"image": "picture", "video": "clip", None: "picture or clip"}[kind]
         raise InputError(_nothing(inputs, wanted, entries, unreadable))
@@ -118,7 +125,21 @@ def find(
     beside = {f"{without_suffix(e.path)}.txt" for e in kept}
     taken = {e.path for e in kept} | beside
     skipped = [e.path for e in entries if e.path not in taken]
+    present = {known for e in kept if (known := kind_of_file(e.path)) is not None}
+    found = kind or (None if len(present) > 1 else next(iter(present), "image"))
     return Found(found, _with_ids(kept, root), skipped, unreadable)
+
+
+def kind_of_file(path: str) -> Kind | None:
+    """Whether a file is a picture or a clip, by its extension; None if that says neither."""
+    suffix = PurePath(path).suffix.lower()
+    if suffix in image_suffixes():
+        return "image"
+    return "video" if suffix in CLIP_SUFFIXES else None
+
+
+def _kinds(kind: Kind | None) -> tuple[Kind, ...]:
+    return ("image", "video") if kind is None else (kind,)
 
 
 @dataclass(frozen=True)
@@ -128,6 +149,7 @@ class _Entry:
     id: str | None = None
     prompt: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    references: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,7 +162,7 @@ class _Part:
     from_table: bool = False
 
 
-def _expand(source: str, stdin: BinaryIO | None, columns: Columns) -> _Part:
+def _expand(source: str, stdin: BinaryIO | None, columns: _Columns) -> _Part:
     path = Path(source)
     if source == "-":
         return _from_stdin(stdin)
@@ -173,24 +195,15 @@ def _from_stdin(stdin: BinaryIO | None) -> _Part:
     return _Part([str(Path(p).parent) for p in paths], [_Entry(p, named=True) for p in paths])
 
 
-def _from_manifest(manifest: Path, columns: Columns) -> _Part:
+def _from_manifest(manifest: Path, columns: _Columns) -> _Part:
     bases, entries = [], []
     for line in read_manifest(manifest, *columns):
         inside = Path(absolute(line.path)).is_relative_to(absolute(manifest.parent))
         bases.append(str(manifest.parent if inside else line.path.parent))
-        entries.append(_Entry(str(line.path), True, line.id, line.prompt, line.meta))
-    return _Part(bases, entries, from_table=True)
-
-
-def _only_kind(entries: Sequence[_Entry]) -> Kind:
-    pictures = [e.path for e in entries if _suffix(e.path) in image_suffixes()]
-    clips = [e.path for e in entries if _suffix(e.path) in CLIP_SUFFIXES]
-    if pictures and clips:
-        raise UsageError(
-            f"there are pictures ({len(pictures)}, such as {pictures[0]!r}) and clips "
-            f"({len(clips)}, such as {clips[0]!r}). Choose with --input image or --input video"
+        entries.append(
+            _Entry(str(line.path), True, line.id, line.prompt, line.meta, line.references)
         )
-    return "video" if clips else "image"
+    return _Part(bases, entries, from_table=True)
 
 
 def _with_ids(entries: Sequence[_Entry], root: str) -> list[Item]:
@@ -205,7 +218,7 @@ def _with_ids(entries: Sequence[_Entry], root: str) -> list[Item]:
                 f"two inputs have the id {key!r}: {items[key].path!r} and {entry.path!r}. Give "
                 "each file once, or ids of your own in a manifest"
             )
-        items[key] = Item(key, entry.path, entry.prompt, entry.meta)
+        items[key] = Item(key, entry.path, entry.prompt, entry.meta, references=entry.references)
     return list(items.values())
 
 
@@ -221,7 +234,3 @@ def _nothing(
     if unreadable:
         reason += f"; {len(unreadable)} folders cannot be listed, such as {unreadable[0]}"
     return reason
-
-
-def _suffix(path: str) -> str:
-    return PurePath(path).suffix.lower()

@@ -56,8 +56,8 @@ class TableRow:
             return str(int(value))
         if isinstance(value, bytes) or (isinstance(value, Mapping) and "bytes" in value):
             raise InputError(
-                f"{self.where}: {column!r} holds the picture itself, as Hugging Face datasets do. "
-                "Write the pictures to files, and name those"
+                f"{self.where}: {column!r} holds the file itself, as Hugging Face datasets do. "
+                "Write its bytes to a file, and name that"
             )
         return self.text(column)
 
@@ -167,7 +167,7 @@ def _entry(where: str, key: str | None, entry: Any) -> dict[str, Any]:
     if isinstance(entry, list) and key is not None:
         raise InputError(
             f"{where}: holds a list of {len(entry)}, as the HPS benchmark has prompts by style: "
-            "it does not say which picture each belongs to. Give one list, or a table with a path"
+            "it does not say which file each belongs to. Give one list, or a table with a path"
         )
     raise InputError(f"{where}: a prompt is text; {_shown(entry)} was given")
 

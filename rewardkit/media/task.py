@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
@@ -16,9 +17,13 @@ def kind_of(task: Task) -> Kind:
     return "video" if task.endswith("video") else "image"
 
 
+#: The name of the picture that a task starts from, beside its prompt.
+REFERENCES: Mapping[Task, str] = {"image-to-video": "first_frame", "image-edit": "source"}
+
+
 def starts_from_picture(task: Task) -> bool:
-    """Whether a task is given a picture beside its prompt: a first frame, or one to edit."""
-    return task.startswith("image")
+    """Whether a task is given a picture beside its prompt."""
+    return task in REFERENCES
 
 
 def noun_of(task: Task) -> str:

@@ -60,14 +60,7 @@ class Journal(AbstractContextManager["Journal"]):
         try:
             lock_open_file(file, path)
             found, rows, length = _parse(path)
-            # Through JSON first: a tuple was stored as a list, and is no difference.
-            difference = first_difference(found, json.loads(json_bytes(header)))
-            if difference is not None:
-                key, before, after = difference
-                raise InputError(
-                    f"{path} was started with {key} = {before}, not {after}. Repeat the first "
-                    "request to continue it, or delete the file to start afresh."
-                )
+            _check_header(path, found, header)
             with writing(path):
                 file.truncate(length)  # the torn line of a writer that was killed
         except BaseException:
@@ -77,14 +70,19 @@ class Journal(AbstractContextManager["Journal"]):
         return cls(file, path, rows)
 
     @staticmethod
-    def read(path: str | PathLike[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def read(
+        path: str | PathLike[str], header: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """The header and the rows of a journal, which may be being written; changes nothing.
 
         Raises:
-            InputError: there is no file, it is no journal, or it is damaged.
+            InputError: there is no file, it is no journal, is damaged, or was started with another
+                header than `header`, if one is given.
         """
-        header, rows, _ = _parse(Path(path))
-        return header, rows
+        found, rows, _ = _parse(Path(path))
+        if header is not None:
+            _check_header(Path(path), found, header)
+        return found, rows
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Commits a batch of rows.
@@ -132,6 +130,18 @@ class Journal(AbstractContextManager["Journal"]):
         with writing(self._path):
             os.fsync(self._file.fileno())
         self._synced = time.monotonic()
+
+
+def _check_header(path: Path, found: Mapping[str, Any], header: Mapping[str, Any]) -> None:
+    """Refuses a journal that was started with another header."""
+    # Through JSON first: a tuple was stored as a list, and is no difference.
+    difference = first_difference(found, json.loads(json_bytes(header)))
+    if difference is not None:
+        key, before, after = difference
+        raise InputError(
+            f"{path} was started with {key} = {before}, not {after}. Repeat the first request to "
+            "continue it, or delete the file to start afresh."
+        )
 
 
 def _parse(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], int]:

@@ -6,12 +6,16 @@ or a network at import. To add a family, copy the file that is nearest:
     pixels           a number measured on each image            motion  the same for videos
     clip             the features of a shared encoder           laion_aesthetic  a head on them
     imagereward      a network of its own that reads the prompt with the image
+    frame_means      the mean of a picture reward over the frames of a clip
+    raft             a network of its own for pairs of frames
     geneval          a detector, and the keys of the prompt's line
     clip_checkpoint  rewards that are named by their weights, without registration
+    videoalign       a vision-language model with several heads
 
-A vision-language model is an `Extractor` whose `prepare(sample)` fills the chat template with the
-prompt and the frames, and whose `features` runs one forward for all heads; its weights are a
-`Snapshot` that `loader.pretrained` reads, and its card says `batch_size`. A reward that compares
-with a source image or a first frame names it in `needs_references`, and reads
-`sample.references`. tests/rewardkit/engine/test_vision_language.py holds both, whole and small.
+A head on a Qwen2-VL copies `videoalign`: its `Questionnaire` says what is looked at and asked, and
+`engine.vision_language` does the rest in one forward. Another vision-language model is an
+`Extractor` whose `prepare(sample)` fills the chat template with the prompt and the frames, and
+whose `features` runs one forward for all heads: tests/vision_language_judge.py is a whole one, and
+small. A reward that compares with a source image or a first frame names it in `needs_references`,
+and reads `sample.references`.
 """

@@ -15,7 +15,7 @@ from rewardkit.engine.registry import register
 from rewardkit.engine.reward import Reward
 from rewardkit.geneval.colours import ColourClassifier
 from rewardkit.geneval.convert import CONVERTED
-from rewardkit.geneval.detector import BATCH_SIZE, META, Detections, Detector
+from rewardkit.geneval.detector import BATCH_SIZE, META, Detections, ObjectDetector
 from rewardkit.media.batch import Batch
 from rewardkit.weights.pins import PinnedFile
 
@@ -88,7 +88,9 @@ def _cards(suffix: str, detector: PinnedFile, *notes: str) -> tuple[RewardCard, 
 class GenEval(Reward):
     """The verdict or the partial credit that GenEval's rules give to the detected objects."""
 
-    def __init__(self, card: RewardCard, detector: Detector, colours: ColourClassifier) -> None:
+    def __init__(
+        self, card: RewardCard, detector: ObjectDetector, colours: ColourClassifier
+    ) -> None:
         self.card = card
         self.extractor = detector
         self._colours = colours
@@ -103,7 +105,7 @@ class GenEval(Reward):
         encoder = ClipEncoder.shared(VIT_L_14, loader)
         return cls(
             card,
-            loader.shared(weights, lambda: Detector.load(weights, loader)),
+            loader.shared(weights, lambda: ObjectDetector.load(weights, loader)),
             loader.shared(ColourClassifier, lambda: ColourClassifier(encoder)),
         )
 

@@ -43,7 +43,7 @@ def temporal_stability(clip: Clip) -> float:
     """
     import numpy as np
 
-    frames = _frames("temporal-stability", clip, 2)
+    frames = frames_of("temporal-stability", clip, 2)
     changes = [np.abs(a.astype(np.int16) - b).mean() for a, b in pairwise(frames)]
     return 1 - float(np.mean(changes)) / 255
 
@@ -60,8 +60,8 @@ def dynamic_degree(clip: Clip) -> float:
         InputError: fewer than two frames are kept, or frames too small for DIS.
     """
     step = max(1, round(clip.fps / 8))
-    frames = _frames("dynamic-degree", clip, step + 1)[::step]
-    flow = _estimator("dynamic-degree", frames)
+    frames = frames_of("dynamic-degree", clip, step + 1)[::step]
+    flow = flow_of("dynamic-degree", frames)
     speeds = [fastest(flow(a, b)) for a, b in pairwise([grey(frame) for frame in frames])]
     return degree(speeds, min(frames.shape[1:3]))
 
@@ -99,8 +99,8 @@ def motion_smoothness(clip: Clip) -> float:
     """
     import numpy as np
 
-    frames = _frames("motion-smoothness", clip, 3)
-    flow = _estimator("motion-smoothness", frames)
+    frames = frames_of("motion-smoothness", clip, 3)
+    flow = flow_of("motion-smoothness", frames)
     kept = frames[::2]
     misses = [
         np.abs(middle(before, after, flow) - actual).mean()
@@ -135,7 +135,17 @@ def middle(before: Pixels, after: Pixels, flow: Flow) -> NDArray[np.floating]:
     return (warp(before, -half) + warp(after, half)) / 2
 
 
-def _frames(name: str, clip: Clip, at_least: int) -> Pixels:
+def frames_of(name: str, clip: Clip, at_least: int) -> Pixels:
+    """The frames of a clip.
+
+    Args:
+        name: of the reward, for messages.
+        clip: the clip.
+        at_least: how many frames the reward needs.
+
+    Raises:
+        InputError: it has fewer.
+    """
     if len(clip.frames) < at_least:
         raise InputError(
             f"{name} compares frames and needs at least {at_least} of a video of {clip.fps:g} "
@@ -144,8 +154,12 @@ def _frames(name: str, clip: Clip, at_least: int) -> Pixels:
     return clip.frames.permute(0, 2, 3, 1).numpy(force=True)
 
 
-def _estimator(name: str, frames: Pixels) -> Flow:
-    """DIS optical flow for frames of this size; it has buffers, so each call of ours makes one."""
+def flow_of(name: str, frames: Pixels) -> Flow:
+    """DIS optical flow for frames of this size; it has buffers, so each call of ours makes one.
+
+    Raises:
+        InputError: the frames are too small.
+    """
     import cv2
     import numpy as np
 
@@ -235,6 +249,8 @@ _FORMULAS = {
         "Flicker, noise and cuts cost as much as uneven motion; so does motion too fast for the "
         "flow, over about a twelfth of the short side between frames.",
     ),
+    # VBench's name of it; a name of ours says what more means.
+    short_names={"temporal-flickering": "temporal-stability"},
 )
 class MotionStatistic(MeasuredReward):
     """The function of this module that the card is named after."""

@@ -66,7 +66,8 @@ V1 = EncoderSpec(
             "Prompts longer than 77 tokens are cut; the end-of-text token is kept.",
             "Upstream takes an empty prompt; here it counts as missing.",
         ),
-    )
+    ),
+    default="pickscore.v1",
 )
 class PickScore(EncodedReward):
     """The logit scale times the cosine of the features' image and text embeddings."""

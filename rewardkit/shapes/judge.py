@@ -32,7 +32,7 @@ def graded(parsed: ParsedPrompt, found: Sequence[DetectedShape]) -> float:
 
 def _credit(colours: list[str | None], found: list[DetectedShape]) -> float:
     """Credit for the objects of one shape; each found object counts for one requested object."""
-    left = [one.colour for one in found]
+    left = [thing.colour for thing in found]
     named = [colour for colour in colours if colour is not None]
     right = 0
     for colour in named:
@@ -49,14 +49,16 @@ def _related(parsed: ParsedPrompt, found: Sequence[DetectedShape]) -> bool:
     assert parsed.relation is not None
     first, second = (_meant(*thing, found) for thing in parsed.things)
     return any(
-        lies(parsed.relation, (one.centre[0] - other.centre[0], one.centre[1] - other.centre[1]))
-        for one in first
+        lies(
+            parsed.relation, (thing.centre[0] - other.centre[0], thing.centre[1] - other.centre[1])
+        )
+        for thing in first
         for other in second
-        if one is not other
+        if thing is not other
     )
 
 
 def _meant(shape: str, colour: str | None, found: Sequence[DetectedShape]) -> list[DetectedShape]:
     """The objects that match a request: of its shape and colour, or else of its shape alone."""
-    of_shape = [one for one in found if one.shape == shape]
-    return [one for one in of_shape if colour in (None, one.colour)] or of_shape
+    of_shape = [thing for thing in found if thing.shape == shape]
+    return [thing for thing in of_shape if colour in (None, thing.colour)] or of_shape

@@ -1,6 +1,6 @@
 """How sure a benchmark is, and whether two models differ on it. Pure functions.
 
-Only items of different clusters are independent, such as pictures of different prompts. So whole
+Only items of different clusters are independent, such as samples of different prompts. So whole
 clusters are resampled, each within its stratum, and whole clusters get another sign (`flips`).
 `totals` defines clusters, strata and the headline.
 """
@@ -123,7 +123,7 @@ def estimate(
     draws give (m - 1) / m times that.
 
     The interval is too narrow for few clusters (below about 20), and for a mean near the end of its
-    range: for 80 prompts whose pictures are right 98 or 99 times in 100 it covers the true mean
+    range: for 80 prompts whose samples are right 98 or 99 times in 100 it covers the true mean
     only 92 to 67 times in 100, and where all are right it has no width.
 
     Args:

@@ -1,9 +1,9 @@
 """Values of a benchmark, summed by prompt and task, from which means and their errors are computed.
 
-A benchmark has items (pictures); each has a cluster (its prompt) and a stratum (its task). Pictures
-of one prompt tend to be right or wrong together, and a benchmark makes a claim about prompts like
-these, not only about these. So what varies at random is the cluster, with all its items; the number
-of clusters in a stratum is fixed.
+A benchmark has items (pictures or clips); each has a cluster (its prompt) and a stratum (its task).
+Items of one prompt tend to be right or wrong together, and a benchmark makes a claim about prompts
+like these, not only about these. So what varies at random is the cluster, with all its items; the
+number of clusters in a stratum is fixed.
 
 With sum y_c and count n_c of the items of cluster c, the mean of stratum s is
 r_s = sum of y_c / sum of n_c over its clusters. The headline is the mean of the r_s ("tasks": as

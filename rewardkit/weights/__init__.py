@@ -5,7 +5,7 @@
     memory      what first downloads recorded                   shards  whether a folder is whole
     checkpoint  files of tensors, read without running code     fetch   a file at an address
     pretrained  `from_pretrained` with nothing missing          pull    for machines without network
-    nets        networks that no library has as they are
+    nets        networks that no library has as they are    videoalign  settings of its checkpoints
 
 May import `rewardkit.errors`, `devices`, `records` and `media`.
 """

@@ -31,17 +31,42 @@ def from_pretrained(kind: type[_M], folder: Path, dtype: torch.dtype) -> _M:
         WeightsError: files are missing or damaged, do not fit, or ask to run code of their own.
     """
     refuse_code(folder)
+    return _checked(kind, folder, dtype, folder)
+
+
+def from_tensors(
+    kind: type[_M], config: Any, state: dict[str, torch.Tensor], dtype: torch.dtype, folder: Path
+) -> _M:
+    """The network of a config whose tensors were read, and perhaps renamed, by somebody else.
+
+    Args:
+        kind: a class of transformers, such as `CLIPModel`.
+        config: of it.
+        state: its tensors, all of them and no others.
+        dtype: of its tensors.
+        folder: where they were read, for errors.
+
+    Raises:
+        WeightsError: tensors are missing, left over, misshapen or not finite.
+    """
+    return _checked(kind, None, dtype, folder, config=config, state_dict=state)
+
+
+def _checked(
+    kind: type[_M], source: Path | None, dtype: torch.dtype, folder: Path, **more: Any
+) -> _M:
     loader: Any = kind
     try:
         with quiet():  # what this silences on tensors is judged by `check_report`
             network, report = loader.from_pretrained(
-                folder,
+                source,
                 dtype=dtype,
                 local_files_only=True,
                 trust_remote_code=False,
                 # With this transformers names a misshapen tensor in its report, not its log.
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
+                **more,
             )
     except Exception as error:  # a damaged file fails in as many ways as it has readers
         raise WeightsError(

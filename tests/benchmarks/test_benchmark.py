@@ -68,13 +68,13 @@ def test_prompts_and_rewards_that_are_yours_to_choose_must_be_given(tmp_path):
     with pytest.raises(UsageError, match="tiny has no rewards of its own: choose them with -r"):
         free.by(None)
     (tmp_path / "my prompts.txt").write_text("a cat\na dog\n")
-    given = free.on(str(tmp_path / "my prompts.txt")).by("sharpness")
-    assert (given.name, given.media, given.rewards) == (
+    chosen = free.on(str(tmp_path / "my prompts.txt")).by("sharpness")
+    assert (chosen.name, chosen.media, chosen.rewards) == (
         "tiny/my-prompts",
         "my-prompts",
         "sharpness",
     )
-    assert [case.prompt for case in given.prompts().cases] == ["a cat", "a dog"]
+    assert [case.prompt for case in chosen.prompts().cases] == ["a cat", "a dog"]
 
 
 def test_prompts_and_rewards_of_a_benchmarks_own_cannot_be_given():
@@ -109,8 +109,8 @@ def test_the_checksum_of_prompts_is_of_all_they_say():
 
 
 def test_every_benchmark_of_ours_is_complete():
-    for one in catalogue().values():
-        assert one.about and len(one.about) <= 90
-        if isinstance(one, Benchmark):
-            assert one.samples == 1 or one.layout.numbers_samples
-            assert one.rewards is None or one.prompts is not None
+    for benchmark in catalogue().values():
+        assert benchmark.about and len(benchmark.about) <= 90
+        if isinstance(benchmark, Benchmark):
+            assert benchmark.samples == 1 or benchmark.layout.numbers_samples
+            assert benchmark.rewards is None or benchmark.prompts is not None

@@ -27,7 +27,7 @@ def test_the_numbers_are_those_of_the_paired_test(base, other):
     for name in ("sharpness", "colorfulness"):
         before, after = ([10 * row.scores[name] for row in of] for of in rows)
         assert found.metrics[name] == compare(
-            before, after, [one[1] for one in places], [one[0] for one in places], "tasks"
+            before, after, [place[1] for place in places], [place[0] for place in places], "tasks"
         )
     assert (found.pairs, found.left_out, found.warnings) == (14, 0, [])
     assert found.metrics["sharpness"].headline.before == pytest.approx(read_result(base).score)
@@ -48,7 +48,7 @@ def test_a_result_is_no_better_than_itself(base):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"benchmark": {"name": "big"}}, "benchmark.name"),
         ({"benchmark": {"version": "2"}}, "benchmark.version"),
@@ -58,9 +58,9 @@ def test_a_result_is_no_better_than_itself(base):
         ({"rewards": {"sharpness": {"sha256 of x": "1"}}}, "rewards.sharpness"),
     ],
 )
-def test_results_that_measure_other_things_are_refused(changes, told, base, other):
+def test_results_that_measure_other_things_are_refused(changes, message, base, other):
     changed(other, **changes)
-    with pytest.raises(InputError, match=f"do not measure the same: {told}"):
+    with pytest.raises(InputError, match=f"do not measure the same: {message}"):
         compare_results(base, other)
 
 

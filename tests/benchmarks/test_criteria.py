@@ -111,10 +111,10 @@ def test_the_interval_is_that_of_prompts_drawn_with_all_their_dimensions(path):
 def test_a_result_by_criteria_says_what_its_rows_say(path, tmp_path):
     result = read_result(path)
     assert contradiction(result, read_table(result, path)) is None
-    told = json.loads(path.read_text("utf-8"))
-    told["score"] = told["metrics"]["total"]["headline"]["score"] = 3.0
+    document = json.loads(path.read_text("utf-8"))
+    document["score"] = document["metrics"]["total"]["headline"]["score"] = 3.0
     wrong = path.with_name("wrong.json")
-    wrong.write_text(json.dumps(told), "utf-8")
+    wrong.write_text(json.dumps(document), "utf-8")
     assert "for total, and it says 3" in contradiction(read_result(wrong), read_table(result, path))
     wrong.unlink()
 
@@ -163,8 +163,8 @@ VALUES = np.random.default_rng(0).normal(size=(7, 2))
 def interval(found):
     return estimate(
         found.values,
-        [one.prompt for one in found.scored],
-        [one.stratum for one in found.scored],
+        [sample.prompt for sample in found.scored],
+        [sample.stratum for sample in found.scored],
         found.headline,
     ).headline
 
@@ -177,9 +177,9 @@ def test_the_usual_means_are_criteria(criteria, headline):
     """The numbers are those of `rewardkit.stats` for the scores themselves, to the bit."""
     rows = pictures(VALUES)
     plain = estimate(
-        [10 * VALUES[one.index, one.sample] for one in rows],
-        [one.index for one in rows],
-        [one.stratum for one in rows],
+        [10 * VALUES[row.index, row.sample] for row in rows],
+        [row.index for row in rows],
+        [row.stratum for row in rows],
         headline,
     )
     assert interval(values_of(with_reward(criteria, "x"), rows, 10.0)) == plain.headline
@@ -198,7 +198,7 @@ def test_a_mean_of_means_is_a_total_like_any_other():
 
 def test_weights_of_a_group_are_shared_out():
     shared = share(4, Criterion("a", weight=1), Criterion("b", weight=0.5))
-    assert [one.weight for one in shared] == pytest.approx([8 / 3, 4 / 3])
+    assert [part.weight for part in shared] == pytest.approx([8 / 3, 4 / 3])
 
 
 def test_captions_say_how_scores_are_averaged():

@@ -14,7 +14,7 @@ from benchmarks.prompts import Case
 from rewardkit.media.images import image_suffixes
 
 SUFFIXES = image_suffixes()
-LAYOUTS = {one: get(one).layout for one in ("geneval", "hps.v2.1")} | {"numbered": NUMBERED}
+LAYOUTS = {name: get(name).layout for name in ("geneval", "hps.v2.1")} | {"numbered": NUMBERED}
 HPS = get("hps.v2.1").layout
 GENEVAL = get("geneval").layout
 MANY = [Case(i, (STYLES[i // PER_STYLE],), "a cat") for i in range(len(STYLES) * PER_STYLE)]
@@ -125,7 +125,7 @@ def test_pictures_of_hps_are_jpg_or_png_and_not_both(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("00007-00.png", "there is no such prompt among the 7"),
         ("cat.png", "not the name of a file of this set"),
@@ -136,10 +136,10 @@ def test_pictures_of_hps_are_jpg_or_png_and_not_both(tmp_path):
         (".00000-00.1234.png", None),
     ],
 )
-def test_a_file_that_has_no_place_is_named(name, told, tmp_path):
+def test_a_file_that_has_no_place_is_named(name, message, tmp_path):
     touch(tmp_path, name)
     problems = NUMBERED.find(tmp_path, CASES, 2, among=CASES, suffixes=SUFFIXES).problems
-    assert problems == ([] if told is None else [f"{name}: {told}"])
+    assert problems == ([] if message is None else [f"{name}: {message}"])
 
 
 def test_more_pictures_of_a_prompt_than_asked_for_are_told(tmp_path):
@@ -164,9 +164,11 @@ def test_what_is_missing_is_listed_as_it_would_be_called(tmp_path):
 
 def test_the_prompts_of_every_benchmark_have_places_of_their_own():
     for name in ("shapes", "geneval", "hps"):
-        one = get(name)
-        assert isinstance(one, Benchmark)
-        cases = one.prompts().cases if name == "shapes" else MANY
-        places = {one.layout.place(case, i) for case in cases for i in range(one.samples)}
-        assert len(places) == len(cases) * one.samples
+        benchmark = get(name)
+        assert isinstance(benchmark, Benchmark)
+        cases = benchmark.prompts().cases if name == "shapes" else MANY
+        places = {
+            benchmark.layout.place(case, i) for case in cases for i in range(benchmark.samples)
+        }
+        assert len(places) == len(cases) * benchmark.samples
     assert TINY.layout is NUMBERED

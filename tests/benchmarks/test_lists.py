@@ -1,5 +1,6 @@
 """Public lists are read as they are, and a file that is another one is refused."""
 
+import json
 from dataclasses import replace
 
 import huggingface_hub.constants
@@ -21,8 +22,8 @@ PARTI = (
 @pytest.fixture
 def short(monkeypatch):
     """Lists of three prompts."""
-    for name, one in LISTS.items():
-        monkeypatch.setitem(lists.LISTS, name, one._replace(number=3))
+    for name, prompts in LISTS.items():
+        monkeypatch.setitem(lists.LISTS, name, prompts._replace(number=3))
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_another_number_of_prompts_is_refused(name, file, content, weights):
 
 
 @pytest.mark.parametrize(
-    ("name", "file", "content", "told"),
+    ("name", "file", "content", "message"),
     [
         ("parti", "parti-prompts.tsv", "a\tb\nc\td\n", "columns Category and Prompt"),
         ("parti", "parti-prompts.tsv", "Prompt\tCategory\nbond\n", "columns Category and Prompt"),
@@ -83,9 +84,9 @@ def test_another_number_of_prompts_is_refused(name, file, content, weights):
         ("pick-a-pic-test", "pick-a-pic-test.txt", "a\n\nb\n", "line 2: an empty line"),
     ],
 )
-def test_a_file_that_is_no_such_list_is_named(name, file, content, told, weights, short):
+def test_a_file_that_is_no_such_list_is_named(name, file, content, message, weights, short):
     (weights / file).write_text(content)
-    with pytest.raises(InputError, match=f"(?s){file}.*{told}"):
+    with pytest.raises(InputError, match=f"(?s){file}.*{message}"):
         from_public_list(name)
 
 
@@ -125,3 +126,18 @@ def test_prompts_of_a_parquet_file_with_dates_have_a_checksum(tmp_path):
     read = from_file(str(tmp_path / "p.parquet"))
     other = replace(read, cases=[replace(read.cases[0], meta={"day": "2024-01-03"})])
     assert read.sha256 != other.sha256
+
+
+def test_ta_hard_is_read_from_its_table(weights, short):
+    (weights / "ta-hard.csv").write_text(
+        'prompt,prompt_zh\n"A cat, and a dog.",\u732b\nB,b\nC,c\n', "utf-8"
+    )
+    read = from_public_list("ta-hard")
+    assert [case.prompt for case in read.cases] == ["A cat, and a dog.", "B", "C"]
+    assert {case.stratum for case in read.cases} == {"prompts"}
+
+
+def test_vbenchs_captions_are_read_from_its_list(weights, short):
+    entries = [{"prompt_en": text, "dimension": ["scene"]} for text in ("a", "b", "c")]
+    (weights / "vbench-prompts.json").write_text(json.dumps(entries), "utf-8")
+    assert [case.prompt for case in from_public_list("vbench").cases] == ["a", "b", "c"]

@@ -110,17 +110,17 @@ def test_training_evaluates_on_the_pictures_of_the_benchmark(flow, tmp_path):
     few = PromptSet("few", prompts.cases[:3])
     make(shapes, few, flow, tmp_path, protocol=protocol(flow))
     requests = [Request(line.prompt, s) for line, s in zip(*in_turn(lines[:3], 6), strict=True)]
-    for i, one in enumerate(generate(flow, requests, protocol=protocol(flow))):
+    for i, picture in enumerate(generate(flow, requests, protocol=protocol(flow))):
         sample, prompt = divmod(i, 3)
         other = read_image(tmp_path / f"0000{prompt}-0{sample}.png")
-        assert (one.int() - other.int()).abs().max() <= 1
+        assert (picture.int() - other.int()).abs().max() <= 1
 
 
 def test_a_folder_that_is_whole_passes(folder):
     checked = check(TINY, PROMPTS, folder)
     assert len(checked.paths) == 14 and checked.made is None
     calls = []
-    again = check(TINY, PROMPTS, folder, on_file=lambda *told: calls.append(told))
+    again = check(TINY, PROMPTS, folder, on_file=lambda *counts: calls.append(counts))
     assert again.sha256 == checked.sha256 and calls[-1] == (14, 14)
 
 
@@ -132,9 +132,9 @@ def test_the_checksum_is_of_pictures_and_their_places(folder):
 
 
 def wrong(folder, **options):
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as raised:
         check(TINY, PROMPTS, folder, **options)
-    return str(told.value)
+    return str(raised.value)
 
 
 def test_a_wrong_folder_is_told_with_what_was_looked_for(tmp_path):
@@ -148,9 +148,9 @@ def test_a_wrong_folder_is_told_with_what_was_looked_for(tmp_path):
 def test_missing_pictures_are_listed_and_refused(folder):
     (folder / "00004-01.png").unlink()
     (folder / "00006-00.png").unlink()
-    told = wrong(folder)
-    assert "2 of 14 pictures of tiny are missing" in told and "--allow-partial" in told
-    assert "00004-01" in told and "00006-00" in told
+    message = wrong(folder)
+    assert "2 of 14 pictures of tiny are missing" in message and "--allow-partial" in message
+    assert "00004-01" in message and "00006-00" in message
     assert len(check(TINY, PROMPTS, folder, allow_partial=True).paths) == 12
 
 
@@ -159,8 +159,8 @@ def test_a_long_list_of_problems_is_cut(folder):
         path.rename(path.with_suffix(".bad"))
     for i in range(12):
         save(folder / f"more{i}.png", 50 + i)
-    told = wrong(folder)
-    assert "and 9 more" in told and len(told.splitlines()) == 12
+    message = wrong(folder)
+    assert "and 9 more" in message and len(message.splitlines()) == 12
 
 
 @pytest.mark.parametrize("keep", [0, 20, -1])
@@ -180,9 +180,9 @@ def test_another_file_under_a_pictures_name_is_named(folder):
 
 def test_duplicates_are_named_and_can_be_allowed(folder):
     (folder / "00005-01.png").write_bytes((folder / "00001-00.png").read_bytes())
-    told = wrong(folder)
-    assert "00005-01.png: the same picture as 00001-00.png" in told
-    assert "--allow-duplicates" in told
+    message = wrong(folder)
+    assert "00005-01.png: the same picture as 00001-00.png" in message
+    assert "--allow-duplicates" in message
     assert len(check(TINY, PROMPTS, folder, allow_duplicates=True).paths) == 14
 
 
@@ -191,12 +191,12 @@ def test_every_kind_of_problem_is_told_at_once(folder):
     (folder / "00003-00.png").rename(folder / "00003-00.xyz")
     save(folder / "00009-00.png", 77)
     fill(folder, suffix=".jpg", cases=CASES[:1], seed=200)
-    told = wrong(folder)
+    message = wrong(folder)
     for name in ("00002-00.png", "00003-00.xyz", "00009-00.png", "00000-00.png: two for one"):
-        assert name in told
+        assert name in message
 
 
 def test_every_shard_has_a_prompt():
     assert Shard.parse("3/3").of(SHORT.cases) == SHORT.cases[2:]
-    with pytest.raises(UsageError, match="4 shards of 3 prompts leave some empty"):
+    with pytest.raises(UsageError, match="4 shards or processes of 3 prompts leave some empty"):
         Shard.parse("1/4").of(SHORT.cases)

@@ -43,16 +43,20 @@ def test_the_first_version_is_read_for_ever():
     assert new.pop("media") == old.pop("pictures")
     assert (new.pop("schema_version"), old.pop("schema_version")) == (2, 1)
     assert old["benchmark"].pop("headline") == "tasks"
-    assert [one["tag"] for one in new["benchmark"].pop("criteria")] == ["rings", "boxes", "stars"]
+    assert [criterion["tag"] for criterion in new["benchmark"].pop("criteria")] == [
+        "rings",
+        "boxes",
+        "stars",
+    ]
     assert new == old
 
 
 def test_rows_are_a_table_that_rewardkit_compare_reads(path, folder, tmp_path):
     other = result_of(folder, tmp_path / "results", name="other")
-    tables = [str(one.with_suffix(".parquet")) for one in (path, other)]
-    told = CliRunner().invoke(main, ["compare", *tables, "--json"])
-    assert told.exit_code == 0, told.output
-    assert json.loads(told.stdout)["pairs"] == 14
+    tables = [str(result.with_suffix(".parquet")) for result in (path, other)]
+    done = CliRunner().invoke(main, ["compare", *tables, "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["pairs"] == 14
 
 
 def test_a_result_has_a_data_frame_of_its_rows(path):
@@ -77,15 +81,17 @@ def test_a_result_has_a_data_frame_of_its_rows(path):
 def refused(path, text=None):
     if text is not None:
         path.write_text(text)
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as raised:
         read_result(path)
-    assert str(path) in str(told.value)
-    return str(told.value)
+    assert str(path) in str(raised.value)
+    return str(raised.value)
 
 
 def test_a_newer_form_asks_for_an_update(path):
-    told = json.loads(path.read_text())
-    assert "update rewardkit" in refused(path, json.dumps({**told, "schema_version": 3, "new": 1}))
+    document = json.loads(path.read_text())
+    assert "update rewardkit" in refused(
+        path, json.dumps({**document, "schema_version": 3, "new": 1})
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,8 +122,8 @@ def test_what_is_no_result_is_named(text, why, path):
     ],
 )
 def test_a_damaged_file_is_named_with_the_place(key, value, where, path):
-    told = json.loads(path.read_text())
-    assert f"damaged: {where}" in refused(path, json.dumps({**told, key: value}))
+    document = json.loads(path.read_text())
+    assert f"damaged: {where}" in refused(path, json.dumps({**document, key: value}))
 
 
 def test_rows_that_are_not_there_or_of_other_rewards_are_told(path):

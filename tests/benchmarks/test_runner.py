@@ -41,14 +41,14 @@ def test_a_result_is_what_the_rewards_say_of_each_picture(whole, folder):
     rows = read_table(result, whole).rows
     assert [row.id for row in rows] == [case.id(i) for case in CASES for i in range(2)]
     alone = {row.path: row.scores for row in score_folder(folder, "sharpness+colorfulness").rows}
-    told = {str((whole.parent / row.path).resolve()): row.scores for row in rows}
-    assert told == {str((folder / path).resolve()): scores for path, scores in alone.items()}
+    by_path = {str((whole.parent / row.path).resolve()): row.scores for row in rows}
+    assert by_path == {str((folder / path).resolve()): scores for path, scores in alone.items()}
     # The headline is the mean of the means of tasks, times the scale.
     by_task = {task: [] for task in ("rings", "boxes", "stars")}
     for row in rows:
         by_task[row.id.split("/")[0]].append(10 * row.scores["sharpness"])
     means = {task: np.mean(values) for task, values in by_task.items()}
-    assert {task: one.score for task, one in result.tasks.items()} == pytest.approx(means)
+    assert {task: score.score for task, score in result.tasks.items()} == pytest.approx(means)
     assert result.score == pytest.approx(np.mean(list(means.values())))
     assert result.interval[0] <= result.score <= result.interval[1]
     assert [result.tasks[task].n for task in means] == [6, 4, 4]
@@ -126,11 +126,11 @@ def test_scoring_goes_on_from_what_was_merged(whole, folder, tmp_path, monkeypat
         patched.delattr(Journal, "append")  # nothing is scored again
         assert said(result_of(folder, out)) == said(whole)
     metas = [
-        json.loads(Path(f"{one.with_suffix('.parquet')}.meta.json").read_text())
-        for one in (merged, whole)
+        json.loads(Path(f"{meta.with_suffix('.parquet')}.meta.json").read_text())
+        for meta in (merged, whole)
     ]
-    for one in metas:
-        one.pop("finished"), one.pop("oldest_read")
+    for meta in metas:
+        meta.pop("finished"), meta.pop("oldest_read")
     assert metas[0] == metas[1]
 
 
@@ -145,10 +145,10 @@ def test_shards_that_came_without_their_provenance_are_merged_too(folder, tmp_pa
 
 
 def test_shards_of_other_samples_are_merged_as_they_were_scored(tmp_path):
-    one = replace(TINY, samples=1)
-    fill(tmp_path / "p", one)
+    single = replace(TINY, samples=1)
+    fill(tmp_path / "p", single)
     parts = [
-        score(one, PROMPTS, tmp_path / "p", tmp_path, name="m", shard=Shard(i, 2), device="cpu")
+        score(single, PROMPTS, tmp_path / "p", tmp_path, name="m", shard=Shard(i, 2), device="cpu")
         for i in (1, 2)
     ]
     result = read_result(merge(parts, TINY, PROMPTS, tmp_path))
@@ -172,10 +172,10 @@ def test_a_number_in_a_file_does_not_decide_how_long_merging_takes(folder, tmp_p
             update={"shard": f"{parts.index(path) + 1}/999999999"}
         ),
     )
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as raised:
         merge(parts, TINY, PROMPTS, tmp_path / "s")
-    assert "shard 3/999999999, 4/999999999, " in str(told.value)
-    assert "12/999999999 and 999999987 more are missing" in str(told.value)
+    assert "shard 3/999999999, 4/999999999, " in str(raised.value)
+    assert "12/999999999 and 999999987 more are missing" in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_shards_of_another_number_are_refused(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"model": {"name": "other"}}, "model.name"),
         ({"protocol": {"seed": 3}}, "protocol.seed"),
@@ -217,10 +217,10 @@ def test_shards_of_another_number_are_refused(folder, tmp_path):
         ({"rewards": {"sharpness": {"dtype": "float16"}}}, "rewards.sharpness"),
     ],
 )
-def test_a_shard_of_another_run_is_refused(changes, told, folder, tmp_path):
+def test_a_shard_of_another_run_is_refused(changes, message, folder, tmp_path):
     parts = shards(folder, tmp_path / "s", 2)
     changed(parts[1], **changes)
-    with pytest.raises(InputError, match=f"are not of one run: {told}"):
+    with pytest.raises(InputError, match=f"are not of one run: {message}"):
         merge(parts, TINY, PROMPTS, tmp_path / "s")
 
 

@@ -45,17 +45,17 @@ def test_so_do_incomplete_ones(tmp_path):
 
 
 def edited(path, *keys, **changes):
-    told = json.loads(path.read_text("utf-8"))
-    part = told
+    document = json.loads(path.read_text("utf-8"))
+    part = document
     for key in keys:
         part = part[key]
     part.update(changes)
-    path.write_text(json.dumps(told), "utf-8")
+    path.write_text(json.dumps(document), "utf-8")
     return path
 
 
 @pytest.mark.parametrize(
-    ("keys", "changes", "told"),
+    ("keys", "changes", "message"),
     [
         (("metrics", "second", "headline"), {"score": 0.7}, "for second, and it says 0.7"),
         (("metrics", "judge", "tasks", "colors"), {"score": 0.1}, "for judge of colors"),
@@ -67,18 +67,18 @@ def edited(path, *keys, **changes):
         (("benchmark",), {"criteria": [{"reward": "judge"}]}, None),
     ],
 )
-def test_what_rows_contradict_is_told_and_not_compared(keys, changes, told, tmp_path):
+def test_what_rows_contradict_is_told_and_not_compared(keys, changes, message, tmp_path):
     path = edited(write(made("alpha", 0.5), tmp_path), *keys, **changes)
     found = doubt(path)
-    assert (found is None) if told is None else (told in found)
+    assert (found is None) if message is None else (message in found)
     other = edited(write(made("beta", 0.4), tmp_path), *keys, **changes)
-    if told is not None:
+    if message is not None:
         with pytest.raises(InputError, match=r"cannot be trusted"):
             compare_results(path, other)
 
 
 @pytest.mark.parametrize(
-    ("keys", "changes", "told"),
+    ("keys", "changes", "message"),
     [
         ((), {"score": 0.99}, "score is 0.99"),
         ((), {"interval": [0.1, 0.2]}, "with the interval"),
@@ -110,12 +110,12 @@ def test_what_rows_contradict_is_told_and_not_compared(keys, changes, told, tmp_
         (("metrics", "judge", "tasks", "colors"), {"n": 3}, "that of its tasks 27"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(keys, changes, told, tmp_path):
+def test_what_cannot_be_is_refused_in_one_line(keys, changes, message, tmp_path):
     path = edited(write(made("alpha", 0.5), tmp_path), *keys, **changes)
     with pytest.raises(InputError) as error:
         read_result(path)
     text = str(error.value)
-    assert text.startswith(f"{path} is damaged: ") and told in text
+    assert text.startswith(f"{path} is damaged: ") and message in text
     assert "\n" not in text and len(text) < len(str(path)) + 300
 
 
@@ -134,7 +134,7 @@ VALUES = st.recursive(
 )
 def test_a_result_with_any_value_in_any_place_is_read_or_refused(data, tmp_path):
     path = write(made("alpha", 0.5), tmp_path)
-    part = told = json.loads(path.read_text("utf-8"))
+    part = document = json.loads(path.read_text("utf-8"))
     while True:
         key = data.draw(st.sampled_from(sorted(part)))
         if isinstance(part[key], dict) and part[key] and data.draw(st.booleans()):
@@ -142,7 +142,7 @@ def test_a_result_with_any_value_in_any_place_is_read_or_refused(data, tmp_path)
             continue
         part[key] = data.draw(VALUES)
         break
-    path.write_text(json.dumps(told), "utf-8")
+    path.write_text(json.dumps(document), "utf-8")
     try:
         doubt(path)
     except InputError as error:

@@ -63,6 +63,21 @@ def test_what_both_halves_share_is_kept_once():
     assert torch.equal(condition.arguments()["picture"], torch.cat([picture[0], picture[0]]))
 
 
+def test_a_prompt_is_one_vector_whatever_its_length():
+    one, other = text(4, 0), text(2, 1)
+    pooled, picture = numbers(2, 5), numbers(3, 3, 2, 2)
+    shared = {"pooled": pooled, "picture": picture}
+    condition = Condition.of([[text(3, 4) | shared] * 2, [one | shared, other | shared]], {}, CPU)
+    vectors = condition.pooled()
+    assert vectors.shape == (2, 2 + 5 + 3)
+    for vector, embedding in zip(vectors, (one, other), strict=True):
+        torch.testing.assert_close(vector[:2], embedding["states"].mean(0))
+        torch.testing.assert_close(vector[2:7], pooled)
+        torch.testing.assert_close(vector[7:], picture.mean((1, 2)))
+    unmasked = Condition({"states": condition.per_sample["states"]}).pooled()
+    torch.testing.assert_close(unmasked[1], other["states"].sum(0) / 4)
+
+
 class Two(StableDiffusion):
     """A family that trains two of its pipeline's networks."""
 

@@ -153,7 +153,7 @@ def test_prompts_are_embedded_as_plain_diffusers_does_in_that_dtype(folders, dty
     theirs = DiffusionPipeline.from_pretrained(folders["t5"], dtype=getattr(torch, dtype))
     with torch.no_grad():
         states, _, pooled, _ = theirs.encode_prompt(
-            "a red ring", None, None, do_classifier_free_guidance=False, max_sequence_length=8
+            "a red ring", None, None, do_classifier_free_guidance=False, max_sequence_length=16
         )
     inputs = made.encode([PromptLine("", "a red ring")]).per_sample
     assert states.dtype == getattr(torch, dtype)

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from grpo import objectives
 from grpo.objectives.objective import Samples
+from grpo.rewards import Rewards
 from grpo.rollout import collect
+from grpo.testing import check_objective
 
 FAMILIES = ["sd", "sd3"]
-KINDS = {"policy-gradient": tiny_runs.GRADIENT, "forward-process": tiny_runs.FORWARD}
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +27,28 @@ def flow(folders):
     return tiny_policies.policy(folders["sd3"])
 
 
+@pytest.mark.parametrize("parameters", ["lora", "full"])
+@pytest.mark.parametrize("kind", objectives.KINDS)
+def test_the_contract_of_an_objective_is_kept(folders, kind, parameters, tmp_path):
+    """A kind that has no row in tiny_runs.KINDS fails here alone."""
+    tried = tiny_runs.KINDS[kind]
+    run = tiny_runs.config(
+        folders[tried.folder],
+        objective=tried.settings | tried.more,
+        policy={"parameters": parameters},
+        top={"steps": 2},
+    )
+    check_objective(run, tmp_path)
+
+
 def plans(folders, flow, *, seed=0, settings=None, **sampler):
-    asked = tiny_runs.config(
+    run_config = tiny_runs.config(
         folders["sd3"], objective={**tiny_runs.GRADIENT, **(settings or {})}, sampler=sampler
     )
-    kind = objectives.find(asked.objective.kind)
-    made = kind(flow, flow.schedule(asked.sampler), asked, {"sharpness": 1.0})
+    kind = objectives.find(run_config.objective.kind)
+    made = kind(
+        flow, flow.schedule(run_config.sampler), run_config, Rewards(run_config.reward, "cpu")
+    )
     return made.plan(2, np.random.default_rng(seed))
 
 
@@ -97,19 +114,19 @@ def test_a_share_may_be_drawn_for_each_sample(folders, flow):
 @pytest.mark.parametrize("kl", [0.0, 0.3])
 @pytest.mark.parametrize("kind", ["bare", "gaussian"])
 def test_the_gradient_of_a_bare_log_probability_is_flow_cps(folders, kind, kl):
-    asked = tiny_runs.config(
+    run_config = tiny_runs.config(
         folders["sd3"],
         sampler={"rule": "cps", "batch_size": 6},
         objective={**tiny_runs.GRADIENT, "updates": 1, "clip_range": 0.5, "kl": kl}
         | {"log_prob": kind},
     )
-    trainer = tiny_runs.trainer(asked)
+    trainer = tiny_runs.trainer(run_config)
     with torch.no_grad():
         for parameter in trainer.policy.parameters().values():
             parameter.add_(0.1)  # away from the reference, which a KL needs
     policy, lines = trainer.policy, trainer.choose(0)
     plan = trainer.objective.plan(2, np.random.default_rng(0))
-    rollout = collect(policy, trainer.sampler, lines, asked.sampler, plan, (0, 0))
+    rollout = collect(policy, trainer.sampler, lines, run_config.sampler, plan, (0, 0))
     policy.keep("drew")
     with torch.no_grad():
         for parameter in policy.parameters().values():
@@ -153,16 +170,33 @@ def test_the_gradient_of_a_bare_log_probability_is_flow_cps(folders, kind, kl):
     assert gap < 1e-3 if kind == "bare" else gap > 0.05
 
 
+def test_a_policy_gradient_takes_an_advantage_for_each_step(folders):
+    run_config = tiny_runs.config(folders["sd3"], objective=tiny_runs.GRADIENT)
+    trainer = tiny_runs.trainer(run_config)
+    plan = trainer.objective.plan(2, np.random.default_rng(0))
+    lines = trainer.choose(0)
+    rollout = collect(trainer.policy, trainer.sampler, lines, run_config.sampler, plan, (0, 0))
+    advantage = torch.tensor([[1.0, -3.0], [2.0, 0.5]])
+
+    def losses(values):
+        samples = trainer.samples(rollout, torch.tensor([4, 1]), {}, values)
+        return [float(term.loss.detach()) for term in trainer.objective.terms(samples, ())]
+
+    # The ratio is 1, so that the loss of a step is minus the mean of its advantages.
+    assert losses(advantage) == pytest.approx([-1.5, 1.25], abs=1e-4)
+    assert losses(advantage[:, 0]) == pytest.approx([-1.5, -1.5], abs=1e-4)
+
+
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_before_the_first_update_every_ratio_is_one(folders, name, guidance):
     # 6 samples in batches of 4: they are replayed in other batches than they were drawn in.
-    asked = tiny_runs.config(
+    run_config = tiny_runs.config(
         folders[name],
         sampler={"guidance": guidance},
         objective={**tiny_runs.GRADIENT, "updates": 1},
     )
-    values = tiny_runs.trainer(asked).step(0).values
+    values = tiny_runs.trainer(run_config).step(0).values
     assert values["clip_fraction"] == 0
     assert values["approx_kl"] < 1e-12
     assert values["ratio"] == pytest.approx(1, abs=1e-6)
@@ -174,13 +208,13 @@ def test_before_the_first_update_every_ratio_is_one(folders, name, guidance):
 def test_in_low_precision_drift_is_measured_and_mended_where_it_would_clip(
     folders, clip_range, again
 ):
-    asked = tiny_runs.config(
+    run_config = tiny_runs.config(
         folders["sd"],
         policy={"dtype": "bfloat16"},
         objective={**tiny_runs.GRADIENT, "updates": 1, "clip_range": clip_range},
         sampler={"batch_size": 6},
     )
-    trainer = tiny_runs.trainer(asked)
+    trainer = tiny_runs.trainer(run_config)
     real, seen = trainer.objective.before_updates, {}
 
     def anchor(probes, batches):
@@ -202,34 +236,37 @@ def test_in_low_precision_drift_is_measured_and_mended_where_it_would_clip(
 
 
 @pytest.mark.parametrize("parameters", ["lora", "full"])
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("space", ["x", "v"])
-def test_the_penalty_is_nothing_at_the_start_and_something_later(folders, kind, parameters, space):
-    if kind == "forward-process":
-        changes = {} if space == "v" else {"beta": 0.5}
-    else:
-        changes = {"kl_space": space}
-    asked = tiny_runs.config(
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {**tiny_runs.GRADIENT, "kl_space": "x"},
+        {**tiny_runs.GRADIENT, "kl_space": "v"},
+        tiny_runs.FORWARD,
+        {**tiny_runs.FORWARD, "beta": 0.5},
+    ],
+)
+def test_the_penalty_is_nothing_at_the_start_and_something_later(folders, settings, parameters):
+    run_config = tiny_runs.config(
         folders["sd"],
-        objective={**KINDS[kind], "updates": 1, "kl": 0.1, **changes},
+        objective={**settings, "updates": 1, "kl": 0.1},
         policy={"parameters": parameters},
         optim={"lr": 1e-2},
     )
-    trainer = tiny_runs.trainer(asked)
+    trainer = tiny_runs.trainer(run_config)
     first = trainer.step(0).values
-    assert first["kl"] < 1e-12
-    if kind == "forward-process":
-        assert first["deviation"] == 0
+    assert first["kl"] < 1e-12 and first.get("deviation", 0) == 0
     assert trainer.step(1).values["kl"] > 1e-9
 
 
 def test_the_forward_process_trains_at_distinct_steps_that_belong_to_the_samples(folders):
-    asked = tiny_runs.config(folders["sd3"], objective=tiny_runs.FORWARD, sampler={"batch_size": 6})
-    trainer, told = tiny_runs.trainer(asked), []
+    run_config = tiny_runs.config(
+        folders["sd3"], objective=tiny_runs.FORWARD, sampler={"batch_size": 6}
+    )
+    trainer, noisings = tiny_runs.trainer(run_config), []
     noised = trainer.sampler.noised
 
     def record(x0, noise, index):
-        told.append((index.tolist(), noise))
+        noisings.append((index.tolist(), noise))
         return noised(x0, noise, index)
 
     object.__setattr__(trainer.sampler, "noised", record)
@@ -237,11 +274,11 @@ def test_the_forward_process_trains_at_distinct_steps_that_belong_to_the_samples
     real = trainer.objective.terms
 
     def terms(samples, keys):
-        start = len(told)
+        start = len(noisings)
         yield from real(samples, keys)
         for place, row in enumerate(samples.rows.tolist()):
             assert row not in rows
-            rows[row] = [(index[place], noise[place]) for index, noise in told[start:]]
+            rows[row] = [(index[place], noise[place]) for index, noise in noisings[start:]]
 
     trainer.objective.terms = terms
     trainer.step(0)
@@ -250,9 +287,11 @@ def test_the_forward_process_trains_at_distinct_steps_that_belong_to_the_samples
         assert len({index for index, _ in pairs}) == 2  # of 3 steps, each at most once
     first = {row: pairs for row, pairs in rows.items()}
     again = tiny_runs.trainer(
-        asked.model_copy(update={"sampler": asked.sampler.model_copy(update={"batch_size": 1})})
+        run_config.model_copy(
+            update={"sampler": run_config.sampler.model_copy(update={"batch_size": 1})}
+        )
     )
-    told.clear(), rows.clear()
+    noisings.clear(), rows.clear()
     object.__setattr__(again.sampler, "noised", record)
     trainer, real = again, again.objective.terms
     again.objective.terms = terms

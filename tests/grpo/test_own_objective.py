@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from grpo.objectives.objective import Objective, Samples, Term
 from grpo.rollout import Plan, Rollout, collect
 from grpo.run import Run
 from grpo.sde import log_prob
+from grpo.testing import check_objective
 from grpo.train import train
 from grpo.trainer import Trainer
 from rewardkit import plugins
@@ -62,8 +64,8 @@ class Critic(Objective[CriticConfig]):
 
     config_class = CriticConfig
 
-    def __init__(self, policy, sampler, config, weights):
-        super().__init__(policy, sampler, config, weights)
+    def __init__(self, policy, sampler, config, rewards):
+        super().__init__(policy, sampler, config, rewards)
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             size = math.prod(policy.noise([torch.Generator()]).shape)
@@ -109,7 +111,7 @@ class Critic(Objective[CriticConfig]):
                 output = self.policy.predict(x, self.sampler.timesteps[index], samples.condition)
                 step = self.sampler.step(output, x, index)
                 likelihood = log_prob(x_next, step.mean, step.std)
-                loss = loss - (likelihood * samples.advantage[:, k]).mean()
+                loss = loss - (likelihood * samples.advantage_at(k)).mean()
             yield Term(loss, 1 / 2, {"value_gap": gap.abs().mean().detach()})
 
     def state(self):
@@ -135,10 +137,10 @@ def installed(monkeypatch):
     objectives._plugins.cache_clear()
 
 
-def config(folders, *, updates=2, **changes):
+def config(folders, *, objective=None, **changes):
     return tiny_runs.config(
         folders["sd3"],
-        objective={"kind": "critic", "updates": updates},
+        objective={"kind": "critic", "updates": 2, **(objective or {})},
         **({"top": {"steps": 2}, "checkpoint": {"every": 1}} | changes),
     )
 
@@ -148,19 +150,19 @@ class Killed(BaseException):
 
 
 def test_it_trains_and_resumes_bit_for_bit(folders, tmp_path, monkeypatch):
-    asked = config(folders, top={"steps": 2, "method": "flow-grpo"})
-    whole = train(asked, out=tmp_path / "whole", device="cpu")
+    run_config = config(folders, top={"steps": 2, "method": "flow-grpo"})
+    whole = train(run_config, out=tmp_path / "whole", device="cpu")
     real = Trainer.update
 
-    def update(self, index, *given):
+    def update(self, index, *arguments):
         if index == 1:
             raise Killed
-        real(self, index, *given)
+        real(self, index, *arguments)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Trainer, "update", update)
-        train(asked, out=tmp_path / "killed", device="cpu")
-    resumed = train(asked, out=tmp_path / "killed", resume=True, device="cpu")
+        train(run_config, out=tmp_path / "killed", device="cpu")
+    resumed = train(run_config, out=tmp_path / "killed", resume=True, device="cpu")
     assert tiny_runs.lines(resumed) == tiny_runs.lines(whole)
     assert tiny_runs.same(tiny_runs.outcome(resumed), tiny_runs.outcome(whole))
     state = whole.latest()
@@ -174,6 +176,10 @@ def test_it_trains_and_resumes_bit_for_bit(folders, tmp_path, monkeypatch):
     assert card["method"] == "flow-grpo with objective.kind=critic"
     assert card["objective"] == {"kind": "critic", "updates": 2, "epochs": 1, "value_lr": 0.01}
     assert card["advantage"]["clamp"] == 5
+
+
+def test_it_keeps_the_contract(folders, tmp_path):
+    check_objective(config(folders), tmp_path)
 
 
 def test_its_module_has_its_own_learning_rate_and_clipping(folders):
@@ -202,8 +208,8 @@ def test_a_module_that_diverges_is_named(folders):
 
 
 def test_its_credit_needs_no_group(folders):
-    asked = config(folders, updates=1, sampler={"group_size": 1})
-    trainer = tiny_runs.trainer(asked)
+    run_config = config(folders, objective={"updates": 1}, sampler={"group_size": 1})
+    trainer = tiny_runs.trainer(run_config)
     trainer.objective.history = {line.prompt: [0.0] for line in trainer.prompts}
     values = trainer.step(0).values
     assert values["grad_norm"] > 0 and values["groups_dropped"] == 0
@@ -228,13 +234,13 @@ def test_a_checkpoint_must_fit_its_module(folders, tmp_path):
 
 
 def test_a_step_without_noise_is_stored_without_a_log_probability(folders):
-    asked = config(folders, sampler={"noise": "sample"})
-    trainer = tiny_runs.trainer(asked)
+    run_config = config(folders, sampler={"noise": "sample"})
+    trainer = tiny_runs.trainer(run_config)
     lines = trainer.choose(0)
     plan = Plan(frozenset({1}), torch.tensor([[0, 1, 2]] * 2))
 
     def drawn(plan, **changes):
-        how = asked.sampler.model_copy(update=changes)
+        how = run_config.sampler.model_copy(update=changes)
         return collect(trainer.policy, trainer.sampler, lines, how, plan, (0, 0))
 
     rollout = drawn(plan)
@@ -299,7 +305,7 @@ def test_commands_and_settings_know_its_kind(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (
             {"objective.value_lr": "2"},
@@ -311,12 +317,12 @@ def test_commands_and_settings_know_its_kind(tmp_path):
         ({"objective.kind": "critics"}, "or 'critic'"),
     ],
 )
-def test_its_settings_are_refused_in_words(tmp_path, settings, told):
+def test_its_settings_are_refused_in_words(tmp_path, settings, message):
     recipe = tmp_path / "mine.toml"
     recipe.write_text(RECIPE, "utf-8")
     with pytest.raises(UsageError) as refused:
         resolve(str(recipe), settings=settings)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_a_run_whose_plug_in_is_gone_says_so(folders, tmp_path, monkeypatch):
@@ -328,3 +334,96 @@ def test_a_run_whose_plug_in_is_gone_says_so(folders, tmp_path, monkeypatch):
         InputError, match=r"objective\.kind is \"critic\"; accepted is 'policy-grad"
     ):
         run.read_config()
+
+
+def fault(**methods):
+    """The objective with some of its methods done wrong."""
+    return type("Faulty", (Critic,), methods)
+
+
+def faulty_settings(**methods):
+    """The objective with some of its settings' methods done wrong."""
+    return fault(config_class=type("FaultySettings", (CriticConfig,), methods))
+
+
+class Undescribed(CriticConfig):
+    """Settings, one of which has no sentence under it."""
+
+    size: int = 1
+
+
+def keeps_a_copy(self, *arguments):
+    Critic.__init__(self, *arguments)
+    self.policy.keep("old")
+
+
+def draws_weights_unseeded(self, *arguments):
+    Critic.__init__(self, *arguments)
+    nn.init.normal_(self.value[1].weight)
+
+
+def plans_by_the_number_of_plans(self, groups, rng):
+    self.plans = getattr(self, "plans", -1) + 1
+    return Plan(frozenset({0}), torch.tensor([[0, 1]] * groups) + self.plans % 2)
+
+
+def credits_with_a_graph(self, rollout, scores):
+    found = Critic.credit(self, rollout, scores)
+    return replace(found, values=found.values * self.value[1].weight.sum())
+
+
+def counts_a_term_twice(self, samples, keys):
+    yield from (replace(term, share=1.0) for term in Critic.terms(self, samples, keys))
+
+
+def moves_the_vae(self, updates):
+    Critic.after_updates(self, updates)
+    with torch.no_grad():
+        next(self.policy.pipeline.diffusers.vae.parameters()).add_(1)
+
+
+def restores_no_history(self, state):
+    Objective.restore(self, state)
+
+
+@pytest.mark.parametrize(
+    ("faulty", "complaint"),
+    [
+        (
+            faulty_settings(unread=lambda self, config: {"advantage.size": "of no effect"}),
+            r"unread\(\) names \['advantage\.size'\]",
+        ),
+        (
+            fault(config_class=Undescribed),
+            r"without a sentence under them: \['objective\.size'\]",
+        ),
+        (
+            fault(plan=plans_by_the_number_of_plans),
+            "two plans differ that were made with the same rng",
+        ),
+        (
+            faulty_settings(steps_stored=lambda self, sampler: 3),
+            r"has the shape \[2, 2\]; .* is \[2, 3\]",
+        ),
+        (fault(__init__=keeps_a_copy), r"copies\(\) is 0, and the copies kept are \['old'\]"),
+        (fault(modules=lambda self: {}), "`value` has parameters that nothing trains"),
+        (fault(credit=credits_with_a_graph), "advantages have a graph"),
+        (fault(terms=counts_a_term_twice), r"add up to 2\.0, not 1"),
+        (
+            faulty_settings(steps_trained=lambda self, sampler: 2),
+            r"is 2, and terms\(\) has made 6 pred",
+        ),
+        (fault(after_updates=moves_the_vae), r"not trained have moved: \['vae/"),
+        (fault(after_updates=lambda self, updates: None), "0 updates, and 2 are counted"),
+        (fault(__init__=draws_weights_unseeded), "begin differently, in modules/value"),
+        (fault(restore=restores_no_history), r"state\(\) and restore\(\) lose history"),
+        (
+            fault(restore=restores_no_history, state=Objective.state),
+            "differs from one that was not",
+        ),
+    ],
+)
+def test_what_breaks_the_contract_is_named(folders, tmp_path, monkeypatch, faulty, complaint):
+    monkeypatch.setattr(objectives, "find", lambda kind: faulty)
+    with pytest.raises(AssertionError, match=complaint):
+        check_objective(config(folders), tmp_path)

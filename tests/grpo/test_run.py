@@ -31,11 +31,7 @@ from rewardkit.generators.pipelines import load
 from rewardkit.records.storage import write_json
 
 ROOT = Path(__file__).parents[2]
-KINDS = {
-    "policy-gradient": ("sd", tiny_runs.GRADIENT),
-    "forward-process": ("sd3", tiny_runs.FORWARD),
-}
-VARIANTS = [(parameters, kind) for parameters in ("lora", "full") for kind in KINDS]
+VARIANTS = [(parameters, kind) for parameters in ("lora", "full") for kind in tiny_runs.KINDS]
 
 
 class Killed(BaseException):
@@ -49,11 +45,11 @@ def folders(tmp_path_factory):
 
 def config(folders, parameters="lora", kind="policy-gradient", **changes):
     """A run with all that has a state: averaged weights, a penalty, warm-up, evaluations."""
-    name, objective = KINDS[kind]
-    prompts = folders[name].parent / "prompts.txt"
+    tried = tiny_runs.KINDS[kind]
+    prompts = folders[tried.folder].parent / "prompts.txt"
     return tiny_runs.config(
-        folders[name],
-        objective={**objective, "kl": 0.01},
+        folders[tried.folder],
+        objective=tried.settings | tried.more,
         policy={"parameters": parameters, "ema": 0.9, "rank": 2, "alpha": 4},
         optim={"lr": 1e-3, "warmup": 1, "decay": "cosine"},
         **{

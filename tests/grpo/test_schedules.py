@@ -5,7 +5,7 @@ import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from golden.calls import load
 
-from grpo.schedules import ddim_alpha_bars, ddim_timesteps, flow_sigmas, timesteps
+from grpo.schedules import ddim_alpha_bars, ddim_timesteps, flow_schedule, timesteps
 from rewardkit.errors import UsageError
 
 SHIFTS = [1.0, 3.0, 7.0]
@@ -15,7 +15,7 @@ COUNTS = [1, 2, 7, 10, 16, 28, 50]
 def even(steps, shift):
     """The sigmas of DanceGRPO: even ones, shifted by a scheduler of diffusers."""
     scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
-    return flow_sigmas(scheduler, steps, even=True)
+    return flow_schedule(scheduler, steps, even=True)[0]
 
 
 def same(ours, theirs):
@@ -43,7 +43,7 @@ def test_even_sigmas_by_hand():
 @pytest.mark.parametrize("mu", [0.5, 1.15])
 def test_a_shift_by_the_sample_is_the_shift_by_its_exponential(steps, mu):
     scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
-    same(flow_sigmas(scheduler, steps, mu=mu, even=True), even(steps, math.exp(mu)))
+    same(flow_schedule(scheduler, steps, mu=mu, even=True)[0], even(steps, math.exp(mu)))
 
 
 @pytest.mark.parametrize("steps", COUNTS)

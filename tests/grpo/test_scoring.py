@@ -14,6 +14,7 @@ from grpo import ready
 from grpo.cli import main
 from grpo.config.fields import ScoringConfig
 from grpo.config.resolve import resolve
+from grpo.preview import Model
 from grpo.rewards import Rewards
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry, list_rewards, register
@@ -211,8 +212,9 @@ def test_a_group_reward_is_for_training_alone(monkeypatch):
             return 1.0
 
     config = settings(reward="won", evaluation__rewards="sharpness").config
-    ready.check(config, asked("a"), asked("b"), "image")
+    model = Model("here", "StableDiffusionPipeline", None)
+    ready.check(config, asked("a"), asked("b"), model)
     config = settings(reward="won", evaluation__rewards="won").config
-    ready.check(config, asked("a"), None, "image")
+    ready.check(config, asked("a"), None, model)
     with pytest.raises(UsageError, match=r"won compares.*Name other evaluation\.rewards"):
-        ready.check(config, asked("a"), asked("b"), "image")
+        ready.check(config, asked("a"), asked("b"), model)

@@ -5,7 +5,7 @@ import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from golden.calls import load, numbers
 
-from grpo.schedules import ddim_alpha_bars, ddim_timesteps, flow_sigmas
+from grpo.schedules import ddim_alpha_bars, ddim_timesteps, flow_schedule
 from grpo.sde import cps, dance, ddim, flow, log_prob, noised, ode, spread
 from rewardkit.errors import UsageError
 
@@ -141,7 +141,7 @@ def test_ddim_is_ddpos_step(call):
     ],
 )
 def test_the_noise_of_dancegrpos_recipes(shift, eta, expected):
-    sigmas = flow_sigmas(FlowMatchEulerDiscreteScheduler(shift=shift), 16, even=True)
+    sigmas, _ = flow_schedule(FlowMatchEulerDiscreteScheduler(shift=shift), 16, even=True)
     x = numbers(0, 2, 3)
     for index, std in expected.items():
         step = dance(x, x, sigmas[index], sigmas[index + 1], eta=eta)
@@ -150,7 +150,7 @@ def test_the_noise_of_dancegrpos_recipes(shift, eta, expected):
 
 def test_the_noise_of_flow_grpos_rule():
     # g sqrt(D) of the first: 0.7 sqrt(1 / (1 - 45/46)) sqrt(1 - 45/46) = 0.7.
-    sigmas = flow_sigmas(FlowMatchEulerDiscreteScheduler(shift=3.0), 16, even=True)
+    sigmas, _ = flow_schedule(FlowMatchEulerDiscreteScheduler(shift=3.0), 16, even=True)
     x = numbers(0, 2, 3)
     for index, std in {0: 0.7, 1: 0.72314, 14: 0.16733}.items():
         step = flow(

@@ -15,11 +15,6 @@ from grpo.policies import Policy
 from grpo.rollout import collect
 from rewardkit.media.prompts import PromptLine
 
-KINDS = {
-    "policy-gradient": ("sd", tiny_runs.GRADIENT),
-    "forward-process": ("sd3", tiny_runs.FORWARD),
-}
-
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
@@ -27,8 +22,9 @@ def folders(tmp_path_factory):
 
 
 def config(folders, kind="policy-gradient", *, objective=None, **changes):
-    name, own = KINDS[kind]
-    return tiny_runs.config(folders[name], objective={**own, **(objective or {})}, **changes)
+    tried = tiny_runs.KINDS[kind]
+    settings = {**tried.settings, **(objective or {})}
+    return tiny_runs.config(folders[tried.folder], objective=settings, **changes)
 
 
 def drawn(trainer):
@@ -49,13 +45,13 @@ def unchanged(trainer, before):
     return all(torch.equal(p, before[name]) for name, p in trainer.policy.parameters().items())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", tiny_runs.KINDS)
 @pytest.mark.parametrize("updates", [1, 2])
 def test_the_gradient_does_not_depend_on_the_batch_size(folders, kind, updates):
     asked = config(
         folders,
         kind,
-        objective={"updates": updates, "epochs": 2, "kl": 0.1},
+        objective={"updates": updates, "epochs": 2, **tiny_runs.KINDS[kind].more},
         optim={"lr": 1e-12, "max_grad_norm": 1e6},
         sampler={"batch_size": 6},
     )
@@ -83,7 +79,7 @@ def taken(trainer):
     return gradient
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", tiny_runs.KINDS)
 @pytest.mark.parametrize("updates", [1, 4])
 def test_every_pass_takes_each_sample_once(folders, kind, updates):
     asked = config(folders, kind, objective={"updates": updates, "epochs": 2})
@@ -125,7 +121,7 @@ def test_drift_is_measured_on_the_batches_of_the_updates(folders):
     assert sizes == [3] and {"drift/step_0", "drift/step_1"} <= values.keys()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", tiny_runs.KINDS)
 def test_equal_rewards_are_counted_and_change_nothing(folders, kind, tmp_path):
     judge = tmp_path / "judge.py"
     judge.write_text("def score(batch):\n    return [0.1] * len(batch.media)\n")

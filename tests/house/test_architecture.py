@@ -13,12 +13,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # Who may import whom inside rewardkit: each part may import those it names.
-FOUNDATIONS = {"errors", "extras", "plugins", "devices", "records", "stats", "media"}
+FOUNDATIONS = {"errors", "extras", "plugins", "devices", "processes", "records", "stats", "media"}
 MAY_IMPORT = {
     "errors": set(),
     "extras": {"errors"},
     "stats": {"errors"},
     "devices": {"errors"},
+    "processes": {"errors"},
     "plugins": {"errors"},
     "records": {"errors", "extras", "stats"},
     "media": {"errors", "records"},
@@ -185,6 +186,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     carried = (path for path in world if {"weights", "lists"} & set(path.parts) and path.is_file())
     methods = (ROOT / "grpo").rglob("*.toml")
     pictures = (ROOT / "rewardkit").rglob("*.jpg")
+    texts = (ROOT / "rewardkit").rglob("*.txt")
     published = (ROOT / "leaderboards/published").glob("*.csv")
     page = (
         path
@@ -192,6 +194,6 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
         for path in (ROOT / "leaderboards").rglob(f"*.{kind}")
     )
     code = (*SOURCES, *TRAINING, *MEASURING, *RANKING)
-    files = (*code, *carried, *pictures, *methods, *published, *page)
+    files = (*code, *carried, *pictures, *texts, *methods, *published, *page)
     ours = {str(path.relative_to(ROOT)) for path in files}
     assert shipped == ours | {f"{package}/py.typed" for package in PACKAGES}

@@ -73,7 +73,7 @@ def encoded(form):
 def reopened(path):
     table = path.with_name("t.csv")
     with ScoreFile.open(table, MADE_BY, ["sharpness"], with_total=False, overwrite=False) as file:
-        file.reconcile({"a": "p"}, {"a": "a.png"})
+        file.reconcile({"a": "p"}, {"a": [Path("a.png")]})
 
 
 def prompted(path):

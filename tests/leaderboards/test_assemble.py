@@ -21,8 +21,8 @@ def the_board(*loaded):
 
 
 def with_changed(loaded, **changed):
-    told = {**loaded.result.model_dump(), **changed}
-    return replace(loaded, result=Result.model_validate(told))
+    fields = {**loaded.result.model_dump(), **changed}
+    return replace(loaded, result=Result.model_validate(fields))
 
 
 def by_label(board):
@@ -63,7 +63,7 @@ def test_an_incomplete_result_never_ranks():
     assert entry.ranks is None
     assert entry.unranked == "incomplete: 46 of 48 pictures"
     assert board.entries[-1] is entry
-    assert [one.ranks for one in board.ranked] == [(1, 1), (2, 2)]
+    assert [entry.ranks for entry in board.ranked] == [(1, 1), (2, 2)]
 
 
 def test_a_shard_never_ranks():
@@ -98,7 +98,7 @@ def test_other_prompts_or_weights_of_a_reward_are_another_board(changed, variant
     other = with_changed(made("gamma", GOOD), **changed)
     row = published()[0].model_copy(update={"benchmark": "quiz", "metric": METRIC})
     boards = assemble([*usual, other], [row]).boards
-    main, apart = sorted(boards, key=lambda one: one.variant or "")
+    main, apart = sorted(boards, key=lambda board: board.variant or "")
     assert (len(main.published), len(apart.published)) == (1, 0)
     assert [entry.model for entry in main.entries] == ["alpha", "beta"]
     assert main.variant is None
@@ -119,7 +119,7 @@ def test_another_version_is_another_board():
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"steps": 50}, ("steps", "50")),
         ({"guidance": 7.0}, ("guidance", "7.0")),
@@ -134,10 +134,10 @@ def test_another_version_is_another_board():
         ),
     ],
 )
-def test_what_was_made_otherwise_ranks_and_is_marked(changed, told):
+def test_what_was_made_otherwise_ranks_and_is_marked(changed, message):
     board = the_board(made("alpha", FAIR), made("beta", GOOD), made("gamma", BAD, **changed))
     marks = {entry.label: entry.differs for entry in board.entries}
-    assert marks == {"alpha": (), "beta": (), "gamma": (told,)}
+    assert marks == {"alpha": (), "beta": (), "gamma": (message,)}
     assert by_label(board)["gamma"].ranks == (3, 3)
 
 
@@ -161,10 +161,10 @@ def test_pictures_from_elsewhere_are_marked_as_unknown():
     elsewhere = made("gamma", BAD, sampling=None, scheduler=None, dtype=None, seed=None, batch=None)
     board = the_board(made("alpha", FAIR), made("beta", GOOD), elsewhere)
     differs = by_label(board)["gamma"].differs
-    assert {one.setting for one in differs} == {
+    assert {difference.setting for difference in differs} == {
         "seed", "steps", "guidance", "size", "scheduler", "dtype",
     }  # fmt: skip
-    assert {one.value for one in differs} == {"unknown"}
+    assert {difference.value for difference in differs} == {"unknown"}
 
 
 def test_settings_of_schedulers_are_compared_within_their_class():
@@ -216,11 +216,11 @@ def test_ids_are_distinct_and_fit_file_names():
 
 
 def test_standings_need_two_boards():
-    one = [made("alpha", GOOD), made("beta", FAIR)]
-    assert assemble(one).standings == ()
+    models = [made("alpha", GOOD), made("beta", FAIR)]
+    assert assemble(models).standings == ()
     trained = {"trained_on": {"reward": METRIC}}
     both = [
-        *one,
+        *models,
         made("alpha", GOOD, benchmark="exam", model=trained),
         made("beta", FAIR, benchmark="exam"),
         made("gamma", FAIR, benchmark="exam"),
@@ -236,8 +236,8 @@ def test_standings_need_two_boards():
 def test_variants_of_a_benchmark_do_not_count_twice():
     usual = [made("alpha", GOOD), made("beta", FAIR), made("gamma", BAD)]
     others = [
-        with_changed(one, prompts={"source": "a list", "sha256": "c" * 64, "number": 24})
-        for one in usual[:2]
+        with_changed(loaded, prompts={"source": "a list", "sha256": "c" * 64, "number": 24})
+        for loaded in usual[:2]
     ]
     shown = assemble([*usual, *others])
     assert len(shown.boards) == 2
@@ -246,12 +246,12 @@ def test_variants_of_a_benchmark_do_not_count_twice():
 
 def test_where_prompts_were_read_from_makes_no_board():
     moved = made("beta", GOOD)
-    told = moved.result.prompts.model_copy(update={"source": "elsewhere"})
-    assert len(the_board(made("alpha"), with_changed(moved, prompts=told)).entries) == 2
+    prompts = moved.result.prompts.model_copy(update={"source": "elsewhere"})
+    assert len(the_board(made("alpha"), with_changed(moved, prompts=prompts)).entries) == 2
 
 
 def test_published_rows_stand_apart_and_never_rank():
-    row = next(one for one in published() if one.tasks and one.evidence == "read")
+    row = next(row for row in published() if row.tasks and row.evidence == "read")
     row = row.model_copy(update={"benchmark": "quiz", "metric": METRIC})
     (board,) = assemble([made("alpha", BAD), made("beta", GOOD)], [row]).boards
     assert [entry.model for entry in board.entries] == ["beta", "alpha"]

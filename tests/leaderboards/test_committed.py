@@ -43,14 +43,14 @@ def test_what_is_around_blocks_is_kept(tmp_path):
     path = written(tmp_path, TEXT)
     first, second = blocks(path)
     assert rewritten(path, {}) == TEXT
-    told = rewritten(path, {first: "one\ntwo\n", second: "three\n"})
-    assert told == TEXT.replace("old\nolder\n", "one\ntwo\n").replace(
+    text = rewritten(path, {first: "one\ntwo\n", second: "three\n"})
+    assert text == TEXT.replace("old\nolder\n", "one\ntwo\n").replace(
         "other -->\n", "other -->\nthree\n"
     )
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("\n<!-- leaderboard: results -->\n", "line 2: the block does not end"),
         ("<!-- end of leaderboard -->\n", "line 1: .* has no partner"),
@@ -60,8 +60,8 @@ def test_what_is_around_blocks_is_kept(tmp_path):
         ),
     ],
 )
-def test_a_block_without_its_other_end_is_a_failure(tmp_path, text, told):
-    with pytest.raises(InputError, match=told):
+def test_a_block_without_its_other_end_is_a_failure(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
         blocks(written(tmp_path, text))
 
 

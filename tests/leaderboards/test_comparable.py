@@ -21,18 +21,18 @@ def test_a_name_that_stands_alone_is_its_label():
 
 
 def test_a_label_tells_only_what_differs():
-    told = [("a", {"steps": "1", "seed": "0"}), ("a", {"steps": "2", "seed": "0"}), ("a", {})]
-    assert labels(told[:2]) == ["a (steps 1)", "a (steps 2)"]
-    assert labels(told)[2] == "a (steps unknown, seed unknown)"
-    assert labels([told[0], told[0]]) == ["a", "a #2"]
+    entries = [("a", {"steps": "1", "seed": "0"}), ("a", {"steps": "2", "seed": "0"}), ("a", {})]
+    assert labels(entries[:2]) == ["a (steps 1)", "a (steps 2)"]
+    assert labels(entries)[2] == "a (steps unknown, seed unknown)"
+    assert labels([entries[0], entries[0]]) == ["a", "a #2"]
 
 
 @given(st.lists(known, min_size=1, max_size=6))
 def test_what_is_the_same_differs_in_the_same(made):
     found = differences(made)
-    for one, first in zip(made, found, strict=True):
+    for loaded, first in zip(made, found, strict=True):
         for other, second in zip(made, found, strict=True):
-            if one == other:
+            if loaded == other:
                 assert first == second
 
 
@@ -42,7 +42,7 @@ def steps(*values):
 
 def marked(made, own=()):
     return [
-        "".join(one.value for one in found if one.setting == "steps")
+        "".join(item.value for item in found if item.setting == "steps")
         for found in differences(made, own)
     ]
 

@@ -16,7 +16,7 @@ FIRST_FORM = Path(__file__).parent / "results"
 
 
 def models(found):
-    return sorted(one.result.model.name for one in found)
+    return sorted(loaded.result.model.name for loaded in found)
 
 
 def test_results_are_found_at_any_depth(tmp_path):
@@ -25,7 +25,7 @@ def test_results_are_found_at_any_depth(tmp_path):
     found, notes = load([tmp_path])
     assert models(found) == ["alpha", "beta"]
     assert notes == []
-    assert all(len(one.rows) == 48 for one in found)
+    assert all(len(loaded.rows) == 48 for loaded in found)
 
 
 def test_a_file_that_is_named_is_read(tmp_path):
@@ -43,11 +43,13 @@ def test_folders_of_two_machines_merge(tmp_path):
     shutil.copytree(there, together, dirs_exist_ok=True)
     (apart,) = leaderboard([here, there]).boards
     (merged,) = leaderboard([together]).boards
-    told = [(one.label, one.score, one.ranks, one.trained_metrics) for one in apart.entries]
-    assert told == [
-        (one.label, one.score, one.ranks, one.trained_metrics) for one in merged.entries
+    rows = [
+        (entry.label, entry.score, entry.ranks, entry.trained_metrics) for entry in apart.entries
     ]
-    assert [one[2:] for one in told] == [((1, 1), ()), ((2, 2), ("judge",))]
+    assert rows == [
+        (entry.label, entry.score, entry.ranks, entry.trained_metrics) for entry in merged.entries
+    ]
+    assert [row[2:] for row in rows] == [((1, 1), ()), ((2, 2), ("judge",))]
 
 
 def test_other_files_are_left_out_and_told(tmp_path):
@@ -72,7 +74,7 @@ def broken(whole, change):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (lambda whole: broken(whole, {"schema_version": 3}), "has version 3"),
         (lambda whole: broken(whole, {"score": "high"}), "is damaged: score"),
@@ -82,16 +84,16 @@ def broken(whole, change):
         (lambda whole: "\udcff", "is damaged: it is not JSON"),
     ],
 )
-def test_a_damaged_file_is_left_out_and_told_and_the_others_stay(tmp_path, text, told):
+def test_a_damaged_file_is_left_out_and_told_and_the_others_stay(tmp_path, text, message):
     bad = write(made("alpha"), tmp_path / "bad")
     bad.write_bytes(text(bad.read_text()).encode("utf-8", "surrogateescape"))
     write(made("beta"), tmp_path)
     found, (note,) = load([tmp_path])
     assert models(found) == ["beta"]
-    assert note.startswith(f"1 JSON file is left out: {bad} ") and told in note
-    with pytest.raises(InputError, match=told):
+    assert note.startswith(f"1 JSON file is left out: {bad} ") and message in note
+    with pytest.raises(InputError, match=message):
         load([bad])  # one that was named
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         leaderboard([tmp_path / "bad"])  # nothing is left
 
 
@@ -100,7 +102,7 @@ def test_rows_that_cannot_be_read_leave_a_result_unranked(tmp_path):
     write(made("beta", 0.5), tmp_path)
     (tmp_path / "alpha.quiz.csv").write_text("no table")
     (board,) = leaderboard([tmp_path]).boards
-    assert [(one.model, one.ranks is None) for one in board.entries] == [
+    assert [(entry.model, entry.ranks is None) for entry in board.entries] == [
         ("beta", False), ("alpha", True),
     ]  # fmt: skip
     assert "its rows cannot be read" in board.entries[1].unranked
@@ -110,10 +112,10 @@ def test_rows_that_cannot_be_read_leave_a_result_unranked(tmp_path):
 def test_a_headline_that_its_rows_contradict_is_not_ranked(tmp_path):
     path = write(made("alpha", 0.5), tmp_path)
     write(made("beta", 0.6), tmp_path)
-    told = json.loads(path.read_text())
-    for of in (told, told["metrics"]["judge"]["headline"]):
+    document = json.loads(path.read_text())
+    for of in (document, document["metrics"]["judge"]["headline"]):
         of.update(score=0.99, interval=[0.98, 0.995])
-    path.write_text(json.dumps(told))
+    path.write_text(json.dumps(document))
     (board,) = leaderboard([tmp_path]).boards
     first, last = board.entries
     assert (first.model, first.ranks, last.ranks) == ("beta", (1, 1), None)
@@ -136,9 +138,9 @@ def two(tmp_path, first, second):
     write(second, tmp_path / "b")
     found, notes = load([tmp_path / "a", tmp_path / "b"])
     again, same = load([tmp_path / "b", tmp_path / "a"])
-    assert [one.path for one in again] == [one.path for one in found]
+    assert [loaded.path for loaded in again] == [item.path for item in found]
     assert same == notes
-    return [one.path.parent.name for one in found], notes
+    return [item.path.parent.name for item in found], notes
 
 
 def test_of_two_results_of_one_model_and_protocol_the_newest_counts(tmp_path):

@@ -95,7 +95,7 @@ ROW = {
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"score": ""}, "line 2: score"),
         ({"score": "nan"}, "line 2: score"),
@@ -106,10 +106,10 @@ ROW = {
         ({"colour": "red"}, "line 2: colour"),
     ],
 )
-def test_a_wrong_row_is_named(tmp_path, changed, told):
+def test_a_wrong_row_is_named(tmp_path, changed, message):
     row = {**ROW, **changed}
     names = [*HEAD.split(","), *(name for name in row if name not in HEAD)]
     path = tmp_path / "rows.csv"
     path.write_text(",".join(names) + "\n" + ",".join(row.get(name, "") for name in names) + "\n")
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         read(path)

@@ -23,20 +23,20 @@ def scores(means, seed=0, prompts=12, samples=2):
     common = rng.normal(size=prompts)
     found = {}
     for model, mean in means.items():
-        told = {}
+        values = {}
         for index in range(prompts):
             task = TASKS[index % 2]
             for sample in range(samples):
                 noise = rng.normal(scale=0.5)
-                told[f"{task}/{index:05d}-{sample:02d}"] = mean + common[index] + noise
-        found[model] = told
+                values[f"{task}/{index:05d}-{sample:02d}"] = mean + common[index] + noise
+        found[model] = values
     return found
 
 
 def test_a_verdict_is_what_bench_compare_prints():
     found = scores({"one": 0.0, "two": 0.3}, prompts=20)
     ids = list(found["one"])
-    told = compare_items(
+    result = compare_items(
         [found["two"][id] for id in ids],
         [found["one"][id] for id in ids],
         [int(id[-8:-3]) for id in ids],
@@ -44,9 +44,9 @@ def test_a_verdict_is_what_bench_compare_prints():
         "tasks",
     ).headline
     verdict = compare(found["one"], found["two"], "tasks")
-    assert verdict.p_value == told.p_value
-    assert verdict.difference == pytest.approx(told.difference.mean)
-    assert verdict.win_rate == told.win_rate
+    assert verdict.p_value == result.p_value
+    assert verdict.difference == pytest.approx(result.difference.mean)
+    assert verdict.win_rate == result.win_rate
 
 
 def test_clearly_better_models_have_ranks_of_their_own_and_equal_ones_share_a_range():
@@ -73,12 +73,12 @@ def test_the_level_is_five_in_a_hundred(p_value, monkeypatch):
 
 
 def test_equal_models_are_told_apart_one_time_in_twenty():
-    told = [
+    results = [
         compare(*scores({"one": 0.0, "two": 0.0}, seed=seed).values(), "tasks").better != 0
         for seed in range(200)
     ]
     # The 99.9 % range of a binomial of 200 at 0.05 is 2 to 21.
-    assert 2 <= sum(told) <= 21
+    assert 2 <= sum(results) <= 21
 
 
 means = st.dictionaries(
@@ -88,8 +88,8 @@ means = st.dictionaries(
 
 @given(means, st.integers(0, 5), st.randoms(use_true_random=False))
 @settings(max_examples=25, deadline=None)
-def test_ranks_do_not_depend_on_the_order_of_rows_or_models(told, seed, shuffler):
-    found = scores(told, seed)
+def test_ranks_do_not_depend_on_the_order_of_rows_or_models(averages, seed, shuffler):
+    found = scores(averages, seed)
     ranks = Verdicts(found, "tasks").ranks(list(found))
     assert Verdicts(shuffled(found, shuffler), "tasks").ranks(list(found)) == ranks
 
@@ -107,26 +107,26 @@ def shuffled(found, shuffler: random.Random):
 
 @given(means, st.integers(0, 5), st.floats(-3, 3))
 @settings(max_examples=25, deadline=None)
-def test_a_further_model_changes_no_verdict_and_no_order(told, seed, mean):
-    found = scores(told, seed)
+def test_a_further_model_changes_no_verdict_and_no_order(averages, seed, mean):
+    found = scores(averages, seed)
     (extra,) = scores({"extra": mean}, seed + 99).values()
     before = Verdicts(found, "tasks")
     after = Verdicts({"extra": extra, **found}, "tasks")
-    for one in found:
+    for model in found:
         for other in found:
-            assert before.of(one, other) == after.of(one, other)
+            assert before.of(model, other) == after.of(model, other)
     assert before.ranks(list(found)) == after.ranks(list(found))
 
 
 @given(means, st.integers(0, 5))
 @settings(max_examples=25, deadline=None)
-def test_verdicts_mirror_and_ranges_are_ranges(told, seed):
-    found = scores(told, seed)
+def test_verdicts_mirror_and_ranges_are_ranges(averages, seed):
+    found = scores(averages, seed)
     verdicts = Verdicts(found, "tasks")
-    for one in found:
+    for model in found:
         for other in found:
-            if one != other:
-                first, second = verdicts.of(one, other), verdicts.of(other, one)
+            if model != other:
+                first, second = verdicts.of(model, other), verdicts.of(other, model)
                 assert first.better == -second.better
                 assert first.win_rate + second.win_rate == pytest.approx(1)
     for rank in verdicts.ranks(list(found)).values():
@@ -136,8 +136,8 @@ def test_verdicts_mirror_and_ranges_are_ranges(told, seed):
 def test_models_that_share_no_picture_have_no_verdict():
     found = scores({"one": 0.0, "two": 9.0}, prompts=20)
     half = {
-        model: {id: value for id, value in told.items() if id.endswith(f"-0{sample}")}
-        for sample, (model, told) in enumerate(found.items())
+        model: {id: value for id, value in scores.items() if id.endswith(f"-0{sample}")}
+        for sample, (model, scores) in enumerate(found.items())
     }
     verdicts = Verdicts(half, "tasks")
     assert verdicts.of("one", "two") is None
@@ -164,11 +164,11 @@ def test_standings_are_means_over_boards_of_models_that_rank_on_each():
 
 
 def test_prompts_on_which_models_are_equal_count_half():
-    (told,) = scores({"one": 0.0}).values()
-    better = {id: value + (id[-8:-3] == "00000") for id, value in told.items()}
-    assert compare(told, told, "tasks").win_rate == 0.5
-    assert compare(told, told, "tasks").better == 0
-    assert compare(better, told, "tasks").win_rate == pytest.approx((1 + 11 / 2) / 12)
+    (score,) = scores({"one": 0.0}).values()
+    better = {id: value + (id[-8:-3] == "00000") for id, value in score.items()}
+    assert compare(score, score, "tasks").win_rate == 0.5
+    assert compare(score, score, "tasks").better == 0
+    assert compare(better, score, "tasks").win_rate == pytest.approx((1 + 11 / 2) / 12)
 
 
 def test_a_mean_rank_is_of_the_middles_of_ranges():
@@ -247,8 +247,8 @@ def test_pairs_that_are_tested_together_have_the_p_values_they_have_alone(
                 [id[0] for id in both],
             )
             resamples = 300  # the naive way is slow
-            (told,) = sign_flips([totals], headline, resamples=resamples)
-            assert told == pytest.approx(alone(totals, headline, resamples), abs=1e-12)
+            (p_value,) = sign_flips([totals], headline, resamples=resamples)
+            assert p_value == pytest.approx(alone(totals, headline, resamples), abs=1e-12)
 
 
 def test_pairs_of_a_board_share_their_flips():

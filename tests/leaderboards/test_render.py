@@ -60,7 +60,7 @@ def parsed(text):
         elif token.type == "tr_open":
             found[-1].append([])
         elif token.type == "inline" and token.level > 3:
-            found[-1][-1].append("".join(one.content for one in token.children))
+            found[-1][-1].append("".join(child.content for child in token.children))
     return found
 
 
@@ -142,12 +142,12 @@ def test_csv_goes_through_pandas_and_back():
         name.removeprefix("'") if name[1:] in NASTY else name for name in table["model"]
     ]
     assert sorted(table["model"]) == sorted(NASTY)
-    told = {row["model"]: row for row in json.loads(json_text(found))["tables"][0]["rows"]}
+    rows = {row["model"]: row for row in json.loads(json_text(found))["tables"][0]["rows"]}
     for _, row in table.iterrows():
         # Full precision: the very same numbers.
-        assert row["score"] == told[row["model"]]["score"]
-        assert row["counting_low"] == told[row["model"]]["counting_low"]
-        assert row["rank_best"] == told[row["model"]]["rank_best"]
+        assert row["score"] == rows[row["model"]]["score"]
+        assert row["counting_low"] == rows[row["model"]]["counting_low"]
+        assert row["rank_best"] == rows[row["model"]]["rank_best"]
     assert table["trained_on_metric"].dtype == bool
     assert table.to_csv(index=False, lineterminator="\n").count("\n") == text.count("\n")
 
@@ -275,7 +275,7 @@ def test_latex_of_any_text_is_plain_and_ends_nothing(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("PixArt-\N{GREEK SMALL LETTER ALPHA}", r"PixArt-\ensuremath{\alpha}"),
         ("Ω \N{GREEK CAPITAL LETTER ALPHA}", r"\ensuremath{\Omega} \texttt{U+0391}"),
@@ -287,8 +287,8 @@ def test_latex_of_any_text_is_plain_and_ends_nothing(name):
         ("x\ny", "x y"),
     ],
 )
-def test_latex_sets_letters_with_its_own_fonts(name, told):
-    assert escape(name) == told
+def test_latex_sets_letters_with_its_own_fonts(name, message):
+    assert escape(name) == message
 
 
 @pytest.mark.slow
@@ -306,11 +306,11 @@ def test_latex_compiles(tmp_path):
          r"\clearpage", r"\end{document}"]
     )  # fmt: skip
     (tmp_path / "table.tex").write_text(document, "utf-8")
-    told = subprocess.run(
+    done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"],
         cwd=tmp_path, capture_output=True, text=True, errors="replace",
     )  # fmt: skip
-    assert told.returncode == 0, told.stdout[-2000:]
+    assert done.returncode == 0, done.stdout[-2000:]
     assert "Missing character" not in (tmp_path / "table.log").read_text("latin-1")
     assert (tmp_path / "table.pdf").stat().st_size > 10_000
 

@@ -24,7 +24,7 @@ from rewardkit.shapes.train.score import held_out
 from rewardkit.shapes.train.words import MAX_LENGTH, tokenizer
 
 
-class Flow(Training):
+class FlowTraining(Training):
     """Esser et al. 2024, https://arxiv.org/abs/2403.03206: velocity, logit-normal timesteps."""
 
     name = "shapes-flow"

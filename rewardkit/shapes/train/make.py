@@ -85,9 +85,9 @@ def _start(name: str, out: Path, seed: int) -> Training:
     from rewardkit.shapes.train.scene_latents import SceneLatents
 
     if name == "shapes-flow":
-        from rewardkit.shapes.train.flow import Flow
+        from rewardkit.shapes.train.flow import FlowTraining
 
-        return Flow(SceneLatents(out / "shapes-vae", seed))
+        return FlowTraining(SceneLatents(out / "shapes-vae", seed))
     from rewardkit.shapes.train.diffusion import Diffusion
 
     return Diffusion(SceneLatents(out / "shapes-vae", seed))

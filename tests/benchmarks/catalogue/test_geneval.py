@@ -51,7 +51,9 @@ def test_the_score_is_that_of_the_summary(seed):
     )
     found = metrics(GENEVAL, ["geneval", "geneval-graded"], CASES, scored)["geneval"]
     assert found.headline.score == pytest.approx(summary.overall, rel=1e-12)
-    assert {tag: one.score for tag, one in found.tasks.items()} == pytest.approx(dict(summary.tags))
+    assert {tag: score.score for tag, score in found.tasks.items()} == pytest.approx(
+        dict(summary.tags)
+    )
     assert list(found.tasks) == list(SIZES)
     assert GENEVAL.figures(scored) == {
         "share of pictures correct": pytest.approx(summary.pictures),

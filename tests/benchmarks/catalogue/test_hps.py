@@ -21,12 +21,12 @@ def upstreams(scores):
 
     Source: https://github.com/tgxs002/HPSv2 at 866735ecaae999fa714bd9edfa05aa2672669ee3.
     """
-    told, everything = {}, []
+    by_style, everything = {}, []
     for style, of_style in scores.items():
         chunks = [np.mean(of_style[i : i + 80]) for i in range(0, len(of_style), 80)]
-        told[style] = np.mean(chunks), np.std(chunks)
+        by_style[style] = np.mean(chunks), np.std(chunks)
         everything += of_style
-    return told, np.mean(everything)
+    return by_style, np.mean(everything)
 
 
 def drawn(seed):
@@ -45,14 +45,14 @@ def test_means_and_spreads_are_upstreams(seed):
         style: [100 * float(v) for v in values[i * 800 : (i + 1) * 800]]
         for i, style in enumerate(STYLES)
     }
-    told, average = upstreams(by_style)
+    scores, average = upstreams(by_style)
     # Whatever order pictures are found in.
     order = np.random.default_rng(seed).permutation(len(CASES))
     mine = scored(values, order)
     found = metrics(HPS, ["hps.v2.1"], CASES, mine)["hps.v2.1"]
     assert found.headline.score == pytest.approx(average, rel=1e-12)
     figures = HPS.figures(mine)
-    for style, (mean, spread) in told.items():
+    for style, (mean, spread) in scores.items():
         assert found.tasks[style].score == pytest.approx(mean, rel=1e-12)
         assert figures[f"chunk std {style}"] == pytest.approx(spread, rel=1e-9)
 
@@ -60,9 +60,9 @@ def test_means_and_spreads_are_upstreams(seed):
 def test_where_pictures_are_missing_chunks_are_of_those_that_are_there():
     values = drawn(3)
     there = [i for i in range(PER_STYLE) if i % 7]
-    told, _ = upstreams({"anime": [100 * float(values[i]) for i in there]})
+    scores, _ = upstreams({"anime": [100 * float(values[i]) for i in there]})
     figures = HPS.figures(scored(values, there))
-    assert figures == {"chunk std anime": pytest.approx(told["anime"][1], rel=1e-9)}
+    assert figures == {"chunk std anime": pytest.approx(scores["anime"][1], rel=1e-9)}
 
 
 def published(server, **changes):
@@ -97,5 +97,5 @@ def test_a_list_that_is_another_is_refused(text, server):
 
 def test_versions_share_their_pictures_and_not_their_scores():
     found = [get(f"hps.{version}") for version in ("v2.0", "v2.1", "v2.1-2023")]
-    assert len({one.media for one in found}) == 1
-    assert len({one.rewards for one in found}) == 3
+    assert len({item.media for item in found}) == 1
+    assert len({item.rewards for item in found}) == 3

@@ -13,9 +13,9 @@ def test_parts_and_their_rewards_exist():
     suite = get("paper")
     assert isinstance(suite, Suite)
     parts = suite.parts()
-    assert [one.name for one in parts] == ["hps.v2.1", "prompts/pick-a-pic-test", "geneval"]
-    assert [str(parse(one.rewards, resolve)) for one in parts] == [one.rewards for one in parts]
-    assert len({one.media for one in parts}) == 3
+    assert [part.name for part in parts] == ["hps.v2.1", "prompts/pick-a-pic-test", "geneval"]
+    assert [str(parse(part.rewards, resolve)) for part in parts] == [part.rewards for part in parts]
+    assert len({part.media for part in parts}) == 3
 
 
 def test_prompts_given_as_files_need_no_network(home, monkeypatch):
@@ -31,5 +31,5 @@ def test_prompts_given_as_files_need_no_network(home, monkeypatch):
     (home / "geneval-prompts.jsonl").write_text(
         "\n".join(json.dumps({**line, "prompt": prompt}) for prompt in ("a red cat", "red cat"))
     )
-    read = [one.prompts() for one in get("paper").parts()]
-    assert [len(one.cases) for one in read] == [3200, 2048, 2]
+    read = [part.prompts() for part in get("paper").parts()]
+    assert [len(prompts.cases) for prompts in read] == [3200, 2048, 2]

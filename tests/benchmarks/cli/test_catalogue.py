@@ -14,15 +14,15 @@ def run(*args):
 
 
 def test_the_list_names_every_benchmark():
-    told = run("list").stdout
-    for one in catalogue().values():
-        assert one.name in told and one.about in told
+    text = run("list").stdout
+    for benchmark in catalogue().values():
+        assert benchmark.name in text and benchmark.about in text
 
 
 def test_the_list_is_json_too():
-    told = json.loads(run("list", "--json").stdout)
-    assert [one["name"] for one in told] == list(catalogue())
-    (hps,) = [one for one in told if one["name"] == "hps.v2.1"]
+    listed = json.loads(run("list", "--json").stdout)
+    assert [listing["name"] for listing in listed] == list(catalogue())
+    (hps,) = [listing for listing in listed if listing["name"] == "hps.v2.1"]
     assert hps["samples"] == 1 and hps["rewards"] == "hps.v2.1"
 
 
@@ -41,11 +41,11 @@ def test_a_benchmark_is_shown(name, said):
     assert shown.exit_code == 0
     for text in said:
         assert text in shown.stdout
-    told = json.loads(run("show", name, "--json").stdout)
-    assert told["name"].startswith(name) and isinstance(told["notes"], list)
+    document = json.loads(run("show", name, "--json").stdout)
+    assert document["name"].startswith(name) and isinstance(document["notes"], list)
 
 
 def test_an_unknown_benchmark_is_wrong_usage_with_a_near_miss():
-    told = run("show", "genevl")
-    assert told.exit_code == 2 and "'geneval'" in told.stderr
+    done = run("show", "genevl")
+    assert done.exit_code == 2 and "'geneval'" in done.stderr
     assert run("shw").exit_code == 2

@@ -60,7 +60,7 @@ def test_each_phase_tells_its_own_cost(clock, capsys):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(3.4, "3 s"), (99, "99 s"), (100, "2 min"), (7200, "2.0 h")]
+    ("seconds", "text"), [(3.4, "3 s"), (99, "99 s"), (100, "2 min"), (7200, "2.0 h")]
 )
-def test_durations_are_for_people(seconds, told):
-    assert progress._duration(seconds) == told
+def test_durations_are_for_people(seconds, text):
+    assert progress._duration(seconds) == text

@@ -50,7 +50,7 @@ def test_a_run_leaves_pictures_rows_and_a_result(prompts, out):
     path = out / "shapes-flow.prompts-three.json"
     assert f"result: {path}" in done.stderr
     assert done.stderr.startswith("6 pictures x 2 steps = 12 inference steps\n")
-    assert sorted(one.name for one in out.iterdir()) == [
+    assert sorted(path.name for path in out.iterdir()) == [
         "pictures",
         "shapes-flow.prompts-three.json",
         "shapes-flow.prompts-three.parquet",
@@ -77,10 +77,10 @@ def test_generating_and_scoring_apart_is_a_run(prompts, out, tmp_path):
     options = ("prompts", "-p", prompts, "-r", "sharpness+contrast", "--images", tmp_path / "p")
     # The card of the pictures says what made them, and how many there are of each prompt.
     bench("score", *options, "-o", tmp_path / "other", "--device", "cpu")
-    one, rows = said(tmp_path / "other" / "shapes-flow.prompts-three.json")
+    result, rows = said(tmp_path / "other" / "shapes-flow.prompts-three.json")
     two, others = said(out / "shapes-flow.prompts-three.json")
-    assert one.pop("media")["sha256"] == two.pop("media")["sha256"]
-    assert one == two
+    assert result.pop("media")["sha256"] == two.pop("media")["sha256"]
+    assert result == two
     assert [(row.id, row.scores) for row in rows] == [(row.id, row.scores) for row in others]
 
 
@@ -112,8 +112,8 @@ def test_a_merge_without_the_prompts_or_with_others_is_refused(prompts, out, tmp
     (tmp_path / "other.txt").write_text("a\nb\nc\n")
     assert "other prompts" in bench("merge", *parts, "-p", tmp_path / "other.txt", code=1).stderr
     assert "shard 2/2 is missing" in bench("merge", parts[0], "-p", prompts, code=1).stderr
-    told = bench("merge", parts[0], parts[0], parts[1], "-p", prompts, code=2)
-    assert "every shard of one total number once" in told.stderr
+    done = bench("merge", parts[0], parts[0], parts[1], "-p", prompts, code=2)
+    assert "every shard of one total number once" in done.stderr
 
 
 def test_a_merge_of_another_version_of_the_benchmark_is_refused(tiny, folder, out):
@@ -124,13 +124,13 @@ def test_a_merge_of_another_version_of_the_benchmark_is_refused(tiny, folder, ou
     assert "m.tiny.json" in bench("merge", *parts).stderr
     changed(parts[0], benchmark={"version": "0"})
     assert "tiny, version 0, which" in bench("merge", *parts, code=1).stderr
-    told = bench("merge", *out.glob("*.meta.json"), code=2)
-    assert "no result is given" in told.stderr
+    done = bench("merge", *out.glob("*.meta.json"), code=2)
+    assert "no result is given" in done.stderr
 
 
 def test_pictures_made_elsewhere_need_a_name(tiny, folder, out):
-    told = bench("score", "tiny", "--images", folder, "-o", out, code=2)
-    assert "give --name" in told.stderr and not out.exists()
+    done = bench("score", "tiny", "--images", folder, "-o", out, code=2)
+    assert "give --name" in done.stderr and not out.exists()
     bench("score", "tiny", "--images", folder, "-o", out, "--name", "them",
           "--trained-on", "0.5*clip")  # fmt: skip
     result = read_result(out / "them.tiny.json")
@@ -140,23 +140,23 @@ def test_pictures_made_elsewhere_need_a_name(tiny, folder, out):
 def test_what_is_missing_is_refused_or_marked(tiny, folder, out):
     (folder / "00003-01.png").unlink()
     options = ("tiny", "--images", folder, "-o", out, "--name", "them")
-    told = bench("score", *options, code=1)
-    assert "00003-01" in told.stderr and not (out / "them.tiny.json").exists()
+    refused = bench("score", *options, code=1)
+    assert "00003-01" in refused.stderr and not (out / "them.tiny.json").exists()
     done = bench("score", *options, "--allow-partial")
     assert "incomplete: 13 of 14 pictures" in done.stdout and "3 of 4" in done.stdout
 
 
 def test_one_picture_of_a_prompt_is_asked_for_with_samples(prompts, tmp_path, out):
-    one = ("prompts", "-p", prompts, "-r", "contrast")
-    told = bench("run", "hps", "--samples", 3, *FLOW, "-o", out, code=2)
-    assert "hps.v2.1 takes one sample per prompt" in told.stderr
+    options = ("prompts", "-p", prompts, "-r", "contrast")
+    done = bench("run", "hps", "--samples", 3, *FLOW, "-o", out, code=2)
+    assert "hps.v2.1 takes one sample per prompt" in done.stderr
     bench("generate", "prompts", "-p", prompts, *FLOW, "-o", tmp_path / "p")
-    bench("score", *one, "--images", tmp_path / "p", "-o", out)
+    bench("score", *options, "--images", tmp_path / "p", "-o", out)
     assert read_result(next(out.glob("*.json"))).protocol.samples == 1
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "message"),
     [
         (("run", "shape", *FLOW), "'shapes'"),
         (("run", "shapes", "--model", "shapes-flo"), "shapes-flow"),
@@ -178,10 +178,10 @@ def test_one_picture_of_a_prompt_is_asked_for_with_samples(prompts, tmp_path, ou
         (("rnu",), "'run'"),
     ],
 )
-def test_wrong_usage_is_told_and_starts_nothing(args, told, tmp_path, monkeypatch):
+def test_wrong_usage_is_told_and_starts_nothing(args, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = bench(*args, code=2)
-    assert told in done.stderr and done.stdout == ""
+    assert message in done.stderr and done.stdout == ""
     assert not list(tmp_path.rglob("*.png"))
 
 
@@ -191,8 +191,8 @@ def test_a_reward_that_cannot_be_had_is_told_before_a_picture_is_made(
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    told = bench("run", "prompts", "-p", prompts, "-r", "clip", *FLOW, "-o", out, code=1)
-    assert "clip" in told.stderr and not out.exists()
+    done = bench("run", "prompts", "-p", prompts, "-r", "clip", *FLOW, "-o", out, code=1)
+    assert "clip" in done.stderr and not out.exists()
 
 
 def test_a_generator_that_fails_midway_leaves_what_is_done(prompts, out, monkeypatch):
@@ -252,21 +252,24 @@ def test_a_trained_model_is_compared_with_its_base(kind, trained, prompts, out):
     assert base.media.sha256 != tuned.media.sha256
     assert "difference" in done.stdout and "not separable" in done.stdout
     assert f"sd3+{kind} was trained on sharpness" in done.stderr
-    told = bench("run", *asked(prompts, "--json"), *options, "--device", "cpu", "-o", out)
-    assert [one["model"]["name"] for one in json.loads(told.stdout)] == ["sd3", f"sd3+{kind}"]
+    output = bench("run", *asked(prompts, "--json"), *options, "--device", "cpu", "-o", out)
+    assert [result["model"]["name"] for result in json.loads(output.stdout)] == [
+        "sd3",
+        f"sd3+{kind}",
+    ]
 
 
 def test_a_trained_model_cannot_be_called_as_its_base(trained, prompts, out):
     model, runs = trained
     options = ("--model", model, "--tuned", runs["lora"], "--with-base", "--name", "sd3")
-    told = bench("run", *asked(prompts), *options, "-o", out, code=2)
-    assert "sd3 is the name of the base model" in told.stderr
+    done = bench("run", *asked(prompts), *options, "-o", out, code=2)
+    assert "sd3 is the name of the base model" in done.stderr
 
 
 def test_a_suite_runs_all_its_parts(known, prompts, out):
     free = without_prompts()
     parts = [free.on(str(prompts)).by(reward) for reward in ("contrast", "sharpness")]
-    named = [replace(one, name=f"tiny/{i}", media=f"set-{i}") for i, one in enumerate(parts)]
+    named = [replace(part, name=f"tiny/{i}", media=f"set-{i}") for i, part in enumerate(parts)]
     known(Suite("both", "two at once", lambda: named))
     done = bench("run", "both", *FLOW, "-o", out)
     assert {path.name for path in out.glob("shapes-flow.tiny-?.json")} == {
@@ -284,11 +287,15 @@ def test_results_are_compared_by_command(tiny, folder, out, tmp_path):
     shown = bench("compare", *paths)
     for text in ("difference", "  rings", "colorfulness", "not separable", "four times in five"):
         assert text in shown.stdout
-    told = json.loads(bench("compare", *paths, "--json").stdout)
-    headline = told["metrics"]["sharpness"]["headline"]
+    comparison = json.loads(bench("compare", *paths, "--json").stdout)
+    headline = comparison["metrics"]["sharpness"]["headline"]
     assert headline["detectable"] > 0 and 0.05 <= headline["p_value"] <= 1
     assert headline["before"] == read_result(paths[0]).score
-    assert told["base"] == "one" and told["pictures"] == 14 and told["warnings"] == []
+    assert (
+        comparison["base"] == "one"
+        and comparison["pictures"] == 14
+        and comparison["warnings"] == []
+    )
     (out / "two.tiny.json").write_text("{}")
     assert "no result of `rewardkit bench`" in bench("compare", *paths, code=1).stderr
 

@@ -58,16 +58,16 @@ def test_perfect_reversed_and_constant_rewards(sign, accuracy):
 def test_accuracy_with_ties_as_wrong_is_imagerewards():
     calls = UPSTREAM["hpsv2/src/training/train.py: calc_ImageReward"]
     assert len(calls) > 10
-    for one in calls:
-        asked = [question(one.arguments["ranking"])]
-        found = measure_agreement(asked, [one.arguments["scores"]])
-        assert found.ties_as_wrong.score == pytest.approx(one.results["accuracy"], abs=1e-12)
+    for call in calls:
+        questions = [question(call.arguments["ranking"])]
+        found = measure_agreement(questions, [call.arguments["scores"]])
+        assert found.ties_as_wrong.score == pytest.approx(call.results["accuracy"], abs=1e-12)
     # Over several prompts: upstream's mean over them.
     found = measure_agreement(
-        [question(one.arguments["ranking"], str(i)) for i, one in enumerate(calls)],
-        [one.arguments["scores"] for one in calls],
+        [question(call.arguments["ranking"], str(i)) for i, call in enumerate(calls)],
+        [call.arguments["scores"] for call in calls],
     )
-    mean = np.mean([one.results["accuracy"] for one in calls])
+    mean = np.mean([call.results["accuracy"] for call in calls])
     assert found.ties_as_wrong_by_question.score == pytest.approx(mean, abs=1e-12)
 
 
@@ -75,14 +75,14 @@ def test_ranking_accuracy_is_that_of_hps():
     calls = UPSTREAM["hpsv2/src/training/train.py: inversion_score"]
     assert len(calls) > 10
     found = measure_agreement(
-        [question(one.arguments["ranking"], str(i)) for i, one in enumerate(calls)],
-        [one.arguments["scores"] for one in calls],
+        [question(call.arguments["ranking"], str(i)) for i, call in enumerate(calls)],
+        [call.arguments["scores"] for call in calls],
     )
-    mean = np.mean([one.results["accuracy"] for one in calls])
+    mean = np.mean([call.results["accuracy"] for call in calls])
     assert found.ranking_accuracy.score == pytest.approx(mean, abs=1e-12)
-    for one in calls:
-        found = measure_agreement([question(one.arguments["ranking"])], [one.arguments["scores"]])
-        assert found.ranking_accuracy.score == pytest.approx(one.results["accuracy"], abs=1e-12)
+    for call in calls:
+        found = measure_agreement([question(call.arguments["ranking"])], [call.arguments["scores"]])
+        assert found.ranking_accuracy.score == pytest.approx(call.results["accuracy"], abs=1e-12)
 
 
 @given(st.lists(st.tuples(st.sampled_from([-1, 0, 1]), st.integers(-6, 6)), min_size=1))
@@ -103,17 +103,17 @@ ASKED = st.lists(
 
 @settings(max_examples=20, deadline=None)
 @given(ASKED, st.randoms(use_true_random=False))
-def test_the_order_of_questions_and_pictures_changes_nothing(asked, rng):
+def test_the_order_of_questions_and_pictures_changes_nothing(questions, rng):
     def measured(order):
         return measure_agreement(
-            [question([r for r, _ in asked[i]], f"{i % 4}", "ab"[i % 2]) for i in order],
-            [[float(s) for _, s in asked[i]] for i in order],
+            [question([r for r, _ in questions[i]], f"{i % 4}", "ab"[i % 2]) for i in order],
+            [[float(s) for _, s in questions[i]] for i in order],
         )
 
-    before = measured(range(len(asked)))
-    for pictures in asked:
+    before = measured(range(len(questions)))
+    for pictures in questions:
         rng.shuffle(pictures)
-    assert measured(rng.sample(range(len(asked)), len(asked))) == before
+    assert measured(rng.sample(range(len(questions)), len(questions))) == before
 
 
 def test_what_failed_is_counted_and_is_no_number():

@@ -16,7 +16,7 @@ from PIL import Image
 from benchmarks.preferences.results import PreferenceResult
 from benchmarks.preferences.runner import measure
 from rewardkit.cli import main
-from rewardkit.engine import items as scoring
+from rewardkit.engine import reading
 from rewardkit.records.rows import read_rows
 
 
@@ -25,7 +25,7 @@ def bench(*arguments):
 
 
 def result_in(folder):
-    (path,) = (one for one in folder.glob("*.json") if ".meta." not in one.name)
+    (path,) = (file for file in folder.glob("*.json") if ".meta." not in file.name)
     return path, PreferenceResult.model_validate_json(path.read_text("utf-8"))
 
 
@@ -114,7 +114,7 @@ def test_a_picture_that_cannot_be_scored_is_refused_or_marked(manifest, tmp_path
     assert not (tmp_path / "out" / "preferences.boards.sharpness.json").exists()
     done = bench(manifest, "-r", "sharpness", "-o", tmp_path / "out", "--allow-partial")
     assert done.exit_code == 0
-    assert "incomplete: 5 of 7 pictures" in done.stdout and "00000-02: " in done.stderr
+    assert "incomplete: 5 of 7 files" in done.stdout and "00000-02: " in done.stderr
     _, result = result_in(tmp_path / "out")
     assert not result.complete and list(result.failures) == ["00000-02", "00001-00"]
     accuracy = result.agreement["sharpness"].accuracy
@@ -134,10 +134,10 @@ def test_pictures_that_are_not_there_at_all_are_refused(manifest):
 def test_wrong_usage_is_told_before_anything_is_read(manifest, tmp_path):
     for arguments, said in [
         (["imagereward", "-r", "sharpness"], "imagereward-test"),
-        (["imagereward-test", "-r", "sharpness"], "with --images"),
+        (["imagereward-test", "-r", "sharpness"], "with --media"),
         ([manifest, "-r", "sharpnes"], "sharpness"),
         ([manifest, "-r", "sharpness", "--weights", "x"], "NAME=PATH"),
-        ([manifest, "-r", "temporal-stability"], "takes no pictures"),
+        ([manifest, "-r", "temporal-stability"], "takes videos, and boards has images"),
         ([manifest], "--reward"),
     ]:
         done = bench(*arguments, "-o", tmp_path / "out")
@@ -154,18 +154,18 @@ def test_a_killed_run_goes_on_to_the_same_result(manifest, tmp_path, monkeypatch
             raise KeyboardInterrupt
 
     read = []
-    original = scoring.read_image
+    original = reading.read_image
     monkeypatch.setattr(
-        scoring, "read_image", lambda path, **rest: read.append(path) or original(path, **rest)
+        reading, "read_image", lambda path, **rest: read.append(path) or original(path, **rest)
     )
 
     def measured(name, **rest):
         path, _ = measure(
             str(manifest), "sharpness+colorfulness", tmp_path / name, batch_size=2, **rest
         )
-        told = json.loads(path.read_text("utf-8"))
-        del told["created"]
-        return told, read_rows(path.with_suffix(".parquet"))
+        document = json.loads(path.read_text("utf-8"))
+        del document["created"]
+        return document, read_rows(path.with_suffix(".parquet"))
 
     time.sleep(0.1)  # a file that is younger than the clock is sure of would be read again
     whole = measured("whole")
@@ -191,10 +191,10 @@ def test_a_named_set_that_is_not_whole_is_refused_or_marked(tmp_path):
         for label in (0.0, 0.0, 1.0)
     ]  # fmt: skip
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "test_unique-00000-of-00001.parquet")
-    asked = ("pick-a-pic.v2-test-unique", "--images", tmp_path, "-r", "sharpness")
-    done = bench(*asked, "-o", tmp_path / "out")
+    arguments = ("pick-a-pic.v2-test-unique", "--images", tmp_path, "-r", "sharpness")
+    done = bench(*arguments, "-o", tmp_path / "out")
     assert done.exit_code == 1 and "497 lines" in done.stderr
-    done = bench(*asked, "-o", tmp_path / "out", "--allow-partial", "--json")
+    done = bench(*arguments, "-o", tmp_path / "out", "--allow-partial", "--json")
     assert done.exit_code == 0
     result = PreferenceResult.model_validate_json(done.stdout)
     assert not result.complete and result.set.missing == 497 and result.failures == {}
@@ -204,18 +204,30 @@ def test_a_named_set_that_is_not_whole_is_refused_or_marked(tmp_path):
 
 def test_annotations_of_ones_own_are_read_instead_of_fetched_ones(manifest, tmp_path):
     entries = [
-        {"prompt": one["prompt"], "image_path": one["images"], "rank": one["ranking"]}
-        for one in QUESTIONS
+        {
+            "prompt": question["prompt"],
+            "image_path": question["images"],
+            "rank": question["ranking"],
+        }
+        for question in QUESTIONS
     ]
     (tmp_path / "mine.json").write_text(json.dumps(entries), "utf-8")
-    asked = ("hpd.v2-test", "--images", manifest.parent, "-r", "sharpness", "-o", tmp_path / "out")
-    done = bench(*asked, "--weights", f"hpd.v2-test={tmp_path / 'mine.json'}")
+    arguments = (
+        "hpd.v2-test",
+        "--images",
+        manifest.parent,
+        "-r",
+        "sharpness",
+        "-o",
+        tmp_path / "out",
+    )
+    done = bench(*arguments, "--weights", f"hpd.v2-test={tmp_path / 'mine.json'}")
     assert done.exit_code == 0, done.output
     _, result = result_in(tmp_path / "out")
     assert result.agreement["sharpness"].accuracy.score == 4 / 5
     assert str(tmp_path / "mine.json") in result.set.source
     # A file that nothing reads is refused.
-    done = bench(*asked, "--weights", f"imagereward-test={tmp_path / 'mine.json'}")
+    done = bench(*arguments, "--weights", f"imagereward-test={tmp_path / 'mine.json'}")
     assert done.exit_code == 2
 
 

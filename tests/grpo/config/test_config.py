@@ -58,7 +58,7 @@ def test_advantages_know_the_conventions_of_the_formulas():
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("changes", "message"),
     [
         ({"steps": "100"}, "valid integer"),
         ({"steps": True}, "valid integer"),
@@ -74,9 +74,9 @@ def test_advantages_know_the_conventions_of_the_formulas():
         ({"unheard": 1}, "Extra inputs"),
     ],
 )
-def test_what_is_out_of_bounds_is_refused(given, told):
-    with pytest.raises(ValidationError, match=told):
-        config(**given)
+def test_what_is_out_of_bounds_is_refused(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        config(**changes)
 
 
 def averages(policy, updates=400):
@@ -99,7 +99,7 @@ def test_the_lag_of_an_average_by_hand():
 
 
 def method(name):
-    settings = {one.name: one.settings for one in layers("method")}[name]
+    settings = {layer.name: layer.settings for layer in layers("method")}[name]
     return PolicyConfig(ema=settings["policy.ema"], ema_warmup=settings["policy.ema_warmup"])
 
 
@@ -121,7 +121,7 @@ WINDOW = {"stochastic": "window", "window_size": 2, "window_within": 5}
 
 
 @pytest.mark.parametrize(
-    ("sampler", "objective", "told"),
+    ("sampler", "objective", "message"),
     [
         (ODE | {"noise": "group"}, FORWARD, "without a gradient"),
         (ODE | {"noise": "step"}, FORWARD, "without a gradient"),
@@ -148,8 +148,8 @@ WINDOW = {"stochastic": "window", "window_size": 2, "window_within": 5}
         ({}, GRADIENT | {"updates": 25}, "at most 24, the number of samples"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(sampler, objective, told):
-    with pytest.raises(ValidationError, match=told):
+def test_what_does_not_fit_together_is_refused(sampler, objective, message):
+    with pytest.raises(ValidationError, match=message):
         config(sampler, objective)
 
 
@@ -185,18 +185,18 @@ def test_a_warmup_ends_before_the_run():
 def test_the_old_policy_decays_as_published():
     # return_decay of type 1 (min(0.001 k, 0.5)) and of type 2 (0 before 75, then 0.0075 (k - 75)
     # up to 0.999) of scripts/train_nft_sd3.py.
-    one = ForwardProcessConfig.model_validate(FORWARD)
-    assert [one.decay(k) for k in (0, 100, 500, 9000)] == pytest.approx([0, 0.1, 0.5, 0.5])
-    two = ForwardProcessConfig.model_validate(
+    first = ForwardProcessConfig.model_validate(FORWARD)
+    assert [first.decay(k) for k in (0, 100, 500, 9000)] == pytest.approx([0, 0.1, 0.5, 0.5])
+    second = ForwardProcessConfig.model_validate(
         FORWARD | {"decay_start": 75, "decay_slope": 0.0075, "decay_cap": 0.999}
     )
-    assert [two.decay(k) for k in (74, 75, 175, 300)] == pytest.approx([0, 0, 0.75, 0.999])
+    assert [second.decay(k) for k in (74, 75, 175, 300)] == pytest.approx([0, 0, 0.75, 0.999])
 
 
 def test_a_configuration_comes_back_from_json():
-    one = config(policy={"targets": ["to_q", "to_k"]}, evaluation={"prompts": "q.txt"})
-    assert Config.model_validate_json(one.model_dump_json()) == one
-    assert one.policy.targets == ("to_q", "to_k")
+    before = config(policy={"targets": ["to_q", "to_k"]}, evaluation={"prompts": "q.txt"})
+    assert Config.model_validate_json(before.model_dump_json()) == before
+    assert before.policy.targets == ("to_q", "to_k")
 
 
 def test_a_configuration_cannot_be_changed():

@@ -93,7 +93,7 @@ def test_text_means_what_its_setting_takes(key, text, value):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (
             {"optim.lrr": "1"},
@@ -115,10 +115,10 @@ def test_text_means_what_its_setting_takes(key, text, value):
         ({"recipe": "shapes-sd"}, "name it with --recipe"),
     ],
 )
-def test_a_wrong_setting_is_told_in_words(settings, told):
+def test_a_wrong_setting_is_told_in_words(settings, message):
     with pytest.raises(UsageError) as refused:
         resolve(settings=SHAPES | settings)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert "pydantic" not in str(refused.value)
 
 
@@ -148,8 +148,8 @@ def test_what_is_missing_is_asked_for(mine):
         resolve(settings={"model": "sd1.4"})
     with pytest.raises(UsageError) as refused:
         resolve(method=mine[1], settings={"model": "owner/name"})
-    told = str(refused.value)
-    assert "--reward" in told and "--prompts" in told and "--steps" in told
+    message = str(refused.value)
+    assert "--reward" in message and "--prompts" in message and "--steps" in message
     changed(mine[1], "lr = 1e-3", "")
     with pytest.raises(UsageError, match=r"optim.lr has no value: no method or recipe gives one"):
         resolve(method=mine[1], settings={"model": "m", "reward": "clip", "prompts": "p"})
@@ -454,7 +454,7 @@ def test_raw_scores_say_who_asked_for_them():
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    ("key", "message"),
     [
         ("optim.learning_rate", "'optim.lr'"),
         ("learning_rate", "'optim.lr'"),
@@ -463,8 +463,8 @@ def test_raw_scores_say_who_asked_for_them():
         ("max_train_steps", "'steps'"),
     ],
 )
-def test_names_of_other_trainers_are_known(key, told):
-    with pytest.raises(UsageError, match=f"Did you mean {told}"):
+def test_names_of_other_trainers_are_known(key, message):
+    with pytest.raises(UsageError, match=f"Did you mean {message}"):
         resolve(settings=SHAPES | {key: "1"})
 
 

@@ -29,10 +29,10 @@ def run(*args):
 
 
 def test_a_table_that_is_not_there_is_stale_until_it_is_written(page):
-    told = run(page)
-    assert told.exit_code == 1
-    assert told.stdout == f"{page}, line 3: does not match the results\n"
-    assert "1 of 1 tables are stale" in told.stderr
+    done = run(page)
+    assert done.exit_code == 1
+    assert done.stdout == f"{page}, line 3: does not match the results\n"
+    assert "1 of 1 tables are stale" in done.stderr
     assert page.read_text() == PAGE
     assert run(page, "--write").exit_code == 0
     assert "| 1 | alpha | 0.510" in page.read_text()
@@ -52,18 +52,18 @@ def test_new_results_and_edits_make_a_table_stale(page):
 
 
 def test_without_files_those_here_and_below_docs_are_checked(page):
-    told = run()
-    assert told.exit_code == 1
-    assert "docs/page.md, line 3" in told.stdout
+    done = run()
+    assert done.exit_code == 1
+    assert "docs/page.md, line 3" in done.stdout
     page.write_text("# nothing\n")
     assert "no Markdown file here" in run().stderr
 
 
 def test_a_file_that_is_named_must_hold_a_table(page):
     page.write_text("# nothing\n")
-    told = run(page)
-    assert told.exit_code == 1
-    assert "holds no table" in told.stderr
+    done = run(page)
+    assert done.exit_code == 1
+    assert "holds no table" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -78,10 +78,10 @@ def test_a_file_that_is_named_must_hold_a_table(page):
 )
 def test_a_block_that_asks_wrongly_is_named(page, request_, text):
     page.write_text(PAGE.replace("results --columns rank,model,score", request_))
-    told = run(page)
-    assert told.exit_code == 1
-    assert text in told.stderr
-    assert "page.md, line 3" in told.stderr
+    done = run(page)
+    assert done.exit_code == 1
+    assert text in done.stderr
+    assert "page.md, line 3" in done.stderr
 
 
 def test_help_shows_the_two_lines_as_they_are_written():

@@ -25,10 +25,10 @@ def run(*args):
 
 
 def test_markdown_is_the_default(results):
-    told = run(results)
-    assert (told.exit_code, told.stderr) == (0, "")
-    assert "| 1 | beta |" in told.stdout
-    assert run(results, "--format", "md").stdout == told.stdout
+    done = run(results)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "| 1 | beta |" in done.stdout
+    assert run(results, "--format", "md").stdout == done.stdout
 
 
 def test_csv_json_and_latex(results):
@@ -40,8 +40,8 @@ def test_csv_json_and_latex(results):
 
 
 def test_columns(results):
-    told = run(results, "--columns", "model, counting")
-    assert "| model | counting |" in told.stdout
+    done = run(results, "--columns", "model, counting")
+    assert "| model | counting |" in done.stdout
 
 
 def test_only_one_benchmark(results):
@@ -52,16 +52,16 @@ def test_only_one_benchmark(results):
 
 def test_published_numbers_only_when_asked_for(results):
     assert "published" not in run(results).stdout
-    told = run(results, "--published")
-    assert "published, not measured here" in told.stdout
-    assert "**quiz**" in told.stdout
+    done = run(results, "--published")
+    assert "published, not measured here" in done.stdout
+    assert "**quiz**" in done.stdout
     assert "SD 1.5" in run("--published", "--benchmark", "geneval").stdout
 
 
 def test_across_benchmarks(results):
-    told = run(results, "--across")
-    assert told.exit_code == 1
-    assert "2 on quiz" in told.stderr
+    done = run(results, "--across")
+    assert done.exit_code == 1
+    assert "2 on quiz" in done.stderr
     write(made("alpha", 0.5, benchmark="exam"), results)
     write(made("beta", 0.9, benchmark="exam"), results)
     assert "| beta | 1.00 |" in run(results, "--across").stdout
@@ -70,10 +70,10 @@ def test_across_benchmarks(results):
 
 def test_what_was_left_out_is_told_on_stderr(results):
     (results / "other.json").write_text("{}")
-    told = run(results)
-    assert told.exit_code == 0
-    assert told.stderr.startswith("Note: 1 JSON file is no result")
-    assert "Note" not in told.stdout
+    done = run(results)
+    assert done.exit_code == 0
+    assert done.stderr.startswith("Note: 1 JSON file is no result")
+    assert "Note" not in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ def test_what_was_left_out_is_told_on_stderr(results):
     ],
 )
 def test_wrong_requests(results, args, code, text):
-    told = run(*[results if one == "RESULTS" else one for one in args])
-    assert (told.exit_code, told.stdout) == (code, "")
-    assert text in told.stderr
+    done = run(*[results if argument == "RESULTS" else argument for argument in args])
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert text in done.stderr
 
 
 def test_help_names_the_columns_and_formats_there_are():
@@ -105,8 +105,8 @@ def test_help_names_the_columns_and_formats_there_are():
 def test_looking_loads_nothing_heavy(code):
     call = f"import leaderboards.cli as cli; cli.leaderboard({code}, standalone_mode=False)"
     program = f"import sys\n{call if code else 'import leaderboards.board'}\nprint(*sys.modules)"
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    loaded = set(told.stdout.splitlines()[-1].split())
+    loaded = set(done.stdout.splitlines()[-1].split())
     assert not loaded & {"torch", "scipy", "pandas", "pyarrow", "transformers"}

@@ -50,7 +50,10 @@ def visit(browser):
         requests, errors = [], []
         page.on("request", lambda request: requests.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda told: errors.append(told.text) if told.type == "error" else None)
+        page.on(
+            "console",
+            lambda message: errors.append(message.text) if message.type == "error" else None,
+        )
         page.goto(index.as_uri(), wait_until=wait)
         opened.append((context, index, requests, errors))
         return page
@@ -68,14 +71,14 @@ def visit(browser):
 def three(tmp_path):
     """Three models: one surely the best and trained on the metric, two that cannot be told apart,
     of which one is made otherwise; and one that is not complete."""
-    given = [
+    results = [
         made("alpha", 0.9, model={"trained_on": {"reward": "judge"}}),
         made("beta", lambda task, index, sample: 0.5 + 0.1 * (index % 2)),
         made("gamma", lambda task, index, sample: 0.59 - 0.1 * (index % 2), steps=30),
         made("delta", lambda task, index, sample: 0.99 if index else None),
     ]
-    for number, one in enumerate(given):
-        with_pictures(one, tmp_path / "results" / str(number))
+    for number, loaded in enumerate(results):
+        with_pictures(loaded, tmp_path / "results" / str(number))
     return leaderboard([tmp_path / "results"])
 
 

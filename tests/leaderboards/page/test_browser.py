@@ -97,8 +97,8 @@ def test_winner_interval_and_protocol_are_seen_first(page_of, visit, three):
     text = summary.inner_text()
     assert re.search(r"alpha\s+0\.910\s+0\.\d+ to 0\.\d+", text)
     assert re.search(r"not trained on it\s+beta\s+0\.5", text)
-    for told in ("24 prompts", "512x512", "20 steps", "guidance 4.5", "DDIMScheduler", "seed 0"):
-        assert told in text
+    for fact in ("24 prompts", "512x512", "20 steps", "guidance 4.5", "DDIMScheduler", "seed 0"):
+        assert fact in text
 
 
 def test_the_drawer_opens_and_closes_by_keyboard_and_focus_returns(page_of, visit, three):
@@ -108,8 +108,8 @@ def test_the_drawer_opens_and_closes_by_keyboard_and_focus_returns(page_of, visi
     page.keyboard.press("Enter")
     drawer = page.get_by_role("dialog", name="beta")
     assert drawer.is_visible()
-    for told in ("rewardkit bench run quiz --model hub/beta", "a" * 64, "b" * 64, "offset", "cpu"):
-        assert told in drawer.inner_text()
+    for text in ("rewardkit bench run quiz --model hub/beta", "a" * 64, "b" * 64, "offset", "cpu"):
+        assert text in drawer.inner_text()
     for _ in range(12):
         page.keyboard.press("Tab")
         # Between the last and the first element the browser's own buttons have the focus.
@@ -288,7 +288,7 @@ def test_training_is_drawn_with_before_and_after(page_of, visit, runs):
     page.locator("[data-reward]").select_option("second")
     expect(plot.locator(".ytitle")).to_have_text("second")
     sheets = page.locator(".sheets img")
-    assert [one.get_attribute("src") for one in sheets.all()] == [
+    assert [sheet.get_attribute("src") for sheet in sheets.all()] == [
         "media/run-0.step-000000.png",
         "media/run-0.step-000020.png",
     ]

@@ -80,7 +80,7 @@ def by_linked_folder(share, tmp_path):
 
 def replace_first(share, path):
     old = first(share).relative_to(share.parent).as_posix()
-    rewrite(share, lambda one: path if one == old else one)
+    rewrite(share, lambda name: path if name == old else name)
 
 
 HOSTILE = {
@@ -132,23 +132,23 @@ def test_what_is_no_picture_of_the_folder_is_left_out_and_named(case, share, tmp
 
 
 def test_many_are_counted(share, tmp_path):
-    rewrite(share, lambda one: "../private/mine.png")
+    rewrite(share, lambda name: "../private/mine.png")
     copies, (note,) = shown(share.parent, tmp_path / "site")
     assert copies == []
     assert "'../private/mine.png'" in note and "name their folder too" in note
 
 
 def test_the_folder_of_other_pictures_can_be_named_too(share, tmp_path):
-    rewrite(share, lambda one: "../private/mine.png")
+    rewrite(share, lambda name: "../private/mine.png")
     copies, notes = shown(share.parent, tmp_path / "site", tmp_path / "private")
     assert len(copies) == 24 and notes == []
 
 
 def test_pictures_lie_where_they_were_made_by_the_card_of_that_folder(share, tmp_path):
     (share.parent / "pictures").rename(tmp_path / "made")
-    rewrite(share, lambda one: f"../made/{Path(one).name}")
-    told = share.read_text("utf-8").replace("pictures/alpha", "../made")
-    share.write_text(told, "utf-8")
+    rewrite(share, lambda name: f"../made/{Path(name).name}")
+    text = share.read_text("utf-8").replace("pictures/alpha", "../made")
+    share.write_text(text, "utf-8")
     assert shown(share.parent, tmp_path / "site")[0] == []  # the result alone says that it is so
     card = (
         '{"made_by": {"model": {"source": "a", "alias": null, "revision": null}, "lora": null, '

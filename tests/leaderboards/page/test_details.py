@@ -11,7 +11,7 @@ def told(loaded=(), rows=()):
     (board,) = assemble(list(loaded), list(rows)).boards
     (entry,) = (*board.entries, *board.published)
     found = details(board, entry)
-    return found, {one.title: dict(one.terms) for one in found.sections}
+    return found, {section.title: dict(section.terms) for section in found.sections}
 
 
 def test_a_result_is_told_whole():
@@ -32,8 +32,10 @@ def test_a_result_is_told_whole():
 
 def test_a_setting_that_others_do_not_share_is_marked():
     board = assemble([made("alpha"), made("beta"), made("gamma", steps=30)]).boards[0]
-    (gamma,) = (one for one in board.entries if one.label == "gamma")
-    (protocol,) = (one for one in details(board, gamma).sections if one.title == "Protocol")
+    (gamma,) = (entry for entry in board.entries if entry.label == "gamma")
+    (protocol,) = (
+        section for section in details(board, gamma).sections if section.title == "Protocol"
+    )
     assert dict(protocol.terms)["steps ≠"] == "30"
 
 

@@ -34,8 +34,8 @@ def test_200_rows_stay_small(page_of):
 
 def test_pictures_are_copied_as_they_are(page_of, three, tmp_path):
     index = page_of(three, per_task=1)
-    given = {path.read_bytes() for path in (tmp_path / "results").rglob("*.png")}
-    assert {path.read_bytes() for path in (index.parent / "media").iterdir()} <= given
+    contents = {path.read_bytes() for path in (tmp_path / "results").rglob("*.png")}
+    assert {path.read_bytes() for path in (index.parent / "media").iterdir()} <= contents
 
 
 def test_every_address_of_the_page_is_in_the_folder(page_of, three, runs):
@@ -124,7 +124,7 @@ def test_the_usual_settings_are_those_that_rows_are_not_marked_for():
     (group,) = groups(assemble([made(name, 0.5, steps=n) for name, n in steps.items()]))
     assert "20 steps" in group.boards[0].protocol
     (group,) = groups(assemble([made("alpha", 0.5, steps=20), made("beta", 0.5, steps=10)]))
-    assert not any("steps" in told for told in group.boards[0].protocol)
+    assert not any("steps" in setting for setting in group.boards[0].protocol)
 
 
 def test_ranges_of_ranks_sort_by_their_best_then_their_worst():
@@ -132,8 +132,8 @@ def test_ranges_of_ranks_sort_by_their_best_then_their_worst():
     (board,) = shown.boards
     ranks = [(1, 1), (2, 3), (2, 2)]
     entries = [
-        replace(one, ranks=type(one.ranks)(*pair))
-        for one, pair in zip(board.entries, ranks, strict=True)
+        replace(entry, ranks=type(entry.ranks)(*pair))
+        for entry, pair in zip(board.entries, ranks, strict=True)
     ]
     entries.append(replace(entries[0], id="last", ranks=None, unranked="incomplete"))
     (group,) = groups(replace(shown, boards=(replace(board, entries=tuple(entries)),)))
@@ -150,14 +150,14 @@ def test_plots_hold_what_the_board_says():
     assert by_task(many(30).boards[0])["left_out"] == 22
     pair = against([board])
     assert pair["first"] == (0, 1)
-    assert [one["title"] for one in pair["metrics"]] == ["quiz: judge", "quiz: second"]
+    assert [metric["title"] for metric in pair["metrics"]] == ["quiz: judge", "quiz: second"]
     assert against([replace(board, metrics=())]) is None
 
 
 def test_the_command_writes_a_page_and_prints_where(tmp_path, runs):
     with_pictures(made("alpha", 0.9), tmp_path / "results")
-    asked = ["build", str(tmp_path / "results"), "--runs", str(tmp_path / "runs"), "--out"]
-    done = CliRunner().invoke(command, [*asked, str(tmp_path / "page")])
+    arguments = ["build", str(tmp_path / "results"), "--runs", str(tmp_path / "runs"), "--out"]
+    done = CliRunner().invoke(command, [*arguments, str(tmp_path / "page")])
     assert (done.exit_code, done.stdout) == (0, f"{tmp_path / 'page' / 'index.html'}\n")
     assert "first" in (tmp_path / "page" / "index.html").read_text("utf-8")
     refused = CliRunner().invoke(command, ["build", "--out", str(tmp_path / "page")])
@@ -165,13 +165,13 @@ def test_the_command_writes_a_page_and_prints_where(tmp_path, runs):
 
 
 def test_runs_alone_make_a_page_of_curves(tmp_path, runs):
-    asked = ["build", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]
-    done = CliRunner().invoke(command, [*asked, "--title", "A sweep & more"])
+    arguments = ["build", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "page")]
+    done = CliRunner().invoke(command, [*arguments, "--title", "A sweep & more"])
     assert done.exit_code == 0, done.output
     text = (tmp_path / "page" / "index.html").read_text("utf-8")
     assert "<h1>A sweep &amp; more</h1>" in text and "<title>A sweep &amp; more</title>" in text
     assert 'data-plot="training"' in text and "There is no result yet" not in text
-    refused = CliRunner().invoke(command, [*asked, "--benchmark", "quiz"])
+    refused = CliRunner().invoke(command, [*arguments, "--benchmark", "quiz"])
     assert refused.exit_code == 2 and "--benchmark" in refused.stderr
 
 
@@ -188,11 +188,11 @@ def test_a_file_is_no_folder(tmp_path, three):
 
 
 def test_models_stand_across_benchmarks(page_of):
-    given = [
+    results = [
         made(name, score, benchmark=benchmark)
         for benchmark in ("quiz", "exam")
         for name, score in (("alpha", 0.9), ("beta", 0.5))
     ]
-    text = page_of(assemble(given)).read_text("utf-8")
+    text = page_of(assemble(results)).read_text("utf-8")
     (table,) = re.findall(r'<table class="grid" data-label="Across.*?</table>', text, re.S)
     assert re.findall(r'<th scope="row">(\w+)', table) == ["alpha", "beta"]

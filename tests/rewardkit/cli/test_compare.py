@@ -171,7 +171,7 @@ def test_prompts_with_all_their_pictures_are_what_is_independent(tmp_path):
     result = run(*files(tmp_path, before, after))
     assert result.stderr.startswith("32 pairs of 8 prompts, paired on id;")
     alone = compare_tables(of_prompts(np.zeros(32), [None] * 32), of_prompts(change, [None] * 32))
-    wide, narrow = (one.columns["r"].paired.difference.interval for one in (found, alone))
+    wide, narrow = (item.columns["r"].paired.difference.interval for item in (found, alone))
     # The bootstrap of 8 clusters against that of 32 rows: about sqrt(31 / 7) of the width.
     assert (wide.high - wide.low) / (narrow.high - narrow.low) == pytest.approx(2.1, abs=0.25)
 

@@ -53,8 +53,8 @@ def test_a_sheet_shows_every_row_the_best_first(scores, tmp_path):
         run("sheet", scores, "-o", tmp_path / "one.png", "--by", "sharpness", "-n", 1).exit_code
         == 0
     )
-    with Image.open(tmp_path / "one.png") as one:
-        assert one.width == 212 + 12
+    with Image.open(tmp_path / "one.png") as sheet_of_one:
+        assert sheet_of_one.width == 212 + 12
 
 
 def test_wrong_requests_are_told(scores, tmp_path):

@@ -52,6 +52,17 @@ def test_a_family_has_one_default(names):
         registry.register(card("mine.b"), default="mine.b")(Constant)
 
 
+def test_a_short_name_stands_for_one_reward(names):
+    registry.register(card("mine.v2-frames"), short_names={"mine.frames": "mine.v2-frames"})(
+        Constant
+    )
+    assert registry.resolve("Mine.Frames") == "mine.v2-frames"
+    with pytest.raises(RewardKitError, match=r"two defaults: mine\.v2-frames and mine\.v3-frames"):
+        registry.register(card("mine.v3-frames"), short_names={"mine.frames": "mine.v3-frames"})(
+            Constant
+        )
+
+
 def test_a_family_without_a_default_asks_which(names):
     registry.register(card("mine.a"))(Constant)
     assert registry.resolve("mine") == "mine.a"

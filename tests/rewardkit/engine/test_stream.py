@@ -187,11 +187,11 @@ DEVICE_ERROR = getattr(torch, "AcceleratorError", RuntimeError)
     ],
 )
 def test_a_failed_device_or_service_stops_the_run(error):
-    asked = []
+    sizes = []
 
     def fail(batch):
-        asked.append(len(batch))
-        if len(asked) == 2:
+        sizes.append(len(batch))
+        if len(sizes) == 2:
             raise error
         return first(batch)
 
@@ -201,7 +201,7 @@ def test_a_failed_device_or_service_stops_the_run(error):
     assert [s.scores["judge"] for s in next(stream)] == [0, 1, 2, 3]
     with pytest.raises(RewardUnavailable, match="judge cannot go on: ") as caught:
         next(stream)
-    assert asked == [4, 4] and "might be" not in str(caught.value)
+    assert sizes == [4, 4] and "might be" not in str(caught.value)
 
 
 def test_a_service_that_an_extractor_asks_stops_the_run_too():
@@ -218,7 +218,7 @@ def test_a_service_that_an_extractor_asks_stops_the_run_too():
 def test_whatever_code_raises_is_an_error_of_that_reward_alone(error, where):
     broken = Network(9, used_up)
 
-    def fail(given):
+    def fail(argument):
         raise error
 
     setattr(broken, where, fail)

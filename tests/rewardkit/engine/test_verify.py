@@ -60,11 +60,11 @@ def test_a_score_is_ok_within_its_tolerance_either_way(registered, picture, tmp_
 
 
 def test_a_picture_is_known_by_its_content_whatever_its_name(registered, picture, tmp_path, home):
-    one = published(picture, 100.0, 0.1)
+    score = published(picture, 100.0, 0.1)
     (tmp_path / "deep").mkdir()
     picture.rename(tmp_path / "deep" / "renamed.png")
     Image.new("RGB", (4, 3), (7, 7, 7)).save(picture)  # another picture under the right name
-    found = verify([registered(card("level", one), Level)], device="cpu", test_data=tmp_path)
+    found = verify([registered(card("level", score), Level)], device="cpu", test_data=tmp_path)
     assert found.checks[0].ours == 100.0
 
 

@@ -49,7 +49,7 @@ def test_training_and_evaluation_decode_alike(folders, latents, name, dtype, par
     made = tiny_policies.policy(folders[name], policy=settings, sampler={"guidance": 3.0})
     seen = []
     vae = made.pipeline.diffusers.vae
-    vae.decoder.conv_out.register_forward_hook(lambda _, given, put: seen.append(put.dtype))
+    vae.decoder.conv_out.register_forward_hook(lambda _, inputs, put: seen.append(put.dtype))
     protocol = made.protocol.model_copy(update={"steps": 2})
     pictures = torch.stack(evaluation.generate(made, requests(PROMPTS, SEEDS), protocol, 2))
     assert seen == [torch.float32] * 3
@@ -80,13 +80,13 @@ def test_sdxl_with_statistics_of_channels_is_what_diffusers_makes(folders):
 def small(folders):
     """A pipeline whose VAE fits its pictures only in tiles, if at all; and what it was asked."""
     pipe = load(folders["sd"], device="cpu").diffusers
-    real, asked, failed = pipe.vae.decode, [], []
+    real, sizes, failed = pipe.vae.decode, [], []
 
     def limited(fits):
         def decode(x, return_dict):
-            asked.append(pipe.vae.use_tiling)
+            sizes.append(pipe.vae.use_tiling)
             # What the failed frame held must be free when it is tried again.
-            assert all(one() is None for one in failed)
+            assert all(reference() is None for reference in failed)
             if not fits(pipe.vae.use_tiling):
                 activation = torch.zeros(8)
                 failed.append(weakref.ref(activation))
@@ -96,20 +96,20 @@ def small(folders):
         pipe.vae.decode = decode
         return pipe
 
-    return limited, asked
+    return limited, sizes
 
 
 def test_without_memory_for_a_picture_it_is_decoded_in_tiles_which_is_said_once(small, caplog):
-    limited, asked = small
+    limited, sizes = small
     pipe = limited(lambda tiled: tiled)
     made = list(decode(pipe, torch.zeros(3, 4, 8, 8), PROTOCOLS["sd"]))
-    assert asked == [False, True, True, True]
+    assert sizes == [False, True, True, True]
     assert len(made) == 3 and caplog.text.count("decoded in overlapping tiles") == 1
 
 
 def test_without_memory_for_tiles_it_is_said_what_can_be_done(small):
-    limited, asked = small
+    limited, sizes = small
     pipe = limited(lambda tiled: False)
     with pytest.raises(RewardKitError, match=r"decoding one sample\. Choose a smaller height"):
         list(decode(pipe, torch.zeros(1, 4, 8, 8), PROTOCOLS["sd"]))
-    assert asked == [False, True]
+    assert sizes == [False, True]

@@ -2,22 +2,20 @@
 
 import numpy as np
 import pytest
-import tiny_edits
+import tiny_pipelines
 import torch
 
 from rewardkit.generators.pipelines import generate, load
-from rewardkit.generators.protocol import Protocol
 from rewardkit.generators.requests import Request
 from rewardkit.media.images import to_pil
 
-PROTOCOL = Protocol(**tiny_edits.EDIT)
+PROTOCOL = tiny_pipelines.PROTOCOLS["flux2-klein"]
 
 
 @pytest.fixture(scope="module")
 def klein(tmp_path_factory):
-    home = tmp_path_factory.mktemp("klein")
-    tiny_edits.flux2_klein(home).save_pretrained(home)
-    return load(home, device="cpu")
+    folder = tiny_pipelines.saved("flux2-klein", tmp_path_factory.mktemp("klein"))
+    return load(folder, device="cpu")
 
 
 def theirs(pipeline, request, **options):

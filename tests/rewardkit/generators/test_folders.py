@@ -187,8 +187,8 @@ def test_an_alias_means_its_pinned_commit_and_its_protocol(hub, monkeypatch):
 def test_a_name_has_a_dtype_unless_another_is_asked_for(folders, monkeypatch):
     alias = ALIASES["shapes-sd"].model_copy(update={"name": "tiny", "dtype": "bfloat16"})
     monkeypatch.setitem(ALIASES, "tiny", alias)
-    for asked, dtype in ((None, "bfloat16"), ("float16", "float16"), ("float32", "float32")):
-        pipeline = load("tiny", device="cpu", dtype=asked)
+    for option, dtype in ((None, "bfloat16"), ("float16", "float16"), ("float32", "float32")):
+        pipeline = load("tiny", device="cpu", dtype=option)
         assert pipeline.dtype == pipeline.provenance()["dtype"] == dtype
         assert pipeline.diffusers.unet.dtype == getattr(torch, dtype)
         assert pipeline.diffusers.vae.dtype == torch.float32
@@ -199,7 +199,7 @@ def test_a_name_has_a_dtype_unless_another_is_asked_for(folders, monkeypatch):
     large = {name for name, alias in ALIASES.items() if alias.dtype == "bfloat16"} - {"tiny"}
     assert large == {
         "sd3-medium", "sd3.5-medium", "sd3.5-large", "flux.1-dev", "flux.1-schnell", "qwen-image",
-        "z-image",
+        "z-image", "hunyuanvideo", "skyreels-i2v", "wan2.1-1.3b", "wan2.1-14b", "wan2.2-5b",
     }  # fmt: skip
 
 

@@ -47,16 +47,16 @@ def test_columns_that_json_has_no_value_for_are_text_and_pictures_are_left_out(l
 
 
 def test_only_missing_pictures_are_made_and_they_are_the_same(loaded, tmp_path):
-    out, told = tmp_path / "out", []
+    out, progress = tmp_path / "out", []
     make_gallery(loaded["sd"], LINES, out, samples=2)
     before = {path.name: path.read_bytes() for path in out.glob("*.png")}
     (out / "00000-01.png").unlink()
     kept = (out / "00001-00.png").stat().st_mtime_ns
     make_gallery(
-        loaded["sd"], LINES, out, samples=2, on_medium=lambda done, total: told.append(done)
+        loaded["sd"], LINES, out, samples=2, on_medium=lambda done, total: progress.append(done)
     )
     assert {path.name: path.read_bytes() for path in out.glob("*.png")} == before
-    assert (out / "00001-00.png").stat().st_mtime_ns == kept and told == [4]
+    assert (out / "00001-00.png").stat().st_mtime_ns == kept and progress == [4]
 
 
 def test_pictures_made_in_another_way_are_not_mixed_in(loaded, tmp_path):

@@ -74,8 +74,8 @@ def test_a_folder_with_one_variant_is_read(folder, loaded):
 @pytest.mark.parametrize("name", ["sd15.safetensors", "sd15.ckpt"])
 def test_a_single_file_is_answered_with_what_converts_it(tmp_path, name):
     (tmp_path / name).write_bytes(b"x")
-    told = refused(tmp_path / name, "it is one file. Convert it once")
-    assert f"from_single_file('{tmp_path / name}').save_pretrained('FOLDER')" in told
+    error = refused(tmp_path / name, "it is one file. Convert it once")
+    assert f"from_single_file('{tmp_path / name}').save_pretrained('FOLDER')" in error
 
 
 def test_a_lora_or_a_run_is_answered_with_its_option(tmp_path, lora):
@@ -101,8 +101,8 @@ def test_code_of_a_folder_is_neither_run_nor_asked_about(folder, part, monkeypat
     monkeypatch.setattr(builtins, "input", ask)
     path = folder / part
     kind = "AutoModel" if "encoder" in part else "AutoTokenizer"
-    told = json.loads(path.read_text()) | {"auto_map": {kind: "evil.Evil"}}
-    path.write_text(json.dumps(told))
+    document = json.loads(path.read_text()) | {"auto_map": {kind: "evil.Evil"}}
+    path.write_text(json.dumps(document))
     ran = tmp_path / "ran"
     (path.parent / "evil.py").write_text(f"open({str(ran)!r}, 'w')")
     index = json.loads((folder / "model_index.json").read_text())
@@ -118,15 +118,15 @@ def test_advice_to_load_unsafely_is_not_passed_on(folder, tmp_path):
             return print, ("ran",)
 
     torch.save({"x": Bomb()}, tmp_path / "bomb.bin")
-    told = []
+    warnings = []
     with pytest.raises(Exception) as caught:
         torch.load(tmp_path / "bomb.bin", weights_only=True)
     assert "arbitrary code execution" in str(caught.value), "torch gives the advice"
-    told.append(cause(caught.value))
+    warnings.append(cause(caught.value))
     (folder / UNET).unlink()
     shutil.copy(tmp_path / "bomb.bin", folder / "unet" / "diffusion_pytorch_model.bin")
-    told.append(refused(folder, "cannot be loaded"))
-    for text in told:
+    warnings.append(refused(folder, "cannot be loaded"))
+    for text in warnings:
         assert "Weights only load failed" in text or "UnpicklingError" in text or "OSError" in text
         assert not re.search("weights_only|arbitrary|re-running|trust", text, re.IGNORECASE), text
 
@@ -146,9 +146,9 @@ def test_a_lora_of_the_hub_is_loaded_with_its_settings(server, folder, loaded, t
         load(folder, device="cpu", tuned=lora)
         for lora in ("us/lora", "us/lora@" + "1" * 40, "us/lora:adapter_model.safetensors")
     ]
-    for one in worn:
-        assert "1" * 40 in str(one.tuned)
-        config = next(iter(one.diffusers.unet.peft_config.values()))
+    for pipeline in worn:
+        assert "1" * 40 in str(pipeline.tuned)
+        config = next(iter(pipeline.diffusers.unet.peft_config.values()))
         assert (config.r, config.lora_alpha) == (2, 4)
     pins = json.loads((home / "hf" / "rewardkit" / "weights.json").read_text())
     assert pins["lora us/lora"]["file"] == "adapter_model.safetensors"

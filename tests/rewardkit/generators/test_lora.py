@@ -125,8 +125,11 @@ def test_the_layout_of_dance_grpo_has_its_scale_beside_it(name, saved, tmp_path,
     (folder / "adapter_config.json").unlink()
     file = (folder / PEFT_LORA).rename(folder / LORA)
     rename(file, lambda key: key.replace("base_model.model", PARTS[name]))
-    told = {"step": 60, "lora_params": {"lora_rank": 4, "lora_alpha": 8, "target_modules": TARGETS}}
-    (folder / "lora_config.json").write_text(json.dumps(told))
+    fields = {
+        "step": 60,
+        "lora_params": {"lora_rank": 4, "lora_alpha": 8, "target_modules": TARGETS},
+    }
+    (folder / "lora_config.json").write_text(json.dumps(fields))
     assert torch.equal(added(name, folder), saved[1])
     assert caplog.records == []
     (folder / "lora_config.json").write_text("{}")
@@ -206,9 +209,9 @@ def layouts(name, saved, tmp_path_factory):
     add_lora(pipe, saved[0])
     network = getattr(pipe, part)
     layers = get_peft_model_state_dict(network, adapter_name=next(iter(network.peft_config)))
-    told = {"r": 4, "lora_alpha": 8, "target_modules": TARGETS}
+    fields = {"r": 4, "lora_alpha": 8, "target_modules": TARGETS}
     for style, metadata in zip(
-        STYLES[1:], ({f"{part}_lora_adapter_metadata": told}, {}), strict=True
+        STYLES[1:], ({f"{part}_lora_adapter_metadata": fields}, {}), strict=True
     ):
         pipe.save_lora_weights(home / style, **{f"{part}_lora_layers": layers}, **metadata)
     for style in STYLES:

@@ -36,8 +36,10 @@ TRUE = {"true_cfg_scale": 4.0, "negative_prompt": " "}
 @pytest.mark.parametrize(
     ("name", "changes", "arguments"),
     [
-        *((name, {}, {"guidance_scale": 4.0}) for name in tiny_pipelines.ALL if name[:4] != "qwen"),
-        ("qwen-image", {}, TRUE),
+        *(
+            (name, {}, {"guidance_scale": 4.0} if PROTOCOLS[name].true_guidance is None else TRUE)
+            for name in tiny_pipelines.ALL
+        ),
         ("flux", {"true_guidance": 4.0, "negative_prompt": " "}, {"guidance_scale": 4.0, **TRUE}),
         ("sd", {"negative_prompt": "blur"}, {"guidance_scale": 4.0, "negative_prompt": "blur"}),
     ],
@@ -48,7 +50,7 @@ def test_a_picture_is_the_png_that_diffusers_itself_makes(loaded, name, changes,
     upstream = (
         loaded[name]
         .diffusers(
-            PROMPTS[0],
+            prompt=PROMPTS[0],
             generator=torch.Generator().manual_seed(SEEDS[0]),
             num_inference_steps=3,
             height=32,

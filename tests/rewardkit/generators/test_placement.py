@@ -41,7 +41,7 @@ def test_a_cast_network_is_what_its_library_loads(folder, dtype):
         )
     assert {*dtypes(ours.diffusers.vae).values()} == {torch.float32}
     # T5 overflows in float16 where its `wo` is in it; in bfloat16 its authors keep nothing.
-    kept = {name for name, one in dtypes(theirs.text_encoder_3).items() if one == torch.float32}
+    kept = {name for name, dtype in dtypes(theirs.text_encoder_3).items() if dtype == torch.float32}
     assert kept == ({name for name in kept if ".wo." in name} if dtype == "float16" else set())
     assert bool(kept) == (dtype == "float16")
 
@@ -59,7 +59,7 @@ def test_what_diffusers_keeps_in_float32_stays_in_it(dtype):
 
     network = Network()
     cast(network, dtype)
-    assert {name for name, one in dtypes(network).items() if one == torch.float32} == {
+    assert {name for name, dtype in dtypes(network).items() if dtype == torch.float32} == {
         "norm1.weight", "norm1.bias",
     }  # fmt: skip
     assert network.number.dtype == torch.int64

@@ -13,7 +13,7 @@ from rewardkit.cli import main
 from rewardkit.errors import InputError, UsageError
 from rewardkit.generators.families import FAMILIES
 from rewardkit.generators.gallery import make_gallery
-from rewardkit.generators.noise import picture_seed
+from rewardkit.generators.noise import sample_seed
 from rewardkit.generators.pipelines import generate, load
 from rewardkit.generators.references import reference_files
 from rewardkit.generators.requests import Request
@@ -31,7 +31,7 @@ OPTIONS = (
 @pytest.fixture(scope="module")
 def wan_i2v(tmp_path_factory):
     home = tmp_path_factory.mktemp("wan")
-    return load(tiny_videos.saved(tiny_videos.wan_i2v, home), device="cpu")
+    return load(tiny_videos.saved("wan-i2v", home), device="cpu")
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_the_command_makes_clips_from_the_pictures_of_the_lines(wan_i2v, prompts
     assert done.exit_code == 0, done.output
     for index, (name, line) in enumerate(zip(("red", "blue"), read(prompts), strict=True)):
         picture = read_image(prompts.parent / "frames" / f"{name}.png")
-        request = Request(line.prompt, picture_seed(0, index, 0), {"first_frame": picture})
+        request = Request(line.prompt, sample_seed(0, index, 0), {"first_frame": picture})
         (clip,) = generate(wan_i2v, [request], protocol=CLIP)
         write_clip(clip, tmp_path / "same.mp4")
         made = read_clip(tmp_path / "clips" / f"0000{index}-00.mp4")

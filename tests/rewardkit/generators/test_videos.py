@@ -26,13 +26,13 @@ PROMPTS = ["a red ring", "two blue boxes"]
 
 @pytest.fixture(scope="module")
 def wan(tmp_path_factory):
-    return load(tiny_videos.saved(tiny_videos.wan, tmp_path_factory.mktemp("wan")), device="cpu")
+    return load(tiny_videos.saved("wan", tmp_path_factory.mktemp("wan")), device="cpu")
 
 
 @pytest.fixture(scope="module")
 def wan_i2v(tmp_path_factory):
     home = tmp_path_factory.mktemp("wan")
-    return load(tiny_videos.saved(tiny_videos.wan_i2v, home), device="cpu")
+    return load(tiny_videos.saved("wan-i2v", home), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -57,28 +57,45 @@ def theirs(pipeline, seed, **options):
     return frames.mul(255).round().to(torch.uint8)
 
 
-def test_a_text_to_video_pipeline_makes_the_clips_that_diffusers_makes(wan):
+@pytest.fixture(scope="module")
+def hunyuan_video(tmp_path_factory):
+    home = tmp_path_factory.mktemp("hunyuan")
+    return load(tiny_videos.saved("hunyuan-video", home), device="cpu")
+
+
+@pytest.mark.parametrize("name", ["wan", "hunyuan_video"])
+def test_a_text_to_video_pipeline_makes_the_clips_that_diffusers_makes(name, request):
+    pipeline = request.getfixturevalue(name)
     requests = [Request(prompt, seed) for seed, prompt in enumerate(PROMPTS)]
-    clips = list(generate(wan, requests, protocol=CLIP, batch_size=1))
-    for clip, request in zip(clips, requests, strict=True):
+    clips = list(generate(pipeline, requests, protocol=CLIP, batch_size=1))
+    for clip, asked in zip(clips, requests, strict=True):
         assert isinstance(clip, Clip) and clip.fps == 8.0
-        assert torch.equal(clip.frames, theirs(wan, request.seed, prompt=request.prompt))
-    together = list(generate(wan, requests, protocol=CLIP))
+        assert torch.equal(clip.frames, theirs(pipeline, asked.seed, prompt=asked.prompt))
+    together = list(generate(pipeline, requests, protocol=CLIP))
     assert all(
-        (one.frames.int() - other.frames.int()).abs().max() <= 1
-        for one, other in zip(clips, together, strict=True)
+        (clip.frames.int() - other.frames.int()).abs().max() <= 1
+        for clip, other in zip(clips, together, strict=True)
     )
 
 
-def test_an_image_to_video_pipeline_is_given_each_requests_own_first_frame(wan_i2v, first_frames):
+@pytest.fixture(scope="module")
+def skyreels(tmp_path_factory):
+    return load(tiny_videos.saved("skyreels", tmp_path_factory.mktemp("skyreels")), device="cpu")
+
+
+@pytest.mark.parametrize("name", ["wan_i2v", "skyreels"])
+def test_an_image_to_video_pipeline_is_given_each_requests_own_first_frame(
+    name, request, first_frames
+):
+    pipeline = request.getfixturevalue(name)
     requests = [
         Request(prompt, 7, {"first_frame": picture})
         for prompt, picture in zip(PROMPTS, first_frames, strict=True)
     ]
-    clips = list(generate(wan_i2v, requests, protocol=CLIP))
-    for clip, request in zip(clips, requests, strict=True):
-        picture = to_pil(request.references["first_frame"])
-        expected = theirs(wan_i2v, 7, prompt=request.prompt, image=picture)
+    clips = list(generate(pipeline, requests, protocol=CLIP))
+    for clip, asked in zip(clips, requests, strict=True):
+        picture = to_pil(asked.references["first_frame"])
+        expected = theirs(pipeline, 7, prompt=asked.prompt, image=picture)
         assert torch.equal(clip.frames, expected)
     assert not torch.equal(clips[0].frames, clips[1].frames)
 

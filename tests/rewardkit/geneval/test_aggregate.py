@@ -37,9 +37,9 @@ def test_scores_by_hand():
 
 
 def test_the_order_of_pictures_says_nothing():
-    given = pictures(a="+-", b="--", c="-+", d="++")
-    assert summarize(given, EXPECTED, 2) == summarize(given[::-1], EXPECTED, 2)
-    assert list(summarize(given[::-1], EXPECTED, 2).tags) == ["colors", "counting"]
+    judged = pictures(a="+-", b="--", c="-+", d="++")
+    assert summarize(judged, EXPECTED, 2) == summarize(judged[::-1], EXPECTED, 2)
+    assert list(summarize(judged[::-1], EXPECTED, 2).tags) == ["colors", "counting"]
 
 
 @pytest.mark.parametrize(

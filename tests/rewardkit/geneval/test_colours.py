@@ -45,26 +45,26 @@ def classifier(loader):
     return ColourClassifier(ClipEncoder.shared(VIT_L_14, loader))
 
 
-def cut(one):
-    return crop(picture_of(one), one.box, one.mask)
+def cut(cutout):
+    return crop(picture_of(cutout), cutout.box, cutout.mask)
 
 
-def cosines(classifier, one):
+def cosines(classifier, cutout):
     encoder = classifier._encoder
-    image = encoder.features([encoder.resized(cut(one))]).image
-    return (image @ classifier.classifier(one.name).T)[0]
+    image = encoder.features([encoder.resized(cut(cutout))]).image
+    return (image @ classifier.classifier(cutout.name).T)[0]
 
 
 def worst(classifier):
     return max(
-        float((cosines(classifier, one) - torch.tensor(expected)).abs().max())
-        for one, expected in zip(CUTOUTS, GOLDEN.cosines, strict=True)
+        float((cosines(classifier, cutout) - torch.tensor(expected)).abs().max())
+        for cutout, expected in zip(CUTOUTS, GOLDEN.cosines, strict=True)
     )
 
 
 def test_crops_are_upstreams_to_the_pixel():
-    for one, size, pixels in zip(CUTOUTS, GOLDEN.sizes, GOLDEN.pixels, strict=True):
-        ours = cut(one)
+    for cutout, size, pixels in zip(CUTOUTS, GOLDEN.sizes, GOLDEN.pixels, strict=True):
+        ours = cut(cutout)
         assert (ours.shape[2], ours.shape[1]) == size
         rows = ours.permute(1, 2, 0).contiguous().numpy().tobytes()
         assert hashlib.sha256(rows).hexdigest() == pixels
@@ -82,8 +82,8 @@ def test_the_sentences_are_embedded_as_upstream_does(classifier):
 def test_colours_are_upstreams(classifier):
     assert worst(classifier) <= ATOL
     assert len(set(GOLDEN.names)) > 2
-    for one, name, near in zip(CUTOUTS, GOLDEN.names, GOLDEN.cosines, strict=True):
-        (ours,) = classifier.colours(one.name, [cut(one)])
+    for cutout, name, near in zip(CUTOUTS, GOLDEN.names, GOLDEN.cosines, strict=True):
+        (ours,) = classifier.colours(cutout.name, [cut(cutout)])
         # Of two colours that are as near as the tolerance, either is upstream's.
         assert near[COLOURS.index(ours)] >= near[COLOURS.index(name)] - ATOL
         assert ours == name or np.ptp(sorted(near)[-2:]) <= 2 * ATOL
@@ -104,7 +104,7 @@ def test_another_sentence_or_grey_gives_other_numbers(change, classifier, monkey
 
 def test_a_tiny_loader_gives_a_small_random_network():
     found = ColourClassifier(ClipEncoder.shared(VIT_L_14, Loader("cpu", tiny=True)))
-    assert set(found.colours("cup", [cut(one) for one in CUTOUTS[:3]])) <= set(COLOURS)
+    assert set(found.colours("cup", [cut(cutout) for cutout in CUTOUTS[:3]])) <= set(COLOURS)
 
 
 def test_sentences_of_a_class_are_embedded_once(classifier, monkeypatch):
@@ -193,8 +193,8 @@ class Cutter(ColourClassifier):
 
 
 def test_what_cannot_be_cut_out_is_refused():
-    one = CUTOUTS[0]
+    cutout = CUTOUTS[0]
     with pytest.raises(InputError, match=r"mask of shape \[3, 3\]"):
-        cut(replace(one, mask=np.ones((3, 3), bool)))
+        cut(replace(cutout, mask=np.ones((3, 3), bool)))
     with pytest.raises(InputError, match="holds no pixel"):
-        cut(replace(one, box=np.array([5.5, 5, 6.4, 9, 1], np.float32)))
+        cut(replace(cutout, box=np.array([5.5, 5, 6.4, 9, 1], np.float32)))

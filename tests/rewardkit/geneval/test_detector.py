@@ -14,7 +14,7 @@ from rewardkit.engine.loader import Loader
 from rewardkit.errors import WeightsError
 from rewardkit.geneval import convert, network
 from rewardkit.geneval.convert import CONVERTED
-from rewardkit.geneval.detector import META, Detector
+from rewardkit.geneval.detector import META, ObjectDetector
 from rewardkit.geneval.names import CLASSES
 from rewardkit.media.batch import Sample
 from rewardkit.media.images import read_image
@@ -26,7 +26,7 @@ PORTRAIT = resources.files("rewardkit.geneval").joinpath("portrait.jpg").read_by
 
 @pytest.fixture(scope="module")
 def tiny():
-    return Detector.load(CONVERTED, Loader("cpu", tiny=True))
+    return ObjectDetector.load(CONVERTED, Loader("cpu", tiny=True))
 
 
 def look(seer, media):
@@ -84,7 +84,7 @@ def test_classes_are_named_by_position(tiny, monkeypatch):
 
 
 def test_it_computes_in_full_precision_whatever_is_around(tiny):
-    loaded = Detector.load(CONVERTED, Loader("cpu", "bfloat16", tiny=True))
+    loaded = ObjectDetector.load(CONVERTED, Loader("cpu", "bfloat16", tiny=True))
     assert {p.dtype for p in loaded.network.parameters()} == {torch.float32}
     with torch.autocast("cpu", torch.bfloat16):
         same(*look(tiny, PICTURES[:1]), *look(loaded, PICTURES[:1]))
@@ -112,7 +112,7 @@ LARGE = (0.0, 0.05, 1.0, 1.0)
 
 
 @pytest.mark.parametrize(
-    ("label", "logit", "box", "told"),
+    ("label", "logit", "box", "message"),
     [
         (0, 12.0, LARGE, None),
         (0, 12.0, (0.0, 0.0, 0.5, 0.5), "at best a person, with 0.98"),
@@ -122,13 +122,13 @@ LARGE = (0.0, 0.05, 1.0, 1.0)
     ],
 )
 def test_a_detector_that_does_not_see_a_person_is_refused(
-    tiny, monkeypatch, label, logit, box, told
+    tiny, monkeypatch, label, logit, box, message
 ):
     stub(monkeypatch, tiny, label, logit, box)
-    if told is None:
+    if message is None:
         tiny.check_sight()
     else:
-        with pytest.raises(WeightsError, match=f"is blind: .* but {told}.* on cpu"):
+        with pytest.raises(WeightsError, match=f"is blind: .* but {message}.* on cpu"):
             tiny.check_sight()
 
 
@@ -156,14 +156,14 @@ def files(home, monkeypatch):
     }
 
 
-@pytest.mark.parametrize("given", [CONVERTED, META])
-def test_weights_are_loaded_and_then_shown_the_self_test_picture(files, monkeypatch, given):
+@pytest.mark.parametrize("source", [CONVERTED, META])
+def test_weights_are_loaded_and_then_shown_the_self_test_picture(files, monkeypatch, source):
     with pytest.raises(WeightsError, match="is blind"):
-        Detector.load(given, Loader("cpu", weights=files))
-    monkeypatch.setattr(Detector, "check_sight", lambda self: None)
+        ObjectDetector.load(source, Loader("cpu", weights=files))
+    monkeypatch.setattr(ObjectDetector, "check_sight", lambda self: None)
     loader = Loader("cpu", weights=files)
-    loaded = Detector.load(given, loader)
-    assert loader.located[given.name].path == files[given.name]
+    loaded = ObjectDetector.load(source, loader)
+    assert loader.located[source.name].path == files[source.name]
     assert not loaded.network.training
     expected = weights({"class_predictor.bias": torch.zeros(81)})["class_predictor.bias"]
     assert torch.equal(loaded.network.class_predictor.bias, expected)
@@ -171,12 +171,12 @@ def test_weights_are_loaded_and_then_shown_the_self_test_picture(files, monkeypa
 
 def test_metas_weights_do_not_go_by_genevals_name(files):
     with pytest.raises(WeightsError, match="is not GenEval's converted detector"):
-        Detector.load(CONVERTED, Loader("cpu", weights={CONVERTED.name: files[META.name]}))
+        ObjectDetector.load(CONVERTED, Loader("cpu", weights={CONVERTED.name: files[META.name]}))
 
 
 def test_without_weights_it_is_told_what_to_do(home):
     with pytest.raises(WeightsError) as caught:
-        Detector.load(CONVERTED, Loader("cpu"))
+        ObjectDetector.load(CONVERTED, Loader("cpu"))
     assert f"download {convert.URL} and run: rewardkit bench convert-geneval-detector" in str(
         caught.value
     )
@@ -197,4 +197,4 @@ def test_damaged_weights_of_the_detector_are_refused(files, damage):
     state = load_file(path)
     save_file(DAMAGES[damage](state, "class_predictor.weight"), path, {"format": "pt"})
     with pytest.raises(WeightsError, match=r"meta\.safetensors cannot be loaded"):
-        Detector.load(META, Loader("cpu", weights=files))
+        ObjectDetector.load(META, Loader("cpu", weights=files))

@@ -29,27 +29,27 @@ def test_a_line_is_read():
     cup, dog = found.include
     assert (cup.name, cup.count, cup.color, cup.position) == ("cup", 1, None, None)
     assert (dog.color, dog.position) == ("red", ("left of", 0))
-    assert [(one.name, one.count) for one in found.exclude] == [("cup", 2)]
+    assert [(clause.name, clause.count) for clause in found.exclude] == [("cup", 2)]
 
 
 def test_lines_in_upstreams_format_are_right():
-    for one in own_lines():
-        parse_metadata(one)
+    for line in own_lines():
+        parse_metadata(line)
 
 
 @pytest.mark.data
 def test_the_official_lines_are_right():
     file = Path(os.environ["REWARDKIT_TEST_DATA"], "geneval", "evaluation_metadata.jsonl")
     for text in file.read_text("utf-8").splitlines():
-        one = json.loads(text)
-        found = parse_metadata(one).model_dump(by_alias=True, mode="json", exclude_none=True)
-        assert found == {"exclude": []} | {k: v for k, v in one.items() if k != "prompt"}
+        line = json.loads(text)
+        found = parse_metadata(line).model_dump(by_alias=True, mode="json", exclude_none=True)
+        assert found == {"exclude": []} | {k: v for k, v in line.items() if k != "prompt"}
 
 
 def test_the_shapes_world_asks_in_its_own_words():
-    lines = [parse(one).metadata for task in prompts("held-out").values() for one in task]
-    for one in lines:
-        parse_metadata(one, SHAPES, SHAPES_COLOURS)
+    lines = [parse(line).metadata for task in prompts("held-out").values() for line in task]
+    for line in lines:
+        parse_metadata(line, SHAPES, SHAPES_COLOURS)
     with pytest.raises(InputError, match="unknown class"):
         parse_metadata(lines[0])
 

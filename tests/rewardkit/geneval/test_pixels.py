@@ -38,7 +38,7 @@ def test_the_filling_is_grey_before_it_is_normalised():
 
 
 @pytest.mark.parametrize(
-    ("given", "shape"),
+    ("number", "shape"),
     [
         ((512, 512), (800, 800)),
         ((480, 640), (800, 1067)),  # 1066.67
@@ -48,8 +48,8 @@ def test_the_filling_is_grey_before_it_is_normalised():
         ((2666, 1), (1333, 1)),  # 0.5 is a half, and goes up
     ],
 )
-def test_halves_go_up(given, shape):
-    assert resized_shape(*given) == shape
+def test_halves_go_up(number, shape):
+    assert resized_shape(*number) == shape
 
 
 def test_a_picture_that_would_vanish_is_refused():

@@ -29,9 +29,9 @@ def own_scenes():
 
 def test_verdicts_and_reasons_are_upstreams():
     golden = Verdicts.load("own")
-    given = zip(own_scenes(), golden.bits(), golden.reasons, strict=True)
+    scenes = zip(own_scenes(), golden.bits(), golden.reasons, strict=True)
     seen = set()
-    for (line, scene), correct, reasons in given:
+    for (line, scene), correct, reasons in scenes:
         verdict = judge(line, scene.detections, scene.colour_of)
         assert (verdict.correct, texts(verdict)) == (correct, golden.texts[reasons])
         seen |= {(line["tag"], reason.kind) for reason in verdict.reasons}
@@ -43,8 +43,8 @@ def test_verdicts_and_reasons_are_upstreams():
 def test_credit_is_1_exactly_where_upstream_says_correct():
     correct = Verdicts.load("own").bits()
     for (line, scene), right in zip(own_scenes(), correct, strict=True):
-        given = credit(line, scene.detections, scene.colour_of)
-        assert 0 <= given <= 1 and (given == 1) == right
+        score = credit(line, scene.detections, scene.colour_of)
+        assert 0 <= score <= 1 and (score == 1) == right
 
 
 @pytest.mark.data
@@ -183,10 +183,10 @@ def test_both_sizes_count_and_each_axis_its_own():
 
 def colours(**names):
     """Of each class the colours of its objects, the best scored first."""
-    return lambda name, asked: list(names[name][: len(asked)])
+    return lambda name, boxes: list(names[name][: len(boxes)])
 
 
-def never(name, asked):
+def never(name, boxes):
     raise AssertionError("nothing asks for a colour")
 
 
@@ -217,14 +217,14 @@ def test_a_class_that_was_not_found_is_missing():
 
 def test_only_the_best_scored_objects_are_asked_their_colour():
     seen = {"cup": rows(0.5, 0.9, 0.7)}
-    asked = []
+    calls = []
 
     def colour_of(name, boxes):
-        asked.append((name, boxes[:, 4].tolist()))
+        calls.append((name, boxes[:, 4].tolist()))
         return ["red", "blue"]
 
     found = verdict([clause("cup", 2, color="blue")], seen, colour_of)
-    assert asked == [("cup", pytest.approx([0.9, 0.7]))]
+    assert calls == [("cup", pytest.approx([0.9, 0.7]))]
     numbers = {"expected": 2, "found": 1, "colours": {"red": 1, "blue": 1}}
     assert found.reasons == (Reason(("include", 0), "colour", numbers),)
 
@@ -323,8 +323,8 @@ CREDITS = [
 @pytest.mark.parametrize(("include", "exclude", "seen", "expected"), CREDITS)
 def test_credit(include, exclude, seen, expected):
     line = {"tag": "counting" if exclude else "position", "include": include, "exclude": exclude}
-    given = credit(line, seen, colours(cup=["blue", "red"]))
-    assert given == pytest.approx(expected)
+    score = credit(line, seen, colours(cup=["blue", "red"]))
+    assert score == pytest.approx(expected)
 
 
 def test_credit_of_pairs_is_the_share_that_lies_so():

@@ -57,8 +57,8 @@ class OnGpu(torch.Tensor):
 @pytest.mark.parametrize("floats", [False, True])
 def test_pictures_on_a_gpu_are_scored_as_they_are_on_the_cpu(floats):
     pictures = torch.stack([EXPECTED, EXPECTED.flip(0)])
-    given = pictures / 255 if floats else pictures
-    there = given.as_subclass(OnGpu)
+    source = pictures / 255 if floats else pictures
+    there = source.as_subclass(OnGpu)
     scorer = rewardkit.scorer("shapes-clip+contrast", device="cpu")
     here, moved = scorer(pictures, "a red ring"), scorer(there, "a red ring")
     assert all(torch.equal(here[name], moved[name]) for name in here)

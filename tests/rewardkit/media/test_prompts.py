@@ -236,7 +236,7 @@ def test_a_column_of_something_else_names_nothing(items):
     rows = [{"id": i, "image": {"width": 3}, "name": ["x"], "prompt": i} for i in ("x/a", "c")]
     assert prompts(attach(items, file=write("p.jsonl", *rows))) == ["c", "x/a", None]
     picture = {"image": {"bytes": b"\x89PNG", "path": None}, "prompt": "x"}
-    with pytest.raises(InputError, match="'image' holds the picture itself"):
+    with pytest.raises(InputError, match="'image' holds the file itself"):
         attach(items, file=write("p.parquet", picture))
 
 

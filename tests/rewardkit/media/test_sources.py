@@ -67,10 +67,10 @@ def test_the_kind_is_what_there_is(here, files, kind):
     assert find(["p"]).kind == kind
 
 
-def test_pictures_and_clips_together_need_a_choice(here):
+def test_pictures_and_clips_are_found_together_or_by_choice(here):
     touch("p/a.png", "p/b.mp4")
-    with pytest.raises(UsageError, match=r"pictures \(1, such as 'p/a.png'\) and clips .*--input"):
-        find(["p"])
+    assert find(["p"]).kind is None and paths(find(["p"])) == ["p/a.png", "p/b.mp4"]
+    assert paths(find(["p"], "image")) == ["p/a.png"]
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_columns_of_manifests_can_be_named_and_are_asked_for_where_two_would_do(
 def test_a_manifest_that_holds_the_pictures_themselves_is_told(here):
     rows = [{"image": {"bytes": b"\x89PNG" * 1000, "path": None}, "text": "a cat"}]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), "list.parquet")
-    with pytest.raises(InputError, match=r"row 1: 'image' holds the picture itself") as caught:
+    with pytest.raises(InputError, match=r"row 1: 'image' holds the file itself") as caught:
         find(["list.parquet"])
     assert len(str(caught.value)) < 300
 

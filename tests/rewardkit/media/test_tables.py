@@ -154,7 +154,7 @@ def test_names_may_be_whole_numbers_as_floats():
     for key in ("half", "nan"):
         with pytest.raises(InputError, match=f"'{key}' is text"):
             row.name(key)
-    with pytest.raises(InputError, match="holds the picture itself"):
+    with pytest.raises(InputError, match="holds the file itself"):
         row.name("image")
 
 

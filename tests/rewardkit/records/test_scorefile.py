@@ -6,7 +6,8 @@ import pytest
 
 from rewardkit.errors import InputError
 from rewardkit.records.rows import Row
-from rewardkit.records.scorefile import ScoreFile, Seen, meta_path
+from rewardkit.records.scorefile import ScoreFile, meta_path
+from rewardkit.records.seen import Seen
 
 MADE_BY = {"spec": "sharpness"}
 GOOD = {"id": "a", "path": "a.png", "prompt": None, "scores": {"sharpness": 1.0}, "read_at": 1.0}
@@ -83,4 +84,4 @@ def test_the_number_of_rows_that_is_told_is_that_of_the_table(tmp_path):
         rows = [Row(name, f"{tmp_path}/no.png", None, {"sharpness": 1.0}) for name in "abc"]
         file.add([(Seen(1.0, None), row) for row in rows])
         with pytest.raises(InputError, match="holds 3 rows, and 'c' is not among the 2"):
-            file.reconcile(dict.fromkeys("ab"), dict.fromkeys("ab", str(tmp_path / "no.png")))
+            file.reconcile(dict.fromkeys("ab"), {key: [tmp_path / "no.png"] for key in "ab"})

@@ -55,7 +55,7 @@ SEEN = {
 
 # (line, strict, graded), by hand.
 @pytest.mark.parametrize(
-    ("asked", "strict", "graded"),
+    ("metadata", "strict", "graded"),
     [
         (line("single_object", DOG), 1.0, 1.0),
         (line("single_object", {"class": "bird"}), 0.0, 0.0),
@@ -67,9 +67,9 @@ SEEN = {
         (line("counting", DOG | {"count": 2}, exclude=[{"class": "dog", "count": 3}]), 0.0, 0.5),
     ],
 )
-def test_scores_are_the_rules_on_what_was_found(tiny, monkeypatch, asked, strict, graded):
+def test_scores_are_the_rules_on_what_was_found(tiny, monkeypatch, metadata, strict, graded):
     see(monkeypatch, tiny["geneval"], SEEN)
-    got = scorer(tiny, "geneval", "geneval-graded")([PICTURE], meta=[asked])
+    got = scorer(tiny, "geneval", "geneval-graded")([PICTURE], meta=[metadata])
     assert {name: score.item() for name, score in got.items()} == pytest.approx(
         {"geneval": strict, "geneval-graded": graded}
     )
@@ -77,16 +77,16 @@ def test_scores_are_the_rules_on_what_was_found(tiny, monkeypatch, asked, strict
 
 def test_colours_are_asked_of_the_crops_of_the_objects(tiny, monkeypatch):
     see(monkeypatch, tiny["geneval"], SEEN)
-    asked = []
+    calls = []
 
     def colours(name, crops):
-        asked.append((name, [tuple(crop.shape) for crop in crops]))
+        calls.append((name, [tuple(crop.shape) for crop in crops]))
         return ["brown"] * len(crops)
 
     monkeypatch.setattr(tiny["geneval"]._colours, "colours", colours)
     lines = [line("colors", CAT | {"color": colour}) for colour in ("brown", "red")]
     assert LoadedReward(tiny["geneval"])([PICTURE] * 2, meta=lines).tolist() == [1.0, 0.0]
-    assert asked == [("cat", [(3, 10, 10)])] * 2
+    assert calls == [("cat", [(3, 10, 10)])] * 2
 
 
 def test_rewards_of_one_detector_look_once_and_share_its_network_and_clip(tiny, monkeypatch):
@@ -110,7 +110,7 @@ def test_a_wrong_line_costs_its_sample_alone_and_says_what_is_wrong(tiny):
     ]
     judge = scorer(tiny, "geneval")
     got = outcomes(judge, [PICTURE] * 4, meta=lines)
-    assert [one.scores["geneval"] is None for one in got] == [False, True, True, False]
+    assert [outcome.scores["geneval"] is None for outcome in got] == [False, True, True, False]
     assert "Did you mean 'dog'" in str(got[1].errors["geneval"])
     assert "needs the keys tag of the prompt's line" in str(got[2].errors["geneval"])
     with pytest.raises(ScoringError, match="needs the keys tag, include"):

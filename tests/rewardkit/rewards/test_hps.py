@@ -98,9 +98,9 @@ def test_a_half_precision_checkpoint_loads_into_float32(seeded, home):
     torch.save({"state_dict": state}, checkpoint)
     again = load_from(checkpoint)
     assert again.reward.extractor._model.visual.proj.dtype == torch.float32
-    given = [picture(0, 64, 48)], ["a cat"]
+    batch = [picture(0, 64, 48)], ["a cat"]
     # 11 bits of each weight: about 1e-3 of a cosine that is at most a few tenths.
-    torch.testing.assert_close(again(*given), LoadedReward(reward)(*given), rtol=0, atol=2e-3)
+    torch.testing.assert_close(again(*batch), LoadedReward(reward)(*batch), rtol=0, atol=2e-3)
 
 
 def test_a_checkpoint_of_another_network_is_refused_with_what_is_missing(seeded, home):

@@ -146,6 +146,6 @@ def test_a_file_that_is_another_vocabulary_is_refused(tmp_path):
 @pytest.mark.data
 def test_the_published_pictures_are_upstreams():
     folder = Path(os.environ["REWARDKIT_TEST_DATA"], "imagereward")
-    assert {one.picture: one.sha256 for one in CARD.published} == {
+    assert {score.picture: score.sha256 for score in CARD.published} == {
         path.name: sha256_file(path) for path in folder.glob("*.webp")
     }

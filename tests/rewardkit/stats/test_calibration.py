@@ -76,8 +76,8 @@ def coverage(rates, icc, times):
     for seed in range(times):
         values = pictures(rng, chances(rng, rates, icc, 1)).ravel()
         found = estimate(values, clusters, tasks, "tasks", resamples=RESAMPLES, seed=seed)
-        for name, one in {"headline": found.headline, **found.strata}.items():
-            shares[name].add(one.interval.low <= truth[name] <= one.interval.high)
+        for name, part in {"headline": found.headline, **found.strata}.items():
+            shares[name].add(part.interval.low <= truth[name] <= part.interval.high)
     return {name: share.value for name, share in shares.items()}
 
 

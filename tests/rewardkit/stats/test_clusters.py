@@ -109,10 +109,10 @@ def test_a_comparison_by_hand():
     before, after = [0, 0, 1, 1, 0, 0, 0, 1], [1, 0, 0, 1, 1, 0, 1, 1]
     clusters, strata = [1, 2, 1, 1, 2, 2, 3, 4], [*"aabbbbbb"]
     found = compare(before, after, clusters, strata, "tasks")
-    one = found.headline
-    assert (one.before, one.after) == (pytest.approx(0.25), pytest.approx(7 / 12))
-    assert one.difference.mean == pytest.approx((1 / 2 + 1 / 6) / 2)
-    assert (one.wins, one.losses, one.ties, one.win_rate) == (3, 1, 2, 4 / 6)
+    headline = found.headline
+    assert (headline.before, headline.after) == (pytest.approx(0.25), pytest.approx(7 / 12))
+    assert headline.difference.mean == pytest.approx((1 / 2 + 1 / 6) / 2)
+    assert (headline.wins, headline.losses, headline.ties, headline.win_rate) == (3, 1, 2, 4 / 6)
     a = found.strata["a"]
     assert (a.before, a.after, a.difference.mean) == (0, 0.5, 0.5)
     assert (a.wins, a.losses, a.ties, a.win_rate) == (1, 0, 1, 0.75)
@@ -176,7 +176,7 @@ def slow_strength(clusters, headline):
             z = [(y - r * n) / (len(clusters) * n_s) for y, n in own]
         else:
             z = [(y - d * n) / items for y, n in own]
-        v += m / (m - 1) * sum((one - np.mean(z)) ** 2 for one in z)
+        v += m / (m - 1) * sum((mean - np.mean(z)) ** 2 for mean in z)
     return d**2 / (d**2 + v), math.sqrt(v)
 
 
@@ -280,11 +280,11 @@ def test_the_order_of_rows_does_not_matter(benchmark, headline, random):
 @settings(max_examples=25, deadline=None)
 def test_intervals_are_shifted_and_scaled_with_the_values(benchmark, headline, shift, scale):
     _, values, clusters, strata = benchmark
-    one = estimate(values, clusters, strata, headline, resamples=50)
+    found = estimate(values, clusters, strata, headline, resamples=50)
     other = estimate(values * scale + shift, clusters, strata, headline, resamples=50)
     for before, after in [
-        (one.headline, other.headline),
-        *zip(one.strata.values(), other.strata.values(), strict=True),
+        (found.headline, other.headline),
+        *zip(found.strata.values(), other.strata.values(), strict=True),
     ]:
         assert after.mean == pytest.approx(before.mean * scale + shift, abs=1e-4)
         expected = [end * scale + shift for end in before.interval]
@@ -295,11 +295,11 @@ def test_intervals_are_shifted_and_scaled_with_the_values(benchmark, headline, s
 @settings(max_examples=25, deadline=None)
 def test_swapping_the_models_mirrors_everything(benchmark, headline):
     before, after, clusters, strata = benchmark
-    one = compare(before, after, clusters, strata, headline, resamples=50)
+    found = compare(before, after, clusters, strata, headline, resamples=50)
     other = compare(after, before, clusters, strata, headline, resamples=50)
     for a, b in [
-        (one.headline, other.headline),
-        *zip(one.strata.values(), other.strata.values(), strict=True),
+        (found.headline, other.headline),
+        *zip(found.strata.values(), other.strata.values(), strict=True),
     ]:
         assert (a.before, a.after) == (b.after, b.before)
         assert a.difference.mean == pytest.approx(-b.difference.mean, abs=1e-9)
@@ -318,15 +318,15 @@ def test_items_that_are_there_twice_tell_nothing_new(benchmark, headline):
         found = compare(*columns, headline, resamples=50)
         return [
             (
-                one.before,
-                one.after,
-                one.difference.mean,
-                *one.difference.interval,
-                one.p_value,
-                one.detectable or 0.0,
-                one.win_rate,
+                part.before,
+                part.after,
+                part.difference.mean,
+                *part.difference.interval,
+                part.p_value,
+                part.detectable or 0.0,
+                part.win_rate,
             )
-            for one in (found.headline, *found.strata.values())
+            for part in (found.headline, *found.strata.values())
         ]
 
     twice = [np.repeat(column, 2) for column in benchmark]
@@ -340,9 +340,9 @@ def test_items_that_are_there_twice_tell_nothing_new(benchmark, headline):
 def test_a_p_value_has_no_unit_and_no_rounding(headline, differences, scale):
     # Of such numbers many flips have the same sum: 0.1 + 0.2 is as much as 0.3.
     names = range(len(differences)), [*"aab", *"b" * (len(differences) - 3)]
-    one = sign_flip(Totals.of(differences, *names), headline)
-    assert sign_flip(Totals.of(np.array(differences) * scale, *names), headline) == one
-    assert 0 < one <= 1
+    p_value = sign_flip(Totals.of(differences, *names), headline)
+    assert sign_flip(Totals.of(np.array(differences) * scale, *names), headline) == p_value
+    assert 0 < p_value <= 1
 
 
 @given(benchmarks(), st.sampled_from(HEADLINES))
@@ -352,7 +352,7 @@ def test_a_comparison_is_the_estimate_of_the_differences(benchmark, headline):
     found = compare(before, after, clusters, strata, headline, resamples=50)
     expected = estimate(after - before, clusters, strata, headline, resamples=50)
     assert found.headline.difference == expected.headline
-    assert {name: one.difference for name, one in found.strata.items()} == expected.strata
+    assert {name: part.difference for name, part in found.strata.items()} == expected.strata
 
 
 @given(benchmarks())
@@ -387,8 +387,12 @@ def test_the_seed_decides():
 def test_one_item_has_a_mean_and_no_interval(headline):
     found = estimate([0.25], ["p"], ["a"], headline)
     assert (found.headline.mean, found.headline.interval) == (0.25, None)
-    one = compare([0], [1], ["p"], ["a"], headline).headline
-    assert (one.difference.interval, one.p_value, one.detectable) == (None, 1, None)
+    difference = compare([0], [1], ["p"], ["a"], headline).headline
+    assert (difference.difference.interval, difference.p_value, difference.detectable) == (
+        None,
+        1,
+        None,
+    )
 
 
 @headlines
@@ -413,8 +417,8 @@ def test_equal_values_have_an_interval_of_no_width(headline, value):
     # Clusters of one to five items: 0.1 + 0.1 + 0.1 is not 3 * 0.1.
     clusters, strata = [2, 0, 1, 1, 2, 1, 1, 1, 1, 0, 2, 1, 0, 0, 1], [*"aaaaaaaaabbbbbb"]
     found = estimate([value] * 15, clusters, strata, headline)
-    for one in (found.headline, *found.strata.values()):
-        assert (one.mean, one.interval) == (value, Interval(value, value))
+    for part in (found.headline, *found.strata.values()):
+        assert (part.mean, part.interval) == (value, Interval(value, value))
     assert Totals.of([value] * 15, clusters, strata).error(headline) == 0
 
 

@@ -23,8 +23,8 @@ def values(draw):
 
 
 @given(values())
-def test_their_mean_is_the_total(told):
-    cells, weights, lows, highs = told
+def test_their_mean_is_the_total(table):
+    cells, weights, lows, highs = table
     means = {}
     for part in range(3):
         own = [value for value, _, other in cells if other == part]
