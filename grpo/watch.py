@@ -49,21 +49,21 @@ class Watch:
         """
         code = _code(error)
         try:
-            if self._store.add("failures", 1) > 1:
-                self._store.add("heard", 1)
-                # Processes that were interrupted report nothing, or all the same.
-                if code != _INTERRUPTED:
-                    raise SystemExit(int(self._store.get("failed")))
-            else:
+            first = self._store.add("failures", 1) == 1
+            if first:
                 self._store.set("failed", str(code))
-                limit = time.monotonic() + 5
-                while self._store.add("heard", 0) < self._size - 1 and time.monotonic() < limit:
-                    time.sleep(0.05)
-        except RuntimeError:  # the store is gone with the process that held it
-            if code != _INTERRUPTED:
-                raise SystemExit(code) from None
-        finally:
-            self._closed.set()
+            else:
+                self._store.add("heard", 1)
+            # One process holds the store: until all have heard, none may end.
+            limit = time.monotonic() + 5
+            while self._store.add("heard", 0) < self._size - 1 and time.monotonic() < limit:
+                time.sleep(0.05)
+        except RuntimeError:  # the store is gone with a process that has told nothing
+            first = True
+        self._closed.set()
+        # Of processes that are interrupted each tells its own caller, which says the same.
+        if not first and code != _INTERRUPTED:
+            raise SystemExit(1)
 
     def _look(self) -> None:
         code = 1

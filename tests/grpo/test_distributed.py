@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 import time
 from types import MethodType
@@ -22,9 +23,9 @@ from grpo.objectives.objective import Term
 from grpo.rewards import Rewards
 from grpo.run import Run
 from grpo.sharding import whole
-from grpo.train import train
+from grpo.train import Stopped, train
 from grpo.trainer import Trainer
-from rewardkit.errors import RewardKitError
+from rewardkit.errors import RewardKitError, UsageError
 from rewardkit.media.prompts import read
 
 KINDS = {
@@ -186,19 +187,46 @@ def trained(asked, out, resume=False):
     return tiny_runs.lines(run), tiny_runs.outcome(run)
 
 
-def test_a_run_of_two_processes_goes_on_in_one_and_in_three(folders, tmp_path):
-    asked = run_config(folders)
-    half = asked.model_copy(update={"steps": 2})
+@pytest.mark.parametrize(
+    ("before", "after", "way"),
+    [
+        (2, 1, "fsdp"),
+        pytest.param(2, 2, "fsdp", marks=pytest.mark.slow),
+        pytest.param(2, 3, "fsdp", marks=pytest.mark.slow),
+        pytest.param(1, 2, "fsdp", marks=pytest.mark.slow),
+        pytest.param(2, 3, "whole", marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize(
+    "kind", ["policy-gradient", pytest.param("forward-process", marks=pytest.mark.slow)]
+)
+def test_a_run_goes_on_with_another_number_of_processes(
+    folders, tmp_path, kind, before, after, way
+):
+    """The process that is killed takes the others with it; the last checkpoint is whole."""
+    asked = run_config(folders, kind, top={"steps": 2})
     (whole_run,) = together(1, lambda: trained(asked, tmp_path / "whole"))
-    for before, after, way in ((2, 1, "fsdp"), (1, 3, "whole")):
-        out = tmp_path / f"{before}-{after}"
-        together(before, lambda out=out: trained(half, out), **WAYS[way])
-        resumed = together(after, lambda out=out: trained(asked, out, resume=True))
-        for lines, outcome in resumed:
-            assert [line["step"] for line in lines] == [line["step"] for line in whole_run[0]]
-            assert outcome.keys() == whole_run[1].keys()
-            for name, value in whole_run[1].items():
-                torch.testing.assert_close(outcome[name], value, rtol=1e-3, atol=1e-4)
+
+    def killed():
+        real = Trainer.update
+
+        def update(self, index, *rest):
+            if index == 1 and os.environ["RANK"] == str(before - 1):
+                os.kill(os.getpid(), signal.SIGKILL)
+            real(self, index, *rest)
+
+        Trainer.update = update
+        trained(asked, tmp_path / "out")
+
+    exits, _ = ended(before, killed, **WAYS[way])
+    assert exits[-1] == -signal.SIGKILL and set(exits[:-1]) <= {1}
+    assert Run(tmp_path / "out").latest()["step"] == 1
+    ways = WAYS[way] if after > 1 else {}
+    for lines, outcome in together(after, lambda: trained(asked, tmp_path / "out", True), **ways):
+        assert [line["step"] for line in lines] == [line["step"] for line in whole_run[0]]
+        assert outcome.keys() == whole_run[1].keys()
+        for name, value in whole_run[1].items():
+            torch.testing.assert_close(outcome[name], value, rtol=1e-3, atol=1e-4)
 
 
 FAILING = """
@@ -235,12 +263,110 @@ def test_a_failure_of_one_process_ends_all_with_its_message(folders, tmp_path, w
             return seen[-1]
 
     exits, results = ended(2, work, **WAYS[way])
-    assert exits == [1, 0]  # the failing one has returned its error
+    assert exits == [1, 0]  # process 1 has printed its error and returned
     printed = "".join((tmp_path / f"stderr-{rank}").read_text() for rank in range(2))
-    assert printed.count("Error") == 1 and "the camera is broken" in printed
+    assert printed.count("Error: sample") == 1 and "the camera is broken" in printed
     assert time.monotonic() - results[1] < 10
     assert [path.name for path in checkpoint.paths(Run(out).checkpoints)] == [
         "step-000001.pt",
         "step-000002.pt",
     ]
     assert Run(out).latest()["step"] == 2
+
+
+def test_a_process_that_does_not_listen_is_ended_too(folders, tmp_path):
+    """One that computes, or waits in a collective that never ends."""
+
+    def work():
+        with World.of_environment() as world:
+            if not world.first:
+                raise RewardKitError("out of paper")
+            time.sleep(100)
+
+    began = time.monotonic()
+    assert ended(2, work)[0] == [1, 1]
+    assert time.monotonic() - began < 10
+
+
+def test_a_signal_to_one_process_stops_all_after_the_step(folders, tmp_path):
+    asked = run_config(folders)
+
+    def work():
+        real = Trainer.update
+
+        def update(self, index, *rest):
+            if os.environ["RANK"] == "1":
+                os.kill(os.getpid(), signal.SIGTERM)
+            real(self, index, *rest)
+
+        Trainer.update = update
+        try:
+            train(asked, out=tmp_path, device="cpu")
+        except Stopped:
+            return Run(tmp_path).latest()["step"]
+
+    assert together(2, work) == [1, 1]
+    assert (Run(tmp_path).model / "rewardkit.json").exists()
+
+
+REFUSED = {
+    "a device for all": ({"scoring": {"device": "cuda:1"}}, {}, "scoring.device is 'cuda:1'"),
+    "another precision": ({}, {"ACCELERATE_MIXED_PRECISION": "bf16"}, "mixed_precision is bf16"),
+    "scaled gradients": ({"policy": {"dtype": "float16"}}, FSDP, "dtype is float16"),
+    "FSDP 1": ({}, {"ACCELERATE_USE_FSDP": "true"}, "FSDP version 1"),
+    "DeepSpeed": ({}, {"ACCELERATE_USE_DEEPSPEED": "true"}, "configured for DeepSpeed"),
+    "offloading": ({}, {**FSDP, "FSDP_OFFLOAD_PARAMS": "true"}, "fsdp_offload_params"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_does_not_work_is_refused_before_anything_is_loaded(folders, tmp_path, case):
+    sections, environment, message = REFUSED[case]
+    asked = config(folders, top={"model": "nowhere"}, **sections)
+
+    def work():
+        try:
+            train(asked, out=tmp_path / "out", device="cpu")
+        except UsageError as error:
+            return str(error)
+
+    exits, results = ended(2, work, **environment)
+    said = [result for status, result in zip(exits, results, strict=True) if not status]
+    assert sorted(exits) == [0, 1] and message in said[0]
+
+
+SHAPES = ("shapes-flow", "shapes-sd")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("parameters", ["lora", "full"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("model", SHAPES)
+def test_five_steps_of_two_processes_are_those_of_one(tmp_path, model, kind, parameters, way):
+    flow = model == "shapes-flow"
+    forward = kind == "forward-process"
+    rule = ("ode" if forward else "flow") if flow else "ddim"
+    level = 0.0 if forward else 0.7 if flow else 1.0
+    (tmp_path / model).mkdir()
+    asked = tiny_runs.config(
+        tmp_path / model,
+        objective=KINDS[kind][1] | {"kl": 0.01},
+        policy={"parameters": parameters, "ema": 0.9, "rank": 2, "alpha": 4},
+        top={"model": model, "reward": "sharpness+shapes-clip"},
+        scoring={"batch_size": 4},
+    )
+    sampler = {
+        **{"rule": rule, "noise_level": level, "steps": 3, "guidance": 3.0},
+        **{"prompts_per_step": 5, "group_size": 3, "batch_size": 2, "height": 32, "width": 32},
+    }
+    asked = type(asked).model_validate(asked.model_dump() | {"sampler": sampler})
+    compare(asked, 2, way)
+    (one,) = together(1, lambda: observed(asked, 5, sgd=1e-2))
+    for ours in together(2, lambda: observed(asked, 5, sgd=1e-2), 300, **WAYS[way]):
+        assert distance(ours["weights"], one["weights"]) <= 1e-6
+    (one,) = together(1, lambda: observed(asked, 5))
+    for ours in together(2, lambda: observed(asked, 5), 300, **WAYS[way]):
+        drift = distance(ours["weights"], one["weights"])
+        print(f"AdamW, {model} {kind} {parameters} {way}: weights differ by {drift:.1e}")
+        assert drift <= 1e-2
