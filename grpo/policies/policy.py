@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from grpo.distributed import World
 from grpo.guidance import classifier_free
 from grpo.policies.prompts import Prompts
 from rewardkit.devices import pick_dtype, sent
@@ -54,6 +55,7 @@ class Policy(Prompts, ABC):
         detach_uncond: whether the prediction without the prompt gets no gradient.
         device: where the networks and the VAE are.
         dtype: what they compute in.
+        world: the processes that train it together.
         banks: copies of the trained parameters, by the names `keep` gave them.
     """
 
@@ -69,7 +71,11 @@ class Policy(Prompts, ABC):
     has_text_length: ClassVar[bool] = True
 
     def __init__(
-        self, pipeline: Pipeline, config: Config, device: torch.device | None = None
+        self,
+        pipeline: Pipeline,
+        config: Config,
+        device: torch.device | None = None,
+        world: World | None = None,
     ) -> None:
         """See `grpo.policies.of`."""
         from grpo.adapters import place
@@ -84,20 +90,14 @@ class Policy(Prompts, ABC):
         check_protocol(pipe, self.protocol)
         self._check(pipeline)
         self.device = device or pipe.device
+        self.world = world or World()
         self.dtype = pick_dtype(config.policy.dtype)
         self.networks: dict[str, nn.Module] = {part: getattr(pipe, part) for part in self.parts}
         self.modules = dict(self.networks)
         self.adapted = config.policy.parameters == "lora"
         self.detach_uncond = config.policy.detach_uncond
-        encoders = place(
-            pipe.components,
-            self.parts,
-            config.policy,
-            self.targets,
-            seed=config.seed,
-            device=self.device,
-            home=HOME,
-        )
+        parts = pipe.components
+        encoders = place(parts, self.parts, config, self.targets, self.device, HOME, self.world)
         # With one network, names are its own: checkpoints hold them.
         self._trained = {
             name if len(self.parts) == 1 else f"{part}.{name}": parameter
