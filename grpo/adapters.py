@@ -16,6 +16,9 @@ from rewardkit.generators.placement import cast
 if TYPE_CHECKING:
     from grpo.config.fields import PolicyConfig
 
+#: Parts that `policy.offload` keeps at home, which text encoders never leave but for a visit.
+OFFLOADED = ("vae", "image_encoder")
+
 
 def place(
     components: Mapping[str, Any],
@@ -35,7 +38,7 @@ def place(
         config: what to train, and the dtype of what is frozen; the VAE is in float32 always.
         targets: the family's LoRA targets, where `config` names none.
         seed: random seed of a LoRA's initial values.
-        device: where all go but for the text encoders.
+        device: where all go but for the text encoders, and for what is offloaded.
         home: where these go.
 
     Returns:
@@ -53,9 +56,10 @@ def place(
     for name in trained:
         prepare(networks[name], config, targets, seed)
     encoders = [network for name, network in networks.items() if name.startswith("text_encoder")]
-    for network in networks.values():
+    for name, network in networks.items():
+        waits = network in encoders or (config.offload and name in OFFLOADED)
         # Diffusers' own `to` warns of modules to be left in float32 where there are none.
-        nn.Module.to(network, home if network in encoders else device)
+        nn.Module.to(network, home if waits else device)
     return encoders
 
 
