@@ -44,28 +44,32 @@ class Run:
     """One run's folder. One process trains in it at a time; any may read it.
 
     Leaving a `with` block, or `close`, lets another process train in it.
+
+    Args:
+        folder: of the run.
+        writes: whether this process writes in it; of those that train together one does.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, writes: bool = True) -> None:
+        self.folder, self.writes = folder, writes
         self.config_path = folder / "config.json"
         self.card = folder / "rewardkit.json"
         self.metrics = folder / "metrics.jsonl"
         self.samples = folder / "samples"
         self.checkpoints = folder / "checkpoints"
         self.model = folder / "model"
-        self.log = Log(self.metrics, folder / "tensorboard")
+        self.log = Log(self.metrics, folder / "tensorboard", writes)
         self._lock: BinaryIO | None = None
 
     @classmethod
-    def open(cls, folder: Path, config: Config, resume: bool) -> Run:
+    def open(cls, folder: Path, config: Config, resume: bool, writes: bool = True) -> Run:
         """The folder of a new run, or of one to resume; a new one is not made before `begin`.
 
         Raises:
             UsageError: it holds a run and `resume` is false, or a run of another configuration.
             InputError: another process trains in it.
         """
-        run = cls(folder)
+        run = cls(folder, writes)
         if run.config_path.exists():
             if not resume:
                 raise UsageError(
@@ -88,6 +92,8 @@ class Run:
         Raises:
             InputError: another process has begun a run in it meanwhile, or it cannot be written.
         """
+        if not self.writes:
+            return
         if self._lock is None:
             self._take()
             if self.config_path.exists():
@@ -142,6 +148,15 @@ class Run:
                 "name another --out"
             ) from error
 
+    def save(self, step: int, state: dict[str, Any], keep: int) -> None:
+        """Writes a checkpoint, and removes all but the newest `keep`.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        if self.writes:
+            checkpoint.save(self.checkpoints, step, state, keep)
+
     def latest(self) -> dict[str, Any] | None:
         """The newest checkpoint; None before the first.
 
@@ -175,6 +190,8 @@ class Run:
 
     def _take(self) -> None:
         """Keeps other processes from training in the folder."""
+        if not self.writes:
+            return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from grpo.distributed import World
 from grpo.guidance import classifier_free
 from grpo.policies.prompts import Prompts
 from rewardkit.devices import pick_dtype, sent
@@ -55,6 +56,7 @@ class Policy(Prompts, ABC):
         detach_uncond: whether the prediction without the prompt gets no gradient.
         device: where the networks are, and the VAE unless it is offloaded.
         dtype: what they compute in.
+        world: the processes that train it together.
         banks: copies of the trained parameters, by the names `keep` gave them.
     """
 
@@ -70,7 +72,11 @@ class Policy(Prompts, ABC):
     has_text_length: ClassVar[bool] = True
 
     def __init__(
-        self, pipeline: Pipeline, config: Config, device: torch.device | None = None
+        self,
+        pipeline: Pipeline,
+        config: Config,
+        device: torch.device | None = None,
+        world: World | None = None,
     ) -> None:
         """See `grpo.policies.of`."""
         from grpo.adapters import OFFLOADED, place
@@ -85,20 +91,14 @@ class Policy(Prompts, ABC):
         check_protocol(pipe, self.protocol)
         self._check(pipeline)
         self.device = device or pipe.device
+        self.world = world or World()
         self.dtype = pick_dtype(config.policy.dtype)
         self.networks: dict[str, nn.Module] = {part: getattr(pipe, part) for part in self.parts}
         self.modules = dict(self.networks)
         self.adapted = config.policy.parameters == "lora"
         self.detach_uncond = config.policy.detach_uncond
-        encoders = place(
-            pipe.components,
-            self.parts,
-            config.policy,
-            self.targets,
-            seed=config.seed,
-            device=self.device,
-            home=HOME,
-        )
+        parts = pipe.components
+        encoders = place(parts, self.parts, config, self.targets, self.device, HOME, self.world)
         # With one network, names are its own: checkpoints hold them.
         self._trained = {
             name if len(self.parts) == 1 else f"{part}.{name}": parameter
@@ -108,8 +108,8 @@ class Policy(Prompts, ABC):
         }
         self.banks: dict[str, Bank] = {}
         self._embedded = Embeddings(encoders, self.device)
-        parts = [getattr(pipe, name, None) for name in OFFLOADED if config.policy.offload]
-        self._offloaded = [part for part in parts if part is not None]
+        waiting = [getattr(pipe, name, None) for name in OFFLOADED if config.policy.offload]
+        self._offloaded = [network for network in waiting if network is not None]
 
     def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         """The network's output, guided, [B, ...], float32.

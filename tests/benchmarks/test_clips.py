@@ -159,7 +159,7 @@ def test_rewards_that_need_the_first_frame_are_given_it(first_frames, tmp_path, 
     )  # fmt: skip
     right, wrong = read_result(path).frame()["starts-at"]
     assert right > 0.98 and wrong == pytest.approx(1 - (128 + 255) / 3 / 255, abs=0.02)
-    with pytest.raises(UsageError, match="starts-at compares with reference media"):
+    with pytest.raises(UsageError, match="starts-at needs the key 'first_frame' of each"):
         ready([(replace(MOVING, rewards="starts-at"), FEW)], {})
 
 

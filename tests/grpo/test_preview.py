@@ -221,8 +221,10 @@ def test_a_dry_run_begins_with_what_it_amounts_to(here, folders):
     shown = dry("--model", "shapes-flow").stdout.splitlines()
     assert shown[0].startswith("# model: shapes-flow, a StableDiffusion3Pipeline; its transformer")
     assert shown[1].startswith("# trained: all of its transformer, 2,2")
-    assert shown[2].startswith("# memory: 0.0") and "GiB for the transformer" in shown[2]
-    assert shown[3].startswith("# each step: 8 prompts x 12 samples = 96 images of 32 x 32;")
+    assert shown[2].startswith("# memory on ") and "while gradients are computed" in shown[2]
+    assert shown[3].startswith("#   kept: ") and "optimizer 17.5 MiB" in shown[3]
+    assert shown[4].startswith("#   at times: ") and "decoding 0.5 MiB" in shown[4]
+    assert shown[6].startswith("# each step: 8 prompts x 12 samples = 96 images of 32 x 32;")
     lora = dry("--model", "shapes-flow", "--set", "policy.parameters=lora").stdout
     assert "# trained: a LoRA of rank 32, " in lora
     absent = dry("--model", "sd1.4", "-p", "p.txt").stdout
@@ -230,15 +232,22 @@ def test_a_dry_run_begins_with_what_it_amounts_to(here, folders):
     assert "# memory" not in absent
 
 
-def test_memory_is_that_of_what_is_kept(folders):
-    def bytes_of(parameters, **policy):
-        config = tiny_policies.config("sd", policy={"parameters": parameters, **policy})
-        return estimate._memory(config, 1000, 10 if parameters == "lora" else 1000)
+def test_memory_that_cannot_be_estimated_is_a_line(here, folders):
+    folder = shutil.copytree(folders["sd"], here / "sd")
+    (folder / "vae/config.json").write_text("{")
+    shown = dry("--model", "./sd", *WHOLE, "--set", "sampler.rule=ddim")
+    assert shown.exit_code == 0
+    assert "# memory: it cannot be estimated from sd: " in shown.stdout
 
-    assert bytes_of("full") == 16_000  # weights, gradients and two moments, in float32
-    assert bytes_of("full", ema=0.9) == 20_000
-    assert bytes_of("lora") == 4000 + 160
-    assert bytes_of("lora", dtype="bfloat16") == 2000 + 160
+
+def test_a_dry_run_for_a_device_of_another_machine_shows_the_rest(here, folders, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    rule = ["--set", "sampler.rule=ddim"]
+    shown = dry("--model", folders["sd"], *WHOLE, *rule, "--reward-device", "cuda:7")
+    assert shown.exit_code == 0
+    assert "# memory: it cannot be estimated from" in shown.stdout
+    assert "device 'cuda:7' cannot be used here" in shown.stdout
+    assert 'device = "cuda:7"' in shown.stdout
 
 
 def test_a_large_file_in_shards_is_counted_once(folders, tmp_path):
