@@ -103,7 +103,7 @@ def generate(
     for start in range(0, len(requests), size):
         part = requests[start : start + size]
         policy.remember(request.prompt for request in part)
-        with policy.autocast():
+        with policy.autocast(), policy.offloaded():
             media += pipelines.generate(
                 policy.pipeline, part, protocol=protocol, batch_size=batch_size, embed=embed
             )

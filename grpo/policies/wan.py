@@ -88,7 +88,8 @@ class WanImageToVideo(Wan):
         import torch
 
         condition = super().encode(lines)
-        frames = [self._first_frame(line) for line in lines]
+        with self.offloaded():
+            frames = [self._first_frame(line) for line in lines]
         given = {name: torch.cat([f[name] for f in frames])[None] for name in frames[0]}
         return replace(condition, per_sample={**condition.per_sample, **given})
 
