@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 ORACLE := .oracle/hpsv2
 UPSTREAM := .oracle/upstream
 GENEVAL := .oracle/geneval
+VIDEOALIGN := .oracle/videoalign
 LOWEST := .oracle/lowest
 
-.PHONY: help demo test test-lowest gpu check docs perf perf-train perf-train-upstream perf-hps test-data test-browser oracle-hpsv2 oracle-upstream oracle-grpo oracle-geneval clean
+.PHONY: help demo test test-lowest gpu gpu-rehearsal check docs perf perf-train perf-train-upstream perf-hps test-data test-browser oracle-hpsv2 oracle-upstream oracle-grpo oracle-geneval oracle-videoalign clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,9 +45,12 @@ $(LOWEST)/installed: pyproject.toml tests/house/lowest.py
 test-lowest: $(LOWEST)/installed  ## Run the tests with the oldest versions that pyproject.toml allows.
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -W default -n auto --maxprocesses 4 --ignore tests/house
 
-gpu: $(VENV)/installed  ## Measure memory, speed and precision of full-size networks on a CUDA device.
-	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { echo "torch finds no CUDA device here: make gpu needs one with 32 GB or more" >&2; exit 2; }
-	$(BIN)/python -m pytest -m gpu tests/gpu
+gpu: $(VENV)/installed  ## Measure and check on a CUDA device, 8 minutes; writes docs/gpu/CARD.json.
+	PYTHONPATH=.:tests $(BIN)/python tests/gpu --device cuda
+
+# Tiny networks on the CPU: that the script runs, and no figure of a GPU.
+gpu-rehearsal: $(VENV)/installed  ## Run the script of make gpu on the CPU with tiny networks.
+	PYTHONPATH=.:tests OMP_NUM_THREADS=1 $(BIN)/python tests/gpu --device cpu --tiny -o .gpu-rehearsal.json
 
 check: $(VENV)/installed  ## Check lint, format and types.
 	$(BIN)/ruff check
@@ -58,6 +62,7 @@ docs: $(VENV)/installed  ## Write docs/cli.md and the README's table of rewards 
 
 perf: $(VENV)/installed  ## Measure speed as ratios, both sides in one run.
 	$(BIN)/python tests/perf/scoring.py
+	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/perf/videoalign.py
 
 perf-train: $(VENV)/installed  ## Compare a training step with the bare calls of its networks.
 	$(BIN)/python -W ignore tests/perf/training.py 5
@@ -125,5 +130,17 @@ oracle-geneval: $(GENEVAL)/installed  ## Write the golden files of GenEval; CLON
 	PYTHONPATH=.:tests $(GENEVAL)/bin/python -W ignore tests/oracle/geneval.py $(CLONES)/geneval $(GENEVAL)/clip_benchmark
 	PYTHONPATH=.:tests $(GENEVAL)/bin/python -W ignore tests/oracle/geneval_detector.py $(GENEVAL)/mmdet $(GENEVAL)/mmcv
 
+# What upstream imports for training is there too; flash attention is not: its oracle runs on the CPU.
+$(VIDEOALIGN)/installed: constraints.txt
+	$(PYTHON) -m venv $(VIDEOALIGN)
+	grep -E '^(torch|torchvision|nvidia|cuda|numpy|pillow|pydantic)' constraints.txt > $(VIDEOALIGN)/constraints.txt
+	$(VIDEOALIGN)/bin/python -m pip install -c $(VIDEOALIGN)/constraints.txt torchvision pydantic rich transformers==4.45.2 peft==0.10.0 trl==0.8.6 accelerate==0.34.2 datasets==2.21.0 decord==0.6.0
+	touch $@
+
+oracle-videoalign: $(VIDEOALIGN)/installed  ## Write the golden file of VideoAlign; CLONES=folder of the repositories, REWARDKIT_TEST_DATA=folder.
+	@test -d "$(CLONES)/VideoAlign" || { echo "CLONES names a folder with a clone of KwaiVGI/VideoAlign" >&2; exit 2; }
+	@test -d "$(REWARDKIT_TEST_DATA)/videoalign" || { echo "REWARDKIT_TEST_DATA names the folder of real files, with videoalign/ and video/" >&2; exit 2; }
+	PYTHONPATH=.:tests $(VIDEOALIGN)/bin/python -W ignore tests/oracle/videoalign.py $(CLONES)/VideoAlign $(REWARDKIT_TEST_DATA)
+
 clean:  ## Remove the environment and the output of demo and tests.
-	rm -rf $(VENV) .oracle demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .oracle .gpu-rehearsal.json demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

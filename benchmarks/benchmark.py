@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import final
 
-from benchmarks.criteria import EVERYTHING, Criterion
+from benchmarks.criteria import EVERYTHING, TOTAL, Criterion
 from benchmarks.layout import Layout
 from benchmarks.lists import prompt_list
 from benchmarks.prompts import PromptSet
@@ -49,6 +49,7 @@ class Benchmark:
         samples: pictures or clips of each prompt.
         layout: the names of their files.
         media: the name of the set of files; benchmarks with the same set share its files.
+        total: the name of its number, where criteria are of several rewards.
         scale: what scores are multiplied by in results.
         unit: the unit of its number.
         figures: further numbers, made of unscaled scores.
@@ -67,6 +68,7 @@ class Benchmark:
     media: str
     unit: str
     criteria: tuple[Criterion, ...] = EVERYTHING
+    total: str = TOTAL
     scale: float = 1.0
     figures: Figures = _no_figures
     paper: str | None = None

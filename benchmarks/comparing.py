@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from benchmarks.criteria import TOTAL, Criterion, applies, criteria_of, values_of
+from benchmarks.criteria import Criterion, applies, criteria_of, values_of
 from benchmarks.numbers import part_of, strata_are_tags
 from benchmarks.reading import read_result, read_table
 from benchmarks.results import Result
@@ -107,13 +107,14 @@ def _rows(result: Result, path: Path) -> dict[str, ScoredSample]:
 
 def _criteria(result: Result, metric: str) -> tuple[Criterion, ...]:
     own = result.benchmark.own_criteria()
-    return own if metric == TOTAL else criteria_of(metric, own)
+    return own if result.benchmark.is_total(metric) else criteria_of(metric, own)
 
 
 def _concerned(result: Result, metric: str, pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs that a metric is about."""
-    own = result.benchmark.own_criteria()
-    return [pair for pair in pairs if metric == TOTAL or applies(metric, pair[0].tags, own)]
+    info = result.benchmark
+    own, of_all = info.own_criteria(), info.is_total(metric)
+    return [pair for pair in pairs if of_all or applies(metric, pair[0].tags, own)]
 
 
 def _known(criteria: Sequence[Criterion], pairs: Sequence[Pair]) -> list[Pair]:
@@ -138,9 +139,10 @@ def _change(
     whole = _paired(criteria, pairs, result.benchmark.scale)
     if whole is None or strata_are_tags(criteria, [before for before, _ in pairs]):
         return whole
-    own = result.benchmark.own_criteria()
+    info = result.benchmark
+    own, total = info.own_criteria(), info.is_total(metric)
     parts = {
-        task: _paired((part_of(metric, task, own),), pairs, result.benchmark.scale)
+        task: _paired((part_of(metric, task, own, total=total),), pairs, info.scale)
         for task in result.metrics[metric].tasks
     }
     return replace(

@@ -3,6 +3,8 @@
 GenEval   each_tag("single_object", "two_object", ...)    the mean of the means of six tasks
 HPS v2    no criteria                                      the mean over all pictures
 VBench    share(4, *quality), share(1, *semantic)          normalised dimensions, weighed 4 : 1
+
+A criterion with a threshold is about the share of cases above it, as VBench's dynamic degree is.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from benchmarks.rows import ScoredSample
     from rewardkit.stats.totals import Headline
 
-#: What the number of a benchmark is called that is made of several rewards.
+#: What the number of several rewards is called, unless the benchmark has another name for it.
 TOTAL = "total"
 
 
@@ -33,6 +35,7 @@ class Criterion:
         low: the mean that counts as 0.
         high: the mean that counts as 1.
         weight: how much it counts, relative to the weights of the others.
+        threshold: a score counts as 1 above it and as 0 otherwise; None where it counts as it is.
     """
 
     reward: str | None = None
@@ -40,6 +43,7 @@ class Criterion:
     low: float = 0.0
     high: float = 1.0
     weight: float = 1.0
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         if not (self.low < self.high and self.weight > 0):
@@ -56,6 +60,10 @@ class Criterion:
     def covers(self, tags: Sequence[str]) -> bool:
         """Whether it is about a case with these tags."""
         return self.tag is None or self.tag in tags
+
+    def value(self, score: float) -> float:
+        """What a score counts as, before the mean over cases."""
+        return score if self.threshold is None else float(score > self.threshold)
 
 
 #: The mean over all pictures or clips.
@@ -80,10 +88,10 @@ def with_reward(criteria: Iterable[Criterion], first: str) -> tuple[Criterion, .
     return tuple(replace(criterion, reward=criterion.reward or first) for criterion in criteria)
 
 
-def metric_of(criteria: Iterable[Criterion]) -> str:
-    """The name of their number: the reward, where they are of one, else `TOTAL`."""
+def metric_of(criteria: Iterable[Criterion], total: str = TOTAL) -> str:
+    """The name of their number: the reward, where they are of one, else `total`."""
     rewards = {criterion.reward for criterion in criteria if criterion.reward is not None}
-    return rewards.pop() if len(rewards) == 1 else TOTAL
+    return rewards.pop() if len(rewards) == 1 else total
 
 
 def criteria_of(reward: str, criteria: Sequence[Criterion]) -> tuple[Criterion, ...]:
@@ -131,11 +139,11 @@ def values_of(
     from rewardkit.stats.totals import contributions
 
     terms = [
-        (item, part, value)
+        (item, part, criterion.value(score))
         for item, row in enumerate(scored)
         for part, criterion in enumerate(criteria)
         if criterion.covers(row.tags)
-        and (value := row.scores.get(criterion.reward or "")) is not None
+        and (score := row.scores.get(criterion.reward or "")) is not None
     ]
     if not terms:
         return Values([], [], "items")
@@ -176,6 +184,7 @@ def is_mean_of_means(criteria: Sequence[Criterion]) -> bool:
 
 
 def is_plain(criteria: Sequence[Criterion]) -> bool:
-    """Whether they are of one reward, not normalised, and count the same."""
+    """Whether they are of one reward, of its scores as they are, and count the same."""
     first, *others = (replace(criterion, tag=None) for criterion in criteria)
-    return all(criterion == first for criterion in others) and (first.low, first.high) == (0.0, 1.0)
+    plain = Criterion(first.reward, weight=first.weight)
+    return first == plain and all(criterion == first for criterion in others)

@@ -19,7 +19,7 @@ from rewardkit.errors import describe
 from rewardkit.media.places import walk
 from rewardkit.records.documents import DamagedDocument, read_json
 
-Key = tuple[str | None, int]
+Key = tuple[str | None, int | str]
 
 
 @final
@@ -50,15 +50,18 @@ class Layout:
     Attributes:
         place: the path of a case's sample below the folder, without extension.
         pattern: a regular expression for the whole of such a path. Its group `prompt` is the number
-            of the prompt, `sample`, if there is one, the number of the sample, and `task`, if there
-            is one, the folder within which prompts are numbered.
+            of the prompt, or `text` the prompt itself; `sample`, if there is one, the number of the
+            sample, and `task`, if there is one, the folder within which prompts are numbered.
         ignored: names of files that upstream's tools leave among them.
+        among_others: whether the folder may be that of a larger benchmark: files of other prompts,
+            and samples beyond those that are wanted, are then not read.
         beside: JSON files that belong to a case, by their path below the folder.
     """
 
     place: Callable[[Case, int], str]
     pattern: str
     ignored: frozenset[str] = frozenset()
+    among_others: bool = False
     beside: Callable[[Case], dict[str, Any]] = field(default=_nothing_beside)
 
     @property
@@ -110,14 +113,15 @@ class Layout:
                 if readable and path.name not in self.ignored:
                     problems.append(f"{below}: not the name of a file of this set")
                 continue
-            groups = match.groupdict()
-            case = keys.get((groups.get("task"), int(match["prompt"])))
+            case, number = keys.get(_key_of(match)), int(match.groupdict().get("sample") or 0)
+            if self.among_others and (case is None or number >= samples):
+                continue
             if case is None:
                 problems.append(f"{below}: there is no such prompt among the {len(among)}")
             elif not readable:
                 problems.append(f"{below}: not an extension that can be read here")
             elif case.index in wanted:
-                numbered[case.index][int(groups.get("sample") or 0)].append(path)
+                numbered[case.index][number].append(path)
         problems += unreadable
         paths: dict[tuple[int, int], Path] = {}
         missing: list[str] = []
@@ -144,7 +148,13 @@ class Layout:
     def _key(self, case: Case) -> Key:
         match = re.fullmatch(self.pattern, self.place(case, 0))
         assert match is not None, "a place matches its own pattern"
-        return match.groupdict().get("task"), int(match["prompt"])
+        return _key_of(match)
+
+
+def _key_of(match: re.Match[str]) -> Key:
+    """The prompt that a path names."""
+    groups = match.groupdict()
+    return groups.get("task"), groups["text"] if "text" in groups else int(groups["prompt"])
 
 
 def _wrong_beside(folder: Path, beside: Mapping[str, Any]) -> list[str]:

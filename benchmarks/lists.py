@@ -53,6 +53,21 @@ def _word(text: str) -> str:
     return re.sub(r"[^\w.-]+", "-", text)
 
 
+def _captions(path: Path) -> list[tuple[str, str]]:
+    return [(_UNTAGGED, line.prompt) for line in read(path, "prompt_en")]
+
+
+#: VBench's prompts, with the dimensions that each one serves.
+VBENCH = PinnedFile(
+    name="vbench-prompts",
+    repo="Vchitect/VBench",
+    host="github",
+    kind="data",
+    files=("vbench/VBench_full_info.json",),
+    revision="45e79ec14e69a2187202c675d2dbce1a71843d53",
+    sha256="5dd2de80ee43cda750b2b72ea7023657c0b90d3702041c7e4608c65dbe50dccd",
+    licence="Apache-2.0",
+)
 LISTS = {
     "parti": PublicList(
         PinnedFile(
@@ -95,6 +110,27 @@ LISTS = {
         "DrawBench (Saharia et al. 2022), as the HPS v2 benchmark has it",
         200,
         _plain,
+    ),
+    "ta-hard": PublicList(
+        PinnedFile(
+            name="ta-hard",
+            repo="KwaiVGI/VideoAlign",
+            host="github",
+            kind="data",
+            files=("datasets/video_eval_prompts/TA_hard.csv",),
+            revision="219ab9db64c045e5181a2202d11f686439351292",
+            sha256="5d8974121b4535a94eb5857b60c473d889d75060c0006617b5316020d1840a84",
+            licence="MIT",
+        ),
+        "TA-Hard: prompts of clips that are hard to follow (Liu et al. 2025)",
+        72,
+        _plain,
+    ),
+    "vbench": PublicList(
+        VBENCH,
+        "VBench's prompts of clips, of all its dimensions (Huang et al. 2023)",
+        946,
+        _captions,
     ),
 }
 

@@ -6,11 +6,12 @@ A shard is a result of its own, marked as a shard.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from os.path import relpath
 from pathlib import Path
+from typing import Any
 
 from benchmarks.benchmark import Benchmark
 from benchmarks.prompts import PromptSet
@@ -82,8 +83,8 @@ def merge(paths: Sequence[Path], benchmark: Benchmark, prompts: PromptSet, out: 
         protocol=first.protocol,
         media=first.media.model_copy(update={"folder": folder, "sha256": checksum(digests)}),
         shard=None,
-        rewards=first.rewards,
-        weights=first.weights,
+        rewards=_of_any([part.rewards for part in parts]),
+        weights=_of_any([part.weights for part in parts]),
         versions=first.versions,
         device=", ".join(sorted({part.device for part in parts})),
     )
@@ -116,6 +117,11 @@ def _merge_provenance(shards: Sequence[Path], rows: Path, folder: str) -> None:
         meta_path(rows).unlink(missing_ok=True)
 
 
+def _of_any(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the first part that has it says of each name."""
+    return {name: value for part in reversed(parts) for name, value in part.items()}
+
+
 def _check_shards(parts: Sequence[Result], paths: Sequence[Path]) -> None:
     """Refuses results that are not all the shards of one run."""
     for part, path in zip(parts, paths, strict=True):
@@ -124,9 +130,12 @@ def _check_shards(parts: Sequence[Result], paths: Sequence[Path]) -> None:
                 f"{path} is not a shard; merge takes the results of --shard 1/N to N/N"
             )
     # The checksums of weights are in `rewards`; the places of files may differ between machines.
+    # A shard without a prompt for a reward has not loaded it.
+    rewards = _of_any([part.rewards for part in parts])
     same = [
         {
             **part.measure(),
+            "rewards": rewards | part.rewards,
             **part.model_dump(mode="json", include={"model", "protocol", "versions"}),
         }
         for part in parts

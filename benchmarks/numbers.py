@@ -64,6 +64,7 @@ def numbers(
     rows: Sequence[ScoredSample],
     scale: float,
     resamples: int = RESAMPLES,
+    total: str = TOTAL,
 ) -> dict[str, Number]:
     """The number of each reward, by its name, after that of all criteria if they are of several.
 
@@ -73,10 +74,11 @@ def numbers(
         rows: the pictures or clips that were scored.
         scale: what the numbers are multiplied by.
         resamples: of the bootstrap that makes intervals.
+        total: the name of the number of all criteria.
     """
     parts = {reward: criteria_of(reward, criteria) for reward in rewards}
-    if metric_of(criteria) == TOTAL:
-        parts = {TOTAL: tuple(criteria), **parts}
+    if metric_of(criteria, total) == total:
+        parts = {total: tuple(criteria), **parts}
     return {name: Number(own, rows, scale, resamples) for name, own in parts.items()}
 
 
@@ -89,9 +91,9 @@ def strata_are_tags(criteria: Sequence[Criterion], rows: Sequence[ScoredSample])
     return counts_as_score and all(len(row.tags) == 1 for row in rows)
 
 
-def part_of(name: str, task: str, criteria: Sequence[Criterion]) -> Criterion:
+def part_of(name: str, task: str, criteria: Sequence[Criterion], *, total: bool) -> Criterion:
     """The criterion that a task of a metric is: one of the total's, else the mean of a tag."""
-    if name != TOTAL:
+    if not total:
         return Criterion(name, task)
     return next(
         (criterion for criterion in criteria if criterion.name == task), Criterion(name, task)

@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from benchmarks.criteria import TOTAL
 from benchmarks.results import SCHEMA, Result
 from rewardkit.errors import InputError, UsageError, describe
 from rewardkit.records.documents import DamagedDocument, read_json
@@ -87,7 +86,8 @@ def read_table(result: Result, path: Path) -> Table:
         table = read_rows(rows)
     except UsageError as error:
         raise InputError(f"{path} names {rows.name} as its rows: {error}") from error
-    if set(table.rewards) != set(result.metrics) - {TOTAL}:
+    of_rewards = {name for name in result.metrics if not result.benchmark.is_total(name)}
+    if set(table.rewards) != of_rewards:
         raise InputError(
             f"{rows} has scores of {', '.join(table.rewards)}, and {path} is about "
             f"{', '.join(result.metrics)}: they are not of one run"

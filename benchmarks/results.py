@@ -81,6 +81,7 @@ class CriterionInfo(ResultPart):
     low: float = 0.0
     high: float = 1.0
     weight: float = Field(default=1.0, gt=0)
+    threshold: float | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -97,11 +98,15 @@ class BenchmarkInfo(ResultPart):
     version: str
     task: Task
     metric: str
-    """The name of its number: a reward, or "total" where criteria are of several rewards."""
+    """The name of its number: a reward, or `is_total` where criteria are of several rewards."""
     criteria: tuple[CriterionInfo, ...] = Field(min_length=1)
     """The means that make its number."""
     unit: str
     scale: float = Field(gt=0)
+
+    def is_total(self, metric: str) -> bool:
+        """Whether a metric is the number of all criteria, which are of several rewards."""
+        return metric == self.metric and all(part.reward != metric for part in self.criteria)
 
     def own_criteria(self) -> tuple[Criterion, ...]:
         """The criteria, as they are computed with."""

@@ -5,7 +5,7 @@ A run that was killed continues where it stopped: rows are journaled beside the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from os.path import relpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,20 +54,15 @@ def ready(parts: Sequence[tuple[Benchmark, PromptSet]], weights: Mapping[str, Pa
         criteria = with_reward(benchmark.criteria, names[0])
         for name in names:
             card = entry(name).card
-            there = {name for case in prompts.cases for name in case.references}
-            if not there.issuperset(card.needs_references):
-                raise UsageError(
-                    f"{name} compares with reference media ({', '.join(card.needs_references)}), "
-                    "which the prompts of a benchmark do not have. `rewardkit score` with a "
-                    "manifest that names them computes it"
-                )
             cards.append(card)
             noun = noun_of(benchmark.task)
             if kind_of(benchmark.task) not in card.inputs:
                 raise UsageError(f"{name} takes no {noun}s, and {benchmark.name} makes {noun}s")
             own = [case for case in prompts.cases if applies(name, case.tags, criteria)]
-            for key in card.needs_meta:
-                lacking = [case for case in own if key not in case.meta]
+            lacking_of = {key: [c for c in own if key not in c.meta] for key in card.needs_meta}
+            for key in card.needs_references:
+                lacking_of[key] = [case for case in own if key not in case.references]
+            for key, lacking in lacking_of.items():
                 if lacking:
                     raise UsageError(
                         f"{name} needs the key {key!r} of each prompt's line, and "
@@ -126,6 +121,7 @@ def score(
     """
     from rewardkit.engine.folder import check_request
     from rewardkit.engine.loader import Loader
+    from rewardkit.engine.registry import entry
 
     assert benchmark.rewards is not None
     stem = file_name(benchmark.name, name, None if shard == WHOLE else str(shard))
@@ -142,8 +138,9 @@ def score(
             on_file=on_check,
         )
     )
+    needed = {key for own in spec.names for key in entry(own).card.needs_references}
     items = [
-        (case, _item(case, sample, path, out))
+        (case, _item(case, sample, path, out, needed))
         for case in shard.of(prompts.cases)
         for sample in range(benchmark.samples)
         if (path := checked.paths.get((case.index, sample))) is not None
@@ -192,8 +189,8 @@ def score(
     return path
 
 
-def _item(case: Case, sample: int, path: Path, out: Path) -> Item:
-    references = {name: relpath(file, out) for name, file in case.references.items()}
+def _item(case: Case, sample: int, path: Path, out: Path, needed: Collection[str]) -> Item:
+    references = {k: relpath(file, out) for k, file in case.references.items() if k in needed}
     return Item(case.id(sample), relpath(path, out), case.prompt, case.meta, references=references)
 
 

@@ -75,9 +75,10 @@ def score_cases(
     from rewardkit.engine.reading import Reader
 
     groups = _groups(benchmark, spec, items)
+    together = [part for part, _ in groups] == [spec]
     reports: list[Report] = []
     for part, own in groups:
-        table = output if len(groups) == 1 else _beside(output, part)
+        table = output if together else _beside(output, part)
         report = score_items(
             own,
             part,
@@ -91,9 +92,9 @@ def score_cases(
             on_progress=on_progress,
         )
         reports.append(report)
-    with_total = spec.has_total and len(groups) == 1
-    rows = reports[0].rows if len(groups) == 1 else _joined(spec, items, reports)
-    if len(groups) > 1 and processes.first:
+    with_total = spec.has_total and together
+    rows = reports[0].rows if together else _joined(spec, items, reports)
+    if not together and processes.first:
         write_rows(output, rows, spec.names, with_total)
     return Scores(
         table=Table(tuple(rows), spec.names, with_total),

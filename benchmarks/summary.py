@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.benchmark import Benchmark
-from benchmarks.criteria import TOTAL, Criterion, applies, metric_of, with_reward
+from benchmarks.criteria import Criterion, applies, metric_of, with_reward
 from benchmarks.numbers import numbers
 from benchmarks.prompts import Case, PromptSet
 from benchmarks.results import BenchmarkInfo, CriterionInfo, Metric, PromptInfo, Result, Score
@@ -32,7 +32,7 @@ def sum_up(
     """
     first, rows = table.rewards[0], scored(table)
     criteria = with_reward(benchmark.criteria, first)
-    metric = metric_of(criteria)
+    metric = metric_of(criteria, benchmark.total)
     found = metrics(benchmark, table.rewards, prompts.cases, rows)
     whole = [
         row
@@ -62,6 +62,7 @@ def sum_up(
                     low=criterion.low,
                     high=criterion.high,
                     weight=criterion.weight,
+                    threshold=criterion.threshold,
                 )
                 for criterion in criteria
             ),
@@ -100,8 +101,9 @@ def metrics(
         return Score(score=found.mean, interval=found.interval, n=found.items, expected=expected)
 
     result = {}
-    for name, number in numbers(criteria, rewards, rows, benchmark.scale).items():
-        of_all = name == TOTAL
+    found = numbers(criteria, rewards, rows, benchmark.scale, total=benchmark.total)
+    for name, number in found.items():
+        of_all = name == benchmark.total
         own = [case for case in cases if of_all or applies(name, case.tags, criteria)]
         tags = dict.fromkeys(tag for case in own for tag in case.tags)
         parts = (

@@ -30,9 +30,10 @@ def contradiction(result: Result, table: Table) -> str | None:
     Raises:
         InputError: the id of a row is not that of a benchmark.
     """
-    criteria = result.benchmark.own_criteria()
+    info = result.benchmark
+    criteria = info.own_criteria()
     rows = scored(table)
-    found = numbers(criteria, table.rewards, rows, result.benchmark.scale, _RESAMPLES)
+    found = numbers(criteria, table.rewards, rows, info.scale, _RESAMPLES, total=info.metric)
     for name, metric in result.metrics.items():
         number = found.get(name)
         headline = number and number.headline
@@ -43,7 +44,8 @@ def contradiction(result: Result, table: Table) -> str | None:
             continue
         said: dict[str, tuple[Score, Estimate | None]] = {name: (metric.headline, headline)}
         for task, score in metric.tasks.items():
-            said[f"{name} of {task}"] = (score, number.part(part_of(name, task, criteria)))
+            part = part_of(name, task, criteria, total=info.is_total(name))
+            said[f"{name} of {task}"] = (score, number.part(part))
         for what, (score, estimate) in said.items():
             if not _same(score, estimate):
                 rows_give = "nothing" if estimate is None else f"{estimate.mean:.4g}"

@@ -9,34 +9,38 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from grpo.distributed import World
 from rewardkit.devices import pick_dtype
 from rewardkit.errors import UsageError
 from rewardkit.generators.placement import cast
 
 if TYPE_CHECKING:
-    from grpo.config.fields import PolicyConfig
+    from grpo.config.fields import Config, PolicyConfig
+
+#: Parts that `policy.offload` keeps at home, which text encoders never leave but for a visit.
+OFFLOADED = ("vae", "image_encoder")
 
 
 def place(
     components: Mapping[str, Any],
     trained: Collection[str],
-    config: PolicyConfig,
+    config: Config,
     targets: Sequence[str],
-    *,
-    seed: int,
     device: torch.device,
     home: torch.device,
+    world: World,
 ) -> list[nn.Module]:
     """Makes the networks of a pipeline ready: cast, frozen or trainable, and where they belong.
 
     Args:
         components: the parts of the pipeline, by name; those that are networks are made ready.
         trained: names of those that are trained.
-        config: what to train, and the dtype of what is frozen; the VAE is in float32 always.
+        config: what to train, the dtype of what is frozen (the VAE is in float32 always), and the
+            random seed of a LoRA's initial values.
         targets: the family's LoRA targets, where `config` names none.
-        seed: random seed of a LoRA's initial values.
-        device: where all go but for the text encoders.
+        device: where all go but for the text encoders, and for what is offloaded.
         home: where these go.
+        world: the processes that train; what is trained goes to the device as they share it.
 
     Returns:
         The text encoders.
@@ -44,18 +48,21 @@ def place(
     Raises:
         UsageError: a target fits no layer.
     """
-    dtype = pick_dtype(config.dtype)
+    dtype = pick_dtype(config.policy.dtype)
     networks = {name: part for name, part in components.items() if isinstance(part, nn.Module)}
     for name, network in networks.items():
-        exact = name == "vae" or (name in trained and config.parameters == "full")
+        exact = name == "vae" or (name in trained and config.policy.parameters == "full")
         network.requires_grad_(False).eval()
         cast(network, torch.float32 if exact else dtype)
     for name in trained:
-        prepare(networks[name], config, targets, seed)
+        prepare(networks[name], config.policy, targets, config.seed)
     encoders = [network for name, network in networks.items() if name.startswith("text_encoder")]
-    for network in networks.values():
-        # Diffusers' own `to` warns of modules to be left in float32 where there are none.
-        nn.Module.to(network, home if network in encoders else device)
+    for name, network in networks.items():
+        waits = network in encoders or (config.policy.offload and name in OFFLOADED)
+        if name in trained:
+            world.place(network, device)
+        else:  # diffusers' own `to` warns of modules to be left in float32 where there are none
+            nn.Module.to(network, home if waits else device)
     return encoders
 
 

@@ -9,15 +9,17 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from grpo.sharding import is_sharded, local, put
+
 
 @final
 class Bank:
     """A copy of trained parameters, by their names.
 
-    Only this class knows how a copy is put in force: today the parameters are given its tensors,
-    and nothing is copied. Parameters that are sharded would be copied into in place, which spoils
-    graphs that were made before. Code that needs outputs under several weights therefore
-    computes those without a gradient first.
+    Only this class knows how a copy is put in force. Whole parameters are given its tensors, and
+    nothing is copied. Those that are shared out among processes are copied into in place, since
+    what is gathered for a call is read from there, and that spoils graphs that were made before.
+    Code that needs outputs under several weights therefore computes those without a gradient first.
     """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
@@ -28,18 +30,20 @@ class Bank:
         """Moves to `decay` times itself plus `1 - decay` times the parameters."""
         with torch.no_grad():
             for name, parameter in self._parameters.items():
-                self.values[name].lerp_(parameter.detach(), 1 - decay)
+                local(self.values[name]).lerp_(local(parameter.detach()), 1 - decay)
 
     def restore(self, values: Mapping[str, Tensor]) -> None:
-        """Takes the values of another copy."""
-        with torch.no_grad():
-            for name, value in self.values.items():
-                value.copy_(values[name])
+        """Takes whole values, of a checkpoint."""
+        for name, value in self.values.items():
+            put(value, values[name])
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
         """Gives the parameters the copy's values inside the block, where there are no gradients."""
-        own = {name: parameter.data for name, parameter in self._parameters.items()}
+        own = {
+            name: parameter.detach().clone() if is_sharded(parameter) else parameter.data
+            for name, parameter in self._parameters.items()
+        }
         with torch.no_grad():
             try:
                 self._put(self.values)
@@ -49,6 +53,9 @@ class Bank:
 
     def _put(self, values: Mapping[str, Tensor]) -> None:
         for name, parameter in self._parameters.items():
-            parameter.data = values[name]
+            if is_sharded(parameter):
+                local(parameter.detach()).copy_(local(values[name]))
+            else:
+                parameter.data = values[name]
         # An autocast that surrounds this one keeps its casts by parameter, not by value.
         torch.clear_autocast_cache()

@@ -34,6 +34,7 @@ class Display:
     def __init__(self, config: Config, run: Run, done: int) -> None:
         self._config, self._run, self._done = config, run, done
         self._console = console(sys.stderr)
+        self._console.quiet = not run.writes
         self._bar = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -41,7 +42,7 @@ class Display:
             TextColumn("{task.fields[text]}"),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not (run.writes and self._console.is_terminal),
         )
         self._task = self._bar.add_task("", total=config.steps, completed=done, text="")
         self._past: dict[str, deque[float]] = {}

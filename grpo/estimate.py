@@ -1,7 +1,4 @@
-"""The size of a run, from the files of its model: parameters, memory, samples.
-
-Loads no torch.
-"""
+"""The size of a run, from the files of its model: parameters, memory, samples."""
 
 from __future__ import annotations
 
@@ -12,15 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grpo import policies
-from grpo.preview import Model, size_of
+from grpo.preview import Model, frames_of, size_of
+from rewardkit.errors import describe
+from rewardkit.media.prompts import read
 
 if TYPE_CHECKING:
     from grpo.config.fields import Config
     from grpo.policies import Policy
 
 
-def summary(config: Config, model: Model) -> list[str]:
-    """The size of a run in a few lines: model, trained parameters, memory, samples."""
+def summary(config: Config, model: Model, device: str = "auto") -> list[str]:
+    """The size of a run in a few lines: model, trained parameters, memory, samples.
+
+    Args:
+        config: the run.
+        model: its model, which was looked at.
+        device: where it is to train; see `rewardkit.devices.pick_device`.
+    """
     policy = policies.families().get(model.pipeline or "")
     if policy is None:
         return [
@@ -29,7 +34,8 @@ def summary(config: Config, model: Model) -> list[str]:
         ]
     shapes = _shapes(model.folder, policy.parts) if model.folder is not None else {}
     total = sum(prod(shape) for shape in shapes.values())
-    size = size_of(config, model)
+    size, frames = size_of(config, model), frames_of(config, model)
+    medium = "clips" if model.kind == "video" else "images"
     lines = [f"model: {model.source}, a {model.pipeline}"]
     lines[0] += (
         f"; its {_listed(policy)} has {total:,} parameters" if total else ", not on this machine"
@@ -37,29 +43,39 @@ def summary(config: Config, model: Model) -> list[str]:
     if config.policy.init_lora is not None:
         lines.append(f"trained: the LoRA {config.policy.init_lora}, of its own rank and layers")
     else:
-        lines += _trained(config, policy, shapes)
+        lines.append(_trained(config, policy, shapes))
+    if shapes and model.folder is not None:
+        lines += _memory(config, model.source, model.folder, device)
     prompts, samples = config.sampler.prompts_per_step, config.sampler.group_size
     lines.append(
-        f"each step: {prompts} prompts x {samples} samples = {prompts * samples} images"
+        f"each step: {prompts} prompts x {samples} samples = {prompts * samples} {medium}"
         + (f" of {size[1]} x {size[0]}" if size else "")
+        + (f" with {frames} frames" if frames else "")
         + f"; {config.steps} steps, on one device"
     )
     return lines
 
 
-def _trained(config: Config, policy: type[Policy], shapes: Mapping[str, list[int]]) -> list[str]:
-    """The trained parameters, and the memory that they take."""
+def _trained(config: Config, policy: type[Policy], shapes: Mapping[str, list[int]]) -> str:
+    """What is trained, and of how many parameters."""
     adapted = config.policy.parameters == "lora"
     what = f"a LoRA of rank {config.policy.rank}" if adapted else f"all of its {_listed(policy)}"
     if not shapes:
-        return [f"trained: {what}"]
+        return f"trained: {what}"
     total = sum(prod(shape) for shape in shapes.values())
     count = _lora(shapes, config, policy) if adapted else total
-    return [
-        f"trained: {what}, {count:,} parameters in float32",
-        f"memory: {_memory(config, total, count) / 2**30:,.2f} GiB for the {_listed(policy)}, its "
-        "gradients and AdamW; activations, text encoders and the VAE come on top",
-    ]
+    return f"trained: {what}, {count:,} parameters in float32"
+
+
+def _memory(config: Config, source: str, folder: Path, device: str) -> list[str]:
+    """The memory of a run by part; a reason where it cannot be estimated."""
+    from grpo import memory
+
+    try:
+        return memory.of_folder(config, source, folder, device, read(config.prompts)[0]).lines()
+    # Files may be damaged, and a device may be another machine's: only the run itself needs them.
+    except Exception as error:
+        return [f"memory: it cannot be estimated from {folder}: {describe(error)}"]
 
 
 def _listed(policy: type[Policy]) -> str:
@@ -91,12 +107,3 @@ def _lora(shapes: Mapping[str, list[int]], config: Config, policy: type[Policy])
     ends = tuple(f".{name}.weight" for name in config.policy.targets or policy.targets)
     fitting = (shape for key, shape in shapes.items() if f".{key}".endswith(ends))
     return config.policy.rank * sum(prod(shape[1:]) + shape[0] for shape in fitting)
-
-
-def _memory(config: Config, total: int, trained: int) -> int:
-    """Bytes of a network's weights, their gradients, and the optimizer state and copies."""
-    adapted = config.policy.parameters == "lora"
-    copies = 4 + (config.policy.ema is not None)  # weight, gradient, two moments, the average
-    copies += config.objective.copies(adapted)
-    base = total * (4 if config.policy.dtype == "float32" else 2) if adapted else 0
-    return base + 4 * trained * copies

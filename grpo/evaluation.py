@@ -11,16 +11,18 @@ from torch import Tensor
 from grpo.policies.embeddings import REMEMBERED
 from grpo.policies.policy import Policy
 from grpo.rewards import Rewards
+from grpo.shares import cut
 from rewardkit.generators import pipelines
 from rewardkit.generators.families import FAMILIES
 from rewardkit.generators.noise import sample_seed
 from rewardkit.generators.protocol import Protocol
 from rewardkit.generators.references import read_references
 from rewardkit.generators.requests import Request
-from rewardkit.media.batch import Medium
+from rewardkit.media.batch import Clip, Medium
+from rewardkit.media.clips import write_clip
 from rewardkit.media.images import save_picture
 from rewardkit.media.prompts import PromptLine
-from rewardkit.media.sheets import contact_sheet
+from rewardkit.media.sheets import contact_sheet, playing_sheet
 from rewardkit.records.storage import atomic_write
 
 
@@ -47,7 +49,7 @@ class Evaluation:
         protocol: Protocol,
         batch_size: int,
     ) -> None:
-        self.policy, self.rewards, self.batch_size = policy, rewards, batch_size
+        self.policy, self.rewards = policy, rewards
         self.protocol = protocol
         self.lines, seeds = in_turn(lines, samples)
         family = FAMILIES[type(policy.pipeline.diffusers).__name__]
@@ -55,12 +57,25 @@ class Evaluation:
             Request(line.prompt, seed, read_references(line, family))
             for line, seed in zip(self.lines, seeds, strict=True)
         ]
+        self._batches = cut(samples, batch_size)
 
-    def __call__(self) -> tuple[dict[str, Tensor], list[Medium]]:
-        """Scores by reward, float32 `[samples]`, and the media."""
-        media = generate(self.policy, self._requests, self.protocol, self.batch_size)
-        scores = self.rewards(media, self.lines, 1)
-        return {name: values.flatten() for name, values in scores.items()}, media
+    def __call__(self, shown: int = 0) -> tuple[dict[str, Tensor], list[Medium | None]]:
+        """Scores by reward, float32 `[samples]`, and the media.
+
+        Args:
+            shown: how many of the first media the first process needs. Of several processes each
+                samples a share, and the media of others are None.
+        """
+        shares = self.policy.world.deal(self._batches)
+        media: list[Medium | None] = [None] * len(self._requests)
+        size = len(self._batches[0])
+        order = [index for batch, _ in shares.mine for index in batch]
+        made = generate(self.policy, [self._requests[i] for i in order], self.protocol, size)
+        for index, medium in zip(order, made, strict=True):
+            media[index] = medium
+        scores = self.rewards(media, self.lines, 1, shares)
+        pictures = shares.move(media, dict.fromkeys(range(shown), (0,)))
+        return {name: values.flatten() for name, values in scores.items()}, pictures
 
 
 def generate(
@@ -88,7 +103,7 @@ def generate(
     for start in range(0, len(requests), size):
         part = requests[start : start + size]
         policy.remember(request.prompt for request in part)
-        with policy.autocast():
+        with policy.autocast(), policy.offloaded():
             media += pipelines.generate(
                 policy.pipeline, part, protocol=protocol, batch_size=batch_size, embed=embed
             )
@@ -107,10 +122,13 @@ def in_turn(
 def write_sheet(
     path: Path, media: Sequence[Medium], captions: Sequence[str], columns: int = 5
 ) -> None:
-    """Write a contact sheet of `media`."""
+    """Write a contact sheet of `media`; of clips, also one that plays, as an mp4 beside it."""
     sheet = contact_sheet(media, captions, columns=columns)
     with atomic_write(path) as temporary:
         save_picture(sheet, temporary)
+    if any(isinstance(medium, Clip) for medium in media):
+        with atomic_write(path.with_suffix(".mp4")) as temporary:
+            write_clip(playing_sheet(media, captions, columns=columns), temporary)
 
 
 def summary(scores: dict[str, Tensor]) -> dict[str, float]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from grpo.policies.policy import Policy
+from grpo.sharding import unsharded
 from rewardkit.errors import InputError, describe
 from rewardkit.generators.lora import LORA
 from rewardkit.generators.protocol import CARD
@@ -36,12 +37,15 @@ def export(policy: Policy, folder: Path, run_card: Mapping[str, Any]) -> None:
     """
     from safetensors import SafetensorError
 
+    weights = _weights(policy)
+    if not policy.world.first:
+        return
     new, old = (folder.with_name(f".{folder.name}.{state}") for state in ("new", "old"))
     try:
         for left in (new, old):  # of an export that was killed
             shutil.rmtree(left, ignore_errors=True)
         new.mkdir(parents=True)
-        _save(policy, new)
+        _save(policy, weights, new)
         write_json(new / CARD, {**run_card, "protocol": policy.protocol.model_dump()})
         for path in new.rglob("*"):
             if path.is_file():
@@ -70,19 +74,32 @@ def _replace(folder: Path, new: Path, old: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _save(policy: Policy, folder: Path) -> None:
+def _weights(policy: Policy) -> dict[str, dict[str, Any]]:
+    """The trained tensors of each network, whole; processes that share them out all call it."""
+    return {
+        part: policy.world.whole(
+            {n: t for n, t in network.state_dict().items() if "lora_" in n or not policy.adapted}
+        )
+        for part, network in policy.networks.items()
+    }
+
+
+def _save(policy: Policy, weights: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
     """The files of an export, but for its card."""
     from peft import get_peft_model_state_dict
 
     pipe: Any = policy.pipeline.diffusers
     if not policy.adapted:
-        save_whole(pipe, policy.parts, policy.pipeline.folder, folder)
+        trained = {
+            part: unsharded(network, weights[part]) for part, network in policy.networks.items()
+        }
+        save_whole(pipe, trained, policy.pipeline.folder, folder)
         return
     saved: dict[str, Any] = {}
     networks: Mapping[str, Any] = policy.networks
     for part, network in networks.items():
         settings = network.peft_config["default"]
-        saved[f"{part}_lora_layers"] = get_peft_model_state_dict(network)
+        saved[f"{part}_lora_layers"] = get_peft_model_state_dict(network, weights[part])
         # Without it, alpha would be taken for the rank. The rest of the settings would be refused
         # by releases of peft that lack one of them.
         saved[f"{part}_lora_adapter_metadata"] = {
@@ -94,23 +111,23 @@ def _save(policy: Policy, folder: Path) -> None:
         pipe.save_lora_weights(folder, weight_name=LORA, **saved)
 
 
-def save_whole(pipe: Any, parts: Collection[str], source: Path | None, folder: Path) -> None:
+def save_whole(pipe: Any, trained: Mapping[str, Any], source: Path | None, folder: Path) -> None:
     """Writes a pipeline as plain diffusers loads it.
 
     Frozen networks may be in low precision in memory, so their files are copied.
 
     Args:
         pipe: of diffusers.
-        parts: those that were trained; they are saved from memory.
+        trained: the parts that were trained, by name; they are saved from memory.
         source: the folder that the pipeline was loaded from. What it has no files of, or where it
             is None, is saved from memory too, in the dtype it has there.
         folder: where it goes.
     """
     with quiet():  # for the bars: saving warns of no tensor
-        for name, component in pipe.components.items():
+        for name, component in {**pipe.components, **trained}.items():
             if component is None:
                 continue
-            frozen = isinstance(component, nn.Module) and name not in parts and source is not None
+            frozen = isinstance(component, nn.Module) and name not in trained and source is not None
             files = _files(source / name) if frozen and source is not None else []
             if not files:
                 component.save_pretrained(folder / name)

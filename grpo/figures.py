@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import final
 
+import torch
 from torch import Tensor
 
 from grpo.advantage import Advantages
+from grpo.distributed import World
 
 
 @final
@@ -58,6 +60,21 @@ class Means:
         """Add all values of another one."""
         for name, entries in other._entries.items():
             self._entries.setdefault(name, []).extend(entries)
+
+    def joined(self, world: World) -> Means:
+        """The means over the values of all processes."""
+        if world.size == 1:
+            return self
+        mine = {
+            name: ([weight for weight, _ in entries], torch.stack([v for _, v in entries]).cpu())
+            for name, entries in self._entries.items()
+        }
+        both = Means()
+        for theirs in world.gather(mine):
+            for name, (weights, values) in theirs.items():
+                for weight, value in zip(weights, values, strict=True):
+                    both.add(weight, {name: value})
+        return both
 
     def values(self) -> dict[str, float]:
         """The means by name."""

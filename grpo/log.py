@@ -23,10 +23,12 @@ class Log:
     Args:
         metrics: metrics.jsonl.
         tensorboard: the folder of events.
+        writes: whether this process writes them.
     """
 
-    def __init__(self, metrics: Path, tensorboard: Path) -> None:
+    def __init__(self, metrics: Path, tensorboard: Path, writes: bool = True) -> None:
         self.metrics, self.tensorboard = metrics, tensorboard
+        self._writes = writes
         self._events: SummaryWriter | None = None
 
     def begin(self, steps: int) -> None:
@@ -39,6 +41,8 @@ class Log:
         Raises:
             InputError: it cannot be written.
         """
+        if not self._writes:
+            return
         from torch.utils.tensorboard import SummaryWriter
 
         try:
@@ -60,6 +64,8 @@ class Log:
         Raises:
             InputError: it cannot be written.
         """
+        if not self._writes:
+            return
         assert self._events is not None, "begin comes first"
         line = json.dumps(figures, allow_nan=False) + "\n"
         try:

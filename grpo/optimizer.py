@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from grpo.config.fields import OptimConfig
+from grpo.sharding import like, whole
 from rewardkit.errors import RewardKitError
 
 
@@ -49,6 +50,7 @@ class Optimizer:
             eps=config.eps,
             weight_decay=config.weight_decay,
         )
+        self.parameters = [parameter for group in groups for parameter in group]
         self.scaler = torch.amp.GradScaler(device.type, enabled=float16)
 
     def set_rates(self, step: int, steps: int) -> float:
@@ -74,8 +76,8 @@ class Optimizer:
         """
         self.scaler.unscale_(self.adamw)
         norms = {
-            f"grad_norm{name}": torch.nn.utils.clip_grad_norm_(
-                group["params"], self.config.max_grad_norm
+            f"grad_norm{name}": whole(
+                torch.nn.utils.clip_grad_norm_(group["params"], self.config.max_grad_norm)
             )
             for name, group in zip(self.names, self.adamw.param_groups, strict=True)
         }
@@ -109,8 +111,15 @@ class Optimizer:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """The reverse of `state`; settings are the configuration's, not the state's."""
+        saved = {
+            number: {
+                name: like(value, self.parameters[number]) if value.ndim else value
+                for name, value in moments.items()
+            }
+            for number, moments in state["optimizer"]["state"].items()
+        }
         ours = self.adamw.state_dict()["param_groups"]
-        self.adamw.load_state_dict({**state["optimizer"], "param_groups": ours})
+        self.adamw.load_state_dict({"state": saved, "param_groups": ours})
         self.scaler.load_state_dict(state["scaler"])
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from grpo import policies
 from rewardkit.errors import UsageError
 from rewardkit.generators.aliases import ALIASES
-from rewardkit.generators.arguments import check_size
+from rewardkit.generators.arguments import check_frames, check_size
 from rewardkit.generators.families import FAMILIES
 from rewardkit.generators.lora_hub import on_hub
 from rewardkit.generators.pipelines import place_of
@@ -25,6 +25,7 @@ from rewardkit.records.documents import read_json
 
 if TYPE_CHECKING:
     from grpo.config.fields import Config
+    from rewardkit.generators.protocol import Protocol
     from rewardkit.media.batch import Kind
 
 _INDEX = "model_index.json"
@@ -72,6 +73,8 @@ def look(source: str, revision: str | None = None, *, fetch: bool = False) -> Mo
         model = Model(source, _class_in(place), place)
     else:
         index = _on_hub(place, revision or (alias.revision if alias else None), fetch and not alias)
+        if alias and alias.parts:  # the repository's own part would be looked at in its place
+            index = None
         name = alias.pipeline if alias else None
         model = Model(
             source,
@@ -110,11 +113,14 @@ def check(config: Config, model: Model) -> None:
             f"a {model.pipeline} has no max_sequence_length, and sampler.max_sequence_length "
             f"{sampler.max_sequence_length} is given. Leave it out"
         )
-    size = size_of(config, model)
-    if size is not None and model.folder is not None and model.pipeline in FAMILIES:
+    if model.pipeline in FAMILIES:
+        size, frames = size_of(config, model), frames_of(config, model)
         # A part's file does not say, or is damaged: the pipeline itself will tell.
         with suppress(AttributeError, TypeError):
-            check_size(model.pipeline, _sketch(model.folder), *size)
+            pipe = _sketch(model.folder)
+            check_frames(model.pipeline, pipe, frames)
+            if size is not None:
+                check_size(model.pipeline, pipe, *size)
 
 
 def _what_can() -> str:
@@ -173,23 +179,41 @@ def _on_hub(repo: str, revision: str | None, fetch: bool) -> Path | None:
 
 
 def size_of(config: Config, model: Model) -> tuple[int, int] | None:
-    """Height and width of the pictures; None where only the pipeline knows."""
-    alias, _ = place_of(model.source)
-    own = carried_protocol(model.folder) if model.folder is not None else None
-    own = own or (alias.protocol if alias else None)
+    """Height and width of the media; None where only the pipeline knows."""
+    own = _protocol(model)
     height = config.sampler.height or (own.height if own else None)
     width = config.sampler.width or (own.width if own else None)
     return (height, width) if height and width else None
 
 
-def _sketch(folder: Path) -> Any:
+def frames_of(config: Config, model: Model) -> int | None:
+    """The number of frames of a clip; None of pictures, and where only the pipeline knows."""
+    own = _protocol(model)
+    return config.sampler.frames or (own.frames if own else None)
+
+
+def _protocol(model: Model) -> Protocol | None:
+    """The protocol that comes with a model."""
+    alias, _ = place_of(model.source)
+    own = carried_protocol(model.folder) if model.folder is not None else None
+    return own or (alias.protocol if alias else None)
+
+
+def _sketch(folder: Path | None) -> Any:
     """What `rewardkit.generators.families` reads of a pipeline's sizes, from its parts' files."""
-    vae, network = (SimpleNamespace(**_config_of(folder / p)) for p in ("vae", "transformer"))
-    return SimpleNamespace(
-        vae_scale_factor=2 ** (len(vae.block_out_channels) - 1),
-        transformer=SimpleNamespace(config=network),
-        **({"patch_size": network.patch_size} if hasattr(network, "patch_size") else {}),
+    vae, network = (
+        {} if folder is None else _config_of(folder / p) for p in ("vae", "transformer")
     )
+    sketch = SimpleNamespace(transformer=SimpleNamespace(config=SimpleNamespace(**network)))
+    if "block_out_channels" in vae:
+        sketch.vae_scale_factor = 2 ** (len(vae["block_out_channels"]) - 1)
+    # What diffusers' pipelines of clips take where a VAE does not say.
+    for axis, default in (("temporal", 4), ("spatial", 8)):
+        ratio = vae.get(f"scale_factor_{axis}") or vae.get(f"{axis}_compression_ratio") or default
+        setattr(sketch, f"vae_scale_factor_{axis}", ratio)
+    if "patch_size" in network:
+        sketch.patch_size = network["patch_size"]
+    return sketch
 
 
 def _config_of(part: Path) -> dict[str, Any]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from grpo.config.fields import ScoringConfig
+from grpo.shares import Shares
+from rewardkit.engine.batches import cuts
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry, resolve
+from rewardkit.engine.reward import GroupReward
 from rewardkit.engine.scorer import Scorer
 from rewardkit.engine.spec import RewardTerm, parse
 from rewardkit.errors import RewardKitError, ScoringError, UsageError, describe
@@ -66,38 +71,54 @@ class Rewards:
         }
 
     def __call__(
-        self, media: Tensor | Sequence[Medium], lines: Sequence[PromptLine], group: int
+        self,
+        media: Tensor | Sequence[Medium | None],
+        lines: Sequence[PromptLine],
+        group: int,
+        shares: Shares[Any] | None = None,
     ) -> dict[str, Tensor]:
-        """Scores `[P, G]` float32 by term, before weights.
+        """Scores `[P, G]` float32 by term, before weights; the same on every process.
+
+        Processes score a share of the batches each, those that one process would make, whole groups
+        where a reward compares them; media are sent to where they are scored.
 
         Args:
-            media: N = P G pictures, uint8 `[3, H, W]`, or clips, prompt by prompt.
+            media: N = P G pictures, uint8 `[3, H, W]`, or clips, prompt by prompt; None where
+                another process holds it.
             lines: [P], the prompts with their meta.
             group: G.
+            shares: which processes hold which media; None where this process is alone.
 
         Raises:
             ScoringError: a sample has no score. It is never replaced by a number.
             RewardUnavailable: a device or service failed.
         """
         line_of_each = [line for line in lines for _ in range(group)]
-        samples = [
-            LazySample.of(Sample(medium, line.prompt, line.meta), index // group)
-            for index, (medium, line) in enumerate(zip(media, line_of_each, strict=True))
-        ]
-        values: dict[str, list[float]] = {key: [] for key in self._terms}
-        index = 0
+
+        def read(index: int) -> Sample:
+            line = line_of_each[index]
+            return Sample(held[index], line.prompt, line.meta)
+
+        samples = [LazySample(partial(read, i), i // group) for i in range(len(line_of_each))]
+        size, ahead = self._settings.batch_size, self._loader.ahead
+        compared = any(isinstance(r, GroupReward) for r in self.scorer.rewards.values())
+        batches = [range(*place) for place in cuts(samples, size, whole_groups=compared)]
+        shares = shares or Shares(batches)
+        scoring = shares.alike(batches)
+        held = shares.move(list(media), {i: ranks[:1] for i, ranks in scoring.holders.items()})
+        mine = [samples[i] for i in scoring.counted]
+        numbers = iter(scoring.counted)
+        values = {key: torch.empty(len(samples)) for key in self._terms}
         with self._on_device():
-            size, ahead = self._settings.batch_size, self._loader.ahead
-            for scored in self.scorer.stream(samples, batch_size=size, ahead=ahead):
-                for outcome in scored:
+            for scored in self.scorer.stream(mine, batch_size=size, ahead=ahead):
+                for outcome, index in zip(scored, numbers, strict=False):
                     assert outcome is not None
                     for name, error in outcome.errors.items():
                         reason = f"{name} of {line_of_each[index].prompt!r}: {describe(error)}"
                         raise ScoringError(index, RewardKitError(reason)) from error
                     for key, term in self._terms.items():
-                        values[key].append(_value(term, outcome.scores[term.name]))
-                    index += 1
-        return {key: torch.tensor(raw).view(len(lines), group) for key, raw in values.items()}
+                        values[key][index] = _value(term, outcome.scores[term.name])
+        return {key: scoring.whole_rows(raw).view(len(lines), group) for key, raw in values.items()}
 
     @contextmanager
     def _on_device(self) -> Iterator[None]:

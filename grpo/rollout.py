@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from grpo.policies.condition import Condition
 from grpo.policies.policy import Policy
 from grpo.sampler import Sampler
 from grpo.sde import LogProb, Step, log_prob, spread
+from grpo.shares import Shares, cut
+from grpo.slots import Slots, chosen
 from rewardkit.devices import sent
 from rewardkit.generators.noise import generator
 from rewardkit.media.batch import Medium
@@ -92,6 +95,9 @@ class Transitions:
 class Rollout:
     """P prompts with G samples each, N = P G, prompt by prompt.
 
+    Each process holds the samples it has drawn, and those it was sent, at their places among all N;
+    at the others, media are None, and tensors hold anything.
+
     Attributes:
         lines: P, the prompts.
         media: N, on the CPU: what a saved file would hold.
@@ -100,14 +106,36 @@ class Rollout:
         condition: of the P prompts: embeddings are large, and a group has one.
         owner: [N] int64, the prompt of each sample.
         transitions: as planned.
+        shares: which processes hold which samples.
     """
 
     lines: Sequence[PromptLine]
-    media: list[Medium]
+    media: list[Medium | None]
     clean: Tensor
     condition: Condition
     owner: Tensor
     transitions: Transitions
+    shares: Shares[Any]
+
+    def sent(self, shares: Shares[Any]) -> Rollout:
+        """The rollout with each sample's tensors where `shares` has it trained on.
+
+        Log-probabilities come from where the sample counted before; media stay where they are.
+        """
+        steps = self.transitions
+        tensors = (self.clean, steps.states, steps.log_prob)
+        numbers = self.shares.outgoing(shares.holders)
+        parts = [(rows, [tensor[rows] for tensor in tensors]) for rows in numbers]
+        for rows, values in self.shares.exchange(parts):
+            for tensor, value in zip(tensors, values, strict=True):
+                tensor[rows] = value
+        return replace(self, shares=shares)
+
+    def whole(self) -> Rollout:
+        """The rollout with every sample on every process."""
+        everywhere = Shares.joined([self.shares], everywhere=[range(len(self.owner))])
+        media = self.shares.move(self.media, everywhere.holders)
+        return replace(self.sent(everywhere), media=media)
 
     def grouped(self, values: Tensor) -> Tensor:
         """Values of the samples, [N, ...], in the order of their scores, [P, G, ...]."""
@@ -116,31 +144,6 @@ class Rollout:
     def condition_of(self, rows: Tensor) -> Condition:
         """The condition of some samples."""
         return self.condition.index(self.owner[rows])
-
-
-@dataclass(frozen=True)
-class _Slots:
-    """Where the states of N samples are stored, so that none is stored twice.
-
-    Attributes:
-        state: [N, S] int64, what is stored; state i is what step i begins with.
-        start: [N, K] int64, the slot of a kept step's x.
-        end: [N, K] int64, the slot of its x_next.
-    """
-
-    state: Tensor
-    start: Tensor
-    end: Tensor
-
-    @classmethod
-    def of(cls, kept: Tensor) -> _Slots:
-        rows = [sorted({*row, *(i + 1 for i in row)}) for row in kept.tolist()]
-        width = max(map(len, rows), default=0)
-        # Samples with fewer states than others fill up with their last one.
-        state = torch.tensor([row + row[-1:] * (width - len(row)) for row in rows])
-        state = state.long().view(len(kept), width)
-        kept = kept.contiguous()
-        return cls(state, torch.searchsorted(state, kept), torch.searchsorted(state, kept + 1))
 
 
 def collect(
@@ -154,7 +157,8 @@ def collect(
     """G samples of each prompt, drawn without gradients.
 
     Where a group shares its initial noise, its samples are the same until the first random step:
-    that prefix, up to the first step that is stored, is computed once per group.
+    that prefix, up to the first step that is stored, is computed once per group. Processes that
+    train together draw a share of the batches each.
 
     Args:
         policy: draws.
@@ -171,15 +175,18 @@ def collect(
     # What is random of a condition is drawn once per prompt: a group shares it.
     sources = [generator(*keys, _CONDITION, prompt) for prompt in range(groups)]
     condition = policy.encode(lines, sources)
-    slots = _Slots.of(kept)
-    media: list[Medium] = []
-    whole: list[Tensor] = []
+    slots = Slots.of(kept)
+    shares = policy.world.deal(cut(len(owner), config.batch_size))
+    media: list[Medium | None] = [None] * len(owner)
     with torch.no_grad():
         x, first = _start(policy, sampler, condition, config, plan, keys, groups)
         x = x[sent(owner, x.device)] if len(x) == groups else x
-        for begin in range(0, len(owner), config.batch_size):
-            part = slice(begin, begin + config.batch_size)
-            decoded, *made = _chunk(
+        clean = torch.empty(x.shape)
+        states = torch.empty(*slots.state.shape, *x.shape[1:], dtype=policy.dtype)
+        logs = torch.empty(kept.shape)
+        for batch, _ in shares.mine:
+            part = slice(batch[0], batch[-1] + 1)
+            media[part], clean[part], states[part], logs[part] = _chunk(
                 policy,
                 sampler,
                 x[part],
@@ -190,14 +197,8 @@ def collect(
                 first,
                 addresses[part],
             )
-            media += decoded
-            # Joined at the end, all of it would be there twice.
-            whole = whole or [tensor.new_empty(len(owner), *tensor.shape[1:]) for tensor in made]
-            for target, tensor in zip(whole, made, strict=True):
-                target[part] = tensor
-    clean, states, logs = whole
     steps = Transitions(states, slots.start, slots.end, kept, logs)
-    return Rollout(lines, media, clean, condition, owner, steps)
+    return Rollout(lines, media, clean, condition, owner, steps, shares)
 
 
 def _start(
@@ -217,11 +218,13 @@ def _start(
     shared = [() if config.noise == "step" else (p,) for p in range(groups)]
     x = policy.noise([generator(*keys, _START, *address) for address in shared])
     first = plan.first(sampler.steps)
-    for begin in range(0, groups if first else 0, config.batch_size):
-        part = slice(begin, begin + config.batch_size)
-        theirs = condition.index(range(groups)[part])
-        for i in range(first):
-            x[part] = _step(policy, sampler, x[part], theirs, i, False).mean
+    if first:
+        shares = policy.world.deal(cut(groups, config.batch_size))
+        for batch, _ in shares.mine:
+            part, theirs = slice(batch[0], batch[-1] + 1), condition.index(batch)
+            for i in range(first):
+                x[part] = _step(policy, sampler, x[part], theirs, i, False).mean
+        x = shares.whole_rows(x)
     return x, first
 
 
@@ -269,24 +272,9 @@ def _chunk(
     return (
         policy.decode(clean),
         clean.cpu(),
-        _chosen(states, stored, x.to(policy.dtype)),
-        _chosen(logs, kept, x.flatten(1)[:, 0]),
+        chosen(states, stored, x.to(policy.dtype)),
+        chosen(logs, kept, x.flatten(1)[:, 0]),
     )
-
-
-def _chosen(by_number: dict[int, Tensor], numbers: Tensor, like: Tensor) -> Tensor:
-    """The stored values of each sample under its numbers, [b, K]: [b, K, ...] on the CPU.
-
-    Args:
-        by_number: [b, ...] each.
-        numbers: [b, K].
-        like: [b, ...]; gives shape and dtype if nothing is stored.
-    """
-    if not by_number:
-        return like.new_empty(len(like), 0, *like.shape[1:], device="cpu")
-    there = torch.tensor(sorted(by_number))
-    every = torch.stack([by_number[i] for i in sorted(by_number)], dim=1).cpu()
-    return every[torch.arange(len(every))[:, None], torch.searchsorted(there, numbers)]
 
 
 def _step(

@@ -3,7 +3,7 @@
 config.json            the resolved configuration, its paths absolute
 rewardkit.json         the RunCard: base model, rewards trained on, prompts' checksum, versions
 metrics.jsonl          one line per step, and one per evaluation
-samples/               sheets of fixed prompts and seeds
+samples/               sheets of fixed prompts and seeds; of clips, also as mp4, where they play
 checkpoints/           what --resume continues from
 model/                 the trained weights, as plain diffusers loads them
 .lock                  locked by the process that trains
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 # What a killed writer of the run's files leaves: those of `atomic_write`.
-_LEFT = re.compile(r"\.(config|rewardkit|metrics|step-\d+)\.[0-9a-f]{8}\.(json|jsonl|pt|png)")
+_LEFT = re.compile(r"\.(config|rewardkit|metrics|step-\d+)\.[0-9a-f]{8}\.(json|jsonl|pt|png|mp4)")
 
 
 @final
@@ -44,28 +44,32 @@ class Run:
     """One run's folder. One process trains in it at a time; any may read it.
 
     Leaving a `with` block, or `close`, lets another process train in it.
+
+    Args:
+        folder: of the run.
+        writes: whether this process writes in it; of those that train together one does.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, writes: bool = True) -> None:
+        self.folder, self.writes = folder, writes
         self.config_path = folder / "config.json"
         self.card = folder / "rewardkit.json"
         self.metrics = folder / "metrics.jsonl"
         self.samples = folder / "samples"
         self.checkpoints = folder / "checkpoints"
         self.model = folder / "model"
-        self.log = Log(self.metrics, folder / "tensorboard")
+        self.log = Log(self.metrics, folder / "tensorboard", writes)
         self._lock: BinaryIO | None = None
 
     @classmethod
-    def open(cls, folder: Path, config: Config, resume: bool) -> Run:
+    def open(cls, folder: Path, config: Config, resume: bool, writes: bool = True) -> Run:
         """The folder of a new run, or of one to resume; a new one is not made before `begin`.
 
         Raises:
             UsageError: it holds a run and `resume` is false, or a run of another configuration.
             InputError: another process trains in it.
         """
-        run = cls(folder)
+        run = cls(folder, writes)
         if run.config_path.exists():
             if not resume:
                 raise UsageError(
@@ -88,6 +92,8 @@ class Run:
         Raises:
             InputError: another process has begun a run in it meanwhile, or it cannot be written.
         """
+        if not self.writes:
+            return
         if self._lock is None:
             self._take()
             if self.config_path.exists():
@@ -142,6 +148,15 @@ class Run:
                 "name another --out"
             ) from error
 
+    def save(self, step: int, state: dict[str, Any], keep: int) -> None:
+        """Writes a checkpoint, and removes all but the newest `keep`.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        if self.writes:
+            checkpoint.save(self.checkpoints, step, state, keep)
+
     def latest(self) -> dict[str, Any] | None:
         """The newest checkpoint; None before the first.
 
@@ -175,6 +190,8 @@ class Run:
 
     def _take(self) -> None:
         """Keeps other processes from training in the folder."""
+        if not self.writes:
+            return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -233,11 +250,12 @@ class Run:
 def _comparable(config: Config) -> dict[str, Any]:
     """A configuration without what may differ when a run is resumed.
 
-    Where rewards are computed, and in how large batches, changes nothing but rounding; the rank,
-    alpha and layers of a LoRA to start from are the LoRA's.
+    Where rewards are computed, and in how large batches, changes nothing but rounding, and where
+    the VAE waits nothing; the rank, alpha and layers of a LoRA to start from are the LoRA's.
     """
     values = config.model_dump(
-        mode="json", exclude={"scoring": {"device", "batch_size", "offload"}}
+        mode="json",
+        exclude={"scoring": {"device", "batch_size", "offload"}, "policy": {"offload"}},
     )
     if config.policy.init_lora is not None:
         for key in ("rank", "alpha", "targets"):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from grpo.policies.policy import Policy
+from grpo.sharding import put
 from rewardkit.errors import UsageError, WeightsError
 from rewardkit.generators.exports import refuse_unfinished
 from rewardkit.generators.folders import trained
@@ -54,14 +55,15 @@ class Start:
 
     def put(self, policy: Policy) -> None:
         """Gives the LoRA's values to that of a policy, which is of the adopted configuration."""
-        from peft import get_peft_model_state_dict, set_peft_model_state_dict
-
-        network: Any = policy.network
-        set_peft_model_state_dict(network, dict(self.tensors))
-        found = get_peft_model_state_dict(network)
-        wrong = [name for name in {**found, **self.tensors} if not _same(name, found, self.tensors)]
-        if wrong:
-            raise WeightsError(f"the LoRA {self.file} could not be taken whole: {wrong[0]} differs")
+        # A parameter's name in the network holds the adapter's, which peft leaves out in files.
+        targets = {name.replace(".default.", "."): p for name, p in policy.parameters().items()}
+        different = targets.keys() ^ self.tensors.keys()
+        if different:
+            raise WeightsError(
+                f"the LoRA {self.file} could not be taken whole: {min(different)} differs"
+            )
+        for name, tensor in self.tensors.items():
+            put(targets[name], tensor)
 
 
 def take(pipeline: Pipeline, part: str, path: Path) -> Start:
@@ -128,7 +130,3 @@ def _in_float32(network: nn.Module) -> Iterator[None]:
 def _tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from network.named_parameters()
     yield from network.named_buffers()
-
-
-def _same(name: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
-    return name in found and name in expected and bool((found[name].cpu() == expected[name]).all())

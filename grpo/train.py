@@ -7,16 +7,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
 from types import FrameType
 from typing import Any
 
 import torch
 
-from grpo import checkpoint, policies, preview, ready
+from grpo import policies, preview, ready
 from grpo.card import run_card
 from grpo.config.fields import Config
 from grpo.display import Display
+from grpo.distributed import World
 from grpo.evaluation import Evaluation, summary, write_sheet
 from grpo.export import export
 from grpo.places import anchored
@@ -24,11 +25,14 @@ from grpo.rewards import Rewards
 from grpo.run import Run
 from grpo.start import take
 from grpo.trainer import Trainer
-from rewardkit.devices import pick_device
 from rewardkit.extras import require
+from rewardkit.generators.families import FAMILIES
 from rewardkit.generators.lora_hub import lora_path
 from rewardkit.media.prompts import read
 from rewardkit.media.sheets import one_line
+
+# Seconds within which a launcher passes a signal on.
+_MOMENT = 2.0
 
 
 class Stopped(KeyboardInterrupt):
@@ -42,6 +46,7 @@ def train(
     resume: bool = False,
     device: str = "auto",
     should_stop: Callable[[], bool] | None = None,
+    world: World | None = None,
 ) -> Run:
     """Trains as `config` says into the folder `out`; with `resume`, continues from its checkpoint.
 
@@ -52,6 +57,8 @@ def train(
         device: "auto" is the first available of CUDA, Apple's GPU and the CPU.
         should_stop: called before each step; True ends the run as Ctrl-C and SIGTERM do, which
             are handled in the main thread of a process alone.
+        world: the processes that train together; None takes those that torchrun or accelerate has
+            started.
 
     Raises:
         MissingPackage: the extra `train` is not installed.
@@ -64,22 +71,31 @@ def train(
     config = anchored(config)
     precision = torch.get_float32_matmul_precision()
     try:
-        with Run.open(out, config, resume) as run:
-            _train(run, config, resume, device, should_stop or (lambda: False))
+        with (
+            world or World.of_environment() as world,
+            Run.open(out, config, resume, world.first) as run,
+        ):
+            _train(run, config, resume, device, should_stop or (lambda: False), world)
     finally:
         torch.set_float32_matmul_precision(precision)  # it is the whole process's
     return run
 
 
 def _train(
-    run: Run, config: Config, resume: bool, device: str, should_stop: Callable[[], bool]
+    run: Run,
+    config: Config,
+    resume: bool,
+    device: str,
+    should_stop: Callable[[], bool],
+    world: World,
 ) -> None:
+    world.check(config)
     # Before gigabytes are downloaded.
     model = preview.look(config.model, config.revision, fetch=True)
     preview.check(config, model)
     lines = read(config.prompts)
-    held_out = config.evaluation.prompts
-    ready.check(config, lines, None if held_out is None else read(held_out), model)
+    held_out = None if config.evaluation.prompts is None else read(config.evaluation.prompts)
+    ready.check(config, lines, held_out, model)
     if config.policy.float32_matmul is not None:
         torch.set_float32_matmul_precision(config.policy.float32_matmul)
     # Loaded on the CPU, in the run's dtype: the device never holds more than training needs.
@@ -88,7 +104,10 @@ def _train(
     if config.policy.init_lora is not None:
         start = take(pipeline, policies.part(pipeline), lora_path(config.policy.init_lora))
         config = start.adopted(config)
-    policy = policies.of(pipeline, config, pick_device(device))
+    policy = policies.of(pipeline, config, world.device(device), world)
+    if model.pipeline in FAMILIES and preview.size_of(config, model) is None:
+        size = policy.protocol.height, policy.protocol.width  # which only the pipeline knew
+        ready.check_pictures([*lines, *(held_out or ())], model.pipeline, size)
     if start is not None:
         start.put(policy)
     rewards = Rewards(config.reward, str(policy.device), config.scoring)
@@ -101,13 +120,14 @@ def _train(
     if state is not None:
         trainer.restore(state)
         done = saved = int(state["step"])
+    world.agree("the number of steps that the run has made", done)
     run.begin(config, card)
     run.log.begin(done)
 
-    with Display(config, run, done) as display, _stop_signals() as stopping:
+    with Display(config, run, done) as display, _stop_signals(world) as stopping:
         if done == 0 and evaluation is not None:
             display.evaluated(_evaluate(run, trainer, evaluation, 0))
-        while done < config.steps and not (stopping() or should_stop()):
+        while done < config.steps and not world.any(stopping() or should_stop()):
             began = perf_counter()
             figures = trainer.step(done)
             done += 1
@@ -121,14 +141,15 @@ def _train(
             ):
                 display.evaluated(_evaluate(run, trainer, evaluation, done))
             if done % config.checkpoint.every == 0:
-                checkpoint.save(run.checkpoints, done, trainer.state(), config.checkpoint.keep)
+                run.save(done, world.whole(trainer.state()), config.checkpoint.keep)
                 saved = done
         if done > saved:
-            checkpoint.save(run.checkpoints, done, trainer.state(), config.checkpoint.keep)
+            run.save(done, world.whole(trainer.state()), config.checkpoint.keep)
         if done:  # before the first step, nothing is trained
             with trainer.averaged():
                 export(policy, run.model, card)
         display.finished(done)
+    world.gather(None)  # the first process has written all
     if done < config.steps:
         raise Stopped
 
@@ -157,43 +178,50 @@ def _evaluation(config: Config, trainer: Trainer) -> Evaluation | None:
 
 def _evaluate(run: Run, trainer: Trainer, evaluation: Evaluation, step: int) -> dict[str, Any]:
     with trainer.averaged():
-        scores, pictures = evaluation()
-    shown = evaluation.lines[: trainer.config.evaluation.sheet]
-    write_sheet(
-        run.samples / f"step-{step:06d}.png",
-        pictures[: len(shown)],
-        [
-            "\n".join(
-                [
-                    one_line(line.prompt),
-                    *(f"{name} {values[i]:.3g}" for name, values in scores.items()),
-                ]
-            )
-            for i, line in enumerate(shown)
-        ],
-    )
+        shown = evaluation.lines[: trainer.config.evaluation.sheet]
+        scores, pictures = evaluation(len(shown))
+    if run.writes:  # the first process, which has them
+        write_sheet(
+            run.samples / f"step-{step:06d}.png",
+            [picture for picture in pictures[: len(shown)] if picture is not None],
+            [
+                "\n".join(
+                    [
+                        one_line(line.prompt),
+                        *(f"{name} {values[i]:.3g}" for name, values in scores.items()),
+                    ]
+                )
+                for i, line in enumerate(shown)
+            ],
+        )
     figures = {"step": step, **summary(scores)}
     run.log.append(figures)
     return figures
 
 
 @contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM end the run after its current step; a second one ends it at once."""
-    stopping = False
+def _stop_signals(world: World) -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM end the run after its current step; a second one ends it at once.
+
+    A terminal sends Ctrl-C to a launcher and to the processes it has started, and the launcher
+    passes it on to them: of several processes, two signals within a moment are one.
+    """
+    began: float | None = None
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stopping
-        if stopping:
+        nonlocal began
+        now = monotonic()
+        if began is None:
+            began = now
+        elif world.size == 1 or now - began > _MOMENT:
             raise KeyboardInterrupt
-        stopping = True
 
     handled: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
     if threading.current_thread() is not threading.main_thread():
         handled = ()  # Python hands signals to the main thread, and sets them there alone
     before = {number: signal.signal(number, stop) for number in handled}
     try:
-        yield lambda: stopping
+        yield lambda: began is not None
     finally:
         for number, handler in before.items():
             # None stands for a handler that was not set from Python, and cannot be put back.

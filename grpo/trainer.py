@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from grpo.policies.embeddings import REMEMBERED
 from grpo.policies.policy import Policy
 from grpo.rewards import Rewards
 from grpo.rollout import Rollout, collect
+from grpo.sharding import put
+from grpo.shares import Shares
 from rewardkit.devices import sent
 from rewardkit.media.prompts import PromptLine
 
@@ -41,10 +44,12 @@ class Trainer:
         self, config: Config, policy: Policy, rewards: Rewards, prompts: list[PromptLine]
     ) -> None:
         self.config, self.policy, self.rewards, self.prompts = config, policy, rewards, prompts
+        self.world = policy.world
         self.sampler = policy.schedule(config.sampler)
         kind = objectives.find(config.objective.kind)
         self.objective: Objective[Any] = kind(policy, self.sampler, config, rewards)
         self.modules = dict(self.objective.modules())
+        self.world.start_equal(self.modules.values())
         self.optimizer = Optimizer(
             policy.parameters(),
             self.modules,
@@ -74,8 +79,10 @@ class Trainer:
                 (config.seed, index),
             )
         with figures.phase("reward"):
-            scores = self.rewards(rollout.media, lines, config.sampler.group_size)
-            advantages = self.objective.credit(rollout, scores)
+            scores = self.rewards(rollout.media, lines, config.sampler.group_size, rollout.shares)
+            # Most give credit by scores alone; a method of its own may read any sample.
+            own = type(self.objective).credit is not Objective.credit
+            advantages = self.objective.credit(rollout.whole() if own else rollout, scores)
             figures.scored(scores, advantages)
         with figures.phase("update"):
             self.update(index, rollout, scores, advantages, figures)
@@ -114,32 +121,36 @@ class Trainer:
     ) -> None:
         """Gradient steps on the samples of groups whose advantages are not all zero."""
         config = self.config
-        rows, values = self.select(advantages)
+        rows, values = self.select(advantages), advantages.values.flatten(0, 1)
         if not len(rows):  # all rewards of each group are equal: no gradient
             return
 
-        def batches(part: Tensor) -> Iterator[Samples]:
-            """The samples of one update, in batches of `sampler.batch_size`."""
-            for batch in part.split(config.sampler.batch_size):
-                yield self.samples(rollout, rows[batch], scores, values[batch])
+        def samples(batch: Tensor) -> Samples:
+            return self.samples(rollout, batch, scores, values[batch])
 
-        first = self._split(index, 0, len(rows))
-        figures.values |= self.objective.before_updates(
-            lambda: (samples for part in first for samples in batches(part))
-        )
         # Groups without advantages have no gradient: they are counted, not computed.
         counted = float(advantages.kept.float().mean()) if config.advantage.count_flat else 1.0
-        figures.values["lr"] = self.optimizer.set_rates(index, config.steps)
         logged, made, skipped = Means(), 0, 0
         for epoch in range(config.objective.epochs):
-            for part in self._split(index, epoch, len(rows)):
-                means = Means()
-                for samples in batches(part):
+            updates = self._split(index, epoch, rows)
+            shares = [self.world.deal(batches) for batches in updates]
+            probes = _one_of_each_size(updates)
+            rollout = rollout.sent(Shares.joined(shares, everywhere=probes))
+            if epoch == 0:
+                mine = [batch for share in shares for batch, _ in share.mine]
+                figures.values |= self.objective.before_updates(
+                    map(samples, probes), partial(map, samples, mine)
+                )
+                figures.values["lr"] = self.optimizer.set_rates(index, config.steps)
+            for batches, share in zip(updates, shares, strict=True):
+                means, size = Means(), sum(map(len, batches))
+                for batch, number in share.mine:
                     keys = (config.seed, index, _NOISE, epoch)
-                    for term in self.objective.terms(samples, keys):
-                        weight = term.share * len(samples.rows) / len(part)
+                    for term in self.objective.terms(samples(batch), keys):
+                        weight = term.share * number / size
                         self.optimizer.backward(term.loss * weight * counted)
                         means.add(weight, {"loss": term.loss, **term.figures})
+                self.world.sum_gradients(self.optimizer.parameters)
                 norms = self.optimizer.update()
                 if norms is None:  # the figures are those of an overflow, and may be no numbers
                     skipped += 1
@@ -151,10 +162,10 @@ class Trainer:
         self.objective.after_updates(made)
         if self.policy.dtype == torch.float16:
             figures.values["updates_skipped"] = float(skipped)
-        figures.values |= logged.values()
+        figures.values |= logged.joined(self.world).values()
 
-    def select(self, advantages: Advantages) -> tuple[Tensor, Tensor]:
-        """Rows of the rollout to train on, [n], and their advantages, [n] or [n, K]."""
+    def select(self, advantages: Advantages) -> Tensor:
+        """Rows of the rollout to train on."""
         values, best = advantages.values, self.config.advantage.best
         groups, size = values.shape[:2]
         columns = (
@@ -165,8 +176,7 @@ class Trainer:
             )
         )
         kept = advantages.kept.nonzero()
-        rows = (kept * size + columns[kept[:, 0]]).flatten()
-        return rows, values.flatten(0, 1)[rows]
+        return (kept * size + columns[kept[:, 0]]).flatten()
 
     def samples(
         self, rollout: Rollout, rows: Tensor, scores: Mapping[str, Tensor], advantage: Tensor
@@ -207,9 +217,9 @@ class Trainer:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """The reverse of `state`."""
+        for name, parameter in self.policy.parameters().items():
+            put(parameter, state["parameters"][name])
         with torch.no_grad():
-            for name, parameter in self.policy.parameters().items():
-                parameter.copy_(state["parameters"][name])
             for module_name, module in self.modules.items():
                 saved = state["modules"][module_name]
                 for name, parameter in module.named_parameters():
@@ -221,14 +231,23 @@ class Trainer:
         self.optimizer.restore(state)
         self.objective.restore(state["objective"])
 
-    def _split(self, index: int, epoch: int, number: int) -> Sequence[Tensor]:
-        """Which of `number` samples each update of a pass takes."""
+    def _split(self, index: int, epoch: int, rows: Tensor) -> list[Sequence[Tensor]]:
+        """The rows that each update of a pass takes, in batches of `sampler.batch_size`."""
         rng = np.random.default_rng([self.config.seed, index, _SPLIT, epoch])
-        shuffled = torch.from_numpy(rng.permutation(number))
-        return shuffled.tensor_split(min(self.config.objective.updates, number))
+        shuffled = rows[torch.from_numpy(rng.permutation(len(rows)))]
+        parts = shuffled.tensor_split(min(self.config.objective.updates, len(rows)))
+        return [part.split(self.config.sampler.batch_size) for part in parts]
 
     def _follow(self, updates: int) -> None:
         """The averaged weights follow the update of that number, counted from the run's start."""
         if self.config.policy.ema is not None:
             decay = self.config.policy.ema_decay(updates)
             self.policy.banks["average"].follow(decay)
+
+
+def _one_of_each_size(updates: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """The first batch of each size."""
+    found: dict[int, Tensor] = {}
+    for batch in (batch for batches in updates for batch in batches):
+        found.setdefault(len(batch), batch)
+    return [*found.values()]

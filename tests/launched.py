@@ -46,7 +46,7 @@ def start(module: str, arguments: Sequence[str], size: int, cwd: Path) -> list[s
 def ends(processes: Sequence[subprocess.Popen]) -> list[tuple[str, str]]:
     """What processes have printed on stdout and stderr when they have ended; none may hang."""
     try:
-        return [process.communicate(timeout=120) for process in processes]
+        return [process.communicate(timeout=300) for process in processes]
     finally:
         for process in processes:
             process.kill()

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 @click.argument("source", metavar="SET")
 @reward_option(required=True, help="Rewards to measure; each is compared with the first.")
 @click.option(
-    "--images", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="Folder of the images of a public data set, in the publisher's layout.",
+    "--images", "--media", "media", type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder of the images or videos of a public data set, in the publisher's layout.",
 )  # fmt: skip
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("results"),
@@ -36,12 +37,12 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--batch-size", default=32, show_default=True, type=click.IntRange(1),
-    help="Number of images scored at once.",
+    help="Number of images or videos scored at once.",
 )  # fmt: skip
 @click.option(
     "--allow-partial",
     is_flag=True,
-    help="Measure the images that exist and mark the result incomplete.",
+    help="Measure the files that exist and mark the result incomplete.",
 )
 @click.option("--overwrite", is_flag=True, help="Score everything again.")
 @options(DEVICE)
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 def preferences(
     source: str,
     rewards: str,
-    images: Path | None,
+    media: Path | None,
     out: Path,
     weights: tuple[str, ...],
     dtype: str,
@@ -59,9 +60,9 @@ def preferences(
     device: str,
     as_json: bool,
 ) -> None:
-    """Measure how often rewards agree with human preferences between two images.
+    """Measure how often rewards agree with human preferences between two images or videos.
 
-    SET is a manifest or, with --images, a public data set:
+    SET is a manifest or, with --media, a public data set:
 
     \b
         FILE.jsonl             {"prompt": "a cat", "images": ["a.png", "b.png"], "ranking": [1, 2]}
@@ -69,9 +70,11 @@ def preferences(
         imagereward-test       ImageReward
         pick-a-pic.v1-SPLIT    Pick-a-Pic; validation, test, validation-unique, test-unique
         pick-a-pic.v2-SPLIT    its second version
+        videogen-rewardbench   VideoGen-RewardBench, overall preferences between videos
+        videogen-rewardbench.vq, .mq, .ta    visual quality, motion quality, text alignment
 
-    In a manifest, rank 1 is the preferred image, and equal ranks are a tie. The same command
-    resumes an interrupted run.
+    In a manifest, rank 1 is the preferred image, and equal ranks are a tie; videos are listed under
+    "videos". The same command resumes an interrupted run.
     """  # noqa: D301, click takes the escaped character
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.preferences.runner import measure
@@ -83,7 +86,7 @@ def preferences(
             source,
             rewards,
             out,
-            images=images,
+            media=media,
             allow_partial=allow_partial,
             device=device,
             dtype=dtype,
@@ -120,7 +123,7 @@ def _print(result: PreferenceResult) -> None:
         _print_changes(next(iter(result.agreement)), result.changes)
     if not result.complete:
         lines = f", {result.set.missing} lines missing" if result.set.missing else ""
-        echo(f"incomplete: {result.n_scored} of {result.n_expected} pictures{lines}")
+        echo(f"incomplete: {result.n_scored} of {result.n_expected} files{lines}")
         for id, error in result.failures.items():
             echo(f"{id}: {error}", err=True)
 

@@ -1,4 +1,4 @@
-"""Does a reward choose as people choose? Pictures that people compared, scored, pair by pair.
+"""Does a reward choose as people choose? Pictures or clips that people compared, pair by pair.
 
     question  what people were asked, and what they answered
     manifest  a set of one's own, a line per question

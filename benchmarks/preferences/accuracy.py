@@ -1,6 +1,6 @@
-"""Does a reward order two pictures as people do? The measures of the field, as pure functions.
+"""Does a reward order two media as people do? The measures of the field, as pure functions.
 
-Of every pair of pictures of a question there is
+Of every pair of pictures or clips of a question there is
 
     human       +1 where people prefer the first, -1 the second, 0 for a tie,
     difference  the reward's score of the first minus that of the second,
@@ -27,7 +27,7 @@ Ints = NDArray[np.int64]
 @final
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of pictures: what people say of each, and what a reward does.
+    """Pairs of media: what people say of each, and what a reward does.
 
     Attributes:
         human: +1, -1 or 0, [n].
@@ -41,11 +41,11 @@ class Pairs:
 
 
 def pairs(questions: Sequence[Question], scores: Sequence[Sequence[float | None]]) -> Pairs:
-    """All pairs of pictures of a question that both have a score.
+    """All pairs of media of a question that both have a score.
 
     Args:
         questions: what people say.
-        scores: of the pictures of each; None where one failed.
+        scores: of the media of each; None where one failed.
     """
     found: list[tuple[int, float, int]] = []
     for index, (question, values) in enumerate(zip(questions, scores, strict=True)):

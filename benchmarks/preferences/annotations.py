@@ -23,12 +23,12 @@ class Local:
     """Where the files of a published set are on this machine.
 
     Attributes:
-        images: the folder of its publisher's pictures.
+        media: the folder of its publisher's pictures or clips.
         unpacked: the folder for pictures that have to be unpacked.
         annotations: a local file, instead of the one that would be downloaded.
     """
 
-    images: Path
+    media: Path
     unpacked: Path
     annotations: Path | None
 
@@ -104,7 +104,7 @@ def read_list(
     return PreferenceSet(
         name=name,
         source=f"{located.source} at {located.revision or located.sha256}",
-        folder=local.images,
+        folder=local.media,
         questions=questions,
         missing=0 if number is None else number - len(listed),
     )

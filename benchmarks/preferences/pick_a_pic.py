@@ -62,9 +62,9 @@ def read_pick_a_pic(name: str, local: Local, *, split: str, number: int) -> Pref
     Raises:
         InputError: there are no such files, or they hold something else.
     """
-    files = sorted(local.images.rglob(f"{split}-*.parquet"))
+    files = sorted(local.media.rglob(f"{split}-*.parquet"))
     if not files:
-        raise InputError(f"{local.images} has no {split}-*.parquet, which are the files of {name}")
+        raise InputError(f"{local.media} has no {split}-*.parquet, which are the files of {name}")
     rows = 0
     questions = []
     for file in files:
@@ -76,7 +76,7 @@ def read_pick_a_pic(name: str, local: Local, *, split: str, number: int) -> Pref
             questions.append(Question(row.caption, pictures, _RANKINGS[row.label_0, row.label_1]))
     if rows > number or not questions:
         raise InputError(
-            f"{split}-*.parquet of {local.images} has {rows} rows, {len(questions)} with a label; "
+            f"{split}-*.parquet of {local.media} has {rows} rows, {len(questions)} with a label; "
             f"{name} has {number} rows"
         )
     source = ", ".join(file.name for file in files)

@@ -1,4 +1,4 @@
-"""What people were asked: a prompt and pictures of it; and in which order they put them."""
+"""What people were asked: a prompt and pictures or clips of it; and how they ranked them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from rewardkit.media.batch import Kind
 from rewardkit.records.provenance import sha256_text
 
 # The tag of questions that have none.
@@ -17,17 +18,17 @@ UNTAGGED = "all"
 @final
 @dataclass(frozen=True)
 class Question:
-    """Pictures of one prompt that people ranked.
+    """Pictures or clips of one prompt that people ranked.
 
     Attributes:
         prompt: the text.
-        images: two or more, as paths below the folder of the set.
+        media: two or more, as paths below the folder of the set.
         ranking: of each, the lowest preferred; equal numbers are a tie.
         tag: the part of the set it belongs to.
     """
 
     prompt: str
-    images: tuple[str, ...]
+    media: tuple[str, ...]
     ranking: tuple[float, ...]
     tag: str = UNTAGGED
 
@@ -45,9 +46,10 @@ class PreferenceSet:
     Attributes:
         name: as results and tables call it.
         source: where its annotations are from.
-        folder: what the paths of pictures are relative to.
+        folder: what the paths of its files are relative to.
         questions: those that were answered.
         missing: how many lines of the published set are not there.
+        kind: of its files.
     """
 
     name: str
@@ -55,12 +57,18 @@ class PreferenceSet:
     folder: Path
     questions: Sequence[Question]
     missing: int = 0
+    kind: Kind = "image"
+
+    @property
+    def noun(self) -> str:
+        """What one of its files is called in messages; its plural adds an "s"."""
+        return "clip" if self.kind == "video" else "picture"
 
     @property
     def sha256(self) -> str:
         """SHA-256 of the questions."""
         said = [
-            [question.prompt, question.images, question.ranking, question.tag]
+            [question.prompt, question.media, question.ranking, question.tag]
             for question in self.questions
         ]
         return sha256_text(json.dumps(said))

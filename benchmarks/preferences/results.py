@@ -1,7 +1,7 @@
 """The result file: how well rewards agree with people on one preference set.
 
     results/preferences.SET.REWARDS.json       this
-    results/preferences.SET.REWARDS.parquet    a row per picture, as `rewardkit score` writes them
+    results/preferences.SET.REWARDS.parquet    a row per picture or clip
     results/preferences.SET.REWARDS.parquet.meta.json
 
 A file says which version of the form it has, and by its `kind` that it ranks no model.
@@ -82,13 +82,13 @@ class SetInfo(ResultPart):
     name: str
     source: str
     sha256: str
-    """SHA-256 of its questions: prompts, names of images, rankings, tags."""
+    """SHA-256 of its questions: prompts, names of files, rankings, tags."""
     prompts_sha256: str
     questions: int
     missing: int
     """Lines of the published set that were not there."""
     pairs: int
-    """Number of pairs of images of the same question."""
+    """Number of pairs of media of the same question."""
     ties: int
     """Number of pairs that people rank equally."""
 
@@ -100,12 +100,12 @@ class PreferenceResult(ResultPart):
     schema_version: Literal[1] = SCHEMA
     kind: Literal["preferences"] = "preferences"
     complete: bool
-    """Whether the set is whole and every picture has every score."""
+    """Whether the set is whole and every picture or clip has every score."""
     n_expected: int
-    """Pictures; one that is shown several times with one prompt is one."""
+    """Pictures or clips; one that is shown several times with one prompt is one."""
     n_scored: int
     failures: dict[str, str]
-    """Reasons of the first ten images without a score; the rows list all."""
+    """Reasons of the first ten pictures or clips without a score; the rows list all."""
     set: SetInfo
     agreement: dict[str, Agreement]
     """By reward; `total` is the weighted sum, where a spec has one."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.preferences.question import PreferenceSet
 from benchmarks.preferences.results import PreferenceResult, SetInfo
-from benchmarks.preferences.sets import ANNOTATIONS, preference_set
+from benchmarks.preferences.sets import annotations_of, preference_set
 from benchmarks.preferences.summary import Scores, measure_agreement, measure_changes
 from rewardkit.errors import InputError, UsageError
 from rewardkit.media.sources import Item
@@ -32,7 +32,7 @@ def measure(
     rewards: str,
     out: Path,
     *,
-    images: Path | None = None,
+    media: Path | None = None,
     allow_partial: bool = False,
     device: str = "auto",
     dtype: str = "float32",
@@ -47,18 +47,18 @@ def measure(
         source: a named set, or a manifest.
         rewards: a spec. The others are compared with its first.
         out: the folder of results; pictures that have to be unpacked go below it.
-        images: the pictures of a named set.
+        media: the folder of the pictures or clips of a named set.
         allow_partial: take what is there, and mark the result.
         device: of the rewards.
         dtype: of their networks.
         weights: local files by name, of rewards and of annotations.
-        batch_size: pictures scored at once.
+        batch_size: how many are scored at once.
         overwrite: score everything again.
-        on_progress: called while pictures are scored.
+        on_progress: called while they are scored.
 
     Raises:
         UsageError: the request cannot be met.
-        InputError: the set is not what it should be, or pictures are missing or cannot be scored.
+        InputError: the set is not what it should be, or files are missing or cannot be scored.
         WeightsError: weights or annotations cannot be had.
     """
     from rewardkit.engine.folder import check_request
@@ -68,26 +68,27 @@ def measure(
     from rewardkit.engine.registry import entry
 
     files = dict(weights or {})
-    annotations = files.pop(source, None) if source in ANNOTATIONS else None
-    title, read = preference_set(source, images, annotations)
+    annotated = annotations_of(source)
+    annotations = None if annotated is None else files.pop(annotated.name, None)
+    wanted = preference_set(source, media, annotations)
     spec = check_request(rewards, None, batch_size, None)
     cards = [entry(name).card for name in spec.names]
     for card in cards:
-        if "image" not in card.inputs:
-            raise UsageError(f"{card.name} takes no pictures, and {title} holds pictures")
+        if wanted.kind not in card.inputs:
+            raise UsageError(
+                f"{card.name} takes {card.takes}, and {wanted.title} has {wanted.kind}s"
+            )
     check_overrides(files, cards)
-    stem = ".".join(re.sub(r"[^\w.-]+", "-", part) for part in ("preferences", title, str(spec)))
+    parts = ("preferences", wanted.title, str(spec))
+    stem = ".".join(re.sub(r"[^\w.-]+", "-", part) for part in parts)
     rows = out / f"{stem}.parquet"
-    found = read(out / "pictures" / title)
+    found = wanted.read(out / "pictures" / wanted.title)
     ids = _ids(found)
-    _check(found, {image for _, image in ids}, allow_partial)
+    _check(found, {file for _, file in ids}, allow_partial)
     report = score_items(
-        [
-            Item(id, relpath(found.folder / image, out), prompt)
-            for (prompt, image), id in ids.items()
-        ],
+        [Item(id, relpath(found.folder / file, out), prompt) for (prompt, file), id in ids.items()],
         spec,
-        reader=Reader("image", root=out),
+        reader=Reader(found.kind, root=out),
         loader=lambda: Loader(device, dtype, files),
         output=rows,
         overwrite=overwrite,
@@ -99,8 +100,9 @@ def measure(
     if failures and not allow_partial:
         id, error = next(iter(failures.items()))
         raise InputError(
-            f"{len(failures)} of {len(ids)} pictures could not be scored; first {id}: {error}. The "
-            "same command tries them again; --allow-partial reports the rest, marked as incomplete"
+            f"{len(failures)} of {len(ids)} {found.noun}s could not be scored; first {id}: "
+            f"{error}. The same command tries them again; --allow-partial reports the rest, marked "
+            "as incomplete"
         )
     scores = _scores(found, ids, report)
     agreement = {name: measure_agreement(found.questions, own) for name, own in scores.items()}
@@ -137,22 +139,23 @@ def measure(
 
 
 def _ids(found: PreferenceSet) -> dict[tuple[str, str], str]:
-    """Prompts with their pictures, each named for where it is first: `00012-03`.
+    """Prompts with their files, each named for where it is first: `00012-03`.
 
-    Pick-a-Pic shows the picture that won again, and to score it again would change nothing.
+    Pick-a-Pic shows the picture that won again, VideoGen-RewardBench a clip in several pairs:
+    scoring it again would change nothing.
     """
     ids: dict[tuple[str, str], str] = {}
     for index, question in enumerate(found.questions):
-        for number, image in enumerate(question.images):
-            ids.setdefault((question.prompt, image), f"{index:05d}-{number:02d}")
+        for number, file in enumerate(question.media):
+            ids.setdefault((question.prompt, file), f"{index:05d}-{number:02d}")
     return ids
 
 
-def _check(found: PreferenceSet, images: set[str], allow_partial: bool) -> None:
+def _check(found: PreferenceSet, files: set[str], allow_partial: bool) -> None:
     """Tells what is not there before hours are spent."""
-    absent = sorted(image for image in images if not (found.folder / image).is_file())
-    if len(absent) == len(images):
-        raise InputError(f"{found.folder} has no picture of {found.name}, such as {absent[0]}")
+    absent = sorted(file for file in files if not (found.folder / file).is_file())
+    if len(absent) == len(files):
+        raise InputError(f"{found.folder} has no {found.noun} of {found.name}, such as {absent[0]}")
     if allow_partial:
         return
     anyway = "Add what is missing, or --allow-partial measures the rest, marked as incomplete"
@@ -160,7 +163,7 @@ def _check(found: PreferenceSet, images: set[str], allow_partial: bool) -> None:
         raise InputError(f"{found.missing} lines of {found.name} are missing. {anyway}")
     if absent:
         raise InputError(
-            f"{len(absent)} of {len(images)} pictures of {found.name} are missing in "
+            f"{len(absent)} of {len(files)} {found.noun}s of {found.name} are missing in "
             f"{found.folder}: {', '.join(absent[:_SHOWN])}"
             f"{', ...' if len(absent) > _SHOWN else ''}. {anyway}"
         )
@@ -169,12 +172,12 @@ def _check(found: PreferenceSet, images: set[str], allow_partial: bool) -> None:
 def _scores(
     found: PreferenceSet, ids: Mapping[tuple[str, str], str], report: Report
 ) -> dict[str, Scores]:
-    """The scores of the pictures of each question, by reward, and the total where there is one."""
+    """The scores of the files of each question, by reward, and the total where there is one."""
     import numpy as np
 
     by_id = {row.id: row for row in report.rows}
     rows = [
-        [by_id[ids[question.prompt, image]] for image in question.images]
+        [by_id[ids[question.prompt, file]] for file in question.media]
         for question in found.questions
     ]
     scores: dict[str, Scores] = {

@@ -33,7 +33,7 @@ def measure_agreement(questions: Sequence[Question], scores: Scores) -> Agreemen
 
     Args:
         questions: what people say, at least one.
-        scores: of the pictures of each question; None where one failed.
+        scores: of the media of each question; None where one failed.
     """
     every = pairs(questions, _no_scores(questions))
     found = pairs(questions, scores)
@@ -77,7 +77,7 @@ def measure_changes(
 
     Args:
         questions: what people say.
-        scores: by reward. A pair of pictures that one of the two lacks a score of is left out.
+        scores: by reward. A pair of media that one of the two lacks a score of is left out.
     """
     (_, base), *others = scores.items()
     return {
@@ -125,7 +125,7 @@ def _change(questions: Sequence[Question], base: Scores, other: Scores) -> Chang
 
 def _no_scores(questions: Sequence[Question]) -> list[list[float]]:
     """Any scores at all: with them, `pairs` counts what there is to be known."""
-    return [[0.0] * len(question.images) for question in questions]
+    return [[0.0] * len(question.media) for question in questions]
 
 
 def _names(questions: Sequence[Question], of: Ints) -> tuple[list[str], list[str]]:

@@ -67,6 +67,9 @@ if TYPE_CHECKING:
     help="Local file with a reward's weights; `rewardkit show` lists the names.",
 )
 @click.option(
+    "--reward-device", metavar="NAME", help="Device of the rewards' networks.  [default: --device]"
+)
+@click.option(
     "-o", "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Folder of the run.  [default: runs/MODEL-METHOD-SEED]",
 )  # fmt: skip
@@ -97,6 +100,7 @@ def train(
     eval_every: str | None,
     sets: tuple[str, ...],
     weights: tuple[str, ...],
+    reward_device: str | None,
     out: Path | None,
     resume: bool,
     dry_run: bool,
@@ -108,7 +112,7 @@ def train(
 
     Settings come from the method, the recipe, the options and --set, in this order; later ones
     override earlier ones. Without --recipe and --method, the default recipe of the model is used. A
-    run uses one device.
+    run uses one device, or one per process: start several with torchrun or `accelerate launch`.
 
     To resume a run, pass --out DIR --resume. If optim.decay is constant, --steps N extends the run.
     Ctrl-C or SIGTERM stops a run after the current step and saves it; a second one stops it
@@ -119,9 +123,11 @@ def train(
     terminal it is refused unless you pass -r or --trust-code.
     """
     from grpo import preview
+    from grpo.distributed import World
     from grpo.ready import check
     from rewardkit.media.prompts import read
 
+    world = click.get_current_context().with_resource(World.of_environment())
     options = {
         "model": model,
         "reward": rewards,
@@ -130,6 +136,7 @@ def train(
         "seed": seed,
         "evaluation.every": eval_every,
         "policy.init_lora": lora,
+        "scoring.device": reward_device,
     }
     chosen: dict[str, object] = {key: text for key, text in options.items() if text is not None}
     if weights:
@@ -145,18 +152,18 @@ def train(
         raise UsageError("--json prints a dry run: pass --dry-run too")
     if model is not None:  # A wrong model is reported before a missing recipe.
         preview.look(model, str(settings["revision"]) if "revision" in settings else None)
-    trust = (lambda _: True) if trust_code else _ask
+    trust = (lambda _: True) if trust_code else (_ask if world.size == 1 else lambda _: False)
     resolved, out = _run(recipe, method, settings, out, resume, trust)
     looked = preview.look(resolved.config.model, resolved.config.revision)
     preview.check(resolved.config, looked)
-    for note in resolved.notes:
+    for note in resolved.notes if world.first else ():
         echo(f"Note: {note}", err=True)
     # Read here so that errors in the file are reported before the model is loaded.
     lines = read(resolved.config.prompts)
     held_out = resolved.config.evaluation.prompts
     check(resolved.config, lines, None if held_out is None else read(held_out), looked)
     per_step = resolved.config.sampler.prompts_per_step
-    if len(lines) < per_step:
+    if len(lines) < per_step and world.first:
         echo(
             f"Note: {resolved.config.prompts} has {len(lines):,} prompts and a training step uses "
             f"{per_step:,}, so prompts repeat within a step. To change this, set "
@@ -166,15 +173,17 @@ def train(
     if dry_run:
         from grpo.estimate import summary
 
-        _print(resolved, out, len(lines), summary(resolved.config, looked), as_json)
+        if world.first:
+            looks = summary(resolved.config, looked, device)
+            _print(resolved, out, len(lines), looks, as_json)
         return
     from grpo.train import Stopped
     from grpo.train import train as run
 
     try:
-        run(resolved.config, out=out, resume=resume, device=device)
+        run(resolved.config, out=out, resume=resume, device=device, world=world)
     except KeyboardInterrupt as interrupt:
-        if not isinstance(interrupt, Stopped):
+        if not isinstance(interrupt, Stopped) and world.first:
             _report_stopped(resolved.config, out)
         click.get_current_context().exit(130)
 

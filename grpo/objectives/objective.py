@@ -171,11 +171,15 @@ class Objective(ABC, Generic[SettingsT]):
         """A context in which the policy has the weights that draw samples; here, the trained."""
         return nullcontext()
 
-    def before_updates(self, batches: Callable[[], Iterable[Samples]]) -> dict[str, float]:
+    def before_updates(
+        self, probes: Iterable[Samples], batches: Callable[[], Iterable[Samples]]
+    ) -> dict[str, float]:
         """Called before a rollout's first update.
 
         Args:
-            batches: gives the batches of the first pass, as often as it is called.
+            probes: one batch of each size that the first pass has; every process gets all of them.
+            batches: gives the batches of the first pass, as often as it is called; of several
+                processes each gets its own. What depends on them differs between processes.
 
         Returns:
             Figures to log.

@@ -168,7 +168,9 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
                 term = term.penalised("kl", kl, settings.kl)
             yield term
 
-    def before_updates(self, batches: Callable[[], Iterable[Samples]]) -> dict[str, float]:
+    def before_updates(
+        self, probes: Iterable[Samples], batches: Callable[[], Iterable[Samples]]
+    ) -> dict[str, float]:
         """Error of log-probabilities replayed before any update, by step: `drift/step_I`.
 
         Sampling and training may round differently: by the batch, by what autocast keeps in
@@ -178,20 +180,17 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
         """
         import torch
 
-        seen: set[int] = set()
         drifts, steps = [], []
-        for batch in batches():
-            if len(batch.rows) not in seen:
-                seen.add(len(batch.rows))
-                past = batch.rollout.transitions
-                drifts.append((self._replayed(batch) - past.log_prob[batch.rows]).abs())
-                steps.append(past.index[batch.rows])
+        for batch in probes:
+            past = batch.rollout.transitions
+            drifts.append((self._replayed(batch) - past.log_prob[batch.rows]).abs())
+            steps.append(past.index[batch.rows])
         drift, index = torch.cat(drifts), torch.cat(steps)
         figures = {
             f"drift/step_{i}": float(drift[index == i].mean())
             for i in sorted(set(index.flatten().tolist()))
         }
-        if float(drift.max()) > self.settings.clip_range / 3:
+        if self.policy.world.any(float(drift.max()) > self.settings.clip_range / 3):
             for batch in batches():
                 batch.rollout.transitions.log_prob[batch.rows] = self._replayed(batch)
             figures["log_probs_recomputed"] = 1.0

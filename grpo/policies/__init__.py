@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from grpo.config.fields import Config
+    from grpo.distributed import World
     from rewardkit.generators.pipelines import Pipeline
 
 __all__ = ["Condition", "Policy", "families", "load", "of", "part"]
@@ -43,7 +44,12 @@ POLICIES = (
 )
 
 
-def of(pipeline: Pipeline, config: Config, device: torch.device | None = None) -> Policy:
+def of(
+    pipeline: Pipeline,
+    config: Config,
+    device: torch.device | None = None,
+    world: World | None = None,
+) -> Policy:
     """The policy that trains a pipeline, whose networks become its own.
 
     Args:
@@ -51,6 +57,7 @@ def of(pipeline: Pipeline, config: Config, device: torch.device | None = None) -
         config: `sampler`, `policy` and `seed` are read.
         device: where the network and the VAE go, once they are in their dtypes: from the CPU, a
             device that could not hold them in float32 is enough. None leaves them where they are.
+        world: the processes that train it together; None is this one alone.
 
     Raises:
         UsageError: no family trains pipelines of this class, or not as `config` says; or the
@@ -64,7 +71,7 @@ def of(pipeline: Pipeline, config: Config, device: torch.device | None = None) -
             "LoRA as policy.init_lora, or merge it with diffusers' fuse_lora and "
             "save_pretrained, and train that folder"
         )
-    return _family(pipeline)(pipeline, config, device)
+    return _family(pipeline)(pipeline, config, device, world)
 
 
 def part(pipeline: Pipeline) -> str:

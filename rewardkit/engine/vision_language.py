@@ -53,12 +53,11 @@ class FramesAndTokens:
     @property
     def grid(self) -> tuple[int, int, int]:
         """The number of patches in time, height and width."""
-        number, _, height, width = self.frames.shape
-        return number // FRAMES, height // PATCH, width // PATCH
+        return _grid(self.frames)
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedJudge:
     """A network and its tokenizer, which extractors with different preprocessing share."""
 
     network: QwenJudge
@@ -74,8 +73,8 @@ class Questionnaire:
     Attributes:
         kind: of the media it looks at.
         tokens: special tokens added to the vocabulary, in the order of their ids.
-        look: the frames to look at, uint8 `[F, 3, H, W]`, an even number; a picture twice. Raises
-            an `InputError` where the medium has too few.
+        look: an even number of frames to look at, uint8 `[F, 3, H, W]`, or a picture `[3, H, W]`.
+            Raises an `InputError` where the medium has too few.
         text: what the user says after the medium, given the prompt; it holds each of the tokens
             once. The prompt is empty where a sample has none.
     """
@@ -94,7 +93,9 @@ class VisionLanguageJudge(Extractor):
         questionnaire: what it is asked.
     """
 
-    def __init__(self, loaded: Loaded, questionnaire: Questionnaire, preprocess: Steps) -> None:
+    def __init__(
+        self, loaded: LoadedJudge, questionnaire: Questionnaire, preprocess: Steps
+    ) -> None:
         self.questionnaire = questionnaire
         self._loaded = loaded
         self._per_medium, self._per_batch = split(preprocess)
@@ -113,8 +114,10 @@ class VisionLanguageJudge(Extractor):
                     f"the prompt holds {token}, which the judge reads as a part of its own text. "
                     "Remove it from the prompt"
                 )
-        seen = FramesAndTokens(apply(self._per_medium, asked.look(sample)), [])
-        time, height, width = seen.grid
+        frames = apply(self._per_medium, asked.look(sample))
+        if frames.ndim == 3:  # the network sees a picture as two equal frames
+            frames = frames.expand(FRAMES, -1, -1, -1)
+        time, height, width = _grid(frames)
         places = _PLACES[asked.kind] * (time * height * width // MERGED**2)
         chat = (
             "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
@@ -123,7 +126,7 @@ class VisionLanguageJudge(Extractor):
         )
         # The tokenizer of transformers changes its state on each call; this one is thread-safe.
         encoded = self._loaded.tokenizer.encode(chat, add_special_tokens=False)
-        return FramesAndTokens(seen.frames, encoded.ids)
+        return FramesAndTokens(frames, encoded.ids)
 
     def features(self, prepared: Sequence[FramesAndTokens]) -> torch.Tensor:
         """What the head says at each token, float32 `[B, len(tokens), outputs]`."""
@@ -155,6 +158,11 @@ class VisionLanguageJudge(Extractor):
         return found
 
 
+def _grid(frames: torch.Tensor) -> tuple[int, int, int]:
+    number, _, height, width = frames.shape
+    return number // FRAMES, height // PATCH, width // PATCH
+
+
 def load_judge(
     loader: Loader,
     base: Snapshot,
@@ -162,7 +170,7 @@ def load_judge(
     head: Callable[[int], nn.Module],
     tensors: Callable[[], Mapping[str, torch.Tensor]],
     words: str,
-) -> Loaded:
+) -> LoadedJudge:
     """The network of a judge and its tokenizer.
 
     Args:
@@ -212,4 +220,4 @@ def load_judge(
         return QwenJudge(model.to(loader.dtype), head(text.hidden_size))
 
     network = loader.network(read, tiny)
-    return Loaded(network, tokenizer.backend_tokenizer, loader.device, loader.dtype)
+    return LoadedJudge(network, tokenizer.backend_tokenizer, loader.device, loader.dtype)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,6 +20,8 @@ class Alias(BaseModel):
         pipeline: its class in diffusers, which is its family.
         repo: owner/name on the hub; None where it is in the package.
         revision: commit of the repository, so that the name means one model on every machine.
+        parts: repositories that hold one part of the pipeline each, at their top, in place of the
+            folder of that name in `repo`. Their newest commits are taken.
         folder: inside the package `rewardkit.shapes`; None where it is on the hub.
         licence: of the weights.
         protocol: the one its authors sample with; None where the folder carries its own.
@@ -31,6 +34,7 @@ class Alias(BaseModel):
     pipeline: str
     repo: str | None = None
     revision: str | None = Field(default=None, pattern="^[0-9a-f]{40}$")
+    parts: Mapping[str, str] = {}
     folder: str | None = None
     licence: str
     protocol: Protocol | None = None
@@ -42,12 +46,16 @@ class Alias(BaseModel):
             raise ValueError(f"{self.name} is on the hub or in the package: give repo or folder")
         if (self.repo is None) != (self.revision is None):
             raise ValueError(f"{self.name}: a repository is pinned by its revision")
+        if self.parts and self.repo is None:
+            raise ValueError(f"{self.name}: parts stand beside a repository, and there is none")
         return self
 
     @property
     def source(self) -> str:
         """Where it is, in words that are the same on every machine."""
-        return self.repo or f"package:rewardkit.shapes/{self.folder}"
+        if self.repo is None:
+            return f"package:rewardkit.shapes/{self.folder}"
+        return self.repo + "".join(f", {part} of {repo}" for part, repo in self.parts.items())
 
     @property
     def place(self) -> str | Path:
@@ -59,6 +67,25 @@ class Alias(BaseModel):
 
 
 _STABILITY = "Stability AI Community License"
+_HUNYUAN = ("hunyuanvideo-community/HunyuanVideo", "e8c2aaa66fe3742a32c11a6766aecbf07c56e773")
+# What Wan is sampled with in diffusers, pipelines/wan/pipeline_wan.py: the defaults of the call and
+# the negative prompt of its example. The rate is that of the example.
+_WAN: dict[str, Any] = {
+    "steps": 50,
+    "guidance": 5.0,
+    "negative_prompt": (
+        "Bright tones, overexposed, static, blurred details, subtitles, style, works, paintings, "
+        "images, static, overall gray, worst quality, low quality, JPEG compression residue, ugly, "
+        "incomplete, extra fingers, poorly drawn hands, poorly drawn faces, deformed, disfigured, "
+        "misshapen limbs, fused fingers, still picture, messy background, three legs, many people "
+        "in the background, walking backwards"
+    ),
+    "height": 480,
+    "width": 832,
+    "frames": 81,
+    "fps": 16.0,
+    "max_sequence_length": 512,
+}
 
 # Commits are the heads of the repositories' main branches, each found in several public projects
 # that pin it. Protocols are those of the model cards, as the comments say.
@@ -180,6 +207,82 @@ _ALL = (
         licence="Apache-2.0",
         # The card gives all but the length, the pipeline's default.
         protocol=Protocol(steps=50, guidance=4.0, height=1280, width=720, max_sequence_length=512),
+        dtype="bfloat16",  # the card's
+    ),
+    Alias(
+        name="hunyuanvideo",
+        pipeline="HunyuanVideoPipeline",
+        repo=_HUNYUAN[0],
+        revision=_HUNYUAN[1],
+        licence="Tencent Hunyuan Community License",
+        # The defaults of the call, and the rate of Tencent-Hunyuan/HunyuanVideo, hyvideo/config.py.
+        protocol=Protocol(
+            steps=50,
+            guidance=6.0,
+            height=720,
+            width=1280,
+            frames=129,
+            fps=24,
+            max_sequence_length=256,
+        ),
+        dtype="bfloat16",  # the card's
+    ),
+    Alias(
+        name="skyreels-i2v",
+        pipeline="HunyuanSkyreelsImageToVideoPipeline",
+        repo=_HUNYUAN[0],
+        revision=_HUNYUAN[1],
+        # The repository holds a transformer alone. No public project was found that pins a commit
+        # of it; what a run took is in its records.
+        parts={"transformer": "Skywork/SkyReels-V1-Hunyuan-I2V"},
+        licence="Tencent Hunyuan Community License and Skywork Community License",
+        # Scales, negative prompt and steps are of the example in diffusers,
+        # pipelines/hunyuan_video/pipeline_hunyuan_skyreels_image2video.py, the size and number of
+        # frames the defaults of its call. The card's prompts begin with "FPS-24, ", which is not
+        # added here.
+        protocol=Protocol(
+            steps=30,
+            guidance=1.0,
+            true_guidance=6.0,
+            negative_prompt=(
+                "Aerial view, aerial view, overexposed, low quality, deformation, a poor "
+                "composition, bad hands, bad teeth, bad eyes, bad limbs, distortion"
+            ),
+            height=544,
+            width=960,
+            frames=97,
+            fps=24,
+            max_sequence_length=256,
+        ),
+        dtype="bfloat16",  # the example's
+    ),
+    Alias(
+        name="wan2.1-1.3b",
+        pipeline="WanPipeline",
+        repo="Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+        revision="0fad780a534b6463e45facd96134c9f345acfa5b",
+        licence="Apache-2.0",
+        protocol=Protocol(**_WAN),
+        dtype="bfloat16",  # the card's
+    ),
+    Alias(
+        name="wan2.1-14b",
+        pipeline="WanPipeline",
+        repo="Wan-AI/Wan2.1-T2V-14B-Diffusers",
+        revision="38ec498cb3208fb688890f8cc7e94ede2cbd7f68",
+        licence="Apache-2.0",
+        # It also makes 1280 x 720, for which diffusers' example sets flow_shift to 5, from 3.
+        protocol=Protocol(**_WAN),
+        dtype="bfloat16",  # the card's; in float32 the transformer alone takes 53 GiB
+    ),
+    Alias(
+        name="wan2.2-5b",
+        pipeline="WanPipeline",
+        repo="Wan-AI/Wan2.2-TI2V-5B-Diffusers",
+        revision="b8fff7315c768468a5333511427288870b2e9635",
+        licence="Apache-2.0",
+        # Wan-Video/Wan2.2, wan/configs/wan_ti2v_5B.py: frames and rate, and the size of its README.
+        protocol=Protocol(**_WAN | {"height": 704, "width": 1280, "frames": 121, "fps": 24.0}),
         dtype="bfloat16",  # the card's
     ),
 )

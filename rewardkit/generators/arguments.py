@@ -129,12 +129,13 @@ def check_protocol(pipe: Any, protocol: Protocol) -> None:
             f"a {name} accepts a max_sequence_length of at most {family.longest}; "
             f"{protocol.max_sequence_length} was given"
         )
-    multiple = family.frames(pipe) if family.frames else 1
-    if protocol.frames is not None and (protocol.frames - 1) % multiple:
+    only = family.only_length(pipe)
+    if only is not None and protocol.max_sequence_length != only:
         raise UsageError(
-            f"a {name} makes a number of frames that is a multiple of {multiple}, plus 1; "
-            f"{protocol.frames} was given"
+            f"this {name} tells text from picture by a max_sequence_length of {only}; "
+            f"{protocol.max_sequence_length} was given. Set it to {only}"
         )
+    check_frames(name, pipe, protocol.frames)
     _check_guidance(name, accepted, protocol)
     check_size(name, pipe, protocol.height, protocol.width)
 
@@ -154,6 +155,26 @@ def _check_guidance(name: str, accepted: Mapping[str, Any], protocol: Protocol) 
         raise UsageError(
             f"a {name} uses true_guidance where there is a negative prompt, and none was given. "
             "Give negative_prompt; it may be a single space"
+        )
+
+
+def check_frames(name: str, pipe: Any, frames: int | None) -> None:
+    """Refuse a number of frames that a pipeline would round.
+
+    Args:
+        name: its class.
+        pipe: the pipeline, or what has those of its attributes that the family reads.
+        frames: of a clip; None for pictures.
+
+    Raises:
+        UsageError: naming the numbers that are accepted.
+    """
+    family: Family = FAMILIES[name]
+    multiple = family.frames(pipe) if family.frames else 1
+    if frames is not None and (frames - 1) % multiple:
+        raise UsageError(
+            f"a {name} makes a number of frames that is a multiple of {multiple}, plus 1; "
+            f"{frames} was given"
         )
 
 

@@ -33,8 +33,13 @@ _WEIGHTS = re.compile(
 _PART = ([str, str], [type(None), type(None)])
 
 
-def download(repo: str, revision: str | None) -> Path:
+def download(repo: str, revision: str | None, without: Collection[str] = ()) -> Path:
     """The snapshot of a repository in the hub's cache; the folder's name is the commit.
+
+    Args:
+        repo: owner/name.
+        revision: commit, tag or branch; None is the newest commit.
+        without: parts that are not needed.
 
     Raises:
         UsageError: it is of a class that cannot be sampled here.
@@ -53,6 +58,7 @@ def download(repo: str, revision: str | None) -> Path:
                 revision=folder.name,
                 local_files_only=constants.HF_HUB_OFFLINE,
                 **_settings(folder, repo),
+                **dict.fromkeys(without),
             )
             with suppress(EntryNotFoundError):
                 hf_hub_download(repo, CARD, revision=folder.name)

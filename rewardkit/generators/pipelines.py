@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -32,6 +32,7 @@ from rewardkit.generators.decoding import decode
 from rewardkit.generators.exports import refuse_unfinished
 from rewardkit.generators.families import FAMILIES
 from rewardkit.generators.folders import download, read, trained, whole_pipeline
+from rewardkit.generators.joining import joined
 from rewardkit.generators.lora import add_lora
 from rewardkit.generators.lora_hub import lora_path
 from rewardkit.generators.protocol import Protocol, carried_card, carried_protocol
@@ -62,6 +63,7 @@ class Pipeline:
         protocol: what it is sampled with by default.
         dtype: of its networks; its VAE is in float32, as it is in training.
         folder: where its files are on this machine; None where it was made in memory.
+        parts: what is from another repository, as REPOSITORY@COMMIT by the part's name.
     """
 
     diffusers: DiffusionPipeline
@@ -73,6 +75,7 @@ class Pipeline:
     protocol: Protocol
     dtype: str = "float32"
     folder: Path | None = None
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def task(self) -> Task:
@@ -92,6 +95,7 @@ class Pipeline:
             # Earlier releases decoded in low precision: what they made must not be mixed with
             # this.
             **({} if self.dtype == "float32" else {"decoded": "float32"}),
+            **({"parts": dict(self.parts)} if self.parts else {}),
         }
 
 
@@ -142,7 +146,12 @@ def load(
     named = alias.source if alias else str(place)
     whole = whole_pipeline(weights, named) if weights is not None else None
     base = whole or place
-    folder = base if isinstance(base, Path) else download(base, revision or pinned)
+    others = alias.parts if alias and whole is None else {}
+    folder = base if isinstance(base, Path) else download(base, revision or pinned, others)
+    commit = folder.name
+    parts: Mapping[str, str] = {}
+    if alias and others:
+        folder, parts = joined(folder, alias.pipeline, others)
     pipe = read(folder, number, ("vae", *exact))
     # The warning about float16 on CPUs does not matter where another device samples.
     pipe.to(target, silence_dtype_warnings=True)
@@ -160,12 +169,13 @@ def load(
         diffusers=pipe,
         source=named,
         alias=alias.name if alias else None,
-        revision=None if isinstance(base, Path) else folder.name,
+        revision=None if isinstance(base, Path) else commit,
         tuned=added or whole,
         trained_on=carried_card(beside).get("trained_on"),
         protocol=protocol,
         dtype=dtype,
         folder=folder,
+        parts=parts,
     )
 
 
@@ -255,7 +265,9 @@ def place_of(source: str | Path) -> tuple[Alias | None, str | Path]:
     if written_as_path and path.exists():
         return None, path
     for alias in ALIASES.values():
-        if name.casefold() in (alias.name, (alias.repo or "").casefold()):
+        # A repository that is only a part of what a name means is itself where it is named.
+        whole = "" if alias.parts or alias.repo is None else alias.repo.casefold()
+        if name.casefold() in (alias.name, whole):
             return alias, alias.place
     if path.exists():
         return None, path

@@ -7,6 +7,7 @@ or a network at import. To add a family, copy the file that is nearest:
     clip             the features of a shared encoder           laion_aesthetic  a head on them
     imagereward      a network of its own that reads the prompt with the image
     frame_means      the mean of a picture reward over the frames of a clip
+    raft             a network of its own for pairs of frames
     geneval          a detector, and the keys of the prompt's line
     clip_checkpoint  rewards that are named by their weights, without registration
     videoalign       a vision-language model with several heads

@@ -22,14 +22,14 @@ from rewardkit.errors import InputError
 from rewardkit.media.batch import Batch, Sample
 from rewardkit.weights.checkpoint import read_files
 from rewardkit.weights.pins import Snapshot
-from rewardkit.weights.videoalign import LORA_FILE, Norms, Settings, read_settings
+from rewardkit.weights.videoalign import LORA_FILE, Norms, VideoAlignSettings, read_settings
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from rewardkit.engine.loader import Loader
-    from rewardkit.engine.vision_language import Loaded, VisionLanguageJudge
+    from rewardkit.engine.vision_language import LoadedJudge, VisionLanguageJudge
 
 TOKENS = ("<|VQ_reward|>", "<|MQ_reward|>", "<|TA_reward|>")
 FPS = 2.0
@@ -220,7 +220,7 @@ class VideoAlign(Reward):
         return sum(parts[1:], parts[0])
 
 
-def _load(loader: Loader) -> tuple[Loaded, Norms]:
+def _load(loader: Loader) -> tuple[LoadedJudge, Norms]:
     """The network with its tokenizer, and the mean and standard deviation of each head."""
     from torch import nn
 
@@ -241,7 +241,7 @@ def _load(loader: Loader) -> tuple[Loaded, Norms]:
         return merged(own, settings.lora_scale, loader.dtype)
 
     settings = (
-        Settings(NORMS, 1.0)
+        VideoAlignSettings(NORMS, 1.0)
         if loader.tiny
         else read_settings(loader.folder(CHECKPOINT), list(NORMS), fps=FPS, area=AREA)
     )

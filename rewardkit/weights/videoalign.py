@@ -18,7 +18,7 @@ Norms: TypeAlias = Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class Settings:
+class VideoAlignSettings:
     """What differs between checkpoints.
 
     Attributes:
@@ -30,7 +30,9 @@ class Settings:
     lora_scale: float
 
 
-def read_settings(folder: Path, heads: Sequence[str], *, fps: float, area: int) -> Settings:
+def read_settings(
+    folder: Path, heads: Sequence[str], *, fps: float, area: int
+) -> VideoAlignSettings:
     """The settings of a checkpoint, which says that it was made to be computed as here.
 
     Args:
@@ -74,4 +76,4 @@ def read_settings(folder: Path, heads: Sequence[str], *, fps: float, area: int) 
             f"{path} does not describe a VideoAlign checkpoint: {describe(error)}. Download it "
             "again, or give the file of the run that made the weights"
         ) from error
-    return Settings(norms, scale)
+    return VideoAlignSettings(norms, scale)

@@ -1,5 +1,6 @@
 """Public lists are read as they are, and a file that is another one is refused."""
 
+import json
 from dataclasses import replace
 
 import huggingface_hub.constants
@@ -125,3 +126,18 @@ def test_prompts_of_a_parquet_file_with_dates_have_a_checksum(tmp_path):
     read = from_file(str(tmp_path / "p.parquet"))
     other = replace(read, cases=[replace(read.cases[0], meta={"day": "2024-01-03"})])
     assert read.sha256 != other.sha256
+
+
+def test_ta_hard_is_read_from_its_table(weights, short):
+    (weights / "ta-hard.csv").write_text(
+        'prompt,prompt_zh\n"A cat, and a dog.",\u732b\nB,b\nC,c\n', "utf-8"
+    )
+    read = from_public_list("ta-hard")
+    assert [case.prompt for case in read.cases] == ["A cat, and a dog.", "B", "C"]
+    assert {case.stratum for case in read.cases} == {"prompts"}
+
+
+def test_vbenchs_captions_are_read_from_its_list(weights, short):
+    entries = [{"prompt_en": text, "dimension": ["scene"]} for text in ("a", "b", "c")]
+    (weights / "vbench-prompts.json").write_text(json.dumps(entries), "utf-8")
+    assert [case.prompt for case in from_public_list("vbench").cases] == ["a", "b", "c"]

@@ -119,7 +119,7 @@ def test_frozen_parts_without_files_are_saved_from_memory(folders, tmp_path, sou
         (folder / "vae").mkdir(parents=True)
         (folder / "vae" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"")
     pipe = made.pipeline.diffusers
-    save_whole(pipe, made.parts, folder, tmp_path / "out")
+    save_whole(pipe, made.networks, folder, tmp_path / "out")
     plain = DiffusionPipeline.from_pretrained(tmp_path / "out")
     was, now = pipe.vae.state_dict(), plain.vae.state_dict()
     assert all(torch.equal(was[key], now[key]) for key in was)

@@ -217,11 +217,11 @@ def test_in_low_precision_drift_is_measured_and_mended_where_it_would_clip(
     trainer = tiny_runs.trainer(run_config)
     real, seen = trainer.objective.before_updates, {}
 
-    def anchor(batches):
+    def anchor(probes, batches):
         (batch,) = batches()
         past = batch.rollout.transitions
         past.log_prob.add_(0.01)  # a rollout whose rounding was this much off
-        figures = real(batches)
+        figures = real(probes, batches)
         seen["after"] = past.log_prob.clone()
         seen["replayed"] = trainer.objective._replayed(batch)[batch.rows.argsort()]
         return figures

@@ -8,6 +8,7 @@ from pathlib import Path
 import diffusers
 import pytest
 import tiny_policies
+import tiny_videos
 from click.testing import CliRunner
 
 from grpo import estimate, policies, preview
@@ -16,6 +17,7 @@ from grpo.config.resolve import resolve
 from grpo.train import train
 from rewardkit.cli import main as rewardkit
 from rewardkit.errors import UsageError
+from rewardkit.generators.families import FAMILIES
 from rewardkit.generators.pipelines import load
 
 WHOLE = ["--method", "nft", "--steps", "10", "-r", "sharpness", "-p", "p.txt"]
@@ -64,7 +66,7 @@ def test_a_named_model_that_cannot_be_trained_is_refused(here, untrained_flux, g
     assert "shapes-sd, sd1.4, sd1.5" in refused.stderr
 
 
-@pytest.mark.parametrize("name", ["nonsense-model", "hunyuanvideo", "./nowhere", "wan"])
+@pytest.mark.parametrize("name", ["nonsense-model", "hunyuan", "./nowhere", "wan"])
 def test_a_model_that_there_is_not_is_refused(here, name):
     refused = dry("--model", name, *WHOLE)
     assert refused.exit_code == 2 and not refused.stdout
@@ -91,7 +93,7 @@ def test_damaged_sizes_of_a_part_are_left_to_the_pipeline(here):
 def test_an_empty_text_is_refused_in_plain_words(here):
     refused = dry("--model", "shapes-flow", "--lora", "")
     assert refused.exit_code == 2
-    assert 'policy.init_lora is "" (given), which is empty' in refused.stderr
+    assert 'policy.init_lora is "" (your setting), which is empty' in refused.stderr
 
 
 def test_a_recipe_of_ones_own_is_looked_at_too(here, untrained_flux):
@@ -219,8 +221,10 @@ def test_a_dry_run_begins_with_what_it_amounts_to(here, folders):
     shown = dry("--model", "shapes-flow").stdout.splitlines()
     assert shown[0].startswith("# model: shapes-flow, a StableDiffusion3Pipeline; its transformer")
     assert shown[1].startswith("# trained: all of its transformer, 2,2")
-    assert shown[2].startswith("# memory: 0.0") and "GiB for the transformer" in shown[2]
-    assert shown[3].startswith("# each step: 8 prompts x 12 samples = 96 images of 32 x 32;")
+    assert shown[2].startswith("# memory on ") and "while gradients are computed" in shown[2]
+    assert shown[3].startswith("#   kept: ") and "optimizer 17.5 MiB" in shown[3]
+    assert shown[4].startswith("#   at times: ") and "decoding 0.5 MiB" in shown[4]
+    assert shown[6].startswith("# each step: 8 prompts x 12 samples = 96 images of 32 x 32;")
     lora = dry("--model", "shapes-flow", "--set", "policy.parameters=lora").stdout
     assert "# trained: a LoRA of rank 32, " in lora
     absent = dry("--model", "sd1.4", "-p", "p.txt").stdout
@@ -228,15 +232,22 @@ def test_a_dry_run_begins_with_what_it_amounts_to(here, folders):
     assert "# memory" not in absent
 
 
-def test_memory_is_that_of_what_is_kept(folders):
-    def bytes_of(parameters, **policy):
-        config = tiny_policies.config("sd", policy={"parameters": parameters, **policy})
-        return estimate._memory(config, 1000, 10 if parameters == "lora" else 1000)
+def test_memory_that_cannot_be_estimated_is_a_line(here, folders):
+    folder = shutil.copytree(folders["sd"], here / "sd")
+    (folder / "vae/config.json").write_text("{")
+    shown = dry("--model", "./sd", *WHOLE, "--set", "sampler.rule=ddim")
+    assert shown.exit_code == 0
+    assert "# memory: it cannot be estimated from sd: " in shown.stdout
 
-    assert bytes_of("full") == 16_000  # weights, gradients and two moments, in float32
-    assert bytes_of("full", ema=0.9) == 20_000
-    assert bytes_of("lora") == 4000 + 160
-    assert bytes_of("lora", dtype="bfloat16") == 2000 + 160
+
+def test_a_dry_run_for_a_device_of_another_machine_shows_the_rest(here, folders, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    rule = ["--set", "sampler.rule=ddim"]
+    shown = dry("--model", folders["sd"], *WHOLE, *rule, "--reward-device", "cuda:7")
+    assert shown.exit_code == 0
+    assert "# memory: it cannot be estimated from" in shown.stdout
+    assert "device 'cuda:7' cannot be used here" in shown.stdout
+    assert 'device = "cuda:7"' in shown.stdout
 
 
 def test_a_large_file_in_shards_is_counted_once(folders, tmp_path):
@@ -249,6 +260,49 @@ def test_a_large_file_in_shards_is_counted_once(folders, tmp_path):
     assert estimate._shapes(tmp_path, ["unet"]) == whole
     (part / f"{name}-00001-of-00001.safetensors").write_bytes(b"cut")
     assert estimate._shapes(tmp_path, ["unet"]) == {}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    home = tmp_path_factory.mktemp("clips")
+    return {name: tiny_videos.saved(name, home) for name in ("hunyuan-video", "wan")}
+
+
+@pytest.mark.parametrize("name", ["hunyuan-video", "wan"])
+def test_sizes_of_clips_are_read_as_the_pipeline_reads_them(clips, name):
+    pipe, sketch = load(clips[name], device="cpu").diffusers, preview._sketch(clips[name])
+    for axis in ("temporal", "spatial"):
+        factor = f"vae_scale_factor_{axis}"
+        assert getattr(sketch, factor) == getattr(pipe, factor)
+    assert FAMILIES[type(pipe).__name__].multiple(sketch) == 16
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("frames=8", "a number of frames that is a multiple of 4, plus 1; 8 was given"),
+        ("height=24", "multiples of 16; height 24"),
+    ],
+)
+def test_a_clip_that_cannot_be_made_is_refused_before_anything_is_loaded(
+    here, clips, setting, told
+):
+    for name, folder in clips.items():
+        sizes = ["sampler.width=16", *(["sampler.height=16"] if "frames" in setting else [])]
+        given = [option for size in sizes for option in ("--set", size)] + ["--set"]
+        refused = dry("--model", folder, *WHOLE, *given, f"sampler.{setting}")
+        assert refused.exit_code == 2 and told in refused.stderr, name
+    if "frames" in setting:  # also where the model is not on this machine
+        refused = dry(
+            "--recipe", "hunyuanvideo-dance", "-p", "p.txt", "--set", f"sampler.{setting}"
+        )
+        assert refused.exit_code == 2 and told in refused.stderr
+
+
+def test_a_dry_run_counts_clips_as_clips(here):
+    shown = dry("--recipe", "hunyuanvideo-dance", "-p", "p.txt").stdout
+    step = "# each step: 32 prompts x 24 samples = 768 clips of 480 x 480 with 53 frames; 202 steps"
+    assert step in shown
 
 
 def test_what_is_looked_at_is_what_is_loaded(folders):

@@ -103,9 +103,9 @@ def test_drift_is_measured_on_the_batches_of_the_updates(folders):
     anchor, terms = trainer.objective.before_updates, trainer.objective.terms
     measured, replayed = [], trainer.objective._replayed
 
-    def watched(batches):
+    def watched(probes, batches):
         measured.extend(batch.rows.tolist() for batch in batches())
-        return anchor(batches)
+        return anchor(probes, batches)
 
     def trained(samples, keys):
         taken.append(samples.rows.tolist())
@@ -136,9 +136,8 @@ def test_equal_rewards_are_counted_and_change_nothing(folders, kind, tmp_path):
 
 def test_a_group_of_equal_rewards_is_left_out(folders):
     trainer = tiny_runs.trainer(config(folders))
-    rows, values = trainer.select(weighed([[0.0, 0.0, 0.0], [1.0, -2.0, 1.0]]))
+    rows = trainer.select(weighed([[0.0, 0.0, 0.0], [1.0, -2.0, 1.0]]))
     assert rows.tolist() == [3, 4, 5]
-    assert values.tolist() == [1.0, -2.0, 1.0]
     figures = Figures()
     scores = {"sharpness": torch.tensor([[2.0, 2.0, 2.0], [1.0, 2.0, 3.0]])}
     figures.scored(scores, trainer.objective.credit(drawn_by(trainer, 0), scores))
@@ -151,12 +150,11 @@ def test_a_group_of_equal_rewards_is_left_out(folders):
 def test_best_of_n_takes_the_top_and_the_bottom_of_each_group(folders):
     asked = config(folders, sampler={"group_size": 5}, advantage={"best": 3})
     trainer = tiny_runs.trainer(asked)
-    rows, values = trainer.select(
+    rows = trainer.select(
         weighed([[0.5, 2.0, -1.0, 1.0, -2.5], [0.0] * 5, [3.0, -1.0, -2.0, 0.5, -0.5]])
     )
     # Two best and one worst: 2.0, 1.0, -2.5 of the first, none of the second, 3.0, 0.5, -2.0.
     assert rows.tolist() == [1, 3, 4, 10, 12, 13]
-    assert values.tolist() == [2.0, 1.0, -2.5, 3.0, -2.0, 0.5]
 
 
 def test_a_sample_may_have_an_advantage_for_each_step(folders):
@@ -164,12 +162,17 @@ def test_a_sample_may_have_an_advantage_for_each_step(folders):
     trainer = tiny_runs.trainer(asked)
     # Means over two steps: 1, 0 and -1 of the first group; 0, 3 and 1 of the second.
     by_step = [[[2.0, 0.0], [5.0, -5.0], [-3.0, 1.0]], [[1.0, -1.0], [2.0, 4.0], [0.0, 2.0]]]
-    rows, values = trainer.select(Advantages(torch.tensor(by_step), {}, torch.ones(2).bool()))
-    assert rows.tolist() == [0, 2, 3, 4]
-    assert values.tolist() == [[2.0, 0.0], [-3.0, 1.0], [1.0, -1.0], [2.0, 4.0]]
-    rollout = drawn_by(trainer, 0)
-    batch = trainer.samples(rollout, rows, {}, values)
-    assert torch.equal(batch.advantage, values)
+    advantages = Advantages(torch.tensor(by_step), {}, torch.ones(2).bool())
+    assert trainer.select(advantages).tolist() == [0, 2, 3, 4]
+    given = {}
+
+    def watched(samples, keys):
+        given.update(zip(samples.rows.tolist(), samples.advantage.tolist(), strict=True))
+        return iter(())
+
+    trainer.objective.terms = watched
+    trainer.update(0, drawn_by(trainer, 0), {}, advantages, Figures())
+    assert given == {0: [2.0, 0.0], 2: [-3.0, 1.0], 3: [1.0, -1.0], 4: [2.0, 4.0]}
 
 
 def test_an_objective_is_shown_the_samples_before_it_gives_credit(folders):

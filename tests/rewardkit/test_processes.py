@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import launched
 import pytest
@@ -18,6 +18,10 @@ import rewardkit
 from rewardkit.cli import main
 from rewardkit.errors import InputError, RewardKitError, UsageError
 from rewardkit.processes import ALONE, AnotherProcessFailed, Processes
+from rewardkit.records.journal import Journal
+from rewardkit.records.rows import Row
+from rewardkit.records.scorefile import ScoreFile
+from rewardkit.records.seen import Seen
 
 SLOW = """
 import time
@@ -121,27 +125,22 @@ def test_a_shard_of_processes_that_share_the_prompts_already_is_refused(monkeypa
 
 
 def test_each_process_scores_whole_batches_and_the_first_writes_all(photos, tmp_path, monkeypatch):
-    (tmp_path / "my.py").write_text(
-        "sizes = []\ndef mean(batch):\n    sizes.append(len(batch))\n"
-        "    return [float(m.float().mean()) for m in batch.media]\n"
-    )
-    spec = f"{tmp_path / 'my.py'}:mean"
+    spec = "contrast+sharpness"
     (photos / "17.png").unlink()
-    rewardkit.score_folder(photos, spec, output=tmp_path / "one.parquet", batch_size=4)
+    whole = rewardkit.score_folder(photos, spec, output=tmp_path / "one.parquet", batch_size=4)
+    places = {row.id: place for place, row in enumerate(whole.rows)}
     launched.one_after_another(monkeypatch)
     several = {"output": tmp_path / "three.parquet", "batch_size": 4}
     for rank in (2, 1):
         with pytest.raises(AnotherProcessFailed):
             rewardkit.score_folder(photos, spec, processes=Processes(rank, 3, rank), **several)
+        rows = Journal.read(tmp_path / f"three.parquet.journal.{rank}")[1]
+        batches = {places[row["id"]] // 4 for row in rows}
+        assert sorted(batches) == list(range(rank, 10, 3)) and not len(rows) % 4
         assert not (tmp_path / "three.parquet").exists()
     report = rewardkit.score_folder(photos, spec, processes=Processes(0, 3, 0), **several)
     assert len(report) == 39
     assert_same(tmp_path, "one.parquet", "three.parquet")
-    # 10 batches of one process; then 3 of process 2, 3 of process 1 and 4 of process 0.
-    from rewardkit.engine.functions import load_attribute
-
-    sizes = load_attribute(spec).__globals__["sizes"]
-    assert sizes == [4] * 9 + [3] + [4] * 3 + [4] * 3 + [4] * 3 + [3]
 
 
 def test_what_several_processes_left_is_continued_by_any_number(photos, tmp_path, monkeypatch):
@@ -167,12 +166,22 @@ def test_rows_that_cannot_be_seen_are_never_left_out(photos, tmp_path, monkeypat
     assert not output.exists()
 
 
-def test_overwriting_takes_no_row_of_another_process(photos, tmp_path, monkeypatch):
-    launched.one_after_another(monkeypatch)
-    several = {"output": tmp_path / "out.parquet", "batch_size": 4, "overwrite": True}
-    with pytest.raises(AnotherProcessFailed):
-        rewardkit.score_folder(photos, "sharpness", processes=Processes(2, 3, 2), **several)
-    assert rewardkit.score_folder(photos, "contrast", **several).reused == 0
+def test_overwriting_takes_no_row_of_an_earlier_run(tmp_path):
+    row = Row("a", "a.png", None, {"contrast": 1.0})
+
+    def opened(made_by, writer):
+        settings = {"with_total": False, "overwrite": True, "writer": writer}
+        return ScoreFile.open(tmp_path / "out.csv", {"spec": made_by}, ["contrast"], **settings)
+
+    with opened("old", 2) as file:
+        file.add([(Seen(9.0, None), row)])
+    with opened("new", 0) as first:
+        assert not list(tmp_path.glob("*.journal.2"))
+        with opened("new", 1) as second:
+            second.add([(Seen(1.0, None), replace(row, scores={"contrast": 2.0}))])
+        first.gather(["a"])
+        assert first.rows["a"].scores == {"contrast": 2.0}
+        first.finish(["a"], {})
     assert not list(tmp_path.glob("*.journal*"))
 
 

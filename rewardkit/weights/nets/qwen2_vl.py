@@ -89,7 +89,7 @@ def to_patches(frames: torch.Tensor) -> torch.Tensor:
     """
     number, _, height, width = frames.shape
     size = MERGED * PATCH
-    x = frames.view(
+    x = frames.reshape(
         *(number // FRAMES, FRAMES, 3),
         *(height // size, MERGED, PATCH),
         *(width // size, MERGED, PATCH),
@@ -133,6 +133,6 @@ def merged(
             raise WeightsError(
                 f"the LoRA of {name} lacks its {'matrix' if len(pair) == 2 else 'other half'}"
             )
-        change = pair["B"].float() @ pair["A"].float()
-        whole[name] = (whole[name].float() + scale * change).to(dtype)
+        down, up = pair["A"].float(), pair["B"].float()
+        whole[name] = torch.addmm(whole[name].float(), up, down, alpha=scale).to(dtype)
     return whole

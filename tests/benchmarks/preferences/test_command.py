@@ -16,7 +16,7 @@ from PIL import Image
 from benchmarks.preferences.results import PreferenceResult
 from benchmarks.preferences.runner import measure
 from rewardkit.cli import main
-from rewardkit.engine import items as scoring
+from rewardkit.engine import reading
 from rewardkit.records.rows import read_rows
 
 
@@ -114,7 +114,7 @@ def test_a_picture_that_cannot_be_scored_is_refused_or_marked(manifest, tmp_path
     assert not (tmp_path / "out" / "preferences.boards.sharpness.json").exists()
     done = bench(manifest, "-r", "sharpness", "-o", tmp_path / "out", "--allow-partial")
     assert done.exit_code == 0
-    assert "incomplete: 5 of 7 pictures" in done.stdout and "00000-02: " in done.stderr
+    assert "incomplete: 5 of 7 files" in done.stdout and "00000-02: " in done.stderr
     _, result = result_in(tmp_path / "out")
     assert not result.complete and list(result.failures) == ["00000-02", "00001-00"]
     accuracy = result.agreement["sharpness"].accuracy
@@ -134,10 +134,10 @@ def test_pictures_that_are_not_there_at_all_are_refused(manifest):
 def test_wrong_usage_is_told_before_anything_is_read(manifest, tmp_path):
     for arguments, said in [
         (["imagereward", "-r", "sharpness"], "imagereward-test"),
-        (["imagereward-test", "-r", "sharpness"], "with --images"),
+        (["imagereward-test", "-r", "sharpness"], "with --media"),
         ([manifest, "-r", "sharpnes"], "sharpness"),
         ([manifest, "-r", "sharpness", "--weights", "x"], "NAME=PATH"),
-        ([manifest, "-r", "temporal-stability"], "takes no pictures"),
+        ([manifest, "-r", "temporal-stability"], "takes videos, and boards has images"),
         ([manifest], "--reward"),
     ]:
         done = bench(*arguments, "-o", tmp_path / "out")
@@ -154,9 +154,9 @@ def test_a_killed_run_goes_on_to_the_same_result(manifest, tmp_path, monkeypatch
             raise KeyboardInterrupt
 
     read = []
-    original = scoring.read_image
+    original = reading.read_image
     monkeypatch.setattr(
-        scoring, "read_image", lambda path, **rest: read.append(path) or original(path, **rest)
+        reading, "read_image", lambda path, **rest: read.append(path) or original(path, **rest)
     )
 
     def measured(name, **rest):

@@ -28,6 +28,14 @@ def test_lines_are_questions(tmp_path):
     ]
 
 
+def test_clips_are_listed_as_videos(tmp_path):
+    found = read_manifest(
+        written(tmp_path, {"prompt": "a cat", "videos": ["a.mp4", "b.mp4"], "ranking": [1, 1]})
+    )
+    assert (found.kind, found.noun) == ("video", "clip")
+    assert found.questions == [Question("a cat", ("a.mp4", "b.mp4"), (1.0, 1.0))]
+
+
 def test_checksums_are_of_what_is_said(tmp_path):
     first = read_manifest(written(tmp_path, GOOD))
     assert read_manifest(written(tmp_path, "", GOOD)).sha256 == first.sha256
@@ -43,6 +51,11 @@ def test_checksums_are_of_what_is_said(tmp_path):
         ({**GOOD, "prompt": " "}, "prompt"),
         ({**GOOD, "images": ["a.png"]}, "images"),
         ({**GOOD, "images": ["a.png", "a.png"]}, "twice"),
+        ({**GOOD, "videos": ["a.mp4", "b.mp4"]}, "name the files under images, or under videos"),
+        (
+            {"prompt": "a cat", "videos": ["a.mp4", "b.mp4"], "ranking": [1, 2]},
+            "it has videos, and lines before have images",
+        ),
         ({**GOOD, "ranking": [1]}, "line 3: 2 images and 1 ranks"),
         ({**GOOD, "ranking": []}, "2 images and 0 ranks"),
         ({**GOOD, "ranking": [0, 1]}, "count from 1; given: 0"),
@@ -50,7 +63,7 @@ def test_checksums_are_of_what_is_said(tmp_path):
         ({**GOOD, "ranking": [1, 1.5]}, "ranking.1"),
         ({**GOOD, "tag": "two words"}, "tag"),
         ({**GOOD, "rank": [1, 2]}, "rank: Extra"),
-        ({"prompt": "a cat", "ranking": [1, 2]}, "images: Field required"),
+        ({"prompt": "a cat", "ranking": [1, 2]}, "name the files under images, or under videos"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path, line, said):

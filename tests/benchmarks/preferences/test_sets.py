@@ -30,7 +30,7 @@ IMAGEREWARD = {
 def read_list(name, entries, folder):
     path = folder / "test.json"
     path.write_text(json.dumps(entries), "utf-8")
-    _, read = preference_set(name, folder, path)
+    read = preference_set(name, folder, path).read
     return read(folder / "unpacked")
 
 
@@ -93,7 +93,7 @@ def write_split(folder, name, rows):
 
 
 def read_pick_a_pic(folder, name="pick-a-pic.v2-validation-unique"):
-    return preference_set(name, folder)[1](folder / "unpacked")
+    return preference_set(name, folder).read(folder / "unpacked")
 
 
 def test_pick_a_pic_is_unpacked_and_its_labels_are_ranks(tmp_path):
@@ -103,8 +103,8 @@ def test_pick_a_pic_is_unpacked_and_its_labels_are_ranks(tmp_path):
     write_split(tmp_path / "data", "validation_unique-00001-of-00002-9cb.parquet", other)
     write_split(tmp_path / "data", "validation-00000-of-00001-a1b.parquet", [row(CAT, DOG, 1.0)])
     found = read_pick_a_pic(tmp_path)
-    cat, dog = found.questions[0].images
-    cow = found.questions[1].images[1]
+    cat, dog = found.questions[0].media
+    cow = found.questions[1].media[1]
     assert found.questions == [
         Question("a cat", (cat, dog), (1.0, 2.0)),
         Question("a cat", (dog, cow), (2.0, 1.0)),
@@ -119,7 +119,7 @@ def test_pick_a_pic_is_unpacked_and_its_labels_are_ranks(tmp_path):
 def test_a_row_without_a_picture_leaves_one_that_cannot_be_scored(tmp_path):
     write_split(tmp_path, "test_unique-0.parquet", [row(CAT, None, 1.0), row(CAT, DOG, 1.0)])
     found = read_pick_a_pic(tmp_path, "pick-a-pic.v1-test-unique")
-    assert (found.folder / found.questions[0].images[1]).read_bytes() == b""
+    assert (found.folder / found.questions[0].media[1]).read_bytes() == b""
 
 
 @pytest.mark.parametrize(
@@ -152,14 +152,14 @@ def test_a_folder_without_the_split_is_refused(tmp_path):
 def test_sets_are_asked_for_as_they_can_be_had(tmp_path):
     with pytest.raises(UsageError, match="Did you mean 'imagereward-test'"):
         preference_set("imagereward-tset", tmp_path)
-    with pytest.raises(UsageError, match=r"with --images.*part-005658"):
+    with pytest.raises(UsageError, match=r"with --media.*part-005658"):
         preference_set("imagereward-test", None)
     with pytest.raises(UsageError, match="no folder"):
         preference_set("imagereward-test", tmp_path / "nowhere")
     with pytest.raises(UsageError, match="no file"):
         preference_set(str(tmp_path / "mine.jsonl"), None)
     Path(tmp_path / "mine.jsonl").touch()
-    with pytest.raises(UsageError, match="--images cannot be given"):
+    with pytest.raises(UsageError, match="--media cannot be given"):
         preference_set(str(tmp_path / "mine.jsonl"), tmp_path)
 
 

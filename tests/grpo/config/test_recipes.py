@@ -27,6 +27,7 @@ def test_there_are_methods_and_recipes():
     expected |= {"sd3.5-medium-flow", "sd3.5-medium-nft", "sd3.5-medium-cps"}
     expected |= {"flux.1-dev-dance", "flux.1-dev-dance-8gpu", "flux.1-dev-dance-lora"}
     expected |= {"flux.1-dev-flow", "qwen-image-dance", "qwen-image-flow", "sdxl-dance-hps"}
+    expected |= {"hunyuanvideo-dance", "skyreels-i2v-dance", "wan2.1-1.3b-dance"}
     assert expected <= {recipe.name for recipe in RECIPES}
 
 
@@ -208,6 +209,12 @@ def changed(recipe, other):
                 "policy.gradient_checkpointing": True,
             },
         ),
+        ("hunyuanvideo-dance-mq", "hunyuanvideo-dance", {"reward": "videoalign.mq"}),
+        (
+            "hunyuanvideo-dance-vq-mq",
+            "hunyuanvideo-dance",
+            {"reward": "videoalign.vq+videoalign.mq"},
+        ),
     ],
 )
 def test_a_recipe_differs_from_the_one_it_extends_as_upstreams_script_does(recipe, other, expected):
@@ -227,9 +234,36 @@ def test_flux_is_trained_as_dancegrpo_trained_it_on_16_gpus():
     assert (config.policy.parameters, config.policy.ema) == ("full", None)
 
 
+def test_hunyuan_video_is_trained_as_dancegrpo_trained_it():
+    # scripts/finetune/finetune_hunyuan_grpo.sh, at commit 15cc71d.
+    config = resolve(recipe="hunyuanvideo-dance", settings=NEEDED).config
+    sampler, objective = config.sampler, config.objective
+    assert (sampler.rule, sampler.noise_level, sampler.steps) == ("dance", 0.25, 16)
+    assert (sampler.schedule, sampler.shift, sampler.truncate_timesteps) == ("uniform", 5.0, True)
+    assert (sampler.height, sampler.width, sampler.frames, sampler.fps) == (480, 480, 53, 8.0)
+    assert (sampler.prompts_per_step, sampler.group_size, config.advantage.best) == (32, 24, 8)
+    assert (objective.fraction, objective.clip_range, objective.updates) == (0.6, 1e-4, 2)
+    # 6018 is what the network is given: 1000 times the scale of diffusers' call.
+    assert 1000 * sampler.guidance == 6018 and sampler.true_guidance is None
+
+
+def test_skyreels_is_trained_as_dancegrpo_trained_it():
+    # scripts/finetune/finetune_skyreels_i2v.sh, at commit 15cc71d.
+    config = resolve(recipe="skyreels-i2v-dance", settings=NEEDED).config
+    sampler = config.sampler
+    assert (sampler.noise_level, sampler.steps, sampler.shift) == (0.3, 16, 7.0)
+    assert (sampler.guidance, sampler.true_guidance, sampler.negative_prompt) == (1.0, 5.0, "")
+    assert (sampler.height, sampler.width, sampler.frames, sampler.fps) == (400, 640, 53, 8.0)
+    assert (sampler.prompts_per_step, sampler.group_size, config.advantage.best) == (32, 8, None)
+    assert (config.objective.updates, config.steps) == (1, 121)
+
+
 @pytest.mark.parametrize(
     ("model", "method", "recipe"),
     [
+        ("hunyuanvideo", None, "hunyuanvideo-dance"),
+        ("skyreels-i2v", None, "skyreels-i2v-dance"),
+        ("wan2.1-14b", None, "wan2.1-1.3b-dance"),
         ("flux.1-dev", None, "flux.1-dev-dance-lora"),
         ("flux.1-dev", "flow-grpo", "flux.1-dev-flow"),
         ("sdxl", None, "sdxl-dance-hps"),

@@ -199,7 +199,7 @@ def test_a_name_has_a_dtype_unless_another_is_asked_for(folders, monkeypatch):
     large = {name for name, alias in ALIASES.items() if alias.dtype == "bfloat16"} - {"tiny"}
     assert large == {
         "sd3-medium", "sd3.5-medium", "sd3.5-large", "flux.1-dev", "flux.1-schnell", "qwen-image",
-        "z-image",
+        "z-image", "hunyuanvideo", "skyreels-i2v", "wan2.1-1.3b", "wan2.1-14b", "wan2.2-5b",
     }  # fmt: skip
 
 

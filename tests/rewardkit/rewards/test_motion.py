@@ -1,6 +1,9 @@
+import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
+import farneback
 import numpy as np
 import pytest
 import torch
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 import rewardkit
 from rewardkit.errors import InputError
 from rewardkit.media.batch import Clip
+from rewardkit.media.clips import read_clip
 from rewardkit.rewards.motion import degree, dynamic_degree, fastest, middle, motion_smoothness
 from rewardkit.rewards.motion import temporal_stability as stability
 
@@ -251,3 +255,10 @@ def test_the_clip_is_left_as_it_was(name):
     before = moving.frames.clone()
     rewardkit.create(name).reward.measure(moving)
     assert moving.frames.equal(before)
+
+
+@pytest.mark.data
+def test_data_juicers_motion_score_is_met_by_a_function():
+    path = Path(os.environ["REWARDKIT_TEST_DATA"], "video", "video1.mp4")
+    reward = rewardkit.create(f"{farneback.__file__}:motion")
+    assert reward([read_clip(path)]).item() == pytest.approx(1.869317, abs=1e-3)
