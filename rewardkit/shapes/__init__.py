@@ -7,5 +7,8 @@ in an image, and `judge` decides whether an image shows what its prompt asks for
 ordinary diffusers and transformers checkpoints that `python -m rewardkit.shapes.train NAME` trains
 on rendered scenes; the rest of the package does not treat them specially.
 
+`motion` has the prompts, rendering and judge of clips of moving shapes. Generators of clips can be
+trained (`shapes-video-vae`, then `shapes-video` or `shapes-i2v`) but are not packaged yet.
+
 To add a shape, add its mask to `world` and its plural to `prompts`, and train the models again.
 """

@@ -12,8 +12,12 @@ from rewardkit.generators.protocol import CARD
 from rewardkit.shapes import prompts as asked
 from rewardkit.shapes.train import make
 from rewardkit.shapes.train.loop import Schedule, Training, draw, train
-from rewardkit.shapes.train.make import NAMES, WEIGHTS
+from rewardkit.shapes.train.make import WEIGHTS
+from rewardkit.shapes.train.video import FirstFrameTraining, VideoTraining
+from rewardkit.shapes.train.video_autoencoder import VideoAutoencoder
 from rewardkit.shapes.train.words import tokenizer
+
+PACKAGED = sorted(folder.name for folder in WEIGHTS.iterdir())
 
 
 class Line(Training):
@@ -76,7 +80,30 @@ def test_every_word_of_the_grammar_is_one_token(tmp_path):
     assert words.convert_ids_to_tokens(words("sun").input_ids)[1:-1] == ["s", "u", "n</w>"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("training", [VideoTraining, FirstFrameTraining])
+def test_a_video_model_is_trained_on_what_its_pipeline_is_given(training, tmp_path, monkeypatch):
+    monkeypatch.setattr("rewardkit.shapes.train.video.CLIPS", 4)
+    vae = VideoAutoencoder().vae
+    vae.register_to_config(scaling_factor=0.5)
+    vae.save_pretrained(tmp_path / "vae")
+    model = training(tmp_path / "vae", 0)
+    model.loss(np.random.default_rng(0), torch.Generator().manual_seed(0)).backward()
+    prompts = ["a ring moving left", "a red ring standing still and a cross moving up"]
+    embeds, pooled, mask = model._pipeline(model.modules).encode_prompt(
+        prompts, max_sequence_length=12
+    )
+    inputs = model._encode(prompts)
+    torch.testing.assert_close(inputs["encoder_hidden_states"], embeds)
+    torch.testing.assert_close(inputs["pooled_projections"], pooled)
+    torch.testing.assert_close(inputs["encoder_attention_mask"], mask.float())
+    # The prompt begins after the 95 tokens of the template, and ends before the padding.
+    assert mask.sum(1).tolist() == [len(prompt.split()) + 1 for prompt in prompts]
+    reached = model.evaluate(model.modules, 3)
+    assert reached["motion"] == 0.0  # of an untrained model
+    assert ("first frame kept" in reached) == model.first_frame
+
+
+@pytest.mark.parametrize("name", PACKAGED)
 def test_a_packaged_model_has_a_card_that_says_how_it_was_made(name):
     card = json.loads((WEIGHTS / name / CARD).read_text())
     assert card["name"] == name
@@ -116,6 +143,6 @@ def test_a_packaged_generator_scores_what_its_card_says(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PACKAGED)
 def test_training_afresh_reaches_the_recorded_loss(name):
     assert make.check(name, WEIGHTS, print) == 0
