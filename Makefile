@@ -133,8 +133,8 @@ oracle-geneval: $(GENEVAL)/installed  ## Write the golden files of GenEval; CLON
 # What upstream imports for training is there too; flash attention is not: its oracle runs on the CPU.
 $(VIDEOALIGN)/installed: constraints.txt
 	$(PYTHON) -m venv $(VIDEOALIGN)
-	grep -E '^(torch|torchvision|nvidia|cuda|numpy|pillow|pydantic|av)' constraints.txt > $(VIDEOALIGN)/constraints.txt
-	$(VIDEOALIGN)/bin/python -m pip install -c $(VIDEOALIGN)/constraints.txt torchvision av pydantic rich fire psutil transformers==4.45.2 peft==0.10.0 trl==0.8.6 accelerate==0.34.2 datasets==2.21.0 decord==0.6.0
+	grep -E '^(torch|torchvision|nvidia|cuda|numpy|pillow|pydantic)' constraints.txt > $(VIDEOALIGN)/constraints.txt
+	$(VIDEOALIGN)/bin/python -m pip install -c $(VIDEOALIGN)/constraints.txt torchvision pydantic rich transformers==4.45.2 peft==0.10.0 trl==0.8.6 accelerate==0.34.2 datasets==2.21.0 decord==0.6.0
 	touch $@
 
 oracle-videoalign: $(VIDEOALIGN)/installed  ## Write the golden file of VideoAlign; CLONES=folder of the repositories, REWARDKIT_TEST_DATA=folder.

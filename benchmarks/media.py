@@ -80,10 +80,12 @@ def make(
     Raises:
         UsageError: the model is not of the benchmark's task, the folder holds files that were made
             in another way, or they are too many.
-        InputError: files were removed while others were made.
+        InputError: files were removed while others were made, or a first frame has another shape
+            than the clips.
     """
     from rewardkit.generators.gallery import Planned, check_kept, check_number, claim, make_media
     from rewardkit.generators.noise import sample_seed
+    from rewardkit.generators.references import check_shapes
     from rewardkit.generators.requests import Request
 
     if pipeline.task != benchmark.task:
@@ -94,6 +96,8 @@ def make(
     protocol = protocol or pipeline.protocol
     samples = benchmark.samples
     check_number(len(shard.of(prompts.cases)), samples)
+    places = ((f"{prompts.source}, prompt {c.index + 1}", c.references) for c in prompts.cases)
+    check_shapes(places, protocol.height, protocol.width)
     batch = min(batch_size or samples, samples)
     # The key is older than clips; folders that are half made hold it.
     making = {

@@ -17,6 +17,9 @@ from rewardkit.generators.placement import cast
 if TYPE_CHECKING:
     from grpo.config.fields import Config, PolicyConfig
 
+#: Parts that `policy.offload` keeps at home, which text encoders never leave but for a visit.
+OFFLOADED = ("vae", "image_encoder")
+
 
 def place(
     components: Mapping[str, Any],
@@ -35,7 +38,7 @@ def place(
         config: what to train, the dtype of what is frozen (the VAE is in float32 always), and the
             random seed of a LoRA's initial values.
         targets: the family's LoRA targets, where `config` names none.
-        device: where all go but for the text encoders.
+        device: where all go but for the text encoders, and for what is offloaded.
         home: where these go.
         world: the processes that train; what is trained goes to the device as they share it.
 
@@ -55,10 +58,11 @@ def place(
         prepare(networks[name], config.policy, targets, config.seed)
     encoders = [network for name, network in networks.items() if name.startswith("text_encoder")]
     for name, network in networks.items():
+        waits = network in encoders or (config.policy.offload and name in OFFLOADED)
         if name in trained:
             world.place(network, device)
         else:  # diffusers' own `to` warns of modules to be left in float32 where there are none
-            nn.Module.to(network, home if network in encoders else device)
+            nn.Module.to(network, home if waits else device)
     return encoders
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from grpo import policies
 from grpo.preview import Model, frames_of, size_of
-from rewardkit.errors import UsageError, describe
+from rewardkit.errors import describe
 from rewardkit.media.prompts import read
 
 if TYPE_CHECKING:
@@ -73,9 +73,7 @@ def _memory(config: Config, source: str, folder: Path, device: str) -> list[str]
 
     try:
         return memory.of_folder(config, source, folder, device, read(config.prompts)[0]).lines()
-    except UsageError:
-        raise
-    # The files of a model are anyone's; the run itself says what is wrong with them.
+    # Files may be damaged, and a device may be another machine's: only the run itself needs them.
     except Exception as error:
         return [f"memory: it cannot be estimated from {folder}: {describe(error)}"]
 

@@ -18,10 +18,11 @@ from rewardkit.generators.noise import sample_seed
 from rewardkit.generators.protocol import Protocol
 from rewardkit.generators.references import read_references
 from rewardkit.generators.requests import Request
-from rewardkit.media.batch import Medium
+from rewardkit.media.batch import Clip, Medium
+from rewardkit.media.clips import write_clip
 from rewardkit.media.images import save_picture
 from rewardkit.media.prompts import PromptLine
-from rewardkit.media.sheets import contact_sheet
+from rewardkit.media.sheets import contact_sheet, playing_sheet
 from rewardkit.records.storage import atomic_write
 
 
@@ -102,7 +103,7 @@ def generate(
     for start in range(0, len(requests), size):
         part = requests[start : start + size]
         policy.remember(request.prompt for request in part)
-        with policy.autocast():
+        with policy.autocast(), policy.offloaded():
             media += pipelines.generate(
                 policy.pipeline, part, protocol=protocol, batch_size=batch_size, embed=embed
             )
@@ -121,10 +122,13 @@ def in_turn(
 def write_sheet(
     path: Path, media: Sequence[Medium], captions: Sequence[str], columns: int = 5
 ) -> None:
-    """Write a contact sheet of `media`."""
+    """Write a contact sheet of `media`; of clips, also one that plays, as an mp4 beside it."""
     sheet = contact_sheet(media, captions, columns=columns)
     with atomic_write(path) as temporary:
         save_picture(sheet, temporary)
+    if any(isinstance(medium, Clip) for medium in media):
+        with atomic_write(path.with_suffix(".mp4")) as temporary:
+            write_clip(playing_sheet(media, captions, columns=columns), temporary)
 
 
 def summary(scores: dict[str, Tensor]) -> dict[str, float]:

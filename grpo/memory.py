@@ -7,17 +7,16 @@ kernels take for themselves, that an allocator keeps in reserve, and a CUDA cont
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import ceil, prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from grpo import policies
+from grpo.memory_report import MemoryEstimate
 from grpo.outline import META, OutlineLoader, Tracker, again, fill, pipeline_in, without_numbers
 from grpo.policies.embeddings import HOME, Embeddings
 from grpo.policies.policy import Policy
@@ -31,78 +30,11 @@ from rewardkit.generators.decoding import decode
 from rewardkit.generators.pipelines import Pipeline
 from rewardkit.generators.placement import cast
 from rewardkit.generators.protocol import carried_protocol
-from rewardkit.media.batch import Batch, Sample
+from rewardkit.media.batch import Batch, Clip, Sample
 from rewardkit.media.prompts import PromptLine
 
 if TYPE_CHECKING:
     from grpo.config.fields import Config
-
-_DOING = {
-    "embedding": "prompts are embedded",
-    "rollout": "samples are drawn",
-    "decoding": "samples are decoded",
-    "scoring": "samples are scored",
-    "update": "gradients are computed",
-}
-
-
-@final
-@dataclass
-class MemoryEstimate:
-    """The memory of a run, in bytes.
-
-    Attributes:
-        device: of the policy.
-        held: on the device from the first update on, by part.
-        phases: what each phase of a step takes on the device on top of that.
-        host: in the memory of the machine, by part.
-        rewards: of the rewards' networks, on a device of their own or with the policy.
-        unknown: rewards that are not counted, and why.
-    """
-
-    device: torch.device
-    held: dict[str, int] = field(default_factory=dict)
-    phases: dict[str, int] = field(default_factory=dict)
-    host: dict[str, int] = field(default_factory=dict)
-    rewards: dict[str, int] = field(default_factory=dict)
-    unknown: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def device_peak(self) -> int:
-        """The most on the device; on a CPU also what is in the memory of the machine anyway."""
-        host = sum(self.host.values()) if self.device.type == "cpu" else 0
-        return sum(self.held.values()) + max(self.phases.values()) + host
-
-    def lines(self) -> list[str]:
-        """The estimate in words, with a warning where the device has less."""
-        widest = max(self.phases, key=lambda name: self.phases[name])
-        total = memory_of(self.device)
-        lines = [
-            f"memory on {self.device}: {_text(self.device_peak)}, most of it while {_DOING[widest]}"
-            + (f"; it has {_text(total)}" if total else ""),
-            f"  kept: {_listed(self.held)}",
-            f"  at times: {_listed(self.phases)}",
-            f"  in the memory of the machine: {_listed(self.host)}",
-        ]
-        if self.rewards["weights"] and "scoring" not in self.phases:
-            lines.append(f"  rewards, on their own device: {_listed(self.rewards)}")
-        lines += [f"  not counted: {name}, {reason}" for name, reason in self.unknown.items()]
-        if total and self.device_peak > total:
-            lines.append(
-                f"WARNING: that is more than {self.device} has. Set a smaller sampler.batch_size, "
-                "policy.gradient_checkpointing=true, policy.dtype=bfloat16, scoring.offload=true "
-                "or scoring.device to another device"
-            )
-        return lines
-
-
-def memory_of(device: torch.device) -> int | None:
-    """All bytes of a device; None where it does not tell."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    if device.type == "cpu" and hasattr(os, "sysconf"):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return None
 
 
 def of_folder(
@@ -159,7 +91,7 @@ def _estimate(
     made.host |= _rollout_on_the_host(config, policy)
     _of_rewards(made, config, policy, line)
     with without_numbers() as tracker:
-        _of_policy(made, config, policy, encoders, tracker, trained)
+        _of_policy(made, config, policy, encoders, tracker, trained, line)
     return made
 
 
@@ -184,6 +116,7 @@ def _of_policy(
     encoders: list[nn.Module],
     tracker: Tracker,
     trained: int,
+    line: PromptLine,
 ) -> None:
     """What embedding, sampling, decoding and an update take, with `policy` filled for it."""
     device = made.device
@@ -198,10 +131,9 @@ def _of_policy(
     drawn = min(config.sampler.batch_size, number)
     # An update takes its share of the samples, in batches.
     learnt = min(config.sampler.batch_size, ceil(trained_on / config.objective.updates))
-    lines = [PromptLine("", "a")]
     visits = made.host["text encoders"] if device != HOME else 0
-    made.phases["embedding"] = visits + tracker.peak(lambda: policy.remember(["a"]))
-    one = policy.encode(lines)
+    made.phases["embedding"] = visits + tracker.peak(lambda: policy.remember([line.prompt]))
+    one = policy.encode([line])
     start = number * prod(policy.shape) * 4
 
     def predict(size: int) -> Tensor:
@@ -219,8 +151,11 @@ def _of_policy(
     with torch.no_grad():
         made.phases["rollout"] = start + tracker.peak(sample)
         latents = policy.noise([torch.Generator()])
-        decoding = tracker.peak(lambda: list(decode(pipe, latents, policy.protocol)))
-        made.phases["decoding"] = start + decoding
+        try:
+            decoding = tracker.peak(lambda: list(decode(pipe, latents, policy.protocol)))
+            made.phases["decoding"] = start + decoding
+        except Exception as error:  # some pipelines read the shape of a sample from its numbers
+            made.unknown["decoding"] = describe(error)
     for parameter in (
         p for n in policy.networks.values() for p in n.parameters()
     ):  # gradients stay from the first batch on
@@ -241,7 +176,10 @@ def _of_rewards(made: MemoryEstimate, config: Config, policy: Policy, line: Prom
     loader = OutlineLoader(settings.dtype, own)
     rewards, pictures = {}, {}
     height, width = policy.protocol.height or 64, policy.protocol.width or 64
-    sample = Sample(torch.zeros(3, height, width, dtype=torch.uint8), line.prompt, line.meta)
+    frames, rate = policy.protocol.frames, policy.protocol.fps
+    picture = torch.zeros(frames or 1, 3, height, width, dtype=torch.uint8)
+    medium = Clip(picture, rate or 1.0) if frames else picture[0]
+    sample = Sample(medium, line.prompt, line.meta)
     for name in parse(config.reward, resolve).names:
         try:
             reward = entry(name).cls.load(entry(name).card, loader)
@@ -295,11 +233,3 @@ def _size(network: nn.Module) -> int:
     """Bytes of a network's parameters and buffers."""
     tensors: Mapping[int, Tensor] = {id(t): t for t in (*network.parameters(), *network.buffers())}
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-
-
-def _listed(parts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {_text(size)}" for name, size in parts.items() if size)
-
-
-def _text(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"

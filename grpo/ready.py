@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grpo.config.fields import Config
-from grpo.preview import Model
+from grpo.preview import Model, size_of
 from rewardkit.engine.loader import check_overrides
 from rewardkit.engine.needs import check_lines
 from rewardkit.engine.registry import entry, resolve
@@ -13,7 +13,7 @@ from rewardkit.engine.reward import GroupReward
 from rewardkit.engine.spec import parse
 from rewardkit.errors import UsageError
 from rewardkit.generators.families import FAMILIES
-from rewardkit.generators.references import reference_files
+from rewardkit.generators.references import check_shapes, reference_files
 from rewardkit.media.prompts import PromptLine
 from rewardkit.weights.hub import parse_overrides
 
@@ -32,11 +32,12 @@ def check(
     Raises:
         UsageError: a reward takes no such media, a prompt is not of a reward's kind, or a local
             file of weights is not there or of no reward.
-        InputError: a picture that a line starts from is missing or cannot be used.
+        InputError: a picture that a line starts from is missing or cannot be used, or has another
+            shape than the samples.
     """
-    family, kind = FAMILIES.get(model.pipeline or ""), model.kind
-    if family is not None:
-        reference_files([*lines, *(held_out or ())], family)
+    kind = model.kind
+    if model.pipeline in FAMILIES:
+        check_pictures([*lines, *(held_out or ())], model.pipeline, size_of(config, model))
     reward = parse(config.reward, resolve)
     check_lines(reward, lines, kind)
     names = list(reward.names)
@@ -52,3 +53,21 @@ def check(
         names += watched.names
     files = parse_overrides([f"{name}={path}" for name, path in config.scoring.weights.items()])
     check_overrides(files, [entry(name).card for name in names])
+
+
+def check_pictures(
+    lines: Sequence[PromptLine], pipeline: str, size: tuple[int, int] | None
+) -> None:
+    """Refuse lines without the pictures that a model starts from, or with unusable ones.
+
+    Args:
+        lines: prompts.
+        pipeline: the class of the model's pipeline, of one of the families.
+        size: height and width of its samples in pixels; None leaves the pictures' shapes unchecked.
+
+    Raises:
+        InputError: a picture is missing, cannot be used, or has another shape than the samples.
+    """
+    files = reference_files(lines, FAMILIES[pipeline])
+    if size is not None:
+        check_shapes(zip((line.where for line in lines), files, strict=True), *size)

@@ -3,7 +3,7 @@
 config.json            the resolved configuration, its paths absolute
 rewardkit.json         the RunCard: base model, rewards trained on, prompts' checksum, versions
 metrics.jsonl          one line per step, and one per evaluation
-samples/               sheets of fixed prompts and seeds
+samples/               sheets of fixed prompts and seeds; of clips, also as mp4, where they play
 checkpoints/           what --resume continues from
 model/                 the trained weights, as plain diffusers loads them
 .lock                  locked by the process that trains
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 # What a killed writer of the run's files leaves: those of `atomic_write`.
-_LEFT = re.compile(r"\.(config|rewardkit|metrics|step-\d+)\.[0-9a-f]{8}\.(json|jsonl|pt|png)")
+_LEFT = re.compile(r"\.(config|rewardkit|metrics|step-\d+)\.[0-9a-f]{8}\.(json|jsonl|pt|png|mp4)")
 
 
 @final
@@ -250,11 +250,12 @@ class Run:
 def _comparable(config: Config) -> dict[str, Any]:
     """A configuration without what may differ when a run is resumed.
 
-    Where rewards are computed, and in how large batches, changes nothing but rounding; the rank,
-    alpha and layers of a LoRA to start from are the LoRA's.
+    Where rewards are computed, and in how large batches, changes nothing but rounding, and where
+    the VAE waits nothing; the rank, alpha and layers of a LoRA to start from are the LoRA's.
     """
     values = config.model_dump(
-        mode="json", exclude={"scoring": {"device", "batch_size", "offload"}}
+        mode="json",
+        exclude={"scoring": {"device", "batch_size", "offload"}, "policy": {"offload"}},
     )
     if config.policy.init_lora is not None:
         for key in ("rank", "alpha", "targets"):

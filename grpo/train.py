@@ -26,6 +26,7 @@ from grpo.run import Run
 from grpo.start import take
 from grpo.trainer import Trainer
 from rewardkit.extras import require
+from rewardkit.generators.families import FAMILIES
 from rewardkit.generators.lora_hub import lora_path
 from rewardkit.media.prompts import read
 from rewardkit.media.sheets import one_line
@@ -93,8 +94,8 @@ def _train(
     model = preview.look(config.model, config.revision, fetch=True)
     preview.check(config, model)
     lines = read(config.prompts)
-    held_out = config.evaluation.prompts
-    ready.check(config, lines, None if held_out is None else read(held_out), model)
+    held_out = None if config.evaluation.prompts is None else read(config.evaluation.prompts)
+    ready.check(config, lines, held_out, model)
     if config.policy.float32_matmul is not None:
         torch.set_float32_matmul_precision(config.policy.float32_matmul)
     # Loaded on the CPU, in the run's dtype: the device never holds more than training needs.
@@ -104,6 +105,9 @@ def _train(
         start = take(pipeline, policies.part(pipeline), lora_path(config.policy.init_lora))
         config = start.adopted(config)
     policy = policies.of(pipeline, config, world.device(device), world)
+    if model.pipeline in FAMILIES and preview.size_of(config, model) is None:
+        size = policy.protocol.height, policy.protocol.width  # which only the pipeline knew
+        ready.check_pictures([*lines, *(held_out or ())], model.pipeline, size)
     if start is not None:
         start.put(policy)
     rewards = Rewards(config.reward, str(policy.device), config.scoring)

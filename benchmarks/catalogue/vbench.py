@@ -26,7 +26,7 @@ DIMENSIONS = (
     Criterion("motion-smoothness", "motion_smoothness", low=0.706, high=0.9975),
     Criterion("aesthetic-quality", "aesthetic_quality"),
     # Upstream's verdict on a clip is whether it moves: see the reward's card.
-    Criterion("dynamic-degree", "dynamic_degree", weight=0.5, threshold=1.0),
+    Criterion("dynamic-degree.raft", "dynamic_degree", weight=0.5, threshold=1.0),
 )
 _OWN = [criterion.name for criterion in DIMENSIONS]
 LEFT_OUT = (
@@ -87,9 +87,9 @@ register(
             "VBench's other dimensions need networks that are not here and are left out: "
             f"{', '.join(LEFT_OUT)}.",
             "Subject and background consistency, temporal flickering and aesthetic quality are "
-            "VBench's numbers of each clip. Dynamic degree and motion smoothness follow the rules "
-            "of VBench with DIS optical flow for its networks, so they cannot be compared with its "
-            "numbers.",
+            "VBench's numbers of each clip. Dynamic degree is VBench's but for the file of RAFT's "
+            "weights: see the card of dynamic-degree.raft. Motion smoothness follows its rule with "
+            "DIS optical flow for its network, and cannot be compared with its numbers.",
             "VBench's consistency of a model is the mean over frames, here over clips: the same "
             "where all clips have the same length.",
             "For temporal flickering VBench makes 25 clips of each prompt and keeps five that its "

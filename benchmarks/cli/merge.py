@@ -34,14 +34,14 @@ def merge(shards: tuple[Path, ...], prompts: str | None, out: Path | None, as_js
     if not shards:
         raise UsageError("no result is given; merge takes the results of --shard 1/N to N/N")
     first = read_result(shards[0])
-    name, _, title = first.benchmark.name.partition("/")
+    name, _, _ = first.benchmark.name.partition("/")
     found = get(name)
     if not isinstance(found, Benchmark) or found.version != first.benchmark.version:
         raise InputError(
             f"{shards[0]} is of {first.benchmark.name}, version {first.benchmark.version}, which "
             "this rewardkit does not have: merge shards with the version that scored them"
         )
-    benchmark = found.on(prompts).by("+".join(first.metrics) if title else None)
+    benchmark = found.on(prompts).by("+".join(first.metrics) if found.rewards is None else None)
     assert benchmark.prompts is not None
     read = benchmark.prompts()
     if read.sha256 != first.prompts.sha256:

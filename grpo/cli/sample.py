@@ -1,4 +1,4 @@
-"""`grpo sample`: images before and after a training run."""
+"""`grpo sample`: media before and after a training run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def sample(
 ) -> None:
     """Draw a contact sheet of samples before and after training, from the same initial noise.
 
-    RUN is the folder of a run of `grpo train`.
+    RUN is the folder of a run of `grpo train`. The sheet of a model of clips shows some of their
+    frames; an mp4 of the same name, beside it, shows them playing.
     """
     from grpo.run import Run
 

@@ -67,6 +67,9 @@ if TYPE_CHECKING:
     help="Local file with a reward's weights; `rewardkit show` lists the names.",
 )
 @click.option(
+    "--reward-device", metavar="NAME", help="Device of the rewards' networks.  [default: --device]"
+)
+@click.option(
     "-o", "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Folder of the run.  [default: runs/MODEL-METHOD-SEED]",
 )  # fmt: skip
@@ -97,6 +100,7 @@ def train(
     eval_every: str | None,
     sets: tuple[str, ...],
     weights: tuple[str, ...],
+    reward_device: str | None,
     out: Path | None,
     resume: bool,
     dry_run: bool,
@@ -132,6 +136,7 @@ def train(
         "seed": seed,
         "evaluation.every": eval_every,
         "policy.init_lora": lora,
+        "scoring.device": reward_device,
     }
     chosen: dict[str, object] = {key: text for key, text in options.items() if text is not None}
     if weights:

@@ -54,6 +54,8 @@ class PolicyConfig(Section):
     """Precision of float32 matrix products on a GPU (high is TF32); none uses torch's own."""
     gradient_checkpointing: bool = False
     """Recompute activations to save memory."""
+    offload: bool = False
+    """Keep the VAE and any image encoder on the CPU while a GPU does not need them."""
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay per update of averaged weights, which are evaluated and saved; none: no average."""
     ema_warmup: float | None = Field(default=None, gt=0, le=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from grpo.distributed import World
@@ -15,6 +15,7 @@ from rewardkit.devices import pick_dtype, sent
 from rewardkit.errors import UsageError, WeightsError
 from rewardkit.generators.arguments import check_protocol
 from rewardkit.generators.decoding import decode
+from rewardkit.generators.placement import visiting
 from rewardkit.generators.protocol import Protocol
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Policy(Prompts, ABC):
             here.
         adapted: whether a LoRA is trained, not all weights.
         detach_uncond: whether the prediction without the prompt gets no gradient.
-        device: where the networks and the VAE are.
+        device: where the networks are, and the VAE unless it is offloaded.
         dtype: what they compute in.
         world: the processes that train it together.
         banks: copies of the trained parameters, by the names `keep` gave them.
@@ -78,7 +79,7 @@ class Policy(Prompts, ABC):
         world: World | None = None,
     ) -> None:
         """See `grpo.policies.of`."""
-        from grpo.adapters import place
+        from grpo.adapters import OFFLOADED, place
         from grpo.policies.embeddings import HOME, Embeddings
 
         pipe: Any = pipeline.diffusers
@@ -107,6 +108,8 @@ class Policy(Prompts, ABC):
         }
         self.banks: dict[str, Bank] = {}
         self._embedded = Embeddings(encoders, self.device)
+        waiting = [getattr(pipe, name, None) for name in OFFLOADED if config.policy.offload]
+        self._offloaded = [network for network in waiting if network is not None]
 
     def predict(self, x: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         """The network's output, guided, [B, ...], float32.
@@ -179,15 +182,19 @@ class Policy(Prompts, ABC):
         Raises:
             WeightsError: a medium is not finite.
         """
-        media: list[Medium] = []
-        for medium in decode(self._pipe, x0, self.protocol):
-            if medium is None:
-                raise WeightsError(
-                    "a sample is not a number (NaN). In float16 many models overflow: take "
-                    "policy.dtype bfloat16. Else training has diverged: take a lower optim.lr"
-                )
-            media.append(medium)
-        return media
+        with self.offloaded():
+            media = list(decode(self._pipe, x0, self.protocol))
+        finite = [medium for medium in media if medium is not None]
+        if len(finite) < len(media):
+            raise WeightsError(
+                "a sample is not a number (NaN). In float16 many models overflow: take "
+                "policy.dtype bfloat16. Else training has diverged: take a lower optim.lr"
+            )
+        return finite
+
+    def offloaded(self) -> AbstractContextManager[None]:
+        """A context in which what `policy.offload` keeps on the CPU is on the device."""
+        return visiting(self._offloaded, self.device)
 
     def autocast(self) -> torch.autocast:
         """A context in which the networks compute in `dtype`; it does nothing in float32."""

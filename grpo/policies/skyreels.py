@@ -37,7 +37,8 @@ class SkyReels(Hunyuan):
 
         condition = super().encode(lines)
         sources: Sequence[torch.Generator | None] = generators or [None] * len(lines)
-        drawn = torch.cat([self._first_frame(*p) for p in zip(lines, sources, strict=True)])
+        with self.offloaded():
+            drawn = torch.cat([self._first_frame(*p) for p in zip(lines, sources, strict=True)])
         latents = drawn.new_zeros(len(lines), *self.shape)
         latents[:, :, :1] = drawn
         given = {**condition.per_sample, _FIRST_FRAME: latents[None]}

@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from rewardkit.media.prompts import PromptLine
 
 
-# Source: diffusers src/diffusers/models/transformers/transformer_wan.py: WanAttnProcessor.
-_TEXT_LENGTH = 512
-
-
 class Wan(Video, ABC):
     """A policy of Wan's transformer.
 
@@ -79,7 +75,7 @@ class WanImageToVideo(Wan):
     CLIP makes of it. Nothing of them is random.
 
     Raises:
-        UsageError: the pipeline is one of Wan 2.2, or texts are of another length than 512.
+        UsageError: the pipeline is one of Wan 2.2.
     """
 
     pipeline_classes = ("WanImageToVideoPipeline",)
@@ -92,7 +88,8 @@ class WanImageToVideo(Wan):
         import torch
 
         condition = super().encode(lines)
-        frames = [self._first_frame(line) for line in lines]
+        with self.offloaded():
+            frames = [self._first_frame(line) for line in lines]
         given = {name: torch.cat([f[name] for f in frames])[None] for name in frames[0]}
         return replace(condition, per_sample={**condition.per_sample, **given})
 
@@ -126,13 +123,6 @@ class WanImageToVideo(Wan):
         if pipe.config.expand_timesteps:
             raise UsageError(
                 f"{pipeline.source} is an image-to-video pipeline of Wan 2.2. Train one of Wan 2.1"
-            )
-        length = self.protocol.max_sequence_length
-        if length != _TEXT_LENGTH:
-            raise UsageError(
-                f"max_sequence_length {length} given for a {type(pipe).__name__}, whose network "
-                f"tells text from picture by a text length of {_TEXT_LENGTH}. Set it to "
-                f"{_TEXT_LENGTH}"
             )
 
     def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from benchmarks.benchmark import Benchmark, catalogue
 from benchmarks.lists import LISTS
 from benchmarks.results import Result
 
@@ -27,9 +28,11 @@ def command(result: Result) -> tuple[str, ...]:
     if title:
         # What a public list says of its source is for people; it is asked for by its name.
         options["prompts"] = title if title in LISTS else result.prompts.source
-        options["reward"] = "+".join(
-            name for name in result.metrics if not result.benchmark.is_total(name)
-        )
+        known = catalogue().get(benchmark)
+        if not (isinstance(known, Benchmark) and known.rewards):
+            options["reward"] = "+".join(
+                name for name in result.metrics if not result.benchmark.is_total(name)
+            )
     source = model.alias or model.source
     made = result.media.made_here and source is not None
     if made:

@@ -28,7 +28,7 @@ class Point(NamedTuple):
 
 
 class Sheet(NamedTuple):
-    """A sheet of samples after a step."""
+    """A sheet of samples after a step: a picture, or an mp4 on which clips play."""
 
     step: int
     path: Path
@@ -81,7 +81,7 @@ def read_runs(folder: Path) -> list[LoggedRun]:
 def _read(run: Path, folder: Path) -> LoggedRun:
     lines = _lines(run / "metrics.jsonl")
     sheets = sorted(
-        Sheet(int(match[1]), path)
+        Sheet(int(match[1]), playing if (playing := path.with_suffix(".mp4")).is_file() else path)
         for path in (run / "samples").glob("*.png")
         if (match := _SHEET.fullmatch(path.name))
     )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from leaderboards.board import SHORT, Leaderboard
 from leaderboards.page import libraries, plots
-from leaderboards.page.copies import MEDIA, Copies
+from leaderboards.page.copies import MEDIA, Copies, Copy
 from leaderboards.page.gallery import gallery
 from leaderboards.page.runs import LoggedRun, Sheet
 from leaderboards.page.view import groups
@@ -31,7 +31,7 @@ class _Training(NamedTuple):
     """A run with the addresses of its sheets: step and address, first and last."""
 
     run: LoggedRun
-    sheets: tuple[tuple[int, str], ...]
+    sheets: tuple[tuple[int, Copy], ...]
 
 
 def build(
@@ -110,13 +110,13 @@ def _plots(shown: Leaderboard, runs: Sequence[LoggedRun]) -> dict[str, Any]:
     return {name: data for name, data in found.items() if data is not None}
 
 
-def _sheets(run: LoggedRun, number: int, copies: Copies) -> tuple[tuple[int, str], ...]:
-    def copy(sheet: Sheet) -> tuple[int, str] | None:
+def _sheets(run: LoggedRun, number: int, copies: Copies) -> tuple[tuple[int, Copy], ...]:
+    def copy(sheet: Sheet) -> tuple[int, Copy] | None:
         path = sheet.path.relative_to(run.folder)
         place = copies.allowed(run.folder, str(path), [Path(os.path.realpath(run.root))])
         name = f"run-{number}.{sheet.path.stem}"
         copied = None if place is None else copies.copy(place, name)
-        return None if copied is None else (sheet.step, copied.address)
+        return None if copied is None else (sheet.step, copied)
 
     found = [copy(sheet) for sheet in (run.first, run.last) if sheet is not None]
     whole = tuple(sheet for sheet in found if sheet is not None)

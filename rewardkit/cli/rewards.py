@@ -120,6 +120,8 @@ def _pin(weights: PinnedFile | Snapshot, download: dict[str, Any] | None) -> str
         return "a folder on this machine: nothing is downloaded"
     if weights.host == "package":
         return "comes with the package: nothing is downloaded"
+    if weights.host == "torch":
+        return f"pinned: its sha256 begins with {weights.digits}"
     if weights.host == "made":
         return f"made on this machine: {weights.made_by}"
     if weights.sha256 is not None:

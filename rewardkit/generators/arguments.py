@@ -129,6 +129,12 @@ def check_protocol(pipe: Any, protocol: Protocol) -> None:
             f"a {name} accepts a max_sequence_length of at most {family.longest}; "
             f"{protocol.max_sequence_length} was given"
         )
+    only = family.only_length(pipe)
+    if only is not None and protocol.max_sequence_length != only:
+        raise UsageError(
+            f"this {name} tells text from picture by a max_sequence_length of {only}; "
+            f"{protocol.max_sequence_length} was given. Set it to {only}"
+        )
     check_frames(name, pipe, protocol.frames)
     _check_guidance(name, accepted, protocol)
     check_size(name, pipe, protocol.height, protocol.width)

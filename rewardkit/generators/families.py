@@ -33,6 +33,7 @@ class Family:
         settings: given to `from_pretrained`.
         largest: the largest height and width in pixels; None where nothing bounds them.
         longest: the largest `max_sequence_length`, where the call has that argument.
+        only_length: the one `max_sequence_length` with which the model works; None: any.
         uses_guidance: whether `guidance_scale` has an effect.
         unguided: classifier-free guidance is off at this scale and below.
         negative_prompt: the text that stands for no prompt where guidance needs one.
@@ -49,6 +50,7 @@ class Family:
     settings: Mapping[str, Any] = field(default_factory=dict)
     largest: Callable[[Any], int | None] = lambda pipe: None
     longest: int = 512
+    only_length: Callable[[Any], int | None] = lambda pipe: None
     uses_guidance: Callable[[Any], bool] = lambda pipe: True
     unguided: float = 1.0
     negative_prompt: str = ""
@@ -91,6 +93,14 @@ _WAN: dict[str, Any] = {
     "frames": lambda pipe: pipe.vae_scale_factor_temporal,
     "fps": 16.0,  # of Wan 2.1 and of the large 2.2; the 5B of Wan 2.2 was trained for 24
 }
+
+
+def _wan_length(pipe: Any) -> int | None:
+    # A network that is given what CLIP makes of the picture takes all but the last 512 tokens for
+    # it: with fewer tokens of text, it attends to the picture as text.
+    # Source: diffusers src/diffusers/models/transformers/transformer_wan.py: WanAttnProcessor.
+    network = pipe.transformer or pipe.transformer_2
+    return None if network.config.image_dim is None else 512
 
 
 def _hunyuan_multiple(pipe: Any) -> int:
@@ -175,7 +185,10 @@ FAMILIES = {
     ),
     "WanPipeline": Family(task="text-to-video", **_WAN),
     "WanImageToVideoPipeline": Family(
-        task="image-to-video", **_WAN, references={"first_frame": "image"}
+        task="image-to-video",
+        **_WAN,
+        only_length=_wan_length,
+        references={"first_frame": "image"},
     ),
 }
 

@@ -16,7 +16,7 @@ from rewardkit.generators.families import FAMILIES
 from rewardkit.generators.noise import sample_seed
 from rewardkit.generators.pipelines import Pipeline, generate
 from rewardkit.generators.protocol import CARD, Protocol
-from rewardkit.generators.references import reference_files, without_references
+from rewardkit.generators.references import check_shapes, reference_files, without_references
 from rewardkit.generators.requests import Request
 from rewardkit.media.images import read_image
 from rewardkit.media.prompts import PromptLine
@@ -84,11 +84,13 @@ def make_gallery(
         UsageError: the folder holds media made in another way, or more are asked for than
             `MAX_MEDIA`.
         InputError: files were removed while others were made, or a line names no usable picture
-            where the task starts from one.
+            where the task starts from one, or a first frame of another shape than the clip's.
     """
     protocol = protocol or pipeline.protocol
     check_number(len(lines), samples)
     files = reference_files(lines, FAMILIES[type(pipeline.diffusers).__name__])
+    places = (line.where for line in lines)
+    check_shapes(zip(places, files, strict=True), protocol.height, protocol.width)
     details = {
         "seed": seed,
         "samples": samples,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rewardkit.errors import InputError, describe
 from rewardkit.generators.families import Family
 from rewardkit.media.files import open_file, quoted
-from rewardkit.media.images import decode_rgb, open_picture, read_image
+from rewardkit.media.images import decode_rgb, open_picture, read_image, upright_size
 from rewardkit.media.task import REFERENCES, starts_from_picture
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: The key of a prompt line that names the picture, beside the reference's own name.
 KEY = "image"
+#: The part by which a first frame may be stretched on one side to fill a clip.
+MOST_STRETCH = 0.03
 
 
 def reference_files(lines: Sequence[PromptLine], family: Family) -> list[dict[str, Path]]:
@@ -69,6 +71,40 @@ def read_references(line: PromptLine, family: Family) -> dict[str, torch.Tensor]
     """
     (files,) = reference_files([line], family)
     return {name: read_image(path) for name, path in files.items()}
+
+
+def check_shapes(
+    references: Iterable[tuple[str, Mapping[str, Path]]], height: int, width: int
+) -> None:
+    """Refuses first frames whose shape is not that of the clips, to whose size they are scaled.
+
+    Heights and widths that a model accepts are seldom 16:9 exactly, so a first frame may be
+    stretched by up to `MOST_STRETCH` on one side.
+
+    Args:
+        references: for each prompt where it is from, and the files of its pictures by name.
+        height: of the clips, in pixels.
+        width: of the clips, in pixels.
+
+    Raises:
+        InputError: a first frame has another shape. The message begins with its prompt's place.
+    """
+    checked: set[Path] = set()
+    for where, files in references:
+        path = files.get(REFERENCES["image-to-video"])
+        if path is None or path in checked:
+            continue
+        with open_file(path) as stream:
+            across, down = upright_size(open_picture(stream, quoted(path)))
+        wide, tall = across * height, down * width
+        stretch = max(wide, tall) / min(wide, tall)
+        if stretch > 1 + MOST_STRETCH:
+            raise InputError(
+                f"{where}: the first frame {quoted(path)} is {across} x {down} pixels, and the "
+                f"clip {width} x {height}: it would be stretched by "
+                f"{stretch - 1:.0%}. Crop it to the clip's shape, or choose another height or width"
+            )
+        checked.add(path)
 
 
 def without_references(meta: Mapping[str, object], files: Mapping[str, Path]) -> dict[str, object]:

@@ -39,6 +39,7 @@ _UPRIGHT = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+_SIDEWAYS = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 
 
 def read_image(
@@ -198,20 +199,34 @@ def _check_size(picture: Image.Image, name: str, max_pixels: int) -> None:
         )
 
 
+def upright_size(picture: Image.Image) -> tuple[int, int]:
+    """Width and height of an opened picture, rotated as its metadata says; decodes nothing."""
+    width, height = picture.size
+    turned = _turn(picture) in _SIDEWAYS
+    return (height, width) if turned else (width, height)
+
+
 def _upright(picture: Image.Image) -> Image.Image:
     """The image, rotated as its metadata says.
 
     `ImageOps.exif_transpose` also rewrites the metadata, and fails if another tag is damaged.
     """
-    from PIL import ExifTags, Image
+    from PIL import Image
+
+    method = _turn(picture)
+    return picture if method is None else picture.transpose(Image.Transpose[method])
+
+
+def _turn(picture: Image.Image) -> str | None:
+    """How an image is to be turned, as PIL calls it; None where it is upright."""
+    from PIL import ExifTags
 
     try:
         orientation = picture.getexif().get(ExifTags.Base.Orientation)
     except (OSError, SyntaxError, ValueError, LookupError, TypeError, struct.error):
-        return picture  # metadata nobody can read does not spoil the picture
+        return None  # metadata nobody can read does not spoil the picture
     # A tag of the wrong type (text, several numbers) names no orientation either.
-    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return picture if method is None else picture.transpose(Image.Transpose[method])
+    return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
 def _to_rgb(picture: Image.Image, name: str) -> Image.Image:

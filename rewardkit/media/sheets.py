@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rewardkit.media.batch import Medium
 
 _MARGIN = 12
+_SHOWN = 4  # frames of a clip
 _TEXT_PX, _LINE_PX = 15, 20  # font size, and from one line to the next
 
 
@@ -29,22 +31,69 @@ def contact_sheet(
     """Media in rows, as a `PIL.Image`, each above its caption.
 
     Args:
-        media: of any sizes; each is scaled, whole, to fit `width` x `width`. A clip is shown by its
-            middle frame.
+        media: of any sizes; each is scaled, whole, to fit `width` x `width`. A clip is shown by
+            four of its frames, from the first to the last, in two rows.
         captions: one per medium. Each line is cut to the width, with an ellipsis.
         columns: media in a row.
         width: of each medium, in pixels.
     """
-    from PIL import Image, ImageDraw, ImageFont, ImageOps
+    thumbs = [_thumb(_still(medium), width) for medium in media]
+    sheet, places = _empty(thumbs, captions, columns, width)
+    for thumb, place in zip(thumbs, places, strict=True):
+        sheet.paste(thumb, place)
+    return sheet
 
-    if not media or len(media) != len(captions) or columns < 1:
+
+def playing_sheet(
+    media: Sequence[Medium],
+    captions: Sequence[str],
+    *,
+    columns: int = 5,
+    width: int = 200,
+) -> Clip:
+    """A contact sheet on which clips play, as long as the longest; pictures stand still.
+
+    Clips that are over show their last frame. The rate is the highest of theirs. Height and width
+    are even, so that every player shows the file.
+
+    Args:
+        media: as for `contact_sheet`; at least one is a clip.
+        captions: as for `contact_sheet`.
+        columns: media in a row.
+        width: of each medium, in pixels.
+    """
+    import numpy as np
+    import torch
+
+    clips = [medium for medium in media if isinstance(medium, Clip)]
+    if not clips:
+        raise UsageError("a playing sheet needs a clip, and only pictures were given")
+    fps = max(clip.fps for clip in clips)
+    count = max(math.ceil(len(clip.frames) * fps / clip.fps) for clip in clips)
+    thumbs = [_thumb(_at(medium, 0.0), width) for medium in media]
+    sheet, places = _empty(thumbs, captions, columns, width)
+    even = (sheet.width + sheet.width % 2, sheet.height + sheet.height % 2)
+    frames = np.full((count, even[1], even[0], 3), 255, np.uint8)
+    for number in range(count):
+        for medium, place in zip(media, places, strict=True):
+            sheet.paste(_thumb(_at(medium, number / fps), width), place)
+        frames[number, : sheet.height, : sheet.width] = np.asarray(sheet)
+    return Clip(torch.from_numpy(frames).permute(0, 3, 1, 2), fps)
+
+
+def _empty(
+    thumbs: Sequence[Image.Image], captions: Sequence[str], columns: int, width: int
+) -> tuple[Image.Image, list[tuple[int, int]]]:
+    """A sheet with its captions, and the left upper corner of each medium on it."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    if not thumbs or len(thumbs) != len(captions) or columns < 1:
         raise UsageError(
             "a contact sheet needs media, a caption for each and at least one column; given: "
-            f"{len(media)} media, {len(captions)} captions, {columns} columns"
+            f"{len(thumbs)} media, {len(captions)} captions, {columns} columns"
         )
     font = ImageFont.load_default(_TEXT_PX)
     texts = ["\n".join(_cut(line, font, width) for line in text.split("\n")) for text in captions]
-    thumbs = [ImageOps.contain(to_pil(_still(medium)), (width, width)) for medium in media]
     starts = range(0, len(thumbs), columns)
     heights = [
         max(thumb.height for thumb in thumbs[i : i + columns])
@@ -55,16 +104,16 @@ def contact_sheet(
     size = (across * (width + _MARGIN) + _MARGIN, sum(heights) + _MARGIN * (len(heights) + 1))
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
+    places = []
     top = _MARGIN
     for start, height in zip(starts, heights, strict=True):
         for column, i in enumerate(range(start, min(start + columns, len(thumbs)))):
             left = _MARGIN + column * (width + _MARGIN)
-            sheet.paste(thumbs[i], (left, top))
-            draw.multiline_text(
-                (left, top + thumbs[i].height), texts[i], "black", font, spacing=_LINE_PX - _TEXT_PX
-            )
+            places.append((left, top))
+            below = (left, top + thumbs[i].height)
+            draw.multiline_text(below, texts[i], "black", font, spacing=_LINE_PX - _TEXT_PX)
         top += height + _MARGIN
-    return sheet
+    return sheet, places
 
 
 def one_line(prompt: str) -> str:
@@ -72,9 +121,34 @@ def one_line(prompt: str) -> str:
     return " ".join(prompt.split())
 
 
+def _thumb(picture: torch.Tensor, width: int) -> Image.Image:
+    from PIL import ImageOps
+
+    return ImageOps.contain(to_pil(picture), (width, width))
+
+
 def _still(medium: Medium) -> torch.Tensor:
-    """The picture that shows a medium: of a clip, its middle frame."""
-    return medium.frames[len(medium.frames) // 2] if isinstance(medium, Clip) else medium
+    """The picture that shows a medium: of a clip, four of its frames, or what fewer it has."""
+    import torch
+
+    if not isinstance(medium, Clip):
+        return medium
+    count = len(medium.frames)
+    if count < _SHOWN:
+        return torch.cat(list(medium.frames), dim=2)
+    first, second, third, last = (
+        medium.frames[round(i * (count - 1) / (_SHOWN - 1))] for i in range(_SHOWN)
+    )
+    return torch.cat([torch.cat([first, second], 2), torch.cat([third, last], 2)], 1)
+
+
+def _at(medium: Medium, seconds: float) -> torch.Tensor:
+    """What a medium shows at a time; after its end, its last frame."""
+    if not isinstance(medium, Clip):
+        return medium
+    # A time that rounding put just before a frame's is the frame's.
+    number = math.floor(seconds * medium.fps + 1e-6)
+    return medium.frames[min(number, len(medium.frames) - 1)]
 
 
 def _cut(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:

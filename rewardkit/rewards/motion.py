@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # 8-bit frames [F, H, W, 3], one of them [H, W, 3], or a grey one [H, W].
 Pixels: TypeAlias = "NDArray[np.uint8]"
-# From two grey frames to [H, W, 2]: where each pixel of the first lies in the second, in pixels.
+# From two frames [H, W, 3] to [H, W, 2]: how far each pixel of the first moves to the second.
 Flow: TypeAlias = "Callable[[Pixels, Pixels], NDArray[np.floating]]"
 
 # Two patches of DIS; OpenCV refuses frames of less than one.
@@ -59,10 +59,23 @@ def dynamic_degree(clip: Clip) -> float:
     Raises:
         InputError: fewer than two frames are kept, or frames too small for DIS.
     """
+    frames = eighths("dynamic-degree", clip)
+    return degree_of(frames, flow_of("dynamic-degree", frames))
+
+
+def eighths(name: str, clip: Clip) -> Pixels:
+    """Every n-th frame, n = max(1, round(fps / 8)): at most about eight a second.
+
+    Raises:
+        InputError: fewer than two are left; the message is about the reward `name`.
+    """
     step = max(1, round(clip.fps / 8))
-    frames = frames_of("dynamic-degree", clip, step + 1)[::step]
-    flow = flow_of("dynamic-degree", frames)
-    speeds = [fastest(flow(a, b)) for a, b in pairwise([grey(frame) for frame in frames])]
+    return frames_of(name, clip, step + 1)[::step]
+
+
+def degree_of(frames: Pixels, flow: Flow) -> float:
+    """`degree` of the `fastest` motion between neighbouring frames `[F, H, W, 3]`."""
+    speeds = [fastest(flow(first, second)) for first, second in pairwise(frames)]
     return degree(speeds, min(frames.shape[1:3]))
 
 
@@ -97,10 +110,14 @@ def motion_smoothness(clip: Clip) -> float:
     Raises:
         InputError: fewer than three frames, or frames too small for DIS.
     """
+    frames = frames_of("motion-smoothness", clip, 3)
+    return smoothness_of(frames, flow_of("motion-smoothness", frames))
+
+
+def smoothness_of(frames: Pixels, flow: Flow) -> float:
+    """How well `middle` predicts the odd ones of frames `[F, H, W, 3]`."""
     import numpy as np
 
-    frames = frames_of("motion-smoothness", clip, 3)
-    flow = flow_of("motion-smoothness", frames)
     kept = frames[::2]
     misses = [
         np.abs(middle(before, after, flow) - actual).mean()
@@ -121,9 +138,8 @@ def middle(before: Pixels, after: Pixels, flow: Flow) -> NDArray[np.floating]:
     import cv2
     import numpy as np
 
-    first, last = grey(before), grey(after)
-    half = (flow(first, last) - flow(last, first)) / 4
-    height, width = first.shape
+    half = (flow(before, after) - flow(after, before)) / 4
+    height, width = before.shape[:2]
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
 
     def warp(frame: Pixels, shift: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -177,7 +193,7 @@ def flow_of(name: str, frames: Pixels) -> Flow:
 
     def flow(first: Pixels, second: Pixels) -> NDArray[np.floating]:
         # None is "no first guess", which OpenCV's type stub has forgotten.
-        return np.asarray(dis.calc(first, second, None), dtype=np.float32)  # type: ignore[call-overload]
+        return np.asarray(dis.calc(grey(first), grey(second), None), dtype=np.float32)  # type: ignore[call-overload]
 
     return flow
 

@@ -15,7 +15,6 @@ from rewardkit.engine.registry import register
 from rewardkit.engine.reward import MeasuredReward
 from rewardkit.media.batch import Clip, Medium
 from rewardkit.rewards.motion import dynamic_degree, flow_of, frames_of
-from rewardkit.rewards.pixels import grey
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +38,7 @@ def motion_quality(clip: Clip) -> float:
     if moves == 0:
         return 0.0
     flow = flow_of(NAME, frames)
-    flows = [flow(first, second) for first, second in pairwise([grey(frame) for frame in frames])]
+    flows = [flow(first, second) for first, second in pairwise(frames)]
     return moves * steadiness(flows)
 
 

@@ -27,6 +27,7 @@ from rewardkit.weights.pins import Located, PinnedFile, Snapshot
 from rewardkit.weights.shards import check_shards, names_in
 
 _GITHUB = "https://raw.githubusercontent.com/{repo}/{revision}/{file}"
+_TORCH = "https://{repo}/{file}"
 
 
 def locate(weights: PinnedFile | Snapshot, overrides: Mapping[str, Path]) -> Located:
@@ -65,6 +66,8 @@ def download(weights: PinnedFile | Snapshot) -> Located:
             return _file_from_hub(weights)
         case "github":
             return _from_github(weights)
+        case "torch":
+            return _from_torch(weights)
         case "package":
             return _from_package(weights)
         case "made":
@@ -215,6 +218,17 @@ def _from_github(weights: PinnedFile) -> Located:
         raise _unavailable(weights, describe(error)) from error
     source, files = f"{weights.place}/{file}", {file: weights.sha256}
     return Located(path=path, source=source, revision=weights.revision, files=files)
+
+
+def _from_torch(weights: PinnedFile) -> Located:
+    (file,) = weights.files
+    url = _TORCH.format(repo=weights.repo, file=quote(file))
+    try:
+        path = fetch(url, weights.sha256 or weights.digits)
+    except InputError as error:
+        raise _unavailable(weights, describe(error)) from error
+    source, files = f"{weights.place}/{file}", {file: checksum(path)}
+    return Located(path=path, source=source, revision=None, files=files)
 
 
 def _from_package(weights: PinnedFile) -> Located:

@@ -45,7 +45,7 @@ class _Pin(BaseModel, ABC):
 
 @final
 class PinnedFile(_Pin):
-    """One file of weights, or of data: on the hub, on GitHub, in a package, or made here.
+    """One file of weights, or of data: on the hub, on GitHub, in a package, or elsewhere (`host`).
 
     Attributes:
         name: how `--weights NAME=PATH` and `REWARDKIT_WEIGHTS` call it.
@@ -53,8 +53,9 @@ class PinnedFile(_Pin):
             the address of what it is made of.
         kind: of the file; the hub keeps repositories of data apart.
         host: where the repository is. What is on GitHub must be pinned; what a package carries
-            cannot be, for the package's version decides. "made" is a file that the user has a
-            command of ours make, in `$HF_HOME/rewardkit/made`.
+            cannot be, for the package's version decides. "torch" is what download.pytorch.org has,
+            under a name that ends in the first digits of its sha256. "made" is a file that the
+            user has a command of ours make, in `$HF_HOME/rewardkit/made`.
         files: accepted file names; the first that the repository has is taken. In a package they
             are paths inside it.
         revision: commit of the repository, where it has been verified; else None, and the first
@@ -65,7 +66,7 @@ class PinnedFile(_Pin):
     """
 
     kind: Literal["weights", "data"] = "weights"
-    host: Literal["hub", "github", "package", "made"] = "hub"
+    host: Literal["hub", "github", "torch", "package", "made"] = "hub"
     files: tuple[str, ...] = Field(min_length=1)
     made_by: str | None = None
 
@@ -73,11 +74,19 @@ class PinnedFile(_Pin):
     def _pinned(self) -> Self:
         if self.host == "github" and not (self.revision and self.sha256 and len(self.files) == 1):
             raise ValueError(f"{self.name}: a file on GitHub needs its revision and its sha256")
+        if self.host == "torch" and (len(self.files) != 1 or not self.digits):
+            raise ValueError(f"{self.name}: a file of torch has a name like raft-22a6c225.pth")
         if self.host in ("package", "made") and (self.revision or self.sha256):
             raise ValueError(f"{self.name}: a file of a package, or made here, cannot be pinned")
         if (self.host == "made") != (self.made_by is not None):
             raise ValueError(f"{self.name}: made_by is for what is made here, and says how")
         return self
+
+    @property
+    def digits(self) -> str:
+        """The first digits of its sha256, where its name has them, as torch.hub reads them."""
+        found = re.search(r"-([0-9a-f]{8,})\.", self.files[0])
+        return found[1] if found else ""
 
     @property
     def contents(self) -> str:
@@ -92,8 +101,8 @@ class PinnedFile(_Pin):
     @property
     def place(self) -> str:
         """The repository, for people: a bare owner/name is one on the hub."""
-        before = {"hub": "", "github": "github.com/", "package": "package ", "made": "made of "}
-        return before[self.host] + self.repo
+        before = {"github": "github.com/", "package": "package ", "made": "made of "}
+        return before.get(self.host, "") + self.repo
 
 
 @final

@@ -105,11 +105,11 @@ def test_a_benchmark_from_first_frames_gives_each_prompt_its_own(first_frames, t
     benchmark = get("image-to-video-prompts").on(str(first_frames)).by("motion-smoothness")
     prompts = benchmark.prompts()
     pipeline = load(tiny_videos.saved("wan-i2v", tmp_path / "wan"), device="cpu")
-    make(benchmark, prompts, pipeline, tmp_path / "made", protocol=tiny_videos.CLIP)
+    make(benchmark, prompts, pipeline, tmp_path / "made", protocol=tiny_videos.LONG)
     for case, name in zip(prompts.cases, ("red", "blue"), strict=True):
         picture = read_image(tmp_path / f"{name}.png")
         request = Request(case.prompt, sample_seed(0, case.index, 0), {"first_frame": picture})
-        (clip,) = generate(pipeline, [request], protocol=tiny_videos.CLIP)
+        (clip,) = generate(pipeline, [request], protocol=tiny_videos.LONG)
         write_clip(clip, tmp_path / "same.mp4")
         made = read_clip(tmp_path / "made" / f"0000{case.index}-00.mp4")
         assert torch.equal(made.frames, read_clip(tmp_path / "same.mp4").frames)
@@ -118,6 +118,11 @@ def test_a_benchmark_from_first_frames_gives_each_prompt_its_own(first_frames, t
     # Another picture under the same name is another prompt.
     Image.new("RGB", (16, 16), "green").save(tmp_path / "red.png")
     assert benchmark.prompts().sha256 != read_result(path).prompts.sha256
+    Image.new("RGB", (16, 32)).save(tmp_path / "blue.png")
+    told = r"frames\.jsonl, prompt 2: the first frame .* is 16 x 32 pixels, and the clip 16 x 16"
+    with pytest.raises(InputError, match=told):
+        make(benchmark, prompts, pipeline, tmp_path / "other", protocol=tiny_videos.LONG)
+    assert not (tmp_path / "other").exists()
 
 
 class StartsAt(Reward):

@@ -240,6 +240,16 @@ def test_memory_that_cannot_be_estimated_is_a_line(here, folders):
     assert "# memory: it cannot be estimated from sd: " in shown.stdout
 
 
+def test_a_dry_run_for_a_device_of_another_machine_shows_the_rest(here, folders, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    rule = ["--set", "sampler.rule=ddim"]
+    shown = dry("--model", folders["sd"], *WHOLE, *rule, "--reward-device", "cuda:7")
+    assert shown.exit_code == 0
+    assert "# memory: it cannot be estimated from" in shown.stdout
+    assert "device 'cuda:7' cannot be used here" in shown.stdout
+    assert 'device = "cuda:7"' in shown.stdout
+
+
 def test_a_large_file_in_shards_is_counted_once(folders, tmp_path):
     part = shutil.copytree(folders["sd"] / "unet", tmp_path / "unet")
     whole = estimate._shapes(tmp_path, ["unet"])

@@ -10,6 +10,7 @@ from PIL import Image
 
 from grpo.train import train
 from grpo.trainer import Trainer
+from rewardkit.errors import InputError
 
 
 class Killed(BaseException):
@@ -53,3 +54,14 @@ def test_a_run_of_clips_resumes_bit_for_bit(name, tmp_path, monkeypatch):
     assert tiny_runs.same(tiny_runs.outcome(resumed), tiny_runs.outcome(whole))
     lines = tiny_runs.lines(whole)
     assert any(line.get("grad_norm", 0) > 0 for line in lines)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_first_frame_of_another_shape_ends_a_run_before_it_samples(tmp_path, known):
+    asked = config("skyreels", tmp_path)
+    if not known:  # only the pipeline knows the size of its clips, once it is loaded
+        (tmp_path / "skyreels" / "rewardkit.json").unlink(missing_ok=True)
+    Image.new("RGB", (16, 32)).save(tmp_path / "1.png")
+    with pytest.raises(InputError, match=r"line 2: the first frame .* is 16 x 32 pixels"):
+        train(asked, out=tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run" / "config.json").exists()

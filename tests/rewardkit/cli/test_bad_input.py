@@ -60,7 +60,7 @@ def test_a_folder_of_odd_files_is_scored_as_far_as_it_can_be(corpus, kind, suffi
 def test_odd_clips_reach_the_motion_rewards_as_scores_or_reasons(corpus):
     folder, files = corpus
     spec = "temporal-stability+motion-smoothness+dynamic-degree"
-    report = score_folder(folder / "files", spec)
+    report = score_folder(folder / "files", spec, kind="video")
     assert len(report.rows) == sum(file.kind == "video" for file in files.values())
     for row in report.rows:
         assert (None in row.scores.values()) == (row.error is not None)

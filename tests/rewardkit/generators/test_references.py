@@ -7,7 +7,7 @@ import tiny_videos
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from tiny_videos import CLIP
+from tiny_videos import LONG
 
 from rewardkit.cli import main
 from rewardkit.errors import InputError, UsageError
@@ -15,7 +15,7 @@ from rewardkit.generators.families import FAMILIES
 from rewardkit.generators.gallery import make_gallery
 from rewardkit.generators.noise import sample_seed
 from rewardkit.generators.pipelines import generate, load
-from rewardkit.generators.references import reference_files
+from rewardkit.generators.references import check_shapes, reference_files
 from rewardkit.generators.requests import Request
 from rewardkit.media.clips import read_clip, write_clip
 from rewardkit.media.images import read_image
@@ -24,7 +24,7 @@ from rewardkit.media.prompts import PromptLine, read
 
 I2V = FAMILIES["WanImageToVideoPipeline"]
 OPTIONS = (
-    "--steps 2 --guidance 4 --height 16 --width 16 --frames 5 --fps 8 --max-sequence-length 16"
+    "--steps 2 --guidance 4 --height 16 --width 16 --frames 5 --fps 8 --max-sequence-length 512"
 )
 
 
@@ -54,7 +54,7 @@ def test_the_command_makes_clips_from_the_pictures_of_the_lines(wan_i2v, prompts
     for index, (name, line) in enumerate(zip(("red", "blue"), read(prompts), strict=True)):
         picture = read_image(prompts.parent / "frames" / f"{name}.png")
         request = Request(line.prompt, sample_seed(0, index, 0), {"first_frame": picture})
-        (clip,) = generate(wan_i2v, [request], protocol=CLIP)
+        (clip,) = generate(wan_i2v, [request], protocol=LONG)
         write_clip(clip, tmp_path / "same.mp4")
         made = read_clip(tmp_path / "clips" / f"0000{index}-00.mp4")
         assert torch.equal(made.frames, read_clip(tmp_path / "same.mp4").frames)
@@ -66,14 +66,14 @@ def test_the_command_makes_clips_from_the_pictures_of_the_lines(wan_i2v, prompts
 
 
 def test_a_folder_is_not_resumed_from_another_picture(wan_i2v, prompts, tmp_path):
-    make_gallery(wan_i2v, read(prompts), tmp_path / "clips", protocol=CLIP)
+    make_gallery(wan_i2v, read(prompts), tmp_path / "clips", protocol=LONG)
     before = (tmp_path / "clips" / "00000-00.mp4").read_bytes()
     (tmp_path / "clips" / "00000-00.mp4").unlink()
-    make_gallery(wan_i2v, read(prompts), tmp_path / "clips", protocol=CLIP)
+    make_gallery(wan_i2v, read(prompts), tmp_path / "clips", protocol=LONG)
     assert (tmp_path / "clips" / "00000-00.mp4").read_bytes() == before
     Image.new("RGB", (16, 16), "green").save(prompts.parent / "frames" / "red.png")
     with pytest.raises(UsageError, match="made in another way: references was"):
-        make_gallery(wan_i2v, read(prompts), tmp_path / "clips", protocol=CLIP)
+        make_gallery(wan_i2v, read(prompts), tmp_path / "clips", protocol=LONG)
 
 
 def animation(path):
@@ -99,7 +99,7 @@ def test_what_cannot_be_a_first_frame_is_refused_by_line_before_anything_is_made
 ):
     spoil(prompts.parent / "frames" / "blue.png")
     with pytest.raises(InputError, match=rf"line 2: the first frame '.*blue\.png'.* {why}"):
-        make_gallery(wan_i2v, read(prompts), tmp_path / "clips", protocol=CLIP)
+        make_gallery(wan_i2v, read(prompts), tmp_path / "clips", protocol=LONG)
     assert not (tmp_path / "clips").exists()
 
 
@@ -122,3 +122,52 @@ def test_the_references_own_name_goes_before_the_common_key(prompts):
     assert reference_files([line], I2V) == [found]
     assert reference_files([line], FAMILIES["WanPipeline"]) == [{}]
     assert reference_files([line], FAMILIES["Flux2KleinPipeline"]) == [{}]
+
+
+@pytest.mark.parametrize("shape", [(24, 16), (16, 24)])
+def test_a_first_frame_of_another_shape_is_refused_by_line_before_anything_is_made(
+    shape, wan_i2v, prompts, tmp_path
+):
+    Image.new("RGB", shape).save(prompts.parent / "frames" / "blue.png")
+    told = rf"line 2: the first frame '.*blue\.png' is {shape[0]} x {shape[1]} pixels, and the clip"
+    with pytest.raises(InputError, match=rf"{told} 16 x 16: .* stretched by 50%\. Crop it"):
+        make_gallery(wan_i2v, read(prompts), tmp_path / "clips", protocol=LONG)
+    assert not (tmp_path / "clips").exists()
+
+
+@pytest.mark.parametrize(
+    ("size", "height", "width", "fits"),
+    [
+        ((1920, 1080), 480, 832, True),  # 2.6 % from 16:9
+        ((1920, 1080), 480, 640, False),
+        ((64, 40), 400, 640, True),
+        ((103, 100), 100, 100, True),
+        ((104, 100), 100, 100, False),
+        ((100, 104), 100, 100, False),
+    ],
+)
+def test_a_first_frame_is_scaled_and_hardly_stretched(tmp_path, size, height, width, fits):
+    path = tmp_path / "first.png"
+    Image.new("1", size).save(path)
+    references = [("here", {"first_frame": path})]
+    if fits:
+        return check_shapes(references, height, width)
+    with pytest.raises(InputError, match="here: the first frame"):
+        check_shapes(references, height, width)
+
+
+def test_a_photo_has_the_shape_in_which_it_is_shown(tmp_path):
+    photo, exif = Image.new("RGB", (20, 10)), Image.Exif()
+    exif[274] = 6  # turned by a quarter
+    photo.save(tmp_path / "photo.jpg", exif=exif)
+    check_shapes([("here", {"first_frame": tmp_path / "photo.jpg"})], 20, 10)
+    # A picture to edit has the shape that it has.
+    check_shapes([("here", {"source": tmp_path / "photo.jpg"})], 10, 20)
+
+
+def test_a_text_length_at_which_wan_takes_its_picture_for_text_is_refused(wan_i2v):
+    for length in (16, 226):
+        with pytest.raises(UsageError, match=f"text from picture by .* of 512; {length} was given"):
+            generate(
+                wan_i2v, [Request("a", 0)], protocol=LONG.changed({"max_sequence_length": length})
+            )

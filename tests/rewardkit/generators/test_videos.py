@@ -8,7 +8,7 @@ import tiny_videos
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from tiny_videos import CLIP
+from tiny_videos import CLIP, LONG
 
 from rewardkit.cli import main
 from rewardkit.errors import UsageError
@@ -50,9 +50,8 @@ def theirs(pipeline, seed, **options):
         height=16,
         width=16,
         num_frames=5,
-        max_sequence_length=16,
         output_type="pt",
-        **options,
+        **{"max_sequence_length": 16, **options},
     ).frames[0]
     return frames.mul(255).round().to(torch.uint8)
 
@@ -83,19 +82,20 @@ def skyreels(tmp_path_factory):
     return load(tiny_videos.saved("skyreels", tmp_path_factory.mktemp("skyreels")), device="cpu")
 
 
-@pytest.mark.parametrize("name", ["wan_i2v", "skyreels"])
+@pytest.mark.parametrize(("name", "protocol"), [("wan_i2v", LONG), ("skyreels", CLIP)])
 def test_an_image_to_video_pipeline_is_given_each_requests_own_first_frame(
-    name, request, first_frames
+    name, protocol, request, first_frames
 ):
     pipeline = request.getfixturevalue(name)
     requests = [
         Request(prompt, 7, {"first_frame": picture})
         for prompt, picture in zip(PROMPTS, first_frames, strict=True)
     ]
-    clips = list(generate(pipeline, requests, protocol=CLIP))
+    clips = list(generate(pipeline, requests, protocol=protocol))
+    length = protocol.max_sequence_length
     for clip, asked in zip(clips, requests, strict=True):
-        picture = to_pil(asked.references["first_frame"])
-        expected = theirs(pipeline, 7, prompt=asked.prompt, image=picture)
+        options = {"image": to_pil(asked.references["first_frame"]), "max_sequence_length": length}
+        expected = theirs(pipeline, 7, prompt=asked.prompt, **options)
         assert torch.equal(clip.frames, expected)
     assert not torch.equal(clips[0].frames, clips[1].frames)
 
@@ -135,14 +135,14 @@ def test_commands_make_score_and_show_clips(wan, tmp_path):
 def test_references_that_are_missing_unknown_or_clips_are_refused_at_the_call(wan, wan_i2v):
     picture = torch.zeros(3, 16, 16, dtype=torch.uint8)
     with pytest.raises(UsageError, match="needs the reference 'first_frame'"):
-        generate(wan_i2v, [Request("a", 0)], protocol=CLIP)
+        generate(wan_i2v, [Request("a", 0)], protocol=LONG)
     with pytest.raises(UsageError, match="takes no reference 'source'; accepted: first_frame"):
-        generate(wan_i2v, [Request("a", 0, {"source": picture})], protocol=CLIP)
+        generate(wan_i2v, [Request("a", 0, {"source": picture})], protocol=LONG)
     with pytest.raises(UsageError, match="takes no reference 'first_frame'; accepted: none"):
         generate(wan, [Request("a", 0, {"first_frame": picture})], protocol=CLIP)
     with pytest.raises(UsageError, match="must be a picture; a clip was given"):
         clip = Clip(picture[None], 8.0)
-        generate(wan_i2v, [Request("a", 0, {"first_frame": clip})], protocol=CLIP)
+        generate(wan_i2v, [Request("a", 0, {"first_frame": clip})], protocol=LONG)
 
 
 @pytest.mark.parametrize(

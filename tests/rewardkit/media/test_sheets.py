@@ -4,7 +4,7 @@ import torch
 
 from rewardkit.errors import UsageError
 from rewardkit.media.batch import Clip
-from rewardkit.media.sheets import contact_sheet, one_line
+from rewardkit.media.sheets import contact_sheet, one_line, playing_sheet
 
 
 def plain(colour, height=20, width=40):
@@ -33,12 +33,48 @@ def test_pictures_of_any_shape_are_scaled_whole_into_the_width():
     assert (sheet[12:62, 22:] == 255).all()
 
 
-def test_a_clip_is_shown_by_its_middle_frame():
-    frames = torch.stack([plain(RED), plain(GREEN), plain(BLUE)])
-    shown, still = (
-        np.asarray(contact_sheet([medium], ["a"])) for medium in (Clip(frames, 8.0), plain(GREEN))
-    )
-    assert (shown == still).all()
+WHITE = (255, 255, 255)
+
+
+def test_a_clip_is_shown_by_four_frames_from_its_first_to_its_last():
+    frames = torch.stack([plain(c) for c in (RED, GREEN, WHITE, WHITE, BLUE, GREEN, RED)])
+    sheet = np.asarray(contact_sheet([Clip(frames, 8.0)], ["a"], width=80))
+    # Frames 0, 2, 4 and 6 of 7, in two rows, each 40 x 20.
+    for top, left, colour in [(12, 12, RED), (12, 52, WHITE), (32, 12, BLUE), (32, 52, RED)]:
+        assert (sheet[top + 1 : top + 19, left + 1 : left + 39] == colour).all()
+
+
+def test_a_short_clip_is_shown_whole():
+    frames = torch.stack([plain(RED), plain(GREEN)])
+    sheet = np.asarray(contact_sheet([Clip(frames, 8.0)], ["a"], width=80))
+    assert (sheet[13:31, 13:51] == RED).all() and (sheet[13:31, 53:91] == GREEN).all()
+
+
+def test_clips_play_on_a_sheet_each_at_its_own_rate_and_place():
+    fast = Clip(torch.stack([plain(c) for c in (RED, GREEN, BLUE, RED)]), 8.0)
+    slow = Clip(torch.stack([plain(c) for c in (BLUE, RED, GREEN)]), 4.0)
+    media, captions = [fast, plain(GREEN), slow], ["a", "b", "c"]
+    sheet = playing_sheet(media, captions, width=81)
+    assert sheet.fps == 8.0 and sheet.frames.shape == (6, 3, 84, 292)  # even
+    for place, colours in enumerate(
+        [
+            (RED, GREEN, BLUE, RED, RED, RED),
+            (GREEN,) * 6,
+            (BLUE, BLUE, RED, RED, GREEN, GREEN),
+        ]
+    ):
+        left = 12 + place * 93
+        shown = sheet.frames[:, :, 12:52, left : left + 81].permute(0, 2, 3, 1)
+        for frame, colour in zip(shown, colours, strict=True):
+            assert (frame == torch.tensor(colour)).all(), (place, colour)
+    still = np.asarray(contact_sheet([plain(RED), plain(GREEN), plain(BLUE)], captions, width=81))
+    ours = sheet.frames[0].permute(1, 2, 0).numpy()
+    assert (ours[: still.shape[0], : still.shape[1]] == still).all(), "the same sheet, but moving"
+
+
+def test_pictures_alone_do_not_play():
+    with pytest.raises(UsageError, match="needs a clip"):
+        playing_sheet([plain(RED)], ["a"])
 
 
 def test_a_caption_never_runs_into_the_next_picture():

@@ -2,7 +2,9 @@
 
 import json
 import math
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -42,7 +44,7 @@ def write_weights(folder):
         scale = 0.1 if len(shape) == 1 else math.prod(shape[1:]) ** -0.5
         size, norm = math.prod(shape), len(shape) == 1 and name.endswith("weight")
         values = numbers[:size] * scale + norm
-        state[name] = values.repeat(-(-size // len(values)))[:size].view(shape)
+        state[name] = values.repeat(-(-size // len(values)))[:size].clone().view(shape)
     state["base_model.model.lm_head.weight"] = state[
         "base_model.model.model.embed_tokens.weight"
     ].clone()
@@ -52,19 +54,25 @@ def write_weights(folder):
     return folder / STEP / "model.pth"
 
 
+@pytest.fixture
+def folder():
+    """One that is deleted at once: pytest keeps those of its last runs."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
 @pytest.mark.slow
-def test_a_checkpoint_of_the_published_size_loads_and_scores_a_clip(tmp_path, capsys):
-    write_base(tmp_path / "base")
-    file = write_weights(tmp_path / "checkpoint")
+def test_a_checkpoint_of_the_published_size_loads_and_scores_a_clip(folder, capsys):
+    write_base(folder / "base")
+    file = write_weights(folder / "checkpoint")
     assert abs(file.stat().st_size - LENGTH) < 2**18, "the entries' names and places differ a bit"
-    weights = {"videoalign.v1": tmp_path / "checkpoint", "qwen2-vl-2b": tmp_path / "base"}
+    weights = {"videoalign.v1": folder / "checkpoint", "qwen2-vl-2b": folder / "base"}
     card = entry("videoalign.overall").card
     start = time.perf_counter()
     reward = entry(card.name).cls.load(card, Loader("cpu", "bfloat16", weights=weights))
     loaded = time.perf_counter()
     (score,) = LoadedReward(reward)([clip(1, (256, 392), 2, 8.0)], ["a cat"]).tolist()
     done = time.perf_counter()
-    file.unlink()  # pytest keeps the folders of some runs
     assert math.isfinite(score)
     with capsys.disabled():
         print(f" {loaded - start:.0f} s to load, {done - loaded:.0f} s to score")
