@@ -351,12 +351,11 @@ def test_five_steps_of_two_processes_are_those_of_one(tmp_path, model, kind, par
     forward = kind == "forward-process"
     rule = ("ode" if forward else "flow") if flow else "ddim"
     level = 0.0 if forward else 0.7 if flow else 1.0
-    (tmp_path / model).mkdir()
     asked = tiny_runs.config(
-        tmp_path / model,
+        tmp_path / ("sd3" if flow else "sd"),
         objective=KINDS[kind][1] | {"kl": 0.01},
         policy={"parameters": parameters, "ema": 0.9, "rank": 2, "alpha": 4},
-        top={"model": model, "reward": "sharpness+shapes-clip"},
+        top={"model": model, "reward": "sharpness"},
         scoring={"batch_size": 4},
     )
     sampler = {

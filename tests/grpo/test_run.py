@@ -17,10 +17,12 @@ import torch
 from click.testing import CliRunner
 from limits import files_up_to
 
+import grpo.distributed
 import grpo.train
 from grpo import checkpoint
 from grpo.cli import main
 from grpo.display import Display
+from grpo.distributed import World
 from grpo.run import Run
 from grpo.sample import sample, tuned
 from grpo.train import train
@@ -334,7 +336,7 @@ def test_a_run_that_is_stopped_before_its_first_step_saves_nothing_and_says_so(
 
 
 def test_a_second_ctrl_c_ends_at_once():
-    with pytest.raises(KeyboardInterrupt), grpo.train._stop_signals() as stopping:
+    with pytest.raises(KeyboardInterrupt), grpo.train._stop_signals(World()) as stopping:
         assert not stopping()
         signal.raise_signal(signal.SIGINT)
         assert stopping()
@@ -486,12 +488,12 @@ def test_what_was_trained_is_what_is_sampled(folders, tmp_path, parameters, dtyp
 def test_a_device_is_never_given_a_float32_copy(folders, tmp_path, monkeypatch):
     seen = {}
 
-    def of(pipeline, config, device):
+    def of(pipeline, config, device, world):
         seen.update({name: p.dtype for name, p in pipeline.diffusers.unet.named_parameters()})
         seen["device"] = pipeline.diffusers.device
         raise RewardKitError("far enough")
 
-    monkeypatch.setattr(grpo.train, "pick_device", lambda name: torch.device("meta"))
+    monkeypatch.setattr(grpo.distributed, "pick_device", lambda name: torch.device("meta"))
     monkeypatch.setattr(grpo.train.policies, "of", of)
     with pytest.raises(RewardKitError, match="far enough"):
         train(short(folders, policy={"dtype": "bfloat16"}), out=tmp_path / "run")
