@@ -51,7 +51,7 @@ def summary(config: Config, model: Model, device: str = "auto") -> list[str]:
         f"each step: {prompts} prompts x {samples} samples = {prompts * samples} {medium}"
         + (f" of {size[1]} x {size[0]}" if size else "")
         + (f" with {frames} frames" if frames else "")
-        + f"; {config.steps} steps, on one device"
+        + f"; {config.steps} steps"
     )
     return lines
 

@@ -39,7 +39,7 @@ class ClipEncoder(Extractor):
         self._model = model
         self._tokenize = tokenize
         self._device, self._dtype = loader.device, loader.dtype
-        self._texts: dict[str, torch.Tensor] = {}
+        self._texts: dict[tuple[str, ...], torch.Tensor] = {}
         self.dim = int(model.text_projection.shape[1])
 
     @classmethod
@@ -104,17 +104,23 @@ class ClipEncoder(Extractor):
         return F.normalize(self._model.encode_image(pixels.to(self._dtype)).float(), dim=-1)
 
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
-        """Unit embeddings, float32 `[len(texts), D]`; each distinct text is encoded once."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._texts]
-        if len(self._texts) + len(new) > _TEXTS_KEPT:
-            self._texts.clear()
-            new = list(dict.fromkeys(texts))
-        for start in range(0, len(new), _TEXTS_AT_ONCE):
-            chunk = new[start : start + _TEXTS_AT_ONCE]
-            tokens = self._tokenize(chunk).to(self._device)
-            embedded = F.normalize(self._model.encode_text(tokens).float(), dim=-1)
-            self._texts.update(zip(chunk, embedded, strict=True))
-        return torch.stack([self._texts[text] for text in texts])
+        """Unit embeddings, float32 `[len(texts), D]`; each distinct text is encoded once.
+
+        Those that were encoded together before are remembered together: rounding depends on what
+        shares a batch, and so a score depends neither on earlier batches nor on whether a run was
+        resumed.
+        """
+        distinct = list(dict.fromkeys(texts))
+        embedded: dict[str, torch.Tensor] = {}
+        for start in range(0, len(distinct), _TEXTS_AT_ONCE):
+            chunk = tuple(distinct[start : start + _TEXTS_AT_ONCE])
+            if chunk not in self._texts:
+                if sum(map(len, self._texts)) + len(chunk) > _TEXTS_KEPT:
+                    self._texts.clear()
+                tokens = self._tokenize(list(chunk)).to(self._device)
+                self._texts[chunk] = F.normalize(self._model.encode_text(tokens).float(), dim=-1)
+            embedded.update(zip(chunk, self._texts[chunk], strict=True))
+        return torch.stack([embedded[text] for text in texts])
 
 
 class ClipFeatures:

@@ -118,15 +118,28 @@ def test_rewards_of_one_encoder_run_it_once(tiny, monkeypatch):
     assert calls == [len(MEDIA["image"])]
 
 
-def test_a_repeated_prompt_is_encoded_once(tiny, monkeypatch):
+def test_a_prompt_repeated_in_a_batch_or_with_its_batch_is_encoded_once(tiny, monkeypatch):
     encoder = tiny["clip.vit-b-32"].extractor
     seen = []
     tokenize = encoder._tokenize
     monkeypatch.setattr(encoder, "_tokenize", lambda texts: seen.extend(texts) or tokenize(texts))
     monkeypatch.setattr(encoder, "_texts", {})
     LoadedReward(tiny["clip.vit-b-32"])(MEDIA["image"], ["a", "b", "a", "b", "a", "c"])
-    LoadedReward(tiny["clip.vit-b-32"])(MEDIA["image"][:2], ["c", "d"])
-    assert seen == ["a", "b", "c", "d"]
+    LoadedReward(tiny["clip.vit-b-32"])(MEDIA["image"][:3], ["c", "b", "a"])
+    LoadedReward(tiny["clip.vit-b-32"])(MEDIA["image"][:3], ["a", "b", "c"])
+    assert seen == ["a", "b", "c", "c", "b", "a"]
+
+
+def test_an_embedding_does_not_depend_on_the_texts_before(tiny, monkeypatch):
+    """So a resumed run, and one process of several, computes the same scores to the last bit."""
+    encoder = tiny["clip.vit-b-32"].extractor
+    texts = [f"a photo of {number} rings" for number in range(7)]
+    monkeypatch.setattr(encoder, "_texts", {})
+    fresh = encoder.encode_text(texts)
+    monkeypatch.setattr(encoder, "_texts", {})
+    for text in texts[:3]:
+        encoder.encode_text([text])
+    assert torch.equal(encoder.encode_text(texts), fresh)
 
 
 def test_loaders_share_equal_encoders_only():
