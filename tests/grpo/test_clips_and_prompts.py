@@ -61,10 +61,9 @@ def test_clips_of_any_lengths_and_sizes_are_scored_with_their_own_prompts(reward
     expected = [judged(clip, PROMPTS[i // 2]) for i, clip in enumerate(clips)]
     assert scores.flatten().tolist() == expected
     # Four frames for four prompts are still one clip.
-    with pytest.raises((TypeError, ValueError)):
-        scored(clips[2], lines, 1)
-    with pytest.raises(ValueError, match="zip"):
-        scored([clips[2]], lines, 1)
+    for wrong in (clips[2], [clips[2]], clips[:5]):
+        with pytest.raises(ValueError, match="given for 4 samples"):
+            scored(wrong, lines, 1)
 
 
 def test_a_run_of_clips_never_crosses_them(reward, tmp_path, monkeypatch):
