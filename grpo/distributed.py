@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, final
 from grpo.shares import BatchT, Shares
 from rewardkit.devices import pick_device
 from rewardkit.errors import RewardKitError, UsageError
+from rewardkit.processes import Processes
 
 if TYPE_CHECKING:
     import torch
@@ -75,23 +76,16 @@ class World:
         """The world of the environment variables that torchrun and accelerate set.
 
         Raises:
-            UsageError: there are too few of them.
+            UsageError: they are incomplete, or are no numbers.
         """
-        numbers = [os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR")]
-        if numbers[1] in (None, "1"):
+        processes = Processes.of_launcher()
+        if processes.alone:
             return cls()
-        if None in numbers:
-            raise UsageError(
-                f"WORLD_SIZE is {numbers[1]}, but RANK or MASTER_ADDR is not set. Start several "
-                "processes with torchrun or accelerate launch"
-            )
-        rank, size = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
-        local_rank = int(os.environ.get("LOCAL_RANK", rank))
-        local_size = int(os.environ.get("LOCAL_WORLD_SIZE", size))
         # Under it, transformers would load the weights of text encoders and rewards in the first
         # process alone; here each process needs its own.
         os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
-        return cls(rank, size, local_rank, local_size)
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", processes.size))
+        return cls(processes.rank, processes.size, processes.local_rank, here)
 
     @property
     def first(self) -> bool:
@@ -153,18 +147,21 @@ class World:
         import torch.distributed as dist
 
         watch, self._watch = self._watch, None
+        logging.disable(logging.NOTSET)
         if error is None:
-            self.gather(None)
-            watch.close()
-            dist.destroy_process_group()
-        else:
-            # Other processes may be waiting in a collective, so the group cannot be left properly.
-            watch.fail(error)
-            if isinstance(error, dist.DistError) or "gloo" in str(error):
-                raise RewardKitError(
-                    "another process of the run has ended without a message, or does not answer: "
-                    "it was killed, or its machine is out of memory. Resume with --resume"
-                ) from error
+            try:
+                self.gather(None)
+                watch.close()
+                return dist.destroy_process_group()
+            except RuntimeError as gone:
+                error = gone
+        # Other processes may be waiting in a collective, so the group cannot be left properly.
+        watch.fail(error)
+        if isinstance(error, dist.DistError) or "gloo" in str(error):
+            raise RewardKitError(
+                "another process of the run has ended without a message, or does not answer: it "
+                "was killed, or its machine is out of memory. Resume with --resume"
+            ) from error
 
     def device(self, name: str) -> torch.device:
         """The device of this process; "auto" and "cuda" are one GPU of the machine each.
@@ -172,21 +169,12 @@ class World:
         Raises:
             UsageError: this machine has no such device, or it is one for all processes.
         """
-        if self.size == 1:
-            return pick_device(name)
-        import torch
-
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        if name not in ("cpu", "cuda"):
+        if self.size > 1 and name not in ("auto", "cpu", "cuda"):
             raise UsageError(
                 f"device {name!r} is given for {self.size} processes. Accepted: auto, cpu, and "
                 "cuda, which gives each process of a machine its own GPU"
             )
-        if name == "cuda" and torch.cuda.is_available():
-            name = f"cuda:{self._local_rank % torch.cuda.device_count()}"
-            torch.cuda.set_device(name)
-        return pick_device(name)
+        return pick_device(Processes(self.rank, self.size, self._local_rank).device(name))
 
     def check(self, config: Config) -> None:
         """Refuses what does not work on several processes.

@@ -78,6 +78,8 @@ class Tracker(TorchDispatchMode):
             return kinds.get(tensor.dtype, int)(number)
         if func is _aten.equal.default:
             return True
+        if func in (_aten._pin_memory.default, _aten.is_pinned.default):
+            return tensor if func is _aten._pin_memory.default else False
         if func is _aten.nonzero.default:
             return tensor.new_zeros(tensor.numel(), tensor.ndim, dtype=torch.long)
         if func is _aten.index.Tensor and len(args[1]) == 1 and args[1][0].dtype == torch.bool:

@@ -48,6 +48,7 @@ class Watch:
             SystemExit: another has failed before, whose error is the one to report.
         """
         code = _code(error)
+        self._closed.set()
         try:
             first = self._store.add("failures", 1) == 1
             if first:
@@ -60,7 +61,6 @@ class Watch:
                 time.sleep(0.05)
         except RuntimeError:  # the store is gone with a process that has told nothing
             first = True
-        self._closed.set()
         # Of processes that are interrupted each tells its own caller, which says the same.
         if not first and code != _INTERRUPTED:
             raise SystemExit(1)

@@ -11,6 +11,7 @@ from rewardkit.cli.terminal import echo
 
 if TYPE_CHECKING:
     from benchmarks.benchmark import Benchmark, Suite
+    from benchmarks.criteria import Criterion
 
 
 @click.command("list")
@@ -54,11 +55,21 @@ def show(name: str, as_json: bool) -> None:
         echo(f"- {note}")
 
 
+def _stated(criterion: Criterion) -> str:
+    """A criterion in one line: what it is the mean of, and how that is normalised and weighed."""
+    mean = str(criterion.reward)
+    if criterion.threshold is not None:
+        mean += f" > {criterion.threshold:g}"
+    range_ = f"from {criterion.low:g} to {criterion.high:g}, weight {criterion.weight:g}"
+    return f"{criterion.name}: {mean}, {range_}"
+
+
 def _described(entry: Benchmark | Suite) -> dict[str, Any]:
     from benchmarks.benchmark import Benchmark
-    from benchmarks.criteria import averaging
+    from benchmarks.criteria import averaging, metric_of, with_reward
+    from benchmarks.lists import LISTS
     from benchmarks.prompts import Case
-    from rewardkit.media.task import kind_of, noun_of
+    from rewardkit.media.task import kind_of, noun_of, starts_from_picture
     from rewardkit.media.writing import suffix_of
 
     described: dict[str, Any] = {"name": entry.name}
@@ -76,6 +87,12 @@ def _described(entry: Benchmark | Suite) -> dict[str, Any]:
             "unit": entry.unit,
             nouns: f"FOLDER/{example}{suffix_of(entry.task)}",
         }
+        if metric_of(with_reward(entry.criteria, "first"), entry.total) == entry.total:
+            described["headline"] = f"{entry.total}: {described['headline']}"
+            described["criteria"] = "; ".join(map(_stated, entry.criteria))
+        if entry.prompts is None and not starts_from_picture(entry.task):
+            lists = (f"{name} ({public.about})" for name, public in LISTS.items())
+            described["public lists"] = "; ".join(lists)
     else:
         parts = ", ".join(part.name for part in entry.parts())
         described |= {"about": entry.about, "runs": parts}

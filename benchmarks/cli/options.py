@@ -16,9 +16,9 @@ Option = Callable[[F], F]
 
 PROMPTS = click.option(
     "-p", "--prompts", metavar="FILE",
-    help="Prompts for the benchmark `prompts`: a file, package:NAME/FILE, or a public list.",
+    help="Prompts for benchmarks without their own: a file, package:NAME/FILE, or a public list.",
 )  # fmt: skip
-REWARDS = reward_option(help="Rewards for the benchmark `prompts`.")
+REWARDS = reward_option(help="Rewards for benchmarks without their own.")
 MEDIA = (
     click.option(
         "--samples", type=click.IntRange(1),

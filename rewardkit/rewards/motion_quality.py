@@ -1,7 +1,14 @@
 """Motion that is neither frozen nor shaken: one number, against two ways to cheat.
 
 `temporal-stability` and `motion-smoothness` are highest for a still video, and `dynamic-degree`
-does not tell a moving subject from a shaking camera: trained on alone, each rewards cheating.
+does not tell a moving subject from a shaking camera: trained on alone, each rewards cheating. What
+that looks like, for nine frames of a texture of 96x96 pixels at 8 a second:
+
+                          motion-quality  dynamic-degree  motion-smoothness  temporal-stability
+    drifts 4 px a frame             1.00            1.84              0.998               0.943
+    stands still                    0.00            0.00              1.000               1.000
+    goes 4 px to and fro            0.00            1.82              0.943               0.943
+    jumps up to 8 px at random      0.30            3.75              0.950               0.932
 """
 
 from __future__ import annotations

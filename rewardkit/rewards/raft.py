@@ -55,8 +55,9 @@ def _card(name: str, summary: str, unit: str, highest: float | None, *notes: str
             "from RAFT's authors; VBench loads those authors' raft-things.pth. The two files "
             "have not been compared, so the number is not called VBench's. That file is accepted "
             "too: --weights raft.c-t-v1=raft-things.pth.",
-            "Computed in float32 whatever the data type, two frames at a time. Sides of frames are "
-            "at least 121 pixels.",
+            "Computed in float32 whatever the data type, two frames at a time. Meant for a GPU. "
+            "Memory grows with the square of the number of pixels: 0.2 GB for frames of 832x480, "
+            "1.1 GB for 1280x720. Sides of frames are at least 121 pixels.",
         ),
     )
 

@@ -60,13 +60,17 @@ def full_rewards(session: Session) -> None:
     """HPS's ViT-H-14 and CLIP's ViT-L-14; also as float32 is by default, with TF32."""
     for name in FULL:
         with session.attempt(name):
-            cpu = scores(name, "cpu", "float32", tiny=session.tiny)
+            cpu = scores(name, "cpu", "float32", tiny=session.tiny, drawn_on=session.device)
             with exact():
-                here = scores(name, str(session.device), "float32", tiny=session.tiny)
+                here = scores(
+                    name, str(session.device), "float32", tiny=session.tiny, drawn_on=session.device
+                )
             session.at_most(f"{name}, float32", _apart(here, cpu), EXACT)
             session.holds(f"{name}, scores differ by picture", float(cpu.std()) > 0, "all equal")
             for label, dtype in (("float32 with TF32", "float32"), ("bfloat16", "bfloat16")):
-                other = scores(name, str(session.device), dtype, tiny=session.tiny)
+                other = scores(
+                    name, str(session.device), dtype, tiny=session.tiny, drawn_on=session.device
+                )
                 session.measured(f"{name}, {label}", _apart(other, cpu), "apart")
 
 
@@ -102,17 +106,17 @@ def builtin_pictures(session: Session) -> None:
     session.at_most("shapes-flow, mean difference", mean, 1, "levels of 255")
 
 
-def scores(name: str, device: str, dtype: str, *, tiny: bool) -> Tensor:
+def scores(
+    name: str, device: str, dtype: str, *, tiny: bool, drawn_on: torch.device | None = None
+) -> Tensor:
     """Scores of a few media by a reward of random weights, the same on every device."""
     card = entry(name).card
     media: list[Medium] = list(pictures(4, 32 if tiny else 256))
     if "image" not in card.inputs:
         media = [Clip(torch.stack(pictures(6, 64)).roll(i, 0), 8.0) for i in range(4)]
     prompts = ["a red ring", "a blue cross", "three rings", "a ring left of a cross"]
-    with random_weights(tiny):
-        # Random weights of true size are drawn on the CPU, for both devices the same.
-        loader = Loader("cpu", dtype)
-        loader.device = torch.device(device)
+    with random_weights(tiny, drawn_on):
+        loader = Loader(device, dtype)
         scorer = Scorer.load(RewardSpec((RewardTerm(card.name),)), loader)
     return scorer(media, prompts, [GENEVAL] * 4)[card.name]
 

@@ -39,6 +39,8 @@ def pipeline(session: Session, name: str, dtype: torch.dtype = torch.bfloat16) -
     build = tiny_pipelines.ALL[name] if session.tiny else FULL[name]
     with full_size.built_on(session.device, dtype):
         pipe: Any = build(session.home / "tokenizer")
+    # Its tensors would be on the device, and those of a scheduler that is loaded are not.
+    pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
     pipe.vae.float()
     pipe.set_progress_bar_config(disable=True)
     side = 32 if session.tiny else SIDE
@@ -93,8 +95,14 @@ def trainer(session: Session, name: str, **tables: dict[str, Any]) -> Trainer:
 
 
 @contextmanager
-def random_weights(tiny: bool) -> Iterator[None]:
-    """Loaders fill networks with noise inside the block, and read no file."""
+def random_weights(tiny: bool, drawn_on: torch.device | None = None) -> Iterator[None]:
+    """Loaders fill networks with noise inside the block, and read no file.
+
+    Args:
+        tiny: whether networks are tiny ones.
+        drawn_on: where the noise is drawn, which is other noise on every kind of device; None is
+            the loader's own device.
+    """
     build_on_device = Loader.module
 
     def module(loader: Loader, build: Callable[[], Any], weights: Any, *convert: Any) -> Any:
@@ -103,7 +111,7 @@ def random_weights(tiny: bool) -> Iterator[None]:
         loader.located[weights.name] = nowhere
         if loader.tiny:
             return build_on_device(loader, build, weights, *convert)
-        with torch.random.fork_rng(), torch.device(loader.device):
+        with torch.random.fork_rng(), torch.device(drawn_on or loader.device):
             torch.manual_seed(0)
             made = build()
         return loader.keep(made.eval().requires_grad_(False))

@@ -33,6 +33,16 @@ def test_the_list_is_json_too():
         ("hps", ["hps.v2.1", "mean of all images", "TASK/00012.png", "cannot be compared"]),
         ("prompts", ["yours to choose: -r SPEC", "--prompts FILE", "00012-03.png"]),
         ("paper", ["hps.v2.1, prompts/pick-a-pic-test, geneval", "1,000 prompts"]),
+        (
+            "vbench-core",
+            [
+                "core-quality: weighted mean of 6 normalised criteria",
+                "motion_smoothness: motion-smoothness, from 0.706 to 0.9975, weight 1",
+                "dynamic_degree: dynamic-degree.raft > 1, from 0 to 1, weight 0.5",
+                "FOLDER/PROMPT-3.mp4",
+            ],
+        ),
+        ("videoalign", ["videoalign.overall", "--prompts FILE", "ta-hard (TA-Hard: "]),
         ("shapes", ["shapes-correct+shapes-graded"]),
     ],
 )
