@@ -12,6 +12,7 @@ from PIL import Image
 
 from grpo import evaluation, trainer
 from grpo.rewards import Rewards
+from grpo.sample import sample
 from grpo.train import train
 from leaderboards.assemble import leaderboard
 from leaderboards.page.runs import read_runs
@@ -139,3 +140,10 @@ def test_a_run_of_clips_never_crosses_them(reward, tmp_path, monkeypatch):
         assert html.index(f"<figcaption>{when}") < html.index(f'<video src="{name}"')
     assert html.count('preload="none" muted playsinline loop controls') == 2
     assert "autoplay" not in html
+
+    sheet = sample(run.folder, prompts=prompts, out=tmp_path / "both.png", number=2, device="cpu")
+    media, captions = sheets[-1]
+    assert captions == [f"{w}\n{p}" for p in PROMPTS[:2] for w in ("before", "after")]
+    assert sheet.is_file() and len(read_clip(tmp_path / "both.mp4").frames) == 5
+    # Two prompts, before and after: in the size and number of frames of the run.
+    assert len({clip.frames.numpy().tobytes() for clip in media}) == 4
