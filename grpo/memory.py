@@ -7,6 +7,7 @@ kernels take for themselves, that an allocator keeps in reserve, and a CUDA cont
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from math import ceil, prod
 from pathlib import Path
@@ -82,17 +83,24 @@ def _estimate(
     made.held = {
         "network": network,
         "LoRA" if adapted else "trained weights": trained,
-        "VAE": _size(pipe.vae),
         "optimizer": 2 * trained,
         "averages": trained * (config.policy.ema is not None),
         "copies of weights": trained * config.objective.copies(adapted),
     }
     made.host["text encoders"] = sum(map(_size, encoders))
+    beside = {name: _size(getattr(pipe, part)) for name, part in _beside(pipe).items()}
+    (made.host if config.policy.offload else made.held).update(beside)
     made.host |= _rollout_on_the_host(config, policy)
     _of_rewards(made, config, policy, line)
     with without_numbers() as tracker:
         _of_policy(made, config, policy, encoders, tracker, trained, line)
     return made
+
+
+def _beside(pipe: Any) -> dict[str, str]:
+    """The pipeline's parts that are on the device beside the network, unless they are offloaded."""
+    named = {"VAE": "vae", "image encoder": "image_encoder"}
+    return {name: part for name, part in named.items() if getattr(pipe, part, None) is not None}
 
 
 def _policy(pipeline: Pipeline, config: Config) -> tuple[Policy, list[nn.Module]]:
@@ -102,7 +110,8 @@ def _policy(pipeline: Pipeline, config: Config) -> tuple[Policy, list[nn.Module]
     encoders = {name: part for name, part in parts.items() if name.startswith("text_encoder")}
     for name in encoders:  # a policy would move them to the CPU, and they have no numbers to move
         setattr(pipe, name, None)
-    policy = policies.of(pipeline, config, META)
+    there = config.policy.model_copy(update={"offload": False})  # for the same reason
+    policy = policies.of(pipeline, config.model_copy(update={"policy": there}), META)
     for name, part in encoders.items():
         cast(part.requires_grad_(False), policy.dtype)
         setattr(pipe, name, part)
@@ -121,7 +130,8 @@ def _of_policy(
     """What embedding, sampling, decoding and an update take, with `policy` filled for it."""
     device = made.device
     pipe: Any = policy.pipeline.diffusers
-    for network in (*encoders, *policy.networks.values(), pipe.vae):
+    others = [getattr(pipe, part) for part in _beside(pipe).values()]
+    for network in (*encoders, *policy.networks.values(), *others):
         fill(network, device)
     policy.device, policy._embedded = device, Embeddings([], device)
     number = config.sampler.prompts_per_step * config.sampler.group_size
@@ -133,7 +143,10 @@ def _of_policy(
     learnt = min(config.sampler.batch_size, ceil(trained_on / config.objective.updates))
     visits = made.host["text encoders"] if device != HOME else 0
     made.phases["embedding"] = visits + tracker.peak(lambda: policy.remember([line.prompt]))
-    one = policy.encode([line])
+    with warnings.catch_warnings():
+        # Diffusers guesses the range of a picture from its numbers, and here there are none.
+        warnings.simplefilter("ignore", FutureWarning)
+        one = policy.encode([line])
     start = number * prod(policy.shape) * 4
 
     def predict(size: int) -> Tensor:
@@ -153,7 +166,9 @@ def _of_policy(
         latents = policy.noise([torch.Generator()])
         try:
             decoding = tracker.peak(lambda: list(decode(pipe, latents, policy.protocol)))
-            made.phases["decoding"] = start + decoding
+            offloaded = config.policy.offload and device != HOME
+            visit = sum(map(_size, others)) if offloaded else 0
+            made.phases["decoding"] = start + visit + decoding
         except Exception as error:  # some pipelines read the shape of a sample from its numbers
             made.unknown["decoding"] = describe(error)
     for parameter in (

@@ -169,7 +169,7 @@ def _is_part(name: str, value: Any) -> bool:
     if not isinstance(value, list) or value[0] is None:
         return False
     # Safety checkers and what they read are not used in training.
-    return name not in ("safety_checker", "feature_extractor", "image_encoder")
+    return name not in ("safety_checker", "feature_extractor")
 
 
 def _part(library: str, name: str, folder: Path) -> Any:

@@ -21,7 +21,7 @@ from rewardkit.engine.reward import GroupReward
 from rewardkit.engine.scorer import Scorer
 from rewardkit.engine.spec import RewardTerm, parse
 from rewardkit.errors import RewardKitError, ScoringError, UsageError, describe
-from rewardkit.media.batch import LazySample, Medium, Sample
+from rewardkit.media.batch import Clip, LazySample, Medium, Sample
 from rewardkit.media.prompts import PromptLine
 
 
@@ -90,10 +90,14 @@ class Rewards:
             shares: which processes hold which media; None where this process is alone.
 
         Raises:
+            ValueError: there is not one medium for each sample.
             ScoringError: a sample has no score. It is never replaced by a number.
             RewardUnavailable: a device or service failed.
         """
         line_of_each = [line for line in lines for _ in range(group)]
+        if isinstance(media, Clip) or len(media) != len(line_of_each):
+            number = "one clip" if isinstance(media, Clip) else f"{len(media)} media"
+            raise ValueError(f"{number} given for {len(line_of_each)} samples")
 
         def read(index: int) -> Sample:
             line = line_of_each[index]

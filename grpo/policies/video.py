@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from grpo.policies.flow import Flow
 from rewardkit.generators.families import FAMILIES
-from rewardkit.generators.references import read_references
-from rewardkit.media.images import to_pil
+from rewardkit.generators.references import reference_files
+from rewardkit.media.images import open_rgb
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -34,5 +34,5 @@ class Video(Flow, ABC):
 
     def _picture(self, line: PromptLine) -> Image.Image:
         """The first frame that a line names."""
-        references = read_references(line, FAMILIES[type(self._pipe).__name__])
-        return to_pil(references["first_frame"])
+        (files,) = reference_files([line], FAMILIES[type(self._pipe).__name__])
+        return open_rgb(files["first_frame"])

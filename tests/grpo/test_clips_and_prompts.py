@@ -12,6 +12,7 @@ from PIL import Image
 
 from grpo import evaluation, trainer
 from grpo.rewards import Rewards
+from grpo.sample import sample
 from grpo.train import train
 from leaderboards.assemble import leaderboard
 from leaderboards.page.runs import read_runs
@@ -61,10 +62,9 @@ def test_clips_of_any_lengths_and_sizes_are_scored_with_their_own_prompts(reward
     expected = [judged(clip, PROMPTS[i // 2]) for i, clip in enumerate(clips)]
     assert scores.flatten().tolist() == expected
     # Four frames for four prompts are still one clip.
-    with pytest.raises((TypeError, ValueError)):
-        scored(clips[2], lines, 1)
-    with pytest.raises(ValueError, match="zip"):
-        scored([clips[2]], lines, 1)
+    for wrong in (clips[2], [clips[2]], clips[:5]):
+        with pytest.raises(ValueError, match="given for 4 samples"):
+            scored(wrong, lines, 1)
 
 
 def test_a_run_of_clips_never_crosses_them(reward, tmp_path, monkeypatch):
@@ -140,3 +140,10 @@ def test_a_run_of_clips_never_crosses_them(reward, tmp_path, monkeypatch):
         assert html.index(f"<figcaption>{when}") < html.index(f'<video src="{name}"')
     assert html.count('preload="none" muted playsinline loop controls') == 2
     assert "autoplay" not in html
+
+    sheet = sample(run.folder, prompts=prompts, out=tmp_path / "both.png", number=2, device="cpu")
+    media, captions = sheets[-1]
+    assert captions == [f"{w}\n{p}" for p in PROMPTS[:2] for w in ("before", "after")]
+    assert sheet.is_file() and len(read_clip(tmp_path / "both.mp4").frames) == 5
+    # Two prompts, before and after: in the size and number of frames of the run.
+    assert len({clip.frames.numpy().tobytes() for clip in media}) == 4

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from tiny_policies import config
 
-from grpo import evaluation, policies
+from grpo import evaluation, memory, policies
 from grpo.policies import policy as policy_module
 from grpo.testing import randomise
 from rewardkit.generators.decoding import decode
@@ -125,3 +125,21 @@ def test_a_visit_changes_no_number(folders):
     after = pipe.vae.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("name", ["hunyuan-video", "skyreels", "wan-i2v"])
+def test_memory_is_estimated_with_first_frames_and_where_parts_wait(folders, line, name):
+    def estimated(offload):
+        run = config(name, policy={"offload": offload})
+        run = run.model_copy(update={"reward": "motion-smoothness"})
+        return memory.of_folder(run, name, folders[name], "cpu", line)
+
+    there, waiting = estimated(False), estimated(True)
+    assert not there.unknown and min(there.phases.values()) > 0
+    pipe = load(folders[name], device="cpu").diffusers
+    size = {"VAE": 4 * sum(p.numel() for p in pipe.vae.parameters())}
+    assert size["VAE"] <= there.held["VAE"] < 1.1 * size["VAE"]
+    moved = {"VAE", "image encoder"} & there.held.keys()
+    assert ("image encoder" in moved) == (name == "wan-i2v")
+    for part in moved:
+        assert waiting.host[part] == there.held[part] and part not in waiting.held
