@@ -225,6 +225,9 @@ def test_a_dry_run_begins_with_what_it_amounts_to(here, folders):
     assert shown[3].startswith("#   kept: ") and "optimizer 17.5 MiB" in shown[3]
     assert shown[4].startswith("#   at times: ") and "decoding 0.5 MiB" in shown[4]
     assert shown[6].startswith("# each step: 8 prompts x 12 samples = 96 images of 32 x 32;")
+    assert shown[7].endswith(
+        "batches of up to 48 samples (sampler.batch_size): 2 in a rollout, 1 in an update"
+    )
     lora = dry("--model", "shapes-flow", "--set", "policy.parameters=lora").stdout
     assert "# trained: a LoRA of rank 32, " in lora
     absent = dry("--model", "sd1.4", "-p", "p.txt").stdout
