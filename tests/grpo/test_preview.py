@@ -71,6 +71,7 @@ def test_a_model_that_there_is_not_is_refused(here, name):
     refused = dry("--model", name, *WHOLE)
     assert refused.exit_code == 2 and not refused.stdout
     assert "What can be trained: StableDiffusionPipeline: shapes-sd" in refused.stderr
+    assert "Flux2KleinPipeline; " in refused.stderr  # no model of this class has a name
 
 
 @pytest.mark.parametrize("name", ["a/b--c", "a/b..c", "a/b.git", "a/b-", "a/" + "b" * 120])
