@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +53,20 @@ def summary(config: Config, model: Model, device: str = "auto") -> list[str]:
         + (f" with {frames} frames" if frames else "")
         + f"; {config.steps} steps"
     )
+    lines.append(_batches(config))
     return lines
+
+
+def _batches(config: Config) -> str:
+    """The batches of a step, which processes share out: more processes than these do not help."""
+    batch, prompts = config.sampler.batch_size, config.sampler.prompts_per_step
+    drawn = ceil(prompts * config.sampler.group_size / batch)
+    trained = prompts * (config.advantage.best or config.sampler.group_size)
+    update = ceil(ceil(trained / config.objective.updates) / batch)
+    return (
+        f"processes share out batches of up to {batch} samples (sampler.batch_size): {drawn} in a "
+        f"rollout, {update} in an update"
+    )
 
 
 def _trained(config: Config, policy: type[Policy], shapes: Mapping[str, list[int]]) -> str:

@@ -128,7 +128,10 @@ def _what_can() -> str:
         pipeline: [alias.name for alias in ALIASES.values() if alias.pipeline == pipeline]
         for pipeline in policies.families()
     }
-    listed = "; ".join(f"{pipeline}: {', '.join(known)}" for pipeline, known in names.items())
+    listed = "; ".join(
+        f"{pipeline}: {', '.join(known)}" if known else pipeline
+        for pipeline, known in names.items()
+    )
     return f"What can be trained: {listed}; or a folder, or owner/name on the hub, of these classes"
 
 

@@ -232,11 +232,13 @@ class Run:
             f"{different.after}"
         )
         if different.key == "steps":
-            raise UsageError(
-                f"{what}, and with optim.decay {config.optim.decay} the learning rate of every "
-                "step depends on the last. Train on from its weights in a new run: grpo train "
-                f"{self._weights(config)} --out ANOTHER"
-            )
+            what += f", and with optim.decay {config.optim.decay} the learning rate of every step "
+            what += "depends on the last"
+            if self.model.exists():
+                raise UsageError(
+                    f"{what}. Train on from its weights in a new run: grpo train "
+                    f"{self._weights(config)} --out ANOTHER"
+                )
         raise UsageError(f"{what}. Resume it with --resume alone, or name another --out")
 
     def _weights(self, config: Config) -> str:

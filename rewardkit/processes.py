@@ -61,10 +61,12 @@ class Processes:
             return cls()
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
         values = [environment.get(name, "") for name in names]
-        lacking = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not environment.get(name)]
         known = all(value.isdecimal() for value in values)
         rank, size, local_rank = map(int, values) if known else (0, 0, 0)
-        if lacking or not rank < size:
+        reachable = (
+            environment.get("MASTER_ADDR") and environment.get("MASTER_PORT", "").isdecimal()
+        )
+        if not reachable or not rank < size:
             given = ", ".join(
                 f"{n} is {environment.get(n)!r}" for n in (*names, "MASTER_ADDR", "MASTER_PORT")
             )

@@ -71,6 +71,7 @@ def test_a_model_that_there_is_not_is_refused(here, name):
     refused = dry("--model", name, *WHOLE)
     assert refused.exit_code == 2 and not refused.stdout
     assert "What can be trained: StableDiffusionPipeline: shapes-sd" in refused.stderr
+    assert "Flux2KleinPipeline; " in refused.stderr  # no model of this class has a name
 
 
 @pytest.mark.parametrize("name", ["a/b--c", "a/b..c", "a/b.git", "a/b-", "a/" + "b" * 120])
@@ -225,6 +226,9 @@ def test_a_dry_run_begins_with_what_it_amounts_to(here, folders):
     assert shown[3].startswith("#   kept: ") and "optimizer 17.5 MiB" in shown[3]
     assert shown[4].startswith("#   at times: ") and "decoding 0.5 MiB" in shown[4]
     assert shown[6].startswith("# each step: 8 prompts x 12 samples = 96 images of 32 x 32;")
+    assert shown[7].endswith(
+        "batches of up to 48 samples (sampler.batch_size): 2 in a rollout, 1 in an update"
+    )
     lora = dry("--model", "shapes-flow", "--set", "policy.parameters=lora").stdout
     assert "# trained: a LoRA of rank 32, " in lora
     absent = dry("--model", "sd1.4", "-p", "p.txt").stdout

@@ -191,6 +191,9 @@ def test_a_run_whose_rates_depend_on_its_length_says_how_to_train_on(
     assert "whose steps is 1, not 3, and with optim.decay cosine" in refused.stderr
     options = start.format(tmp_path / "model", folders["sd"])
     assert f"in a new run: grpo train {options} --out ANOTHER" in refused.stderr
+    (tmp_path / "model").rename(tmp_path / "elsewhere")  # as in a run that is not finished
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 2 and "Resume it with --resume alone" in refused.stderr
 
 
 def test_a_line_of_a_file_is_one_step(folders, tmp_path, monkeypatch, capsys):

@@ -80,7 +80,8 @@ def test_a_launcher_describes_the_processes():
 
 
 @pytest.mark.parametrize(
-    "change", [{"RANK": "2"}, {"RANK": ""}, {"LOCAL_RANK": "x"}, {"MASTER_PORT": ""}]
+    "change",
+    [{"RANK": "2"}, {"RANK": ""}, {"LOCAL_RANK": "x"}, {"MASTER_PORT": ""}, {"MASTER_PORT": "x"}],
 )
 def test_half_a_launcher_is_refused(change):
     whole = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", **LAUNCHER}
