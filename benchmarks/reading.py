@@ -14,12 +14,13 @@ from rewardkit.records.documents import DamagedDocument, read_json
 from rewardkit.records.rows import Table, read_rows
 
 
-def read_result(path: Path) -> Result:
+def read_result(path: str | Path) -> Result:
     """The result in a file; `Result.frame` then has its rows.
 
     Raises:
         InputError: there is no such file, it is not a result, or a newer rewardkit wrote it.
     """
+    path = Path(path)
     try:
         document = read_json(path)
     except (OSError, DamagedDocument) as error:

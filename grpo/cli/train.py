@@ -108,7 +108,7 @@ def train(
     trust_code: bool,
     device: str,
 ) -> None:
-    """Train an image generator to score higher on a reward.
+    """Train an image or video generator to score higher on a reward.
 
     Settings come from the method, the recipe, the options and --set, in this order; later ones
     override earlier ones. Without --recipe and --method, the default recipe of the model is used. A

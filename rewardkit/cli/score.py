@@ -86,12 +86,13 @@ if TYPE_CHECKING:
 @click.option(
     "--fps",
     type=FiniteRange(0, min_open=True),
-    help="Frames per second to sample from videos.  [default: the native rate]",
+    help="Frames per second to sample from videos; a higher rate than a video's repeats frames.  "
+    "[default: the native rate]",
 )
 @click.option(
     "--frames",
     type=click.IntRange(1),
-    help="Number of frames to sample from each video.",
+    help="Number of frames to sample from each video; of a video with fewer, frames repeat.",
 )
 @click.option(
     "--max-pixels",

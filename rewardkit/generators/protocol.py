@@ -122,5 +122,6 @@ def carried_protocol(folder: Path) -> Protocol | None:
 def _problems(error: ValidationError) -> str:
     return "; ".join(
         f"{'.'.join(['protocol', *map(str, problem['loc'])])}: {problem['msg']}"
+        + ("" if problem["type"] == "missing" else f"; {problem['input']!r} was given")
         for problem in error.errors()
     )

@@ -114,7 +114,12 @@ def without_references(meta: Mapping[str, object], files: Mapping[str, Path]) ->
 
 def _file(line: PromptLine, name: str) -> Path:
     path = line.meta.get(name, line.meta.get(KEY))
-    if not isinstance(path, str) or not path:
+    if path is not None and not isinstance(path, str):
+        raise InputError(
+            f"{line.where}: the {_words(name)} is named by the path of a picture; "
+            f"{path!r} was given"
+        )
+    if not path:
         raise InputError(
             f"{line.where}: it names no {_words(name)}, which the task starts from. Give the "
             f"path of a picture under the key {KEY!r}"

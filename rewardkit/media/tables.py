@@ -74,8 +74,8 @@ def read_table(path: str | Path) -> list[TableRow]:
     it, are rows with `path`.
 
     Raises:
-        InputError: the file cannot be opened or read, a line is malformed (it is named), or there
-            are no rows.
+        InputError: the extension is not one of `TABLE_SUFFIXES`, the file cannot be opened or
+            read, a line is malformed (it is named), or there are no rows.
     """
     readers = {
         ".jsonl": _read_jsonl,
@@ -84,7 +84,13 @@ def read_table(path: str | Path) -> list[TableRow]:
         ".parquet": _read_parquet,
         ".json": _read_json,
     }
-    rows = readers[Path(path).suffix.lower()](Path(path))
+    suffix = Path(path).suffix.lower()
+    if suffix not in readers:
+        raise InputError(
+            f"{quoted(path)} is not a table: its extension is {suffix!r}; accepted are "
+            f"{', '.join(readers)}"
+        )
+    rows = readers[suffix](Path(path))
     if not rows:
         raise InputError(f"{quoted(path)} has no rows")
     return rows

@@ -48,7 +48,7 @@ def temporal_stability(clip: Clip) -> float:
     return 1 - float(np.mean(changes)) / 255
 
 
-def dynamic_degree(clip: Clip) -> float:
+def dynamic_degree(clip: Clip, name: str = "dynamic-degree") -> float:
     """How far the fastest 5 % of a video move in 1/8 s, in units of VBench's threshold.
 
     Every n-th frame is kept, n = max(1, round(fps / 8)), which is all of them below 12 fps; then
@@ -57,10 +57,11 @@ def dynamic_degree(clip: Clip) -> float:
     Source: VBench `dynamic_degree.py`, with DIS for RAFT.
 
     Raises:
-        InputError: fewer than two frames are kept, or frames too small for DIS.
+        InputError: fewer than two frames are kept, or frames too small for DIS; the message is
+            about the reward `name`.
     """
-    frames = eighths("dynamic-degree", clip)
-    return degree_of(frames, flow_of("dynamic-degree", frames))
+    frames = eighths(name, clip)
+    return degree_of(frames, flow_of(name, frames))
 
 
 def eighths(name: str, clip: Clip) -> Pixels:

@@ -41,7 +41,7 @@ def motion_quality(clip: Clip) -> float:
         InputError: fewer than three frames, or frames too small for optical flow.
     """
     frames = frames_of(NAME, clip, 3)
-    moves = min(1.0, dynamic_degree(clip))
+    moves = min(1.0, dynamic_degree(clip, NAME))
     if moves == 0:
         return 0.0
     flow = flow_of(NAME, frames)

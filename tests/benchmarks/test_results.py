@@ -30,6 +30,10 @@ def test_a_result_is_read_as_it_was_written(path):
     assert json.loads(path.read_text())["schema_version"] == 2
 
 
+def test_a_result_can_be_named_by_a_string(path):
+    assert read_result(str(path)) == read_result(path)
+
+
 def test_the_first_version_is_read_for_ever():
     """The file was written by version 1 of the schema, and stays."""
     result = read_result(OLD)

@@ -109,6 +109,13 @@ def test_a_line_without_a_picture_is_named():
         reference_files(lines, I2V)
 
 
+@pytest.mark.parametrize("path", [3, ["a.png"]])
+def test_a_first_frame_that_is_no_path_is_named(path):
+    lines = [PromptLine("'p.jsonl', line 1", "a ring", {"image": path})]
+    with pytest.raises(InputError, match=r"line 1: the first frame is named by the path.*given"):
+        reference_files(lines, I2V)
+
+
 def test_an_opaque_alpha_channel_is_no_transparency(prompts):
     picture = prompts.parent / "frames" / "red.png"
     Image.new("RGBA", (16, 16), (1, 2, 3, 255)).save(picture)

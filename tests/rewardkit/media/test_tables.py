@@ -23,6 +23,13 @@ def test_one_table_reads_alike_in_every_format(tmp_path):
         assert [row.values for row in read_table(tmp_path / name)] == ROWS
 
 
+def test_a_file_of_another_extension_is_refused(tmp_path):
+    with pytest.raises(
+        InputError, match=r"t\.txt' is not a table: its extension is '\.txt'; .*\.csv"
+    ):
+        read_table(tmp_path / "t.txt")
+
+
 def test_rows_say_where_they_stand(tmp_path):
     (tmp_path / "t.jsonl").write_text('\n{"a": 1}\n\n{"a": 2}\n')
     (tmp_path / "t.csv").write_text("a,b\n\n1,2\n")

@@ -54,6 +54,11 @@ def test_more_speed_than_the_threshold_is_worth_nothing():
     assert motion_quality(drifting(6.0)) == pytest.approx(motion_quality(drifting(3.0)), abs=0.01)
 
 
+def test_a_clip_too_short_for_its_rate_is_refused_under_its_own_name():
+    with pytest.raises(InputError, match=r"motion-quality compares frames and needs at least 13"):
+        motion_quality(Clip(drifting(2.0).frames[:4], 96.0))
+
+
 def test_doubled_frames_stutter():
     even = drifting(4.0)
     stuttering = Clip(even.frames.repeat_interleave(2, 0), 16.0)
