@@ -12,7 +12,7 @@ import pytest
 import tiny_policies
 import tiny_runs
 import torch
-from processes import FSDP, ended, together
+from forked import FSDP, ended, together
 
 import grpo.trainer
 from grpo import checkpoint, policies

@@ -137,7 +137,7 @@ class Another(policies.Policy):
     rules = ("ddim",)
     _schedule = _embed = predict = None  # nothing is asked of it
 
-    def __init__(self, pipeline, config, device=None):
+    def __init__(self, pipeline, config, device=None, world=None):
         self.made_from = pipeline
 
 

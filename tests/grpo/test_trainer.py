@@ -239,9 +239,9 @@ def keep(rewards, seen):
     class Kept:
         weights = rewards.weights
 
-        def __call__(self, media, lines, group):
+        def __call__(self, media, lines, group, shares):
             seen["media"] = media
-            return rewards(media, lines, group)
+            return rewards(media, lines, group, shares)
 
     return Kept()
 
