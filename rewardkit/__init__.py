@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rewardkit.media.batch import Batch as Batch
     from rewardkit.media.batch import Clip as Clip
     from rewardkit.media.batch import Sample as Sample
+    from rewardkit.media.clips import read_clip as read_clip
     from rewardkit.records.comparing import compare as compare
     from rewardkit.records.frames import read_scores as read_scores
     from rewardkit.weights.pins import PinnedFile as PinnedFile
@@ -59,6 +60,7 @@ _HOME = {
     "Batch": "media.batch",
     "Clip": "media.batch",
     "Sample": "media.batch",
+    "read_clip": "media.clips",
     "compare": "records.comparing",
     "read_scores": "records.frames",
     "PinnedFile": "weights.pins",

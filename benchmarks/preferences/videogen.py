@@ -70,5 +70,11 @@ def _question(row: TableRow, column: str) -> Question | None:
     if label not in _RANKINGS:
         raise InputError(f"{row.where}: {column} is A, B or same; given: {label!r}")
     # "./videos/a.mp4" and "videos/a.mp4" are one clip.
-    clips = (str(PurePosixPath(first)), str(PurePosixPath(second)))
-    return Question(prompt, clips, _RANKINGS[label])
+    paths = PurePosixPath(first), PurePosixPath(second)
+    for path in paths:
+        if path.is_absolute() or ".." in path.parts:
+            raise InputError(
+                f"{row.where}: paths of clips are relative and stay below the folder of --media; "
+                f"given: {quoted(path)}"
+            )
+    return Question(prompt, (str(paths[0]), str(paths[1])), _RANKINGS[label])

@@ -106,6 +106,8 @@ def test_accuracies_are_those_of_the_pairs_by_hand(folder, tmp_path):
     ("lines", "said"),
     [
         ("prompt,path_A,path_B,Overall\na,x,y,C", "Overall is A, B or same; given: 'C'"),
+        ("prompt,path_A,path_B,Overall\na,../x,y,A", "stay below the folder .* given: '../x'"),
+        ("prompt,path_A,path_B,Overall\na,x,/etc/y,A", "stay below the folder .* given: '/etc/y'"),
         ("prompt,path_A,Overall\na,x,A", "a row has a prompt, path_A and path_B"),
         ("prompt,path_A,path_B,VQ\na,x,y,A", "no label in the column Overall"),
     ],
