@@ -33,7 +33,7 @@ demo: $(VENV)/installed  ## Score, train, measure and compare; downloads only pa
 
 # One thread per process: tests are small, and threads would only wait for each other.
 test: $(VENV)/installed  ## Run the tests: CPU, offline, a few minutes.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 $(LOWEST)/installed: pyproject.toml tests/house/lowest.py
 	$(PYTHON) -m venv $(LOWEST)

@@ -193,7 +193,8 @@ def trained(asked, out, resume=False):
 @pytest.mark.parametrize(
     ("before", "after", "way"),
     [
-        (2, 1, "fsdp"),
+        (2, 1, "whole"),
+        pytest.param(2, 1, "fsdp", marks=pytest.mark.slow),
         pytest.param(2, 2, "fsdp", marks=pytest.mark.slow),
         pytest.param(2, 3, "fsdp", marks=pytest.mark.slow),
         pytest.param(1, 2, "fsdp", marks=pytest.mark.slow),
@@ -243,7 +244,7 @@ def score(batch):
 """
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ["whole", pytest.param("fsdp", marks=pytest.mark.slow)])
 def test_a_failure_of_one_process_ends_all_with_its_message(folders, tmp_path, way):
     judge = tmp_path / "judge.py"
     judge.write_text(FAILING, "utf-8")
@@ -277,6 +278,7 @@ def test_a_failure_of_one_process_ends_all_with_its_message(folders, tmp_path, w
     assert Run(out).latest()["step"] == 2
 
 
+@pytest.mark.slow
 def test_a_process_that_does_not_listen_is_ended_too(folders, tmp_path):
     """One that computes, or waits in a collective that never ends."""
 

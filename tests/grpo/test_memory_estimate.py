@@ -114,6 +114,7 @@ def test_parts_are_counted_from_the_runs_own_policy(folders):
     assert lora.held["averages"] == lora.held["copies of weights"] == 0
 
 
+@pytest.mark.slow
 def test_copies_averages_and_low_precision_are_counted(folders):
     full = estimated(
         folders["sd3"],

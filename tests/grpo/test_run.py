@@ -458,7 +458,7 @@ def test_a_run_goes_on_from_another_folder(folders, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("parameters", ["lora", "full"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_what_was_trained_is_what_is_sampled(folders, tmp_path, parameters, dtype):
     asked = short(
         folders,

@@ -127,6 +127,7 @@ def test_a_visit_changes_no_number(folders):
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hunyuan-video", "skyreels", "wan-i2v"])
 def test_memory_is_estimated_with_first_frames_and_where_parts_wait(folders, line, name):
     def estimated(offload):

@@ -35,7 +35,9 @@ def test_the_corpus_has_thirty_kinds_and_more(corpus):
 
 
 @pytest.mark.parametrize("kind", ["image", "video"])
-@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+@pytest.mark.parametrize(
+    "suffix", ["parquet", *(pytest.param(s, marks=pytest.mark.slow) for s in ("csv", "jsonl"))]
+)
 def test_a_folder_of_odd_files_is_scored_as_far_as_it_can_be(corpus, kind, suffix):
     folder, files = corpus
     mine = {name: file for name, file in files.items() if file.kind == kind}

@@ -104,6 +104,7 @@ def slow(batch):
 """
 
 
+@pytest.mark.slow
 def test_killed_anywhere_and_started_again_is_as_if_never_killed(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()

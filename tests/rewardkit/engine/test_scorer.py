@@ -19,6 +19,7 @@ from rewardkit.engine.reward import GroupReward, MeasuredReward
 from rewardkit.errors import InputError, RewardKitError, ScoringError, UsageError
 from rewardkit.geneval.names import CLASSES
 from rewardkit.media.batch import Clip, Sample
+from rewardkit.shapes import motion
 from rewardkit.shapes.world import Thing, render
 
 
@@ -36,7 +37,14 @@ MEDIA = {"image": twelve()[:6], "video": [clip(seed) for seed in range(4)]}
 SCENES = [[Thing("ring", colour, 0, 0)] for colour in ("red", "green", "blue")] * 2
 SHAPES = list(torch.from_numpy(render(SCENES)))
 SHAPES_PROMPTS = ["a red ring", "a blue ring", "two rings", "a cross", "a ring", "a blue ring"]
-JUDGES = {"shapes-correct", "shapes-graded"}
+RINGS = [motion.parse(f"a {colour} ring moving up") for colour in ("red", "green")] * 2
+MOVING = [Clip(torch.from_numpy(motion.clip(ring, [(3, 0)], ["red"])), 8.0) for ring in RINGS]
+# What a judge of the embedded world is shown, in place of other media.
+SHOWN = {
+    "shapes-correct": (SHAPES, SHAPES_PROMPTS),
+    "shapes-graded": (SHAPES, SHAPES_PROMPTS),
+    "shapes-motion": (MOVING, [ring.prompt for ring in RINGS]),
+}
 ALL = [card.name for card in list_rewards()]
 
 
@@ -83,8 +91,8 @@ TAKEN = [
 @pytest.mark.parametrize(("name", "kinds"), TAKEN, ids=lambda x: x if x in ALL else "+".join(x))
 def test_a_score_depends_on_its_own_sample_alone(name, kinds, tiny):
     reward = tiny[name]
-    if name in JUDGES:
-        check_reward(reward, SHAPES, SHAPES_PROMPTS)
+    if name in SHOWN:
+        check_reward(reward, *SHOWN[name])
         return
     media = [medium for kind in kinds for medium in MEDIA[kind][: 6 // len(kinds)]]
     media = media[::2] + media[1::2]  # kinds side by side
