@@ -14,7 +14,7 @@ from rewardkit.media.sources import find
 
 pytestmark = pytest.mark.data
 # They read pictures of the embedded world alone.
-JUDGES = {"shapes-correct", "shapes-graded"}
+JUDGES = {"shapes-correct", "shapes-graded", "shapes-motion"}
 # Two frames of the largest clips take them seconds and a gigabyte on a CPU.
 LARGE = {"dynamic-degree.raft", "motion-smoothness.raft"}
 ASKED = {
