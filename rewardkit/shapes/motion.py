@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise, permutations, product
-from math import ceil, hypot
+from math import hypot
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ import numpy as np
 from rewardkit.errors import InputError
 from rewardkit.records.storage import atomic_write
 from rewardkit.shapes.detect import DetectedShape
-from rewardkit.shapes.prompts import LISTS, Split, shuffled
+from rewardkit.shapes.prompts import LISTS, Split, in_turn, of_split
 from rewardkit.shapes.world import BACKGROUND, CELL, COLOURS, MASKS, SHAPES, SIZE
 
 FRAMES, FPS, SPEED = 9, 8.0, 2
@@ -119,23 +119,12 @@ def parse(prompt: str) -> MotionPrompt:
 @cache
 def prompts(split: Split) -> dict[str, tuple[str, ...]]:
     """The prompts of a split by task, in a fixed shuffled order."""
-    chosen: dict[str, tuple[str, ...]] = {}
-    for task in TASKS:
-        parsed = sorted(_all(task), key=lambda request: shuffled(request.prompt))
-        kinds = sorted({request.combination for request in parsed}, key=shuffled)
-        held_out = set(kinds[: ceil(len(kinds) / 3)])
-        chosen[task] = tuple(
-            request.prompt
-            for request in parsed
-            if (request.combination in held_out) == (split == "held-out")
-        )
-    return chosen
+    return {task: of_split(_all(task), split) for task in TASKS}
 
 
 def balanced(split: Split, per_task: int) -> list[str]:
     """`per_task` prompts of each task, tasks in turn; a task with fewer prompts repeats them."""
-    by_task = prompts(split)
-    return [by_task[task][i % len(by_task[task])] for i in range(per_task) for task in TASKS]
+    return in_turn(prompts(split), per_task)
 
 
 def starts(parsed: MotionPrompt, rng: np.random.Generator) -> list[tuple[int, int]]:

@@ -13,13 +13,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, permutations, product
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -101,6 +101,18 @@ class ParsedPrompt:
         return {"tag": self.task, "include": clauses, "prompt": self.prompt}
 
 
+class TaskPrompt(Protocol):
+    """A parsed prompt, of images or of clips."""
+
+    @property
+    def prompt(self) -> str:
+        """The text of the prompt."""
+
+    @property
+    def combination(self) -> str:
+        """Equal for all wordings of the same request."""
+
+
 @cache
 def parse(prompt: str) -> ParsedPrompt:
     """What `prompt` asks for.
@@ -130,23 +142,29 @@ def parse(prompt: str) -> ParsedPrompt:
 @cache
 def prompts(split: Split) -> dict[str, tuple[str, ...]]:
     """The prompts of a split by task, in a fixed shuffled order."""
-    chosen: dict[str, tuple[str, ...]] = {}
-    for task in TASKS:
-        parsed = sorted(_all(task), key=lambda request: shuffled(request.prompt))
-        kinds = sorted({request.combination for request in parsed}, key=shuffled)
-        held_out = set(kinds[: ceil(len(kinds) / 3)])
-        chosen[task] = tuple(
-            request.prompt
-            for request in parsed
-            if (request.combination in held_out) == (split == "held-out")
-        )
-    return chosen
+    return {task: of_split(_all(task), split) for task in TASKS}
 
 
 def balanced(split: Split, per_task: int) -> list[str]:
     """`per_task` prompts of each task, tasks in turn; a task with fewer prompts repeats them."""
-    by_task = prompts(split)
-    return [by_task[task][i % len(by_task[task])] for i in range(per_task) for task in TASKS]
+    return in_turn(prompts(split), per_task)
+
+
+def of_split(requests: Iterable[TaskPrompt], split: Split) -> tuple[str, ...]:
+    """The prompts of the requests in a split, shuffled: a third of the combinations is held out."""
+    ordered = sorted(requests, key=lambda request: _shuffled(request.prompt))
+    kinds = sorted({request.combination for request in ordered}, key=_shuffled)
+    held_out = set(kinds[: ceil(len(kinds) / 3)])
+    return tuple(
+        request.prompt
+        for request in ordered
+        if (request.combination in held_out) == (split == "held-out")
+    )
+
+
+def in_turn(by_task: Mapping[str, Sequence[str]], per_task: int) -> list[str]:
+    """`per_task` prompts of each task, tasks in turn; a task with fewer prompts repeats them."""
+    return [texts[i % len(texts)] for i in range(per_task) for texts in by_task.values()]
 
 
 def write_lists(folder: Path) -> None:
@@ -212,8 +230,7 @@ def _all(task: str) -> Iterable[ParsedPrompt]:
     ]
 
 
-def shuffled(text: str) -> str:
-    """A sort key that gives a fixed random order."""
+def _shuffled(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -43,8 +43,7 @@ class Autoencoder(Training):
 
     def loss(self, rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
         """Means per pixel and per latent."""
-        _, scenes = draw(self.schedule.batch, _ALIKE, rng)
-        pixels = to_network(render(scenes))
+        pixels = self._pixels(rng)
         posterior = self.vae.encode(pixels).latent_dist
         decoded = self.vae.decode(posterior.sample(noise)).sample
         return (
@@ -52,6 +51,11 @@ class Autoencoder(Training):
             + F.mse_loss(decoded, pixels)
             + 1e-4 * posterior.kl().mean() / posterior.mean[0].numel()
         )
+
+    def _pixels(self, rng: np.random.Generator) -> torch.Tensor:
+        """A batch as the network takes it."""
+        _, scenes = draw(self.schedule.batch, _ALIKE, rng)
+        return to_network(render(scenes))
 
     def evaluate(self, modules: nn.ModuleDict, samples: int) -> dict[str, float]:
         """Share of held-out scenes that are still correct after encoding and decoding."""

@@ -13,15 +13,15 @@ from torch.nn import functional as F
 
 from rewardkit.shapes.detect import detect
 from rewardkit.shapes.motion import FRAMES, TASKS, balanced, motion, parse, prompts, render
-from rewardkit.shapes.train.autoencoder import to_network, to_pictures
-from rewardkit.shapes.train.loop import Schedule, Training
+from rewardkit.shapes.train.autoencoder import Autoencoder, to_network, to_pictures
+from rewardkit.shapes.train.loop import Schedule
 
 # Two shapes are harder than one.
 SHARES = {"moving": 0.15, "color_moving": 0.35, "two_moving": 0.5}
 
 
-class VideoAutoencoder(Training):
-    """Reconstruction (absolute and squared error) with a small KL weight on the posterior."""
+class VideoAutoencoder(Autoencoder):
+    """The same on clips."""
 
     name = "shapes-video-vae"
     schedule = Schedule(steps=1600, batch=16, lr=2e-3, ema=0.99, evaluate_every=400)
@@ -42,16 +42,9 @@ class VideoAutoencoder(Training):
         self.vae = vae
         self.modules = nn.ModuleDict({"vae": vae})
 
-    def loss(self, rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
-        """Means per pixel and per latent."""
-        pixels = to_video(np.stack(draw(self.schedule.batch, rng)[1]))
-        posterior = self.vae.encode(pixels).latent_dist
-        decoded = self.vae.decode(posterior.sample(noise)).sample
-        return (
-            F.l1_loss(decoded, pixels)
-            + F.mse_loss(decoded, pixels)
-            + 1e-4 * posterior.kl().mean() / posterior.mean[0].numel()
-        )
+    def _pixels(self, rng: np.random.Generator) -> torch.Tensor:
+        """A batch as the network takes it."""
+        return to_video(np.stack(draw(self.schedule.batch, rng)[1]))
 
     def evaluate(self, modules: nn.ModuleDict, samples: int) -> dict[str, float]:
         """Share of held-out clips that are still right after encoding and decoding."""
