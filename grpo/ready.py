@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from grpo.config.fields import Config
 from grpo.preview import Model, size_of
-from rewardkit.engine.loader import check_overrides
+from rewardkit.engine.loader import check_endpoint, check_overrides
 from rewardkit.engine.needs import check_lines
 from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.reward import GroupReward
@@ -53,7 +53,9 @@ def check(
         check_lines(watched, held_out, kind)
         names += watched.names
     files = parse_overrides([f"{name}={path}" for name, path in config.scoring.weights.items()])
-    check_overrides(files, [entry(name).card for name in names])
+    cards = [entry(name).card for name in names]
+    check_overrides(files, cards)
+    check_endpoint(cards, config.scoring.service)
 
 
 def check_pictures(

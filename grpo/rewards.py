@@ -54,7 +54,13 @@ class Rewards:
             for name, path in self._settings.weights.items()
             if name.casefold() in own
         }
-        self._loader = Loader(self._settings.device or device, self._settings.dtype, weights)
+        calling = any(entry(name).card.needs_endpoint for name in self.spec.names)
+        self._loader = Loader(
+            self._settings.device or device,
+            self._settings.dtype,
+            weights,
+            endpoint=self._settings.service if calling else None,
+        )
         if self._settings.offload and self._loader.device.type == "cpu":
             raise UsageError(
                 "scoring.offload moves the rewards' networks to the CPU while they are not in use, "

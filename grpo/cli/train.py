@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rewardkit.cli.options import device_option, reward_option
+from rewardkit.cli.options import ENDPOINT, JUDGE_MODEL, device_option, reward_option
 from rewardkit.cli.terminal import echo
 from rewardkit.errors import UsageError
 
@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     metavar="NAME=PATH",
     help="Local file with a reward's weights; `rewardkit show` lists the names.",
 )
+@ENDPOINT
+@JUDGE_MODEL
 @click.option(
     "--reward-device", metavar="NAME", help="Device of the rewards' networks.  [default: --device]"
 )
@@ -100,6 +102,8 @@ def train(
     eval_every: str | None,
     sets: tuple[str, ...],
     weights: tuple[str, ...],
+    endpoint: str | None,
+    judge_model: str | None,
     reward_device: str | None,
     out: Path | None,
     resume: bool,
@@ -137,6 +141,8 @@ def train(
         "evaluation.every": eval_every,
         "policy.init_lora": lora,
         "scoring.device": reward_device,
+        "scoring.endpoint": endpoint,
+        "scoring.judge_model": judge_model,
     }
     chosen: dict[str, object] = {key: text for key, text in options.items() if text is not None}
     if weights:

@@ -16,6 +16,7 @@ from grpo import objectives
 from grpo.config.advantage import AdvantageConfig
 from grpo.config.sampler import SamplerConfig
 from grpo.config.section import Section
+from rewardkit.service import Endpoint
 
 __all__ = [
     "AdvantageConfig",
@@ -128,6 +129,23 @@ class ScoringConfig(Section):
     """Keep the rewards' networks on the CPU while they are not in use."""
     weights: dict[str, str] = Field(default={})
     """Local files of rewards' weights, NAME = PATH, by the names that `rewardkit show` prints."""
+    endpoint: str | None = Field(default=None, min_length=1)
+    """Base address of the service that rewards such as judge call; none: no reward calls one."""
+    judge_model: str | None = Field(default=None, min_length=1)
+    """Model at scoring.endpoint that judges; none: the only one it serves."""
+    concurrency: int = Field(default=16, ge=1, le=10_000)
+    """Maximum number of calls to scoring.endpoint at the same time, of each process."""
+
+    @property
+    def service(self) -> Endpoint | None:
+        """The endpoint; None where there is none.
+
+        Raises:
+            UsageError: its address is none.
+        """
+        if self.endpoint is None:
+            return None
+        return Endpoint(self.endpoint, self.judge_model, self.concurrency)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

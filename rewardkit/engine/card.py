@@ -81,6 +81,7 @@ class RewardCard(BaseModel):
         needs_prompt: whether a sample without a prompt cannot be scored.
         needs_meta: keys a sample's manifest line must have.
         needs_references: names of the reference media a sample must have, such as "first_frame".
+        needs_endpoint: whether it calls a service, whose address has to be given.
         fps: how many frames of a clip it looks at in a second, chosen as `Sample.frames` says where
             notes say nothing else; None where it looks at every frame, or takes no clips.
         batch_size: the largest number of samples it should score at once; None where there is no
@@ -108,6 +109,7 @@ class RewardCard(BaseModel):
     needs_prompt: bool = False
     needs_meta: tuple[str, ...] = ()
     needs_references: tuple[str, ...] = ()
+    needs_endpoint: bool = False
     fps: float | None = Field(default=None, gt=0)
     batch_size: int | None = Field(default=None, ge=1)
     unit: str

@@ -32,7 +32,13 @@ _R = TypeVar("_R", bound=type[Reward])
 
 
 class Scheme(Protocol):
-    """Rewards that are named by where their weights are, SCHEME:PLACE, and need no registration."""
+    """Rewards that are named by where their weights are, SCHEME:PLACE, and need no registration.
+
+    Attributes:
+        example: how such a name is written, for errors.
+    """
+
+    example: str
 
     def check(self, place: str) -> str:
         """The place as it is recorded; nothing is read or downloaded.
@@ -157,7 +163,7 @@ def resolve(name: str) -> str:
         return tags[0]
     if tags:
         raise UsageError(f"the family {name!r} has no default; choose one of {', '.join(tags)}")
-    forms = ["FILE.py:NAME", *(f"{scheme}:owner/name" for scheme in sorted(_schemes))]
+    forms = ["FILE.py:NAME", *(_schemes[name].example for name in sorted(_schemes))]
     where = f"rewardkit list. Not registered, but accepted: {', '.join(forms)}"
     error = unknown("reward", name, [*_entries, *_defaults], where)
     raise UsageError("\n".join([str(error), *broken])) if broken else error

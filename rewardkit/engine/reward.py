@@ -70,6 +70,10 @@ class Reward(ABC):
         """
         return None
 
+    def provenance(self) -> Mapping[str, str]:
+        """What decides its numbers beside weights and preprocessing, for results."""
+        return {}
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.card.name}>"
 

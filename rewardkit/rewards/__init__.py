@@ -11,6 +11,7 @@ or a network at import. To add a family, copy the file that is nearest:
     geneval          a detector, and the keys of the prompt's line
     clip_checkpoint  rewards that are named by their weights, without registration
     videoalign       a vision-language model with several heads
+    judge            a service that is called, with an endpoint
 
 A head on a Qwen2-VL copies `videoalign`: its `Questionnaire` says what is looked at and asked, and
 `engine.vision_language` does the rest in one forward. Another vision-language model is an

@@ -96,7 +96,10 @@ def test_a_score_depends_on_its_own_sample_alone(name, kinds, tiny):
         return
     media = [medium for kind in kinds for medium in MEDIA[kind][: 6 // len(kinds)]]
     media = media[::2] + media[1::2]  # kinds side by side
-    meta = list(lines(reward.extractor)) if reward.card.needs_meta else None
+    if name == "judge.points":
+        meta = [{"points": [f"point {number}" for number in range(9)]}] * len(media)
+    else:
+        meta = list(lines(reward.extractor)) if reward.card.needs_meta else None
     prompts = [f"sample number {i}" for i in range(len(media))]
     # A tenth of what a small head says: scores lie close together.
     check_reward(reward, media, prompts, meta, 1e-6 if name == "aesthetic-quality" else 1e-5)
