@@ -100,7 +100,8 @@ class ForwardProcess(Objective[ForwardProcessConfig]):
 
     def terms(self, samples: Samples, keys: tuple[int, ...]) -> Iterator[Term]:
         """One per timestep."""
-        from grpo.loss import kl_v, nft
+        from grpo.loss import kl_v
+        from grpo.matching import nft
         from grpo.sde import column
 
         policy, settings = self.policy, self.settings

@@ -86,13 +86,14 @@ if TYPE_CHECKING:
 @click.option(
     "--fps",
     type=FiniteRange(0, min_open=True),
-    help="Frames per second to sample from videos; a higher rate than a video's repeats frames.  "
-    "[default: the native rate]",
+    help="Frames per second to sample from videos; a higher rate than a video's repeats frames, "
+    "which rewards that compare neighbouring frames refuse.  [default: the native rate]",
 )
 @click.option(
     "--frames",
     type=click.IntRange(1),
-    help="Number of frames to sample from each video; of a video with fewer, frames repeat.",
+    help="Number of frames to sample from each video; of a video with fewer, frames repeat, as "
+    "with --fps.",
 )
 @click.option(
     "--max-pixels",
