@@ -30,8 +30,8 @@ def check(
         model: what makes the samples.
 
     Raises:
-        UsageError: a reward takes no such media, a prompt is not of a reward's kind, or a local
-            file of weights is not there or of no reward.
+        UsageError: a reward takes no such media or cannot be trained on by the objective, a prompt
+            is not of a reward's kind, or a local file of weights is not there or of no reward.
         InputError: a picture that a line starts from is missing or cannot be used, or has another
             shape than the samples.
     """
@@ -41,6 +41,7 @@ def check(
         check_pictures([*lines, *(held_out or ())], model.pipeline, size_of(config, model))
     reward = parse(config.reward, resolve)
     check_lines(reward, lines, kind)
+    config.objective.check_rewards(reward)
     names = list(reward.names)
     if held_out is not None:
         watched = parse(config.evaluation.rewards or config.reward, resolve)

@@ -18,6 +18,7 @@ from rewardkit.generators.pipelines import load
 from rewardkit.media.prompts import read
 
 GRADIENT = {"kind": "policy-gradient", "updates": 2}
+BACK = {"kind": "reward-gradient", "last": 2, "updates": 2}
 FORWARD = {"kind": "forward-process", "timesteps": 2, "updates": 2, "decay_slope": 0.1}
 
 
@@ -30,18 +31,21 @@ class Kind:
         settings: its table [objective].
         more: further ones, under which it uses all that it has.
         noise: whether its sampler draws noise.
+        reward: what it is trained on.
     """
 
     folder: str
     settings: dict[str, Any]
     more: dict[str, Any]
     noise: bool = True
+    reward: str = "sharpness"
 
 
 #: One row for each of the package's kinds: tests of all kinds go over these.
 KINDS = {
     "policy-gradient": Kind("sd", GRADIENT, {"kl": 0.1}),
     "forward-process": Kind("sd3", FORWARD, {"kl": 0.1}, noise=False),
+    "reward-gradient": Kind("sd", BACK, {}, reward="shapes-clip"),
 }
 PROMPTS = ("a red ring", "two boxes", "a star")
 
@@ -70,7 +74,7 @@ def config(folder: Path, *, top=None, sampler=None, **sections) -> Config:
     return Config.model_validate(
         {
             "model": str(folder),
-            "reward": "sharpness",
+            "reward": "sharpness" if kind is None else kind.reward,
             "prompts": str(prompts),
             "steps": 3,
             "method": "none",

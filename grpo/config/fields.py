@@ -8,7 +8,7 @@ to do. Loads no torch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Any, Literal, Self, final
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, final
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, create_model, model_validator
 
@@ -17,6 +17,9 @@ from grpo.config.advantage import AdvantageConfig
 from grpo.config.sampler import SamplerConfig
 from grpo.config.section import Section
 from rewardkit.service import Endpoint
+
+if TYPE_CHECKING:
+    from rewardkit.engine.spec import RewardSpec
 
 __all__ = [
     "AdvantageConfig",
@@ -194,6 +197,14 @@ class ObjectiveConfig(Section, ABC):
                 "sampler.group_size is 1; it is at least 2, because a sample is compared with "
                 "others of its prompt"
             )
+
+    def check_rewards(self, rewards: RewardSpec) -> None:
+        """Refuse rewards that cannot be trained on, before any is loaded; here, none.
+
+        Raises:
+            UsageError: naming the reward.
+        """
+        return None
 
     def unread(self, config: Config) -> dict[str, str]:
         """Settings that have no effect in this run: dotted key -> the reason, as a clause.

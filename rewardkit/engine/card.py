@@ -86,6 +86,8 @@ class RewardCard(BaseModel):
             notes say nothing else; None where it looks at every frame, or takes no clips.
         batch_size: the largest number of samples it should score at once; None where there is no
             such limit.
+        differentiable: whether the score has a gradient to the pixels: its extractor is a
+            `DifferentiableExtractor`, and `score` is a differentiable function of its features.
         unit: of the score ("cosine", "kB", "pixels per …").
         range: the lowest and highest possible score; None where unbounded.
         typical: where scores of ordinary media lie, where that is known, with its source in notes.
@@ -112,6 +114,7 @@ class RewardCard(BaseModel):
     needs_endpoint: bool = False
     fps: float | None = Field(default=None, gt=0)
     batch_size: int | None = Field(default=None, ge=1)
+    differentiable: bool = False
     unit: str
     range: tuple[float | None, float | None]
     typical: tuple[float, float] | None = None
