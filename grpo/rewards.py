@@ -77,6 +77,11 @@ class Rewards:
             for term, unweighted in bare.items()
         }
 
+    @property
+    def device(self) -> torch.device:
+        """Of the rewards' networks."""
+        return self._loader.device
+
     def __call__(
         self,
         media: Tensor | Sequence[Medium | None],
@@ -114,9 +119,12 @@ class Rewards:
         size, ahead = self._settings.batch_size, self._loader.ahead
         compared = any(isinstance(r, GroupReward) for r in self.scorer.rewards.values())
         batches = [range(*place) for place in cuts(samples, size, whole_groups=compared)]
-        shares = shares or Shares(batches)
+        alone, shares = shares is None, shares or Shares(batches)
         scoring = shares.alike(batches)
-        held = shares.move(list(media), {i: ranks[:1] for i, ranks in scoring.holders.items()})
+        if alone:  # media may still be on their way, see `grpo.overlap`
+            held = media
+        else:
+            held = shares.move(list(media), {i: ranks[:1] for i, ranks in scoring.holders.items()})
         mine = [samples[i] for i in scoring.counted]
         numbers = iter(scoring.counted)
         values = {key: torch.empty(len(samples)) for key in self._terms}

@@ -101,7 +101,7 @@ def outcome(run: Run) -> dict[str, torch.Tensor]:
     """Every tensor of the newest checkpoint and of the exported files."""
     state = run.latest()
     assert state is not None
-    found = dict(_flat(state, "checkpoint"))
+    found = dict(flat(state, "checkpoint"))
     for path in sorted(run.model.rglob("*.safetensors")):
         found |= {f"{path.name}/{name}": value for name, value in load_file(path).items()}
     return found
@@ -112,9 +112,10 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def _flat(value: Any, name: str) -> list[tuple[str, torch.Tensor]]:
+def flat(value: Any, name: str) -> list[tuple[str, torch.Tensor]]:
+    """The tensors and numbers in dictionaries and lists, each by its path."""
     if isinstance(value, dict):
-        return [pair for key, one in value.items() for pair in _flat(one, f"{name}/{key}")]
+        return [pair for key, one in value.items() for pair in flat(one, f"{name}/{key}")]
     if isinstance(value, list | tuple):
-        return [pair for i, one in enumerate(value) for pair in _flat(one, f"{name}/{i}")]
+        return [pair for i, one in enumerate(value) for pair in flat(one, f"{name}/{i}")]
     return [] if value is None else [(name, torch.as_tensor(value))]
