@@ -19,6 +19,7 @@ JUDGES = {"shapes-correct", "shapes-graded", "shapes-motion"}
 LARGE = {"dynamic-degree.raft", "motion-smoothness.raft"}
 ASKED = {
     "prompt": "a photo of a cat",
+    "text": "cat",
     "tag": "single_object",
     "include": [{"class": "cat", "count": 1}],
 }
