@@ -48,16 +48,17 @@ class EncoderSpec(BaseModel):
 
 
 class PublishedScore(BaseModel):
-    """A score that upstream has published, with what it takes to compute it again.
+    """A score that upstream has published, or that its rule gives, and how to compute it again.
 
     Attributes:
         picture: file name of the picture.
         sha256: of that file.
-        url: where the file can be fetched: an address that names a commit, so that it stays.
+        url: where the file can be fetched: an address that names a commit, so that it stays; or
+            package:NAME/FILE for one that an installed package carries.
         prompt: the prompt it was scored with; None where the reward takes none.
         value: the published score, in the reward's own unit.
         tolerance: how far a correct computation may be from it.
-        source: address of the text that states the value.
+        source: address of the text that states the value, or of the code that defines it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
