@@ -41,7 +41,7 @@ RINGS = [motion.parse(f"a {colour} ring moving up") for colour in ("red", "green
 MOVING = [Clip(torch.from_numpy(motion.clip(ring, [(3, 0)], ["red"])), 8.0) for ring in RINGS]
 # What a judge of the embedded world is shown, in place of other media.
 SHOWN = {
-    "shapes-correct": (SHAPES, SHAPES_PROMPTS),
+    "shapes-correct": (SHAPES + MOVING, [*SHAPES_PROMPTS, *(ring.prompt for ring in RINGS)]),
     "shapes-graded": (SHAPES, SHAPES_PROMPTS),
     "shapes-motion": (MOVING, [ring.prompt for ring in RINGS]),
 }
