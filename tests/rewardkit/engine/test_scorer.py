@@ -43,7 +43,7 @@ SIGNS = [written(text, size=(48, 128)) for text in ("STOP", "OPEN", "SALE")]
 SIGN_PROMPTS = [f'a sign that says "{text}"' for text in ("STOP", "OVEN", "SOLO")]
 # What a judge of the embedded world or of text is shown, in place of other media.
 SHOWN = {
-    "shapes-correct": (SHAPES, SHAPES_PROMPTS),
+    "shapes-correct": (SHAPES + MOVING, [*SHAPES_PROMPTS, *(ring.prompt for ring in RINGS)]),
     "shapes-graded": (SHAPES, SHAPES_PROMPTS),
     "shapes-motion": (MOVING, [ring.prompt for ring in RINGS]),
     **{
