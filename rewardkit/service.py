@@ -84,6 +84,9 @@ class Service:
         pause: seconds before the second try; each later pause is twice as long.
         timeout: seconds to wait for an answer.
         transport: used in place of the network.
+
+    Attributes:
+        url: the base address.
     """
 
     def __init__(
@@ -107,7 +110,8 @@ class Service:
             ),
             transport=transport,
         )
-        self._caller = _Caller(client, url.rstrip("/"), alive, key, pause)
+        self.url = url.rstrip("/")
+        self._caller = _Caller(client, self.url, alive, key, pause)
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         all_ended = threading.Barrier(concurrency, action=client.close)
         for number in range(concurrency):

@@ -87,6 +87,7 @@ def scripted():
 
     class Server(ThreadingHTTPServer):
         request_queue_size = 64
+        block_on_close = False  # slow answers are not waited for
 
         def handle_error(self, *_):
             pass

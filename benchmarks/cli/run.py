@@ -57,7 +57,7 @@ def run(benchmark: str, **values: Any) -> None:
     if len(set(titles.values())) < len(titles):
         raise UsageError(f"{request.name} is the name of the base model: give another --name")
     processes = request.processes
-    processes.in_order(lambda: ready(parts, parse_overrides(request.weights)))
+    processes.in_order(lambda: ready(parts, parse_overrides(request.weights), request.endpoint))
     results: list[list[Path]] = []
     protocol: Protocol | None = None
     with ProgressDisplay(processes) as display:
@@ -248,6 +248,7 @@ def _score(
         allow_duplicates=request.allow_duplicates,
         device=request.device,
         weights=parse_overrides(request.weights),
+        endpoint=request.endpoint,
         overwrite=request.overwrite,
         processes=request.processes,
         on_check=display.done,

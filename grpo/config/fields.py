@@ -8,7 +8,7 @@ to do. Loads no torch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Any, Literal, Self, final
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, final
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, create_model, model_validator
 
@@ -16,6 +16,10 @@ from grpo import objectives
 from grpo.config.advantage import AdvantageConfig
 from grpo.config.sampler import SamplerConfig
 from grpo.config.section import Section
+from rewardkit.service import Endpoint
+
+if TYPE_CHECKING:
+    from rewardkit.engine.spec import RewardSpec
 
 __all__ = [
     "AdvantageConfig",
@@ -128,6 +132,23 @@ class ScoringConfig(Section):
     """Keep the rewards' networks on the CPU while they are not in use."""
     weights: dict[str, str] = Field(default={})
     """Local files of rewards' weights, NAME = PATH, by the names that `rewardkit show` prints."""
+    endpoint: str | None = Field(default=None, min_length=1)
+    """Base address of the service that rewards such as judge call; none: no reward calls one."""
+    judge_model: str | None = Field(default=None, min_length=1)
+    """Model at scoring.endpoint that judges; none: the only one it serves."""
+    concurrency: int = Field(default=16, ge=1, le=10_000)
+    """Maximum number of calls to scoring.endpoint at the same time, of each process."""
+
+    @property
+    def service(self) -> Endpoint | None:
+        """The endpoint; None where there is none.
+
+        Raises:
+            UsageError: its address is none.
+        """
+        if self.endpoint is None:
+            return None
+        return Endpoint(self.endpoint, self.judge_model, self.concurrency)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -176,6 +197,14 @@ class ObjectiveConfig(Section, ABC):
                 "sampler.group_size is 1; it is at least 2, because a sample is compared with "
                 "others of its prompt"
             )
+
+    def check_rewards(self, rewards: RewardSpec) -> None:
+        """Refuse rewards that cannot be trained on, before any is loaded; here, none.
+
+        Raises:
+            UsageError: naming the reward.
+        """
+        return None
 
     def unread(self, config: Config) -> dict[str, str]:
         """Settings that have no effect in this run: dotted key -> the reason, as a clause.

@@ -24,6 +24,7 @@ ENTRY_POINT_GROUP = "grpo.objectives"
 KINDS = {
     "policy-gradient": "grpo.objectives.policy_gradient:PolicyGradient",
     "forward-process": "grpo.objectives.forward_process:ForwardProcess",
+    "reward-gradient": "grpo.objectives.reward_gradient:RewardGradient",
 }
 
 

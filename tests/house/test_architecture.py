@@ -32,7 +32,8 @@ MAY_IMPORT = {
     "generators": FOUNDATIONS | {"weights"},
     "geneval": FOUNDATIONS | {"weights", "engine"},
     "shapes": FOUNDATIONS | {"weights", "engine", "generators"},
-    "rewards": FOUNDATIONS | {"weights", "engine", "geneval", "shapes"},
+    "judging": FOUNDATIONS | {"weights", "engine"},
+    "rewards": FOUNDATIONS | {"weights", "engine", "geneval", "judging", "shapes"},
     "cli": FOUNDATIONS | {"weights", "engine", "generators", "geneval", "shapes", "rewards"},
     "__main__": {"cli"},
 }

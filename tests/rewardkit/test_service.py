@@ -41,14 +41,14 @@ FAULTS = {
     "a gateway's error": Reply(b"<html>bad gateway</html>", status=502),
     "a time-out of the server": Reply(status=408),
     "a cut connection": Reply({"right": "answer"}, cut=True),
-    "no answer in time": Reply(seconds=0.6),
+    "no answer in time": Reply(seconds=0.8),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_may_pass_is_tried_again(fault, endpoint):
     endpoint.play = lambda number, body: FAULTS[fault] if number < 2 else Reply({"right": "answer"})
-    answer = service(endpoint, timeout=0.3).call("ask", {}).result()
+    answer = service(endpoint, timeout=0.5).call("ask", {}).result()
     assert answer == {"right": "answer"} and len(endpoint.calls) == 3
 
 
