@@ -33,12 +33,13 @@ def check(
         UsageError: a reward takes no such media, a prompt is not of a reward's kind, or a local
             file of weights is not there or of no reward.
         InputError: a picture that a line starts from is missing or cannot be used, or has another
-            shape than the samples.
+            shape than the samples; or a line lacks what the objective reads of it.
     """
     kind = model.kind
     family = FAMILIES.get(model.pipeline or "")
     if model.pipeline is not None and family is not None and family.references:
         check_pictures([*lines, *(held_out or ())], model.pipeline, size_of(config, model))
+    config.objective.check_lines(lines)
     reward = parse(config.reward, resolve)
     check_lines(reward, lines, kind)
     names = list(reward.names)

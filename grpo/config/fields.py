@@ -8,7 +8,8 @@ to do. Loads no torch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Any, Literal, Self, final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, final
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, create_model, model_validator
 
@@ -16,6 +17,9 @@ from grpo import objectives
 from grpo.config.advantage import AdvantageConfig
 from grpo.config.sampler import SamplerConfig
 from grpo.config.section import Section
+
+if TYPE_CHECKING:
+    from rewardkit.media.prompts import PromptLine
 
 __all__ = [
     "AdvantageConfig",
@@ -188,6 +192,17 @@ class ObjectiveConfig(Section, ABC):
             reason = "advantage.scale is none, so nothing divides the advantages"
             return dict.fromkeys(("advantage.unbiased", "advantage.eps"), reason)
         return {}
+
+    def check_lines(self, lines: Sequence[PromptLine]) -> None:
+        """Refuse prompts whose lines lack what the objective reads of them; here, it reads nothing.
+
+        Raises:
+            InputError: a line does; the message names it.
+        """
+
+    def anchored(self, absolute: Callable[[str], str]) -> Self:
+        """The settings with absolute paths of LoRAs that they name; here, they name none."""
+        return self
 
     @abstractmethod
     def steps_trained(self, sampler: SamplerConfig) -> int:
