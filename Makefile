@@ -66,6 +66,7 @@ perf: $(VENV)/installed  ## Measure speed as ratios, both sides in one run.
 
 perf-train: $(VENV)/installed  ## Compare a training step with the bare calls of its networks.
 	$(BIN)/python -W ignore tests/perf/training.py 5
+	$(BIN)/python -W ignore tests/perf/overlap.py 5
 
 perf-train-upstream: $(VENV)/installed  ## Compare training with DanceGRPO and Flow-GRPO; CLONES=folder of the repositories.
 	@test -d "$(CLONES)/DanceGRPO" || { echo "CLONES names a folder with clones of XueZeyue/DanceGRPO and yifan123/flow_grpo" >&2; exit 2; }

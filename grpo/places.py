@@ -73,7 +73,8 @@ def _spec(spec: str) -> str:
 
 def _reward(name: str) -> str:
     if (file := user_file(name)) is not None:
-        return _absolute(file) + name.removeprefix(file)
+        scheme, _, attribute = name.rpartition(file)
+        return scheme + _absolute(file) + attribute
     if (folder := local_folder(name)) is not None:
         return name.removesuffix(folder) + _absolute(folder)
     return name

@@ -20,6 +20,7 @@ from rewardkit.generators.pipelines import load
 from rewardkit.media.prompts import read
 
 GRADIENT = {"kind": "policy-gradient", "updates": 2}
+BACK = {"kind": "reward-gradient", "last": 2, "updates": 2}
 FORWARD = {"kind": "forward-process", "timesteps": 2, "updates": 2, "decay_slope": 0.1}
 MATCHING = {"kind": "weighted-matching", "timesteps": 2, "updates": 2, "decay_slope": 0.1}
 PREFERENCE = {"kind": "group-preference", "timesteps": 2, "updates": 1, "beta": 10.0}
@@ -37,6 +38,7 @@ class Kind:
         more: further ones, under which it uses all that it has.
         noise: whether its sampler draws noise.
         teachers: names of LoRAs that it learns from; only a LoRA can be trained then.
+        reward: what it is trained on.
     """
 
     folder: str
@@ -44,6 +46,7 @@ class Kind:
     more: dict[str, Any]
     noise: bool = True
     teachers: tuple[str, ...] = ()
+    reward: str = "sharpness"
 
 
 #: One row for each of the package's kinds: its contract is tested by it.
@@ -55,10 +58,11 @@ KINDS = {
         "sd3", PREFERENCE, {"kl": 0.1, "clip_range": 0.1, "decay_slope": 0.1}, noise=False
     ),
     "centered-reward": Kind("sd3", CENTERED, {"kl": 0.1}, noise=False),
+    "reward-gradient": Kind("sd", BACK, {}, reward="shapes-clip"),
     "distillation": Kind("sd3", DISTILLATION, {"kl": 0.1}, teachers=("one", "two")),
 }
 #: The kinds that tests of the training loop itself go over.
-OF_LOOP = ("policy-gradient", "forward-process")
+OF_LOOP = ("policy-gradient", "forward-process", "reward-gradient")
 PROMPTS = ("a red ring", "two boxes", "a star")
 
 
@@ -107,7 +111,7 @@ def config(folder: Path, *, top=None, sampler=None, **sections) -> Config:
     return Config.model_validate(
         {
             "model": str(folder),
-            "reward": "sharpness",
+            "reward": "sharpness" if kind is None else kind.reward,
             "prompts": str(prompts),
             "steps": 3,
             "method": "none",
@@ -134,7 +138,7 @@ def outcome(run: Run) -> dict[str, torch.Tensor]:
     """Every tensor of the newest checkpoint and of the exported files."""
     state = run.latest()
     assert state is not None
-    found = dict(_flat(state, "checkpoint"))
+    found = dict(flat(state, "checkpoint"))
     for path in sorted(run.model.rglob("*.safetensors")):
         found |= {f"{path.name}/{name}": value for name, value in load_file(path).items()}
     return found
@@ -145,9 +149,10 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def _flat(value: Any, name: str) -> list[tuple[str, torch.Tensor]]:
+def flat(value: Any, name: str) -> list[tuple[str, torch.Tensor]]:
+    """The tensors and numbers in dictionaries and lists, each by its path."""
     if isinstance(value, dict):
-        return [pair for key, one in value.items() for pair in _flat(one, f"{name}/{key}")]
+        return [pair for key, one in value.items() for pair in flat(one, f"{name}/{key}")]
     if isinstance(value, list | tuple):
-        return [pair for i, one in enumerate(value) for pair in _flat(one, f"{name}/{i}")]
+        return [pair for i, one in enumerate(value) for pair in flat(one, f"{name}/{i}")]
     return [] if value is None else [(name, torch.as_tensor(value))]

@@ -16,9 +16,11 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, create_model, model
 from grpo import objectives
 from grpo.config.advantage import AdvantageConfig
 from grpo.config.sampler import SamplerConfig
+from grpo.config.scoring import ScoringConfig
 from grpo.config.section import Section
 
 if TYPE_CHECKING:
+    from rewardkit.engine.spec import RewardSpec
     from rewardkit.media.prompts import PromptLine
 
 __all__ = [
@@ -119,31 +121,6 @@ class EvaluationConfig(Section):
 
 
 @final
-class ScoringConfig(Section):
-    """How rewards are computed, in training and in evaluation."""
-
-    device: str | None = Field(default=None, min_length=1)
-    """Device of the rewards' networks: cpu, cuda, cuda:1, mps; none uses the model's."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Dtype of the rewards' networks."""
-    batch_size: int = Field(default=32, ge=1, le=10_000)
-    """Samples per call of a reward's network; halved when out of memory."""
-    offload: bool = False
-    """Keep the rewards' networks on the CPU while they are not in use."""
-    weights: dict[str, str] = Field(default={})
-    """Local files of rewards' weights, NAME = PATH, by the names that `rewardkit show` prints."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.offload and self.device == "cpu":
-            raise ValueError(
-                "scoring.offload moves the rewards' networks to the CPU while they are not in use, "
-                "but scoring.device is cpu, so they are there already. Set scoring.offload to false"
-            )
-        return self
-
-
-@final
 class CheckpointConfig(Section):
     """Checkpoints, from which a run that was stopped resumes."""
 
@@ -180,6 +157,14 @@ class ObjectiveConfig(Section, ABC):
                 "sampler.group_size is 1; it is at least 2, because a sample is compared with "
                 "others of its prompt"
             )
+
+    def check_rewards(self, rewards: RewardSpec) -> None:
+        """Refuse rewards that cannot be trained on, before any is loaded; here, none.
+
+        Raises:
+            UsageError: naming the reward.
+        """
+        return None
 
     def unread(self, config: Config) -> dict[str, str]:
         """Settings that have no effect in this run: dotted key -> the reason, as a clause.

@@ -27,6 +27,7 @@ KINDS = {
     "weighted-matching": "grpo.objectives.weighted_matching:WeightedMatching",
     "group-preference": "grpo.objectives.group_preference:GroupPreference",
     "centered-reward": "grpo.objectives.centered_reward:CenteredReward",
+    "reward-gradient": "grpo.objectives.reward_gradient:RewardGradient",
     "distillation": "grpo.objectives.distillation:Distillation",
 }
 

@@ -4,10 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import scripted_judge
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from scripted_endpoint import scripted
 
+from grpo.config.fields import ScoringConfig
 from grpo.rewards import Rewards
 from rewardkit.cli import main
 from rewardkit.errors import ScoringError, UsageError
@@ -52,6 +55,20 @@ def test_scores_are_those_of_the_saved_pictures(tmp_path):
         expected = torch.tensor([float(saved[f"{i:02}"][name]) for i in range(12)]).view(4, 3)
         torch.testing.assert_close(ours[name], expected, rtol=0, atol=1e-6)
         assert len(expected.unique()) > 1, "a constant says nothing"
+
+
+def test_a_judge_behind_an_endpoint_scores_samples(home):
+    lines, group = read(LISTS)[:2], 2
+    media = pictures(lines, group)
+    with scripted() as endpoint:
+        scripted_judge.judge(endpoint)
+        settings = ScoringConfig(endpoint=endpoint.url, judge_model="judge-8b", concurrency=2)
+        scores = Rewards("2*judge+sharpness", "cpu", settings)(media, lines, group)["judge.yes"]
+        Rewards("sharpness", "cpu", settings)  # the rewards of an evaluation need not call it
+    asked = {scripted_judge.question(body) for body in endpoint.calls}
+    assert len(endpoint.calls) == 4 and len(asked) == 2 and endpoint.most <= 2
+    expected = media.double().mean((1, 2, 3)) / 256 + 1 / 512
+    torch.testing.assert_close(scores.flatten().double(), expected, rtol=0, atol=1e-6)
 
 
 @pytest.fixture
