@@ -110,11 +110,12 @@ oracle-upstream: $(UPSTREAM)/installed  ## Write the golden files of the other n
 
 # Trainers need nothing that would change the tests' environment.
 oracle-grpo: $(VENV)/installed  ## Write the golden files of training; CLONES=folder of the repositories.
-	@test -d "$(CLONES)/DanceGRPO" || { echo "CLONES names a folder with clones of XueZeyue/DanceGRPO, kvablack/ddpo-pytorch, yifan123/flow_grpo, IamCreateAI/FlowCPS and NVlabs/DiffusionNFT" >&2; exit 2; }
+	@test -d "$(CLONES)/DanceGRPO" || { echo "CLONES names a folder with clones of XueZeyue/DanceGRPO, kvablack/ddpo-pytorch, yifan123/flow_grpo, IamCreateAI/FlowCPS, NVlabs/DiffusionNFT, scxue/advantage_weighted_matching, X-GenGroup/Flow-Factory and CostaliyA/Flow-OPD" >&2; exit 2; }
 	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/dancegrpo.py $(CLONES)/DanceGRPO
 	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/ddpo.py $(CLONES)/ddpo-pytorch
 	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/flow_grpo.py $(CLONES)/flow_grpo $(CLONES)/FlowCPS
 	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/diffusion_nft.py $(CLONES)/DiffusionNFT
+	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/flow_factory.py $(CLONES)/advantage_weighted_matching $(CLONES)/Flow-Factory $(CLONES)/Flow-OPD
 
 # mmdet and mmcv are read as sources: neither is built, and on the CPU neither needs to be.
 $(GENEVAL)/installed: pyproject.toml constraints.txt
