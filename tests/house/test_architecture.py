@@ -190,6 +190,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     world = (ROOT / "rewardkit/shapes").rglob("*")
     carried = (path for path in world if {"weights", "lists"} & set(path.parts) and path.is_file())
     methods = (ROOT / "grpo").rglob("*.toml")
+    templates = (ROOT / "rewardkit/judging").rglob("*.toml")
     pictures = (ROOT / "rewardkit").rglob("*.jpg")
     texts = (ROOT / "rewardkit").rglob("*.txt")
     published = (ROOT / "leaderboards/published").glob("*.csv")
@@ -199,6 +200,6 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
         for path in (ROOT / "leaderboards").rglob(f"*.{kind}")
     )
     code = (*SOURCES, *TRAINING, *MEASURING, *RANKING)
-    files = (*code, *carried, *pictures, *texts, *methods, *published, *page)
+    files = (*code, *carried, *pictures, *texts, *methods, *templates, *published, *page)
     ours = {str(path.relative_to(ROOT)) for path in files}
     assert shipped == ours | {f"{package}/py.typed" for package in PACKAGES}
