@@ -12,6 +12,7 @@ import click
 
 from rewardkit.cli.options import ENDPOINT, JUDGE_MODEL, device_option, reward_option
 from rewardkit.cli.terminal import echo
+from rewardkit.devices import check_device_name
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def train(
 
     To resume a run, pass --out DIR --resume. If optim.decay is constant, --steps N extends the run.
     Ctrl-C or SIGTERM stops a run after the current step and saves it; a second one stops it
-    immediately. The exit code is then 130.
+    immediately. The exit code is then 130; torchrun and accelerate launch print it and exit with 1.
 
     A reward FILE.py:NAME is code. It runs if you name it with -r. If only a recipe or the run in
     --out names it, which others may have written, you are asked to confirm on a terminal; without a
@@ -153,6 +154,7 @@ def train(
         chosen["scoring.weights"] = {
             name: str(path) for name, path in parse_overrides(weights).items()
         }
+    check_device_name(device)
     settings = _settings(chosen, sets)
     if lora is not None:
         settings.setdefault("policy.parameters", "lora")

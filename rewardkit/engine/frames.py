@@ -144,6 +144,7 @@ def frame_mean_card(picture: RewardCard, fps: float) -> RewardCard:
         "name": picture.name + _SUFFIX,
         "summary": summary,
         "inputs": ("video",),
+        "differentiable": False,
         "fps": fps,
         "published": (),
         "notes": (*notes, *picture.notes),

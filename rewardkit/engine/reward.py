@@ -53,9 +53,10 @@ class Reward(ABC):
     def score(self, batch: Batch, features: Any) -> torch.Tensor:
         """Scores `[B]` of a batch whose `features` the extractor computed.
 
-        Called without gradients (`torch.inference_mode`). The batch has prompts and meta; its media
-        and references have been let go after `Extractor.prepare`. A sample's score must not depend
-        on the rest of the batch.
+        Called without gradients (`torch.inference_mode`); where the card says `differentiable`,
+        also with features that have one. The batch has prompts and meta; its media and references
+        have been let go after `Extractor.prepare`. A sample's score must not depend on the rest of
+        the batch.
         """
 
     @classmethod

@@ -40,7 +40,7 @@ _LICENCE = "of its page on the hub"
 class ClipCheckpoint:
     """The scheme `clip:PLACE`."""
 
-    example = "clip:owner/name"
+    form = "clip:owner/name"
 
     def check(self, place: str) -> str:
         """See `Scheme.check`."""

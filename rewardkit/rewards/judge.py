@@ -98,7 +98,7 @@ class Judge(Reward):
 class JudgeFile:
     """The scheme `judge:FILE.toml`."""
 
-    example = "judge:FILE.toml"
+    form = "judge:FILE.toml"
 
     def check(self, place: str) -> str:
         """See `Scheme.check`."""

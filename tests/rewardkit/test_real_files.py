@@ -21,6 +21,7 @@ LARGE = {"dynamic-degree.raft", "motion-smoothness.raft"}
 FRAMES = 6
 ASKED = {
     "prompt": "a photo of a cat",
+    "text": "cat",
     "tag": "single_object",
     "include": [{"class": "cat", "count": 1}],
 }
