@@ -217,6 +217,8 @@ def _of_rewards(made: MemoryEstimate, config: Config, policy: Policy, line: Prom
     medium = Clip(picture, rate or 1.0) if frames else picture[0]
     sample = Sample(medium, line.prompt, line.meta)
     for name in parse(config.reward, resolve).names:
+        if entry(name).card.needs_endpoint:
+            continue  # its network is elsewhere
         try:
             reward = entry(name).cls.load(entry(name).card, loader)
             pictures[name] = reward.extractor.prepare(sample)

@@ -146,10 +146,11 @@ class Trainer:
                     map(samples, probes), partial(map, samples, mine)
                 )
                 figures.values["lr"] = self.optimizer.set_rates(index, config.steps)
+            keys = (config.seed, index, _NOISE, epoch)
             for batches, share in zip(updates, shares, strict=True):
                 means, size = Means(), sum(map(len, batches))
+                self.objective.survey((samples(batch) for batch, _ in share.mine), keys)
                 for batch, number in share.mine:
-                    keys = (config.seed, index, _NOISE, epoch)
                     for term in self.objective.terms(samples(batch), keys):
                         weight = term.share * number / size
                         self.optimizer.backward(term.loss * weight * counted)
