@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from grpo import objectives, policies
 from grpo.memory_report import MemoryEstimate
+from grpo.objectives.objective import Objective
 from grpo.outline import META, OutlineLoader, Tracker, again, fill, pipeline_in, without_numbers
 from grpo.policies.embeddings import HOME, Embeddings
 from grpo.policies.policy import Policy
@@ -187,9 +188,15 @@ def _of_policy(
 
 def _of_modules(made: MemoryEstimate, config: Config, policy: Policy) -> None:
     """The networks that the objective trains beside the policy; not what they compute."""
-    kind, sampler = objectives.find(config.objective.kind), policy.schedule(config.sampler)
+    kind = objectives.find(config.objective.kind)
+    if kind.modules is Objective.modules:  # it has none
+        return
+    sampler = policy.schedule(config.sampler)
     terms = parse(config.reward, resolve).terms
-    weights = {str(replace(term, weight=None)): term.weight or 1.0 for term in terms}
+    weights = {
+        str(replace(term, weight=None)): 1.0 if term.weight is None else term.weight
+        for term in terms
+    }
     try:
         with META:
             objective = kind(policy, sampler, config, SimpleNamespace(weights=weights))
