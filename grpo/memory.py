@@ -188,6 +188,7 @@ def _of_policy(
 def _of_modules(made: MemoryEstimate, config: Config, policy: Policy) -> None:
     """The networks that the objective trains beside the policy; not what they compute."""
     kind, sampler = objectives.find(config.objective.kind), policy.schedule(config.sampler)
+    made.unknown |= kind.uncounted
     terms = parse(config.reward, resolve).terms
     weights = {str(replace(term, weight=None)): term.weight or 1.0 for term in terms}
     try:
