@@ -189,6 +189,7 @@ def _of_policy(
 def _of_modules(made: MemoryEstimate, config: Config, policy: Policy) -> None:
     """The networks that the objective trains beside the policy; not what they compute."""
     kind = objectives.find(config.objective.kind)
+    made.unknown |= kind.uncounted
     if kind.modules is Objective.modules:  # it has none
         return
     sampler = policy.schedule(config.sampler)

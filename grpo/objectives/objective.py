@@ -113,6 +113,8 @@ class Objective(ABC, Generic[SettingsT]):
 
     #: The class of the table [objective].
     config_class: ClassVar[type[ObjectiveConfig]]
+    #: What updates hold in memory and `grpo.memory` does not count: name -> a clause about it.
+    uncounted: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, policy: Policy, sampler: Sampler, config: Config, rewards: Rewards) -> None:
         self.policy, self.sampler, self.config, self.rewards = policy, sampler, config, rewards
