@@ -106,7 +106,7 @@ class JudgeFile:
                 f"there is no template {place!r}, which judge:{place} names. A judge of your own "
                 f"is written judge:FILE.toml; copy a template of {PACKAGED}"
             )
-        return place
+        return place if place.startswith((".", "/")) else f"./{place}"
 
     def entry(self, name: str, place: str) -> RewardEntry:
         """See `Scheme.entry`."""
