@@ -61,6 +61,9 @@ MATHEMATICS = {
     "guidance": set(),
     "advantage": {"rewardkit.errors"},
     "loss": {"rewardkit.errors", "grpo.sde"},
+    "matching": {"rewardkit.errors", "grpo.sde"},
+    "group_matching": {"grpo.matching", "grpo.sde"},
+    "distilling": {"rewardkit.errors", "grpo.sde"},
 }
 
 
