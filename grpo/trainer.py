@@ -69,6 +69,7 @@ class Trainer:
 
         with figures.phase("rollout"), self.objective.behaviour():
             self.embed(index, lines)
+            self.objective.step = index
             plan = self.objective.plan(len(lines), rng)
             rollout = collect(
                 self.policy,

@@ -30,7 +30,10 @@ __all__ = [
 ]
 
 #: The settings that `Objective.credit` reads, unless a subclass has a credit of its own.
-CREDIT = tuple(f"advantage.{name}" for name in ("baseline", "scale", "unbiased", "eps", "combine"))
+CREDIT = tuple(
+    f"advantage.{name}"
+    for name in ("baseline", "history", "history_min", "scale", "unbiased", "eps", "combine")
+)
 
 
 @final
@@ -171,7 +174,7 @@ class ObjectiveConfig(Section, ABC):
         Raises:
             ValueError: these settings cannot train the run; the message says what to change.
         """
-        if config.sampler.group_size < 2:
+        if config.sampler.group_size < 2 and config.advantage.baseline != "history":
             raise ValueError(
                 "sampler.group_size is 1; it is at least 2, because a sample is compared with "
                 "others of its prompt"
@@ -184,10 +187,14 @@ class ObjectiveConfig(Section, ABC):
         subclass adds its own. One whose `credit` reads nothing of [advantage] returns `CREDIT`
         with its reason, in place of what this returns.
         """
-        if config.advantage.scale == "none":
+        how, history = config.advantage, ("advantage.history", "advantage.history_min")
+        if how.baseline == "history":
+            return {"advantage.scale": "advantage.baseline is history, whose own std divides"}
+        found = dict.fromkeys(history, f"advantage.baseline is {how.baseline}")
+        if how.scale == "none" and how.combine != "gdpo":
             reason = "advantage.scale is none, so nothing divides the advantages"
-            return dict.fromkeys(("advantage.unbiased", "advantage.eps"), reason)
-        return {}
+            found |= dict.fromkeys(("advantage.unbiased", "advantage.eps"), reason)
+        return found
 
     @abstractmethod
     def steps_trained(self, sampler: SamplerConfig) -> int:

@@ -4,8 +4,9 @@ import pytest
 import torch
 from golden.calls import load, numbers
 
-from grpo.loss import clipped_surrogate, kl_v, kl_x, nft
+from grpo.loss import kl_v, kl_x, nft
 from grpo.sde import noised
+from grpo.surrogates import clipped_surrogate
 from rewardkit.errors import UsageError
 
 

@@ -53,6 +53,8 @@ def test_every_field_is_bounded_and_described(info):
 
 def test_advantages_know_the_conventions_of_the_formulas():
     mine, theirs = get_type_hints(AdvantageConfig), get_type_hints(Standard)
+    baselines = {*get_args(theirs.pop("baseline")), "history"}  # of `grpo.history.Recent`
+    assert {*get_args(mine["baseline"])} == baselines
     assert {name: mine[name] for name in theirs} == theirs
     assert mine["combine"] == Combine
 
