@@ -78,7 +78,11 @@ class Sampler(ABC):
 
     def stochastic_steps(self) -> list[int]:
         """The steps that draw noise, and so have a density: those that can be trained."""
-        return [int(i) for i in self._slopes(True)[1].std.flatten().nonzero()]
+        return [int(i) for i in self.stds().nonzero()]
+
+    def stds(self) -> Tensor:
+        """The std of each step's noise, [T]; 0 where it draws none."""
+        return self._slopes(True)[1].std.flatten()
 
     def sizes(self) -> Tensor:
         """How far each step moves without noise per unit of the output: D of a flow; [T]."""
@@ -102,7 +106,7 @@ class Sampler(ABC):
     @cached_property
     def levels(self) -> Tensor:
         """The noise level of each step under `max_std`, [T]."""
-        std = replace(self, max_std=math.inf)._slopes(True)[1].std.flatten()
+        std = replace(self, max_std=math.inf).stds()
         return self._lowered((self.max_std / std).clamp(max=1))
 
     def _level(self, index: Index) -> Scalar:

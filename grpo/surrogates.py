@@ -160,6 +160,38 @@ def masked_surrogate(
         return Masked(loss, masked.float().mean(), far, 0.5 * change.square().mean(), ratio.mean())
 
 
+def boxed_surrogate(
+    log_prob: Tensor,
+    old_log_prob: Tensor,
+    advantage: Tensor,
+    *,
+    clip_range: float,
+    scale: float,
+) -> Surrogate:
+    """DPOK's surrogate: loss = - scale mean of A clip(ratio, 1 - clip_range, 1 + clip_range).
+
+    Unlike in `clipped_surrogate`, a sample has no gradient once its ratio has left the range in
+    either direction, and its advantage is not clamped.
+
+    Args:
+        log_prob: as in `clipped_surrogate`.
+        old_log_prob: as there.
+        advantage: A.
+        clip_range: as there.
+        scale: 100 upstream.
+
+    Source: Fan et al. 2023, https://arxiv.org/abs/2305.16381; google-research/google-research
+    dpok/train_online_pg.py: _train_policy_func.
+    """
+    change = _change(log_prob, old_log_prob, advantage)
+    ratio = change.exp()
+    bounded = ratio.clamp(1 - clip_range, 1 + clip_range)
+    loss = -scale * (advantage.detach().float() * bounded).mean()
+    with torch.no_grad():
+        outside = ((ratio - 1).abs() > clip_range).float().mean()
+        return Surrogate(loss, outside, 0.5 * change.square().mean(), ratio.mean())
+
+
 def _change(log_prob: Tensor, old_log_prob: Tensor, *others: Tensor) -> Tensor:
     """log_prob - old_log_prob, [B]."""
     if not all(log_prob.shape == values.shape for values in (old_log_prob, *others)):

@@ -18,6 +18,7 @@ from rewardkit.generators.pipelines import load
 from rewardkit.media.prompts import read
 
 GRADIENT = {"kind": "policy-gradient", "updates": 2}
+DPOK = {"kind": "dpok", "updates": 2, "fraction": 0.7, "value_lr": 1e-3}
 FORWARD = {"kind": "forward-process", "timesteps": 2, "updates": 2, "decay_slope": 0.1}
 
 
@@ -41,6 +42,7 @@ class Kind:
 #: One row for each of the package's kinds: tests of all kinds go over these.
 KINDS = {
     "policy-gradient": Kind("sd", GRADIENT, {"kl": 0.1}),
+    "dpok": Kind("sd", DPOK, {}),
     "forward-process": Kind("sd3", FORWARD, {"kl": 0.1}, noise=False),
 }
 PROMPTS = ("a red ring", "two boxes", "a star")

@@ -8,7 +8,7 @@ to do. Loads no torch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Any, Literal, Self, final
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, final
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, create_model, model_validator
 
@@ -16,6 +16,9 @@ from grpo import objectives
 from grpo.config.advantage import AdvantageConfig
 from grpo.config.sampler import SamplerConfig
 from grpo.config.section import Section
+
+if TYPE_CHECKING:
+    from grpo.sampler import Sampler
 
 __all__ = [
     "AdvantageConfig",
@@ -207,6 +210,14 @@ class ObjectiveConfig(Section, ABC):
     def copies(self, adapted: bool) -> int:
         """Number of copies of the trained parameters that are kept; `adapted`: these are a LoRA."""
         return 0
+
+    def pull(self, config: SamplerConfig, sampler: Sampler) -> dict[int, float]:
+        """How strongly the loss of each step that may be trained depends on the model's output.
+
+        Per unit of noise and advantage, by the number of the step, see
+        `grpo.sampler.Sampler.gradient_factors`; empty where losses have no probabilities.
+        """
+        return {}
 
 
 def _of_its_kind(table: Any) -> Any:

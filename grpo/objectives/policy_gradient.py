@@ -117,6 +117,33 @@ class PolicyGradientConfig(ObjectiveConfig):
         """Whether steps are compared with those of the policy that drew the samples."""
         return self.surrogate != "clip"
 
+    def trainable(self, sampler: Sampler) -> list[int]:
+        """The steps that may be trained on, whose last one is left out if `drop_last`."""
+        random = sampler.stochastic_steps()
+        last = sampler.steps - 1 if self.drop_last and len(random) > 1 else sampler.steps
+        return [step for step in random if step < last]
+
+    def weights(self, sampler: Sampler) -> Tensor | None:
+        """The weight of each step in the loss, [T] on the CPU; None where all are 1."""
+        match self.weight:
+            case "none":
+                return None
+            case "size":
+                return 1 / sampler.sizes().cpu()
+            case "gradient":
+                return 1 / sampler.gradient_factors(self.log_prob).cpu()
+
+    def pull(self, config: SamplerConfig, sampler: Sampler) -> dict[int, float]:
+        """Of all steps of a window's places, weighted; a guarded ratio is raised to the power s."""
+        factors, weights = sampler.gradient_factors(self.log_prob).cpu(), self.weights(sampler)
+        if self.surrogate == "guard":
+            factors = factors * sampler.stds().cpu()
+        if weights is not None:
+            factors = factors * weights
+        return {
+            step: float(factors[step]) for step in self.trainable(sampler)[: config.window_within]
+        }
+
     def _usable(self, sampler: SamplerConfig) -> int:
         """Number of steps that can be trained on; the last step of cps draws no noise."""
         return sampler.steps - (self.drop_last or sampler.rule == "cps")
@@ -139,13 +166,7 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
             policy.keep("start")
         if self.settings.replays:
             policy.keep("drew")
-        match self.settings.weight:
-            case "none":
-                self.weights = None
-            case "size":
-                self.weights = 1 / sampler.sizes().cpu()
-            case "gradient":
-                self.weights = 1 / sampler.gradient_factors(self.settings.log_prob).cpu()
+        self.weights = self.settings.weights(sampler)
 
     def plan(self, groups: int, rng: np.random.Generator) -> Plan:
         """All random steps or a window; of all, groups or samples train on a random share."""
@@ -154,9 +175,7 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
         from grpo.rollout import Plan
 
         settings, sampler = self.settings, self.config.sampler
-        trainable = self.sampler.stochastic_steps()
-        if settings.drop_last and len(trainable) > 1:
-            trainable = [i for i in trainable if i < self.sampler.steps - 1]
+        trainable = settings.trainable(self.sampler)
         if sampler.window_within is not None and sampler.window_size is not None:
             places = sampler.window_within - sampler.window_size + 1
             every = sampler.window_every

@@ -5,7 +5,12 @@ import torch
 from golden.calls import load, numbers
 
 from grpo.loss import divergence
-from grpo.surrogates import clipped_surrogate, guarded_surrogate, masked_surrogate
+from grpo.surrogates import (
+    boxed_surrogate,
+    clipped_surrogate,
+    guarded_surrogate,
+    masked_surrogate,
+)
 from rewardkit.errors import UsageError
 
 FREE = {"clip_range": 0.9, "advantage_clip": 1e6}
@@ -98,6 +103,17 @@ def test_the_normalised_ratio_has_a_mean_of_one_in_log_space():
     # The exponent is z (mu - mu_old) / sqrt(2) here, whatever s: its variance is 0.06^2 / 2.
     same(found.ratio, 1 + 0.06**2 / 4, atol=2e-3)
     assert found.clip_fraction == 0
+
+
+def test_dpoks_surrogate_pulls_only_inside_the_box():
+    ratios, advantage = torch.tensor([1.0, 1.1, 1.5, 0.5]), torch.tensor([2.0, -30.0, 1.0, 1.0])
+    log_prob = ratios.log().requires_grad_()
+    found = boxed_surrogate(log_prob, torch.zeros(4), advantage, clip_range=0.2, scale=100.0)
+    # -100 (2 - 33 + 1.2 + 0.8) / 4; d ratio / d log_prob is the ratio.
+    same(found.loss.detach(), 725.0, atol=1e-3)
+    (gradient,) = torch.autograd.grad(found.loss, log_prob)
+    same(gradient, [-50.0, 825.0, 0.0, 0.0], atol=1e-3)
+    assert found.clip_fraction == 0.5
 
 
 def test_weights_weigh_samples():
