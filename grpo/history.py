@@ -55,10 +55,8 @@ class Recent:
 
         Source: kvablack/ddpo-pytorch ddpo_pytorch/stat_tracking.py: PerPromptStatTracker.update.
         """
-        past, standardised = (
-            self.history.rewards.setdefault(name, {}),
-            rewards.new_zeros(rewards.shape),
-        )
+        past = self.history.rewards.setdefault(name, {})
+        standardised = rewards.new_zeros(rewards.shape)
         for prompt in dict.fromkeys(self.prompts):
             rows = [row for row, other in enumerate(self.prompts) if other == prompt]
             known = [*past.get(prompt, ()), *rewards[rows].flatten().tolist()]

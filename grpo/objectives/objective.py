@@ -110,7 +110,7 @@ class Objective(ABC, Generic[SettingsT]):
         settings: the table [objective] of the run, a `config_class`.
         updates: number of updates that the run has made.
         step: the training step, counted from 0; the trainer sets it before `plan`.
-        history: rewards of earlier steps, empty unless advantage.baseline is history.
+        reward_history: rewards of earlier steps, empty unless advantage.baseline is history.
     """
 
     #: The class of the table [objective].
@@ -120,7 +120,7 @@ class Objective(ABC, Generic[SettingsT]):
         self.policy, self.sampler, self.config, self.rewards = policy, sampler, config, rewards
         self.settings = cast("SettingsT", config.objective)
         self.updates = self.step = 0
-        self.history = History(config.advantage.history, config.advantage.history_min)
+        self.reward_history = History(config.advantage.history, config.advantage.history_min)
 
     @abstractmethod
     def plan(self, groups: int, rng: np.random.Generator) -> Plan:
@@ -148,7 +148,7 @@ class Objective(ABC, Generic[SettingsT]):
         by: Standardiser
         if how.baseline == "history":
             prompts = [line.prompt for line in rollout.lines]
-            by = Recent(self.history, prompts, how.unbiased, how.eps)
+            by = Recent(self.reward_history, prompts, how.unbiased, how.eps)
         else:
             by = Standard(how.baseline, how.scale, how.unbiased, how.eps)
         return combine(scores, self.rewards.weights, how.combine, by)
@@ -206,11 +206,12 @@ class Objective(ABC, Generic[SettingsT]):
         names, shapes and types of the saved state must be those of a new run's; only a dictionary
         or a list that is empty in a new run, such as a history, may have grown.
         """
-        recent = self.config.advantage.baseline == "history"
-        past = {"history": self.history.rewards} if recent else {}
-        return {"updates": self.updates, **past}
+        if self.config.advantage.baseline != "history":
+            return {"updates": self.updates}
+        return {"updates": self.updates, "reward_history": self.reward_history.rewards}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Takes over what `state` returned in the run that is resumed."""
         self.updates = state["updates"]
-        self.history.restore(state.get("history", {}))
+        if self.config.advantage.baseline == "history":
+            self.reward_history.restore(state["reward_history"])

@@ -140,9 +140,8 @@ class PolicyGradientConfig(ObjectiveConfig):
             factors = factors * sampler.stds().cpu()
         if weights is not None:
             factors = factors * weights
-        return {
-            step: float(factors[step]) for step in self.trainable(sampler)[: config.window_within]
-        }
+        steps = self.trainable(sampler)[: config.window_within]
+        return {step: float(factors[step]) for step in steps}
 
     def _usable(self, sampler: SamplerConfig) -> int:
         """Number of steps that can be trained on; the last step of cps draws no noise."""
@@ -245,13 +244,9 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
         from grpo.loss import divergence
         from rewardkit.devices import sent
 
-        settings, past, advantage = (
-            self.settings,
-            samples.rollout.transitions,
-            samples.advantage_at(k),
-        )
+        settings, past = self.settings, samples.rollout.transitions
+        advantage, weight = samples.advantage_at(k), None
         device = advantage.device
-        weight = None
         if self.weights is not None:
             weight = sent(self.weights[past.index[samples.rows, k]], device)
         common: dict[str, Any] = {"advantage_clip": self.config.advantage.clamp, "weight": weight}
