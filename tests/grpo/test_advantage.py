@@ -113,7 +113,7 @@ def test_weights_weigh_advantages_or_rewards():
 
 @pytest.mark.parametrize(
     "call",
-    load("flow-factory", "src/flow_factory/advantage/advantage_processor.py: compute_gdpo"),
+    load("flow-factory-grpo", "src/flow_factory/advantage/advantage_processor.py: compute_gdpo"),
 )
 def test_gdpo_is_flow_factorys(call):
     rewards = {name: torch.tensor(values) for name, values in call.arguments["rewards"].items()}

@@ -1,4 +1,4 @@
-"""Every method of the package trains a built-in model, and resumes bit for bit."""
+"""Every policy gradient of the package trains a built-in model, and resumes bit for bit."""
 
 import pytest
 import torch
@@ -7,7 +7,8 @@ from grpo.config.layers import layers
 from grpo.config.resolve import resolve
 from grpo.testing import objective as checks
 
-METHODS = layers("method")
+KINDS = ("policy-gradient", "dpok")
+METHODS = [layer for layer in layers("method") if layer.settings["objective.kind"] in KINDS]
 SMALL = {
     "reward": "sharpness",
     "prompts": "package:rewardkit.shapes/lists/train.jsonl",
@@ -31,8 +32,6 @@ def small(method):
         settings |= {"advantage.history": 8, "advantage.history_min": 8}
     if own["objective.updates"] > 2:
         settings["objective.updates"] = 2
-    if own.get("objective.timesteps", 0) > 2:
-        settings["objective.timesteps"] = 2
     if own.get("sampler.stochastic") == "window":
         settings |= {"sampler.window_size": 2, "sampler.window_within": 3}
     if "sampler.window_every" in own:

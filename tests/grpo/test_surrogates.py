@@ -36,7 +36,8 @@ def read(call):
 @pytest.mark.parametrize(
     "call",
     load(
-        "flow-factory", "src/flow_factory/trainers/grpo.py: GRPOGuardTrainer.optimize, policy_loss"
+        "flow-factory-grpo",
+        "src/flow_factory/trainers/grpo.py: GRPOGuardTrainer.optimize, policy_loss",
     ),
 )
 def test_the_guarded_surrogate_is_flow_factorys(call):

@@ -122,6 +122,11 @@ def test_a_dry_run_as_json(here):
         (["--model", "shapes-flow", "--set", "seed=3", "--set", "seed=4"], "given twice"),
         (["--model", "shapes-flow", "--steps", "many"], 'steps is "many" (your setting)'),
         (["--model", "shapes-flow", "--json"], "pass --dry-run too"),
+        (["--model", "shapes-flow", "--dry-run", "--device", "abacus"], "device 'abacus' cannot"),
+        (
+            ["--model", "shapes-flow", "--dry-run", "--reward-device", "banana"],
+            "device 'banana' cannot be used here: Expected one of cpu, cuda",
+        ),
         (["--model", "shapes-flow", "-p", "package:no.such/p.txt"], "package:NAME/FILE"),
         (["--recipe", "shape-flow"], "Did you mean 'shapes-flow'"),
         (["--model", "shapes-flow", "--method", "nfft"], "unknown method 'nfft'"),
