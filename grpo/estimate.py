@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grpo import policies
+from grpo.config.fields import ObjectiveConfig
 from grpo.preview import Model, frames_of, size_of
 from rewardkit.errors import describe
 from rewardkit.media.prompts import read
 
-# How many times as strongly one step may pull as another without a warning.
-_WIDE = 10.0
-
 if TYPE_CHECKING:
     from grpo.config.fields import Config
     from grpo.policies import Policy
+
+# How many times as strongly one step may pull as another without a warning.
+_WIDE = 10.0
 
 
 def summary(config: Config, model: Model, device: str = "auto") -> list[str]:
@@ -66,14 +67,14 @@ def _pull(config: Config, source: str, folder: Path) -> list[str]:
     """How strongly each step that may be trained pulls, with a warning where it differs widely."""
     from grpo import memory
 
+    if type(config.objective).pull is ObjectiveConfig.pull:
+        return []
     try:
         sampler = memory.sampler_of(config, source, folder)
     # Files may be damaged: only the run itself needs them.
     except Exception as error:
         return [f"gradient factors: they cannot be computed from {folder}: {describe(error)}"]
     factors = config.objective.pull(config.sampler, sampler)
-    if not factors:
-        return []
     listed = ", ".join(f"{step}: {factor:.3g}" for step, factor in factors.items())
     lines = [f"gradient factor of each step that is trained, per unit of noise: {listed}"]
     least, most = (choose(factors, key=factors.__getitem__) for choose in (min, max))

@@ -77,7 +77,7 @@ def ddim(
     et al. 2023, https://arxiv.org/abs/2305.13301; kvablack/ddpo-pytorch
     ddpo_pytorch/diffusers_patch/ddim_with_logprob.py.
     """
-    if isinstance(eta, float) and not 0 <= eta <= 1:
+    if not isinstance(eta, Tensor) and not 0 <= eta <= 1:
         raise UsageError(f"eta must be from 0 (DDIM) to 1 (DDPM's variance); got {eta}")
     x, out = sample.float(), model_output.float()
     a, b = column(alpha_bar, x), column(alpha_bar_next, x)
@@ -167,7 +167,7 @@ def cps(
     flow_grpo/diffusers_patch/sd3_sde_with_logprob.py. Its log-probability is the bare -(x' - mu)^2,
     to which its clip range applies: see `spread`.
     """
-    if isinstance(noise_level, float) and not 0 <= noise_level <= 1:
+    if not isinstance(noise_level, Tensor) and not 0 <= noise_level <= 1:
         raise UsageError(f"noise_level of cps must be from 0 to 1; got {noise_level}")
     x, v = sample.float(), velocity.float()
     now, then = column(sigma, x), column(sigma_next, x)
