@@ -45,7 +45,7 @@ $(LOWEST)/installed: pyproject.toml tests/house/lowest.py
 test-lowest: $(LOWEST)/installed  ## Run the tests with the oldest versions that pyproject.toml allows.
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -W default -n auto --maxprocesses 4 --ignore tests/house
 
-gpu: $(VENV)/installed  ## Measure and check on a CUDA device, 10 minutes; writes docs/gpu/CARD.json.
+gpu: $(VENV)/installed  ## Measure and check on a CUDA device, 8 minutes; writes docs/gpu/CARD.json.
 	PYTHONPATH=.:tests $(BIN)/python tests/gpu --device cuda
 
 # Tiny networks on the CPU: that the script runs, and no figure of a GPU.

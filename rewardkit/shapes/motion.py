@@ -204,7 +204,7 @@ def write_lists(folder: Path) -> None:
 
     Those of `motion-train.jsonl` and `motion-held-out.jsonl` are texts. Those of
     `first-frame-train.jsonl` and `first-frame-held-out.jsonl` are the same with a first frame each,
-    in the folder `first-frames`. `python -m rewardkit.shapes.motion` writes the lists of the package.
+    in the folder `first-frames`. `python -m rewardkit.shapes.motion` writes those of the package.
     """
     from PIL import Image
 
