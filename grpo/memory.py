@@ -39,6 +39,7 @@ from rewardkit.media.prompts import PromptLine
 
 if TYPE_CHECKING:
     from grpo.config.fields import Config
+    from grpo.sampler import Sampler
 
 
 def of_folder(
@@ -56,12 +57,31 @@ def of_folder(
     Raises:
         Exception: of any kind, where a configuration is missing, or is not what its class reads.
     """
+    return _estimate(config, outlined(source, folder), pick_device(device), line)
+
+
+def outlined(source: str, folder: Path) -> Pipeline:
+    """The pipeline of a folder with its protocol, its networks on "meta".
+
+    Raises:
+        Exception: as in `of_folder`.
+    """
     pipe = pipeline_in(folder)
     alias = next((a for a in ALIASES.values() if source.casefold() == a.name), None)
     known = carried_protocol(folder) or (alias.protocol if alias else None)
     protocol = known or default_protocol(pipe)
-    pipeline = Pipeline(pipe, source, None, None, None, None, protocol)
-    return _estimate(config, pipeline, pick_device(device), line)
+    return Pipeline(pipe, source, None, None, None, None, protocol)
+
+
+def sampler_of(config: Config, source: str, folder: Path) -> Sampler:
+    """The steps of a run of the pipeline in a folder, on the CPU.
+
+    Raises:
+        Exception: as in `of_folder`.
+    """
+    policy, _ = _policy(outlined(source, folder), config)
+    policy.device = HOME
+    return policy.schedule(config.sampler)
 
 
 def of(
