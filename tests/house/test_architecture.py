@@ -185,7 +185,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     world = (ROOT / "rewardkit/shapes").rglob("*")
     carried = (path for path in world if {"weights", "lists"} & set(path.parts) and path.is_file())
     methods = (ROOT / "grpo").rglob("*.toml")
-    pictures = (ROOT / "rewardkit").rglob("*.jpg")
+    pictures = (p for kind in ("jpg", "png") for p in (ROOT / "rewardkit").rglob(f"*.{kind}"))
     texts = (ROOT / "rewardkit").rglob("*.txt")
     published = (ROOT / "leaderboards/published").glob("*.csv")
     page = (
