@@ -45,7 +45,7 @@ $(LOWEST)/installed: pyproject.toml tests/house/lowest.py
 test-lowest: $(LOWEST)/installed  ## Run the tests with the oldest versions that pyproject.toml allows.
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -W default -n auto --maxprocesses 4 --ignore tests/house
 
-gpu: $(VENV)/installed  ## Measure and check on a CUDA device, 8 minutes; writes docs/gpu/CARD.json.
+gpu: $(VENV)/installed  ## Measure and check on a CUDA device, 10 minutes; writes docs/gpu/CARD.json.
 	PYTHONPATH=.:tests $(BIN)/python tests/gpu --device cuda
 
 # Tiny networks on the CPU: that the script runs, and no figure of a GPU.
@@ -66,6 +66,7 @@ perf: $(VENV)/installed  ## Measure speed as ratios, both sides in one run.
 
 perf-train: $(VENV)/installed  ## Compare a training step with the bare calls of its networks.
 	$(BIN)/python -W ignore tests/perf/training.py 5
+	$(BIN)/python -W ignore tests/perf/overlap.py 5
 
 perf-train-upstream: $(VENV)/installed  ## Compare training with DanceGRPO and Flow-GRPO; CLONES=folder of the repositories.
 	@test -d "$(CLONES)/DanceGRPO" || { echo "CLONES names a folder with clones of XueZeyue/DanceGRPO and yifan123/flow_grpo" >&2; exit 2; }
@@ -109,11 +110,12 @@ oracle-upstream: $(UPSTREAM)/installed  ## Write the golden files of the other n
 
 # Trainers need nothing that would change the tests' environment.
 oracle-grpo: $(VENV)/installed  ## Write the golden files of training; CLONES=folder of the repositories.
-	@test -d "$(CLONES)/DanceGRPO" || { echo "CLONES names a folder with clones of XueZeyue/DanceGRPO, kvablack/ddpo-pytorch, yifan123/flow_grpo, IamCreateAI/FlowCPS and NVlabs/DiffusionNFT" >&2; exit 2; }
+	@test -d "$(CLONES)/DanceGRPO" || { echo "CLONES names a folder with clones of XueZeyue/DanceGRPO, kvablack/ddpo-pytorch, yifan123/flow_grpo, IamCreateAI/FlowCPS, NVlabs/DiffusionNFT, scxue/advantage_weighted_matching, X-GenGroup/Flow-Factory and CostaliyA/Flow-OPD" >&2; exit 2; }
 	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/dancegrpo.py $(CLONES)/DanceGRPO
 	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/ddpo.py $(CLONES)/ddpo-pytorch
 	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/flow_grpo.py $(CLONES)/flow_grpo $(CLONES)/FlowCPS
 	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/diffusion_nft.py $(CLONES)/DiffusionNFT
+	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/flow_factory.py $(CLONES)/advantage_weighted_matching $(CLONES)/Flow-Factory $(CLONES)/Flow-OPD
 
 # mmdet and mmcv are read as sources: neither is built, and on the CPU neither needs to be.
 $(GENEVAL)/installed: pyproject.toml constraints.txt

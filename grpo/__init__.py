@@ -6,7 +6,8 @@ functions of tensors, without files, globals or pipelines:
     grpo.sde        one step of each sampler, and its log-probability
     grpo.schedules  the sigmas or timesteps that the steps walk along
     grpo.advantage  rewards -> advantages, per group, per reward
-    grpo.loss       clipped surrogate, DiffusionNFT, KL
+    grpo.loss       clipped surrogate, KL
+    grpo.matching   losses of the forward process: DiffusionNFT
 
 A new sampler is one function of `grpo/sde.py` that returns a `Step`, a new loss one function of
 `grpo/loss.py`; each names its paper and is compared, in `tests/oracle/`, with its authors' code.

@@ -61,6 +61,10 @@ class Sampler(ABC):
         """A clean sample with the noise that a step starts with, [B, ...], float32."""
 
     @abstractmethod
+    def target(self, x0: Tensor, noise: Tensor, index: Index) -> Tensor:
+        """What the network is trained to put out there, [B, ...], float32."""
+
+    @abstractmethod
     def as_flow(self, index: Index) -> tuple[Tensor, Tensor]:
         """A scale and a level per index, such that x0 = scale x - level output; float32.
 
@@ -133,6 +137,13 @@ class DiffusionSampler(Sampler):
         """sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) noise."""
         a = column(self.starts[index], x0)
         return a.sqrt() * x0.float() + (1 - a).sqrt() * noise.float()
+
+    def target(self, x0: Tensor, noise: Tensor, index: Index) -> Tensor:
+        """For eps: the noise; for v: sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) x0."""
+        if self.prediction == "epsilon":
+            return noise.float()
+        a = column(self.starts[index], x0)
+        return a.sqrt() * noise.float() - (1 - a).sqrt() * x0.float()
 
     def as_flow(self, index: Index) -> tuple[Tensor, Tensor]:
         """For eps: 1 / sqrt(a) and sqrt(1 - a) / sqrt(a); for v: sqrt(a) and sqrt(1 - a)."""
@@ -215,6 +226,10 @@ class FlowSampler(Sampler):
     def noised(self, x0: Tensor, noise: Tensor, index: Index) -> Tensor:
         """(1 - sigma) x0 + sigma noise."""
         return sde.noised(x0, noise, self.sigmas[index])
+
+    def target(self, x0: Tensor, noise: Tensor, index: Index) -> Tensor:
+        """Noise - x0."""
+        return noise.float() - x0.float()
 
     def as_flow(self, index: Index) -> tuple[Tensor, Tensor]:
         """1 and sigma."""

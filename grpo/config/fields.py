@@ -8,14 +8,20 @@ to do. Loads no torch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Any, Literal, Self, final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, final
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, create_model, model_validator
 
 from grpo import objectives
 from grpo.config.advantage import AdvantageConfig
 from grpo.config.sampler import SamplerConfig
+from grpo.config.scoring import ScoringConfig
 from grpo.config.section import Section
+
+if TYPE_CHECKING:
+    from rewardkit.engine.spec import RewardSpec
+    from rewardkit.media.prompts import PromptLine
 
 __all__ = [
     "AdvantageConfig",
@@ -115,31 +121,6 @@ class EvaluationConfig(Section):
 
 
 @final
-class ScoringConfig(Section):
-    """How rewards are computed, in training and in evaluation."""
-
-    device: str | None = Field(default=None, min_length=1)
-    """Device of the rewards' networks: cpu, cuda, cuda:1, mps; none uses the model's."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Dtype of the rewards' networks."""
-    batch_size: int = Field(default=32, ge=1, le=10_000)
-    """Samples per call of a reward's network; halved when out of memory."""
-    offload: bool = False
-    """Keep the rewards' networks on the CPU while they are not in use."""
-    weights: dict[str, str] = Field(default={})
-    """Local files of rewards' weights, NAME = PATH, by the names that `rewardkit show` prints."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.offload and self.device == "cpu":
-            raise ValueError(
-                "scoring.offload moves the rewards' networks to the CPU while they are not in use, "
-                "but scoring.device is cpu, so they are there already. Set scoring.offload to false"
-            )
-        return self
-
-
-@final
 class CheckpointConfig(Section):
     """Checkpoints, from which a run that was stopped resumes."""
 
@@ -177,6 +158,14 @@ class ObjectiveConfig(Section, ABC):
                 "others of its prompt"
             )
 
+    def check_rewards(self, rewards: RewardSpec) -> None:
+        """Refuse rewards that cannot be trained on, before any is loaded; here, none.
+
+        Raises:
+            UsageError: naming the reward.
+        """
+        return None
+
     def unread(self, config: Config) -> dict[str, str]:
         """Settings that have no effect in this run: dotted key -> the reason, as a clause.
 
@@ -188,6 +177,17 @@ class ObjectiveConfig(Section, ABC):
             reason = "advantage.scale is none, so nothing divides the advantages"
             return dict.fromkeys(("advantage.unbiased", "advantage.eps"), reason)
         return {}
+
+    def check_lines(self, lines: Sequence[PromptLine]) -> None:
+        """Refuse prompts whose lines lack what the objective reads of them; here, it reads nothing.
+
+        Raises:
+            InputError: a line does; the message names it.
+        """
+
+    def anchored(self, absolute: Callable[[str], str]) -> Self:
+        """The settings with absolute paths of LoRAs that they name; here, they name none."""
+        return self
 
     @abstractmethod
     def steps_trained(self, sampler: SamplerConfig) -> int:

@@ -6,6 +6,7 @@ The trainer knows no method. In each training step it calls an objective in this
     behaviour       the weights that draw the samples
     credit          once samples are scored: their advantages
     before_updates  what has to be measured or computed before weights move
+    survey          before each update: what its losses have to know of all its samples
     terms           for each batch of each update: its losses
     after_updates   once all updates of the rollout are made
 
@@ -185,6 +186,15 @@ class Objective(ABC, Generic[SettingsT]):
             Figures to log.
         """
         return {}
+
+    def survey(self, batches: Iterable[Samples], keys: tuple[int, ...]) -> None:
+        """Called before each update, for losses that depend on more samples than their batch has.
+
+        Args:
+            batches: those of the update, made one by one as they are read; of several processes
+                each gets its own.
+            keys: those that `terms` is called with.
+        """
 
     def after_updates(self, updates: int) -> None:
         """Called after the last update on a rollout, with the number of updates made on it."""

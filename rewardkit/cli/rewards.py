@@ -70,6 +70,7 @@ def show(name: str, as_json: bool) -> None:
         ("prompt", "needed" if card.needs_prompt else "not used"),
         ("keys of the prompt line", ", ".join(card.needs_meta)),
         ("reference media", ", ".join(card.needs_references)),
+        ("endpoint", "needed" if card.needs_endpoint else ""),
         ("compared with", "\n".join(card.texts)),
         ("unit", card.unit),
         ("range", _range(card.range)),

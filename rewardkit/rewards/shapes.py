@@ -6,8 +6,9 @@ of a blue cross" or "a red ring moving left". The tasks of images are GenEval's 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, final
 
 from rewardkit.engine.card import EncoderSpec, RewardCard
 from rewardkit.engine.extractor import Extractor
@@ -26,8 +27,12 @@ if TYPE_CHECKING:
     from rewardkit.shapes.detect import DetectedShape
 
 _PROMPTS = (
-    "A prompt outside the grammar of rewardkit/shapes/{file}.py and a medium of another size than "
+    "A prompt outside the grammar of {file} and a medium of another size than "
     "32x32 are errors, not zeros."
+)
+_HELD_OUT = (
+    "A third of the prompts was never trained on in this package: "
+    'rewardkit.shapes.{file}.prompts("held-out").'
 )
 _EMPTY = "An empty prompt counts as missing."
 
@@ -56,8 +61,8 @@ class Detector(Extractor):
 _DETECTOR = Detector()
 
 
-def _card(name: str, summary: str, unit: str, *notes: str, clips: bool = False) -> RewardCard:
-    inputs: tuple[Kind, ...] = ("video",) if clips else ("image",)
+def _card(name: str, summary: str, unit: str, *notes: str, inputs: tuple[Kind, ...]) -> RewardCard:
+    grammars = {"image": "rewardkit/shapes/prompts.py", "video": "rewardkit/shapes/motion.py"}
     return RewardCard(
         name=name,
         summary=summary,
@@ -65,84 +70,13 @@ def _card(name: str, summary: str, unit: str, *notes: str, clips: bool = False) 
         needs_prompt=True,
         unit=unit,
         range=(0.0, 1.0),
-        paper=None if clips else "https://arxiv.org/abs/2310.11513",
-        notes=(*notes, _PROMPTS.format(file="motion" if clips else "prompts"), _EMPTY),
+        paper="https://arxiv.org/abs/2310.11513" if "image" in inputs else None,
+        notes=(*notes, _PROMPTS.format(file=" and ".join(grammars[i] for i in inputs)), _EMPTY),
     )
 
 
-@register(
-    _card(
-        "shapes-correct",
-        "The image shows exactly the shapes that the prompt asks for.",
-        "0 or 1",
-        "Stricter than GenEval, which penalises extra objects in its counting task only: here one "
-        "extra object is wrong in every task.",
-        "A third of the prompts was never trained on in this package: "
-        'rewardkit.shapes.prompts.prompts("held-out").',
-    ),
-    _card(
-        "shapes-graded",
-        "The image shows more of the requested shapes and fewer others.",
-        "share of the things asked for",
-        "It is 1 exactly where shapes-correct is 1; a right shape in a wrong colour earns half, "
-        "and a wrong relation halves the score.",
-        "Anything that is not a shape of this world earns nothing and costs as much as an extra "
-        "object.",
-    ),
-)
-class Judged(Reward):
-    """The verdict of the exact judge that the card is named after."""
-
-    def __init__(self, card: RewardCard) -> None:
-        self.card = card
-        self.extractor = _DETECTOR
-
-    @classmethod
-    def load(cls, card: RewardCard, loader: Loader) -> Self:
-        """Nothing is loaded."""
-        return cls(card)
-
-    @classmethod
-    def check_line(cls, prompt: str, meta: Mapping[str, Any]) -> None:
-        """Refuse a prompt outside the grammar of the embedded world.
-
-        Raises:
-            InputError: the prompt is outside the grammar.
-        """
-        from rewardkit.shapes.prompts import parse
-
-        parse(prompt)
-
-    def score(self, batch: Batch, features: Sequence[list[list[DetectedShape]]]) -> torch.Tensor:
-        """The score of each image for its prompt, float32 `[B]`.
-
-        Raises:
-            InputError: a prompt is not one of the embedded world's.
-        """
-        import torch
-
-        from rewardkit.shapes.judge import correct, graded
-        from rewardkit.shapes.prompts import parse
-
-        judge = {"shapes-correct": correct, "shapes-graded": graded}[self.card.name]
-        scenes = [parse(prompt or "") for prompt in batch.prompts]
-        verdicts = [judge(scene, found) for scene, (found,) in zip(scenes, features, strict=True)]
-        return torch.tensor(verdicts, dtype=torch.float32)
-
-
-@register(
-    _card(
-        "shapes-motion",
-        "The shapes that the prompt asks for move as it asks, and nothing else is shown.",
-        "share of steps between frames",
-        "shapes-motion@0.99 is its strict form: 1 where every step from frame to frame is right.",
-        "A third of the prompts was never trained on in this package: "
-        'rewardkit.shapes.motion.prompts("held-out").',
-        clips=True,
-    )
-)
-class JudgedMotion(Reward):
-    """The share of right steps from one frame to the next: `rewardkit.shapes.motion.motion`."""
+class Judged(Reward, ABC):
+    """The verdict of an exact judge on what was found in each frame."""
 
     extractor = _DETECTOR
 
@@ -156,28 +90,132 @@ class JudgedMotion(Reward):
 
     @classmethod
     def check_line(cls, prompt: str, meta: Mapping[str, Any]) -> None:
-        """Refuse a prompt outside the grammar of moving shapes.
+        """Refuse a prompt outside the grammar of the embedded world.
 
         Raises:
             InputError: the prompt is outside the grammar.
         """
-        from rewardkit.shapes.motion import parse
+        cls.parse(prompt)
 
-        parse(prompt)
-
-    def score(self, batch: Batch, features: Sequence[list[list[DetectedShape]]]) -> torch.Tensor:
-        """The score of each clip for its prompt, float32 `[B]`.
+    @staticmethod
+    @abstractmethod
+    def parse(prompt: str) -> Any:
+        """What a prompt asks for.
 
         Raises:
-            InputError: a prompt is outside the grammar, or a clip has one frame.
+            InputError: the prompt is outside the grammar.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def judge(parsed: Any, frames: Sequence[Sequence[DetectedShape]]) -> float:
+        """The score of what was found in each frame."""
+
+    def score(self, batch: Batch, features: Sequence[list[list[DetectedShape]]]) -> torch.Tensor:
+        """The score of each sample for its prompt, float32 `[B]`.
+
+        Raises:
+            InputError: a prompt is outside the grammar, or a clip has too few frames.
         """
         import torch
 
-        from rewardkit.shapes.motion import motion, parse
+        parsed = [self.parse(prompt or "") for prompt in batch.prompts]
+        verdicts = [self.judge(*pair) for pair in zip(parsed, features, strict=True)]
+        return torch.tensor(verdicts, dtype=torch.float32)
 
-        scenes = [parse(prompt or "") for prompt in batch.prompts]
-        shares = [motion(scene, found) for scene, found in zip(scenes, features, strict=True)]
-        return torch.tensor(shares, dtype=torch.float32)
+
+@final
+@register(
+    _card(
+        "shapes-correct",
+        "The image, or each frame of the clip, shows exactly the shapes that the prompt asks for.",
+        "share of frames",
+        "An image scores 0 or 1. A clip scores the share of its frames that show exactly the "
+        "requested shapes in the requested colours; shapes-motion judges how they move.",
+        "Stricter than GenEval, which penalises extra objects in its counting task only: here one "
+        "extra object is wrong in every task.",
+        _HELD_OUT.format(file="prompts"),
+        inputs=("image", "video"),
+    )
+)
+class JudgedFrames(Judged):
+    """Whether each frame shows what the prompt asks for, motion aside."""
+
+    @staticmethod
+    def parse(prompt: str) -> Any:
+        """See `Judged.parse`."""
+        from rewardkit.shapes import motion, prompts
+
+        return (motion if motion.is_of_motion(prompt) else prompts).parse(prompt)
+
+    @staticmethod
+    def judge(parsed: Any, frames: Sequence[Sequence[DetectedShape]]) -> float:
+        """The share of frames that are right."""
+        from rewardkit.shapes import judge, motion
+
+        rule = motion.shown if isinstance(parsed, motion.MotionPrompt) else judge.correct
+        return sum(rule(parsed, frame) for frame in frames) / len(frames)
+
+
+@final
+@register(
+    _card(
+        "shapes-graded",
+        "The image shows more of the requested shapes and fewer others.",
+        "share of the things asked for",
+        "It is 1 exactly where shapes-correct is 1; a right shape in a wrong colour earns half, "
+        "and a wrong relation halves the score.",
+        "Anything that is not a shape of this world earns nothing and costs as much as an extra "
+        "object.",
+        inputs=("image",),
+    )
+)
+class JudgedObjects(Judged):
+    """Partial credit: `rewardkit.shapes.judge.graded`."""
+
+    @staticmethod
+    def parse(prompt: str) -> Any:
+        """See `Judged.parse`."""
+        from rewardkit.shapes.prompts import parse
+
+        return parse(prompt)
+
+    @staticmethod
+    def judge(parsed: Any, frames: Sequence[Sequence[DetectedShape]]) -> float:
+        """The credit of an image, which has one frame."""
+        from rewardkit.shapes.judge import graded
+
+        (found,) = frames
+        return graded(parsed, found)
+
+
+@final
+@register(
+    _card(
+        "shapes-motion",
+        "The shapes that the prompt asks for move as it asks, and nothing else is shown.",
+        "share of steps between frames",
+        "shapes-motion@0.99 is its strict form: 1 where every step from frame to frame is right.",
+        _HELD_OUT.format(file="motion"),
+        inputs=("video",),
+    )
+)
+class JudgedMotion(Judged):
+    """The share of right steps from one frame to the next: `rewardkit.shapes.motion.motion`."""
+
+    @staticmethod
+    def parse(prompt: str) -> Any:
+        """See `Judged.parse`."""
+        from rewardkit.shapes.motion import parse
+
+        return parse(prompt)
+
+    @staticmethod
+    def judge(parsed: Any, frames: Sequence[Sequence[DetectedShape]]) -> float:
+        """The share of right steps of a clip."""
+        from rewardkit.shapes.motion import motion
+
+        return motion(parsed, frames)
 
 
 CLIP = RewardCard(
@@ -185,6 +223,7 @@ CLIP = RewardCard(
     summary="The image matches the prompt (cosine of the small built-in CLIP).",
     inputs=("image",),
     needs_prompt=True,
+    differentiable=True,
     unit="cosine",
     range=(-1.0, 1.0),
     typical=(-0.5, 0.25),

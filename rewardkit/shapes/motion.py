@@ -116,6 +116,11 @@ def parse(prompt: str) -> MotionPrompt:
     return MotionPrompt(things)
 
 
+def is_of_motion(prompt: str) -> bool:
+    """Whether a prompt asks for a motion, as those of images do not."""
+    return any(words.split()[0] in prompt.casefold().split() for words in DIRECTIONS)
+
+
 @cache
 def prompts(split: Split) -> dict[str, tuple[str, ...]]:
     """The prompts of a split by task, in a fixed shuffled order."""
@@ -189,18 +194,32 @@ def motion(parsed: MotionPrompt, found: Sequence[Sequence[DetectedShape]]) -> fl
     return sum(right) / len(right)
 
 
-def write_lists(folder: Path) -> None:
-    """Write `motion-train.jsonl` and `motion-held-out.jsonl`: balanced prompts with their task.
+def shown(parsed: MotionPrompt, found: Sequence[DetectedShape]) -> bool:
+    """Whether a frame shows exactly the requested shapes in the requested colours."""
+    return _matched(parsed, found) is not None
 
-    `python -m rewardkit.shapes.motion` writes the lists of the package.
+
+def write_lists(folder: Path) -> None:
+    """Write the lists of prompts, balanced and with their task.
+
+    Those of `motion-train.jsonl` and `motion-held-out.jsonl` are texts. Those of
+    `first-frame-train.jsonl` and `first-frame-held-out.jsonl` are the same with a first frame each,
+    in the folder `first-frames`. `python -m rewardkit.shapes.motion` writes the lists of the package.
     """
+    from PIL import Image
+
+    (folder / "first-frames").mkdir(parents=True, exist_ok=True)
     for split, per_task in PER_TASK.items():
-        lines = [
-            json.dumps({"tag": parse(prompt).task, "prompt": prompt}) + "\n"
-            for prompt in balanced(split, per_task)
-        ]
-        with atomic_write(folder / f"motion-{split}.jsonl") as temporary:
-            temporary.write_text("".join(lines), "utf-8")
+        rng = np.random.default_rng(0)
+        texts, with_frames = [], []
+        for index, prompt in enumerate(balanced(split, per_task)):
+            parsed, image = parse(prompt), f"first-frames/{split}-{index:03d}.png"
+            Image.fromarray(render(parsed, rng)[0].transpose(1, 2, 0)).save(folder / image)
+            texts.append({"tag": parsed.task, "prompt": prompt})
+            with_frames.append(texts[-1] | {"image": image})
+        for name, lines in (("motion", texts), ("first-frame", with_frames)):
+            with atomic_write(folder / f"{name}-{split}.jsonl") as temporary:
+                temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
 
 
 def _path(thing: Moving, cell: tuple[int, int]) -> np.ndarray:

@@ -13,13 +13,17 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # Who may import whom inside rewardkit: each part may import those it names.
-FOUNDATIONS = {"errors", "extras", "plugins", "devices", "processes", "records", "stats", "media"}
+FOUNDATIONS = {
+    *("errors", "extras", "plugins", "devices", "processes", "service"),
+    *("records", "stats", "media"),
+}
 MAY_IMPORT = {
     "errors": set(),
     "extras": {"errors"},
     "stats": {"errors"},
     "devices": {"errors"},
     "processes": {"errors"},
+    "service": {"errors"},
     "plugins": {"errors"},
     "records": {"errors", "extras", "stats"},
     "media": {"errors", "records"},
@@ -28,7 +32,8 @@ MAY_IMPORT = {
     "generators": FOUNDATIONS | {"weights"},
     "geneval": FOUNDATIONS | {"weights", "engine"},
     "shapes": FOUNDATIONS | {"weights", "engine", "generators"},
-    "rewards": FOUNDATIONS | {"weights", "engine", "geneval", "shapes"},
+    "judging": FOUNDATIONS | {"weights", "engine"},
+    "rewards": FOUNDATIONS | {"weights", "engine", "geneval", "judging", "shapes"},
     "cli": FOUNDATIONS | {"weights", "engine", "generators", "geneval", "shapes", "rewards"},
     "__main__": {"cli"},
 }

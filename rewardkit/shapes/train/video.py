@@ -38,7 +38,7 @@ _CLIP_LENGTH = 77
 
 
 class VideoTraining(Training):
-    """Velocity at logit-normal timesteps, as `shapes-flow`, on latents `[B, 8, 3, 8, 8]`."""
+    """Velocity at logit-normal timesteps, as `shapes-flow`, on latents `[B, 16, 3, 8, 8]`."""
 
     name = "shapes-video"
     schedule = Schedule(steps=4000, batch=32, lr=2e-3, cool=0.125)
@@ -76,9 +76,10 @@ class VideoTraining(Training):
             bos_token_id=None,
             eos_token_id=None,
         )
+        channels = self.vae.config.latent_channels
         transformer: Any = HunyuanVideoTransformer3DModel(
-            in_channels=16 if self.first_frame else 8,
-            out_channels=8,
+            in_channels=2 * channels if self.first_frame else channels,
+            out_channels=channels,
             num_attention_heads=4,
             attention_head_dim=32,
             num_layers=2,
@@ -117,8 +118,9 @@ class VideoTraining(Training):
         noisy = (1 - t) * clean + t * eps
         if self.first_frame:
             first = self.first[torch.from_numpy(chosen)]
-            rest = first.new_zeros(number, 8, clean.shape[2] - 1, *first.shape[3:])
-            noisy = torch.cat([noisy, torch.cat([first, rest], 2)], 1)
+            given = torch.zeros_like(clean)
+            given[:, :, :1] = first
+            noisy = torch.cat([noisy, given], 1)
         velocity = self.transformer(
             noisy, timestep=t.flatten() * 1000, **self._encode(texts), return_dict=False
         )[0]

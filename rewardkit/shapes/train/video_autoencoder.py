@@ -1,4 +1,4 @@
-"""The autoencoder of both video generators, from 9 frames of 32x32 to 8 channels of 3x8x8."""
+"""The autoencoder of both video generators, from 9 frames of 32x32 to 16 channels of 3x8x8."""
 
 from __future__ import annotations
 
@@ -15,36 +15,53 @@ from rewardkit.shapes.detect import detect
 from rewardkit.shapes.motion import FRAMES, TASKS, balanced, motion, parse, prompts, render
 from rewardkit.shapes.train.autoencoder import Autoencoder, to_network, to_pictures
 from rewardkit.shapes.train.loop import Schedule
+from rewardkit.shapes.world import BACKGROUND
 
 # Two shapes are harder than one.
 SHARES = {"moving": 0.15, "color_moving": 0.35, "two_moving": 0.5}
+_SUPERPOSED = 6
+# Initial logarithm of the posterior's variance. With more noise, the decoder ignores its input.
+_INITIAL_LOG_VARIANCE = -6.0
 
 
 class VideoAutoencoder(Autoencoder):
-    """The same on clips."""
+    """The same on clips.
+
+    Up to six clips are superposed: a shape covers a thirtieth of a frame, and of clips with one or
+    two the decoder learns little but the background.
+    """
 
     name = "shapes-video-vae"
-    schedule = Schedule(steps=1600, batch=16, lr=2e-3, ema=0.99, evaluate_every=400)
-    data = "rendered clips of training prompts"
+    schedule = Schedule(steps=3600, batch=4, lr=2e-3, cool=0.7, ema=0.99, evaluate_every=500)
+    data = "rendered clips of training prompts, one to six of them superposed"
 
     def __init__(self) -> None:
         vae: Any = AutoencoderKLHunyuanVideo(
             down_block_types=("HunyuanVideoDownBlock3D",) * 3,
             up_block_types=("HunyuanVideoUpBlock3D",) * 3,
-            block_out_channels=(8, 16, 32),
+            block_out_channels=(16, 16, 32),
             layers_per_block=1,
-            latent_channels=8,
-            norm_num_groups=8,
+            latent_channels=16,
+            norm_num_groups=2,
             spatial_compression_ratio=4,
             temporal_compression_ratio=4,
             mid_block_add_attention=False,
         )
+        with torch.no_grad():
+            vae.quant_conv.bias[-vae.config.latent_channels :] = _INITIAL_LOG_VARIANCE
         self.vae = vae
         self.modules = nn.ModuleDict({"vae": vae})
 
     def _pixels(self, rng: np.random.Generator) -> torch.Tensor:
         """A batch as the network takes it."""
-        return to_video(np.stack(draw(self.schedule.batch, rng)[1]))
+        clips = np.stack(draw(self.schedule.batch * _SUPERPOSED, rng)[1])
+        clips = clips.reshape(self.schedule.batch, _SUPERPOSED, *clips.shape[1:])
+        pixels = clips[:, 0]
+        for index, number in enumerate(rng.integers(_SUPERPOSED, size=len(pixels))):
+            for clip in clips[index, 1 : 1 + number]:
+                shapes = (clip != np.array(BACKGROUND, np.uint8)[:, None, None]).any(1)
+                pixels[index] = np.where(shapes[:, None], clip, pixels[index])
+        return to_video(pixels)
 
     def evaluate(self, modules: nn.ModuleDict, samples: int) -> dict[str, float]:
         """Share of held-out clips that are still right after encoding and decoding."""

@@ -186,11 +186,14 @@ def test_the_old_policy_decays_as_published():
     # return_decay of type 1 (min(0.001 k, 0.5)) and of type 2 (0 before 75, then 0.0075 (k - 75)
     # up to 0.999) of scripts/train_nft_sd3.py.
     first = ForwardProcessConfig.model_validate(FORWARD)
-    assert [first.decay(k) for k in (0, 100, 500, 9000)] == pytest.approx([0, 0.1, 0.5, 0.5])
+    assert [first.followers(k)["old"] for k in (0, 100, 500, 9000)] == pytest.approx(
+        [0, 0.1, 0.5, 0.5]
+    )
     second = ForwardProcessConfig.model_validate(
         FORWARD | {"decay_start": 75, "decay_slope": 0.0075, "decay_cap": 0.999}
     )
-    assert [second.decay(k) for k in (74, 75, 175, 300)] == pytest.approx([0, 0, 0.75, 0.999])
+    decays = [second.followers(k)["old"] for k in (74, 75, 175, 300)]
+    assert decays == pytest.approx([0, 0, 0.75, 0.999])
 
 
 def test_a_configuration_comes_back_from_json():

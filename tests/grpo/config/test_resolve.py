@@ -447,6 +447,24 @@ def test_code_that_a_run_names_is_run_only_if_it_is_trusted(judge):
     assert continued(stored, None, None, {}, trust=lambda what: True).config == stored
 
 
+def test_a_service_that_a_file_names_is_called_only_if_it_is_trusted(mine):
+    """It would be sent the samples, and the key in the environment."""
+    recipe, _ = mine
+    url, mine_too = "http://theirs:1/v1", "http://mine:1/v1"
+    changed(recipe, "[optim]", f'[scoring]\nendpoint = "{url}"\n[optim]')
+    for trust in (None, lambda what: False):
+        with pytest.raises(UsageError, match=rf"{url} \(recipe .*, and it is not called unless"):
+            resolve(recipe, trust=trust)
+    asked = []
+    trusted = resolve(recipe, trust=lambda what: not asked.append(what)).config
+    assert asked == [f"recipe {recipe} calls the service at {url}"]
+    settings = {"scoring.endpoint": mine_too}
+    assert resolve(recipe, settings=settings).config.scoring.endpoint == mine_too
+    with pytest.raises(UsageError, match=r"\(the run\), and it is not called"):
+        continued(trusted, None, None, {})
+    assert continued(trusted, None, None, settings).config.scoring.endpoint == mine_too
+
+
 def test_raw_scores_say_who_asked_for_them():
     settings = {"model": "sd3.5-medium", "prompts": "p", "reward": "hps+clip"}
     with pytest.raises(UsageError, match=r"advantage\.combine is raw \(method flow-grpo\)"):

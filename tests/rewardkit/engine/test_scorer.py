@@ -43,7 +43,7 @@ SIGNS = [written(text, size=(48, 128)) for text in ("STOP", "OPEN", "SALE")]
 SIGN_PROMPTS = [f'a sign that says "{text}"' for text in ("STOP", "OVEN", "SOLO")]
 # What a judge of the embedded world or of text is shown, in place of other media.
 SHOWN = {
-    "shapes-correct": (SHAPES, SHAPES_PROMPTS),
+    "shapes-correct": (SHAPES + MOVING, [*SHAPES_PROMPTS, *(ring.prompt for ring in RINGS)]),
     "shapes-graded": (SHAPES, SHAPES_PROMPTS),
     "shapes-motion": (MOVING, [ring.prompt for ring in RINGS]),
     **{
@@ -102,7 +102,10 @@ def test_a_score_depends_on_its_own_sample_alone(name, kinds, tiny):
         return
     media = [medium for kind in kinds for medium in MEDIA[kind][: 6 // len(kinds)]]
     media = media[::2] + media[1::2]  # kinds side by side
-    meta = list(lines(reward.extractor)) if reward.card.needs_meta else None
+    if name == "judge.points":
+        meta = [{"points": [f"point {number}" for number in range(9)]}] * len(media)
+    else:
+        meta = list(lines(reward.extractor)) if reward.card.needs_meta else None
     prompts = [f"sample number {i}" for i in range(len(media))]
     # A tenth of what a small head says: scores lie close together.
     check_reward(reward, media, prompts, meta, 1e-6 if name == "aesthetic-quality" else 1e-5)

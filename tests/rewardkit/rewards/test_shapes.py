@@ -77,6 +77,18 @@ def test_a_clip_is_judged_by_the_motion_its_prompt_asks_for():
         judge(clips[:1], "a red ring")
 
 
+def test_a_clip_is_correct_in_the_frames_that_show_what_its_prompt_asks_for():
+    frames = torch.from_numpy(
+        motion.clip(motion.parse("a red ring moving left"), [(1, 3)], ["red"])
+    )
+    frames[7:] = PICTURE  # a blue cross appears
+    judge = rewardkit.create("shapes-correct")
+    prompts = ["a red ring moving up", "a ring standing still", "a blue ring moving left", "a ring"]
+    expected = [7 / 9, 7 / 9, 0.0, 7 / 9]
+    assert judge([Clip(frames, 8.0)] * 4, prompts).tolist() == pytest.approx(expected)
+    assert judge([frames[0], PICTURE], "a red ring moving up").tolist() == [1.0, 0.0]
+
+
 def test_both_judges_look_once(monkeypatch):
     seen = []
     look = detect.detect

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from rewardkit.errors import InputError
+from rewardkit.media.images import open_rgb
+from rewardkit.media.prompts import read
 from rewardkit.shapes.detect import detect
 from rewardkit.shapes.motion import (
     FRAMES,
@@ -17,6 +19,7 @@ from rewardkit.shapes.motion import (
     parse,
     prompts,
     render,
+    shown,
     write_lists,
 )
 
@@ -101,6 +104,10 @@ def test_wrong_colours_extra_shapes_and_changes_of_colour_are_wrong() -> None:
 
 def test_the_lists_of_the_package_are_what_the_code_writes(tmp_path) -> None:  # type: ignore[no-untyped-def]
     write_lists(tmp_path)
-    for split in ("train", "held-out"):
-        name = f"motion-{split}.jsonl"
-        assert (LISTS / name).read_bytes() == (tmp_path / name).read_bytes()
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) == 4 + (64 + 24) * 3
+    for path in written:
+        assert (LISTS / path.relative_to(tmp_path)).read_bytes() == path.read_bytes()
+    for line in read("package:rewardkit.shapes/lists/first-frame-held-out.jsonl")[:12]:
+        frame = open_rgb(line.folder / str(line.meta["image"]))
+        assert shown(parse(line.prompt), detect(np.asarray(frame).transpose(2, 0, 1)[None])[0])
