@@ -195,9 +195,8 @@ def _of_policy(
             made.phases["decoding"] = start + visit + decoding
         except Exception as error:  # some pipelines read the shape of a sample from its numbers
             made.unknown["decoding"] = describe(error)
-    for parameter in (
-        p for n in policy.networks.values() for p in n.parameters()
-    ):  # gradients stay from the first batch on
+    # Gradients stay from the first batch on.
+    for parameter in (p for n in policy.networks.values() for p in n.parameters()):
         if parameter.requires_grad:
             parameter.grad = torch.empty_like(parameter)
     # AdamW's fused form on a GPU takes one more number per parameter for a moment.
