@@ -114,6 +114,10 @@ def test_a_sliding_window_moves_with_the_training_step(folders, flow):
     assert begun == [0, 0, 1, 1, 2, 2, 3, 3, 0, 0]
     last = plans(folders, flow, step=7, window_every=2, **window)
     assert last.stochastic == {3, 4, 5} and last.kept.tolist() == [[3, 4, 5]] * 2
+    window = {"stochastic": "window", "window_size": 1} | SLIDING
+    trainer = tiny_runs.trainer(tiny_runs.config(folders["sd3"], sampler=window))
+    trained = [name for i in (0, 1, 2) for name in trainer.step(i).values if "drift/" in name]
+    assert trained == ["drift/step_0", "drift/step_1", "drift/step_0"]
 
 
 @pytest.mark.parametrize(
