@@ -150,7 +150,10 @@ def test_a_run_whose_endpoint_dies_keeps_what_it_scored_and_resumes(endpoint, tm
     ask = {"batch_size": 2, "output": out, "endpoint": at(endpoint, concurrency=1)}
     with pytest.raises(RewardUnavailable, match="503"):
         score_folder(manifest, "judge", **ask)
-    asked = len(endpoint.calls)
+    asked = 0
+    while asked < len(endpoint.calls):  # a call that is under way has its tries
+        asked = len(endpoint.calls)
+        time.sleep(0.5)
     judge(endpoint)
     report = score_folder(manifest, "judge", **ask)
     assert report.failed == 0 and len(report.rows) == 12
