@@ -103,12 +103,12 @@ PASSING = {
     "busy": [Reply(status=429, headers={"Retry-After": "0.01"}), Reply(status=429)],
     "broken": [Reply(status=500), Reply(status=502), Reply(status=503)],
     "cut": [Reply({"choices": []}, cut=True)],
-    "slow": [Reply(seconds=1.5)],
+    "slow": [Reply(seconds=2.5)],
 }
 
 
 def test_every_outcome_is_the_right_score_or_a_row_with_the_error(endpoint, tmp_path, monkeypatch):
-    monkeypatch.setitem(Service.__init__.__kwdefaults__, "timeout", 1.0)
+    monkeypatch.setitem(Service.__init__.__kwdefaults__, "timeout", 2.0)
     names = [*OUTCOMES, *PASSING]
     save_greys(tmp_path / "in", len(names))
     tries = dict.fromkeys(names, 0)
