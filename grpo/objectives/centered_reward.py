@@ -88,7 +88,8 @@ class CenteredReward(Following[CenteredRewardConfig]):
         """One per timestep."""
         import torch
 
-        from grpo.matching import crd, kl_of_quality, quality
+        from grpo.group_matching import crd, kl_of_quality
+        from grpo.matching import quality
         from rewardkit.devices import sent
 
         settings, clip, device = self.settings, self.config.advantage.clamp, self.policy.device
@@ -120,6 +121,6 @@ class CenteredReward(Following[CenteredRewardConfig]):
         return self.policy.using("drawing")
 
     def _error(self, output: Tensor, noised: Noised) -> Tensor:
-        from grpo.matching import relative_error
+        from grpo.group_matching import relative_error
 
         return relative_error(output, noised.target, adaptive=self.settings.adaptive)

@@ -88,7 +88,8 @@ class GroupPreference(Following[GroupPreferenceConfig]):
         """The errors of all samples under the policy as it is, and what follows for each group."""
         import torch
 
-        from grpo.matching import group_weights, matching_error
+        from grpo.group_matching import group_weights
+        from grpo.matching import matching_error
 
         settings = self.settings
 
@@ -120,8 +121,9 @@ class GroupPreference(Following[GroupPreferenceConfig]):
         """One per timestep."""
         import torch
 
+        from grpo.group_matching import dgpo
         from grpo.loss import kl_v
-        from grpo.matching import dgpo, matching_error
+        from grpo.matching import matching_error
         from rewardkit.devices import sent
 
         settings = self.settings

@@ -56,7 +56,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/gpu", description="Measure a device.")
     parser.add_argument("--device", default="cuda", help="device of the networks")
     parser.add_argument("--tiny", action="store_true", help="rehearse with tiny networks")
-    parser.add_argument("--minutes", type=float, default=10.0, help="minutes for the whole run")
+    parser.add_argument("--minutes", type=float, default=8.0, help="minutes for the whole run")
     parser.add_argument("--only", metavar="PARTS", help="parts to run, separated by commas")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="JSON file to write")
     asked = parser.parse_args()

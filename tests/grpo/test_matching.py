@@ -4,18 +4,9 @@ import pytest
 import torch
 from golden.calls import load, numbers
 
+from grpo.group_matching import crd, dgpo, group_weights, kl_of_quality, relative_error
 from grpo.loss import kl_v
-from grpo.matching import (
-    crd,
-    dgpo,
-    group_weights,
-    kl_of_quality,
-    log_likelihood,
-    matching_error,
-    nft,
-    quality,
-    relative_error,
-)
+from grpo.matching import log_likelihood, matching_error, nft, quality
 from grpo.sde import noised
 from rewardkit.errors import UsageError
 

@@ -61,6 +61,9 @@ MATHEMATICS = {
     "guidance": set(),
     "advantage": {"rewardkit.errors"},
     "loss": {"rewardkit.errors", "grpo.sde"},
+    "matching": {"rewardkit.errors", "grpo.sde"},
+    "group_matching": {"grpo.matching", "grpo.sde"},
+    "distilling": {"rewardkit.errors", "grpo.sde"},
 }
 
 
@@ -189,9 +192,10 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     shipped = {name for name in names if not name.partition("/")[0].endswith(".dist-info")}
     world = (ROOT / "rewardkit/shapes").rglob("*")
     carried = (path for path in world if {"weights", "lists"} & set(path.parts) and path.is_file())
-    methods = (ROOT / "grpo").rglob("*.toml")
-    templates = (ROOT / "rewardkit/judging").rglob("*.toml")
-    pictures = (ROOT / "rewardkit").rglob("*.jpg")
+    methods = (
+        path for package in ("grpo", "rewardkit") for path in (ROOT / package).rglob("*.toml")
+    )
+    pictures = (path for kind in ("jpg", "png") for path in (ROOT / "rewardkit").rglob(f"*.{kind}"))
     texts = (ROOT / "rewardkit").rglob("*.txt")
     published = (ROOT / "leaderboards/published").glob("*.csv")
     page = (
@@ -200,6 +204,6 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
         for path in (ROOT / "leaderboards").rglob(f"*.{kind}")
     )
     code = (*SOURCES, *TRAINING, *MEASURING, *RANKING)
-    files = (*code, *carried, *pictures, *texts, *methods, *templates, *published, *page)
+    files = (*code, *carried, *pictures, *texts, *methods, *published, *page)
     ours = {str(path.relative_to(ROOT)) for path in files}
     assert shipped == ours | {f"{package}/py.typed" for package in PACKAGES}

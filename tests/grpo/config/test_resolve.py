@@ -278,6 +278,11 @@ def test_another_objective_starts_anew_and_says_so(mine):
 
 
 FORWARD = {"objective.kind": "forward-process", "objective.timesteps": "4"}
+ONCE = {"objective.timesteps": "4", "objective.updates": "1", "objective.epochs": "1"}
+MATCHING = ONCE | {"objective.kind": "weighted-matching"}
+CENTERED = ONCE | {"objective.kind": "centered-reward"}
+PREFERENCE = ONCE | {"objective.kind": "group-preference", "objective.beta": "1"}
+DISTILLED = {"objective.kind": "distillation", "objective.teachers": "a=b"}
 
 
 @pytest.mark.parametrize(
@@ -286,12 +291,26 @@ FORWARD = {"objective.kind": "forward-process", "objective.timesteps": "4"}
         ("objective.kl_space", "v", {}, {"objective.kl": "0.1"}),
         ("objective.subset", "sample", {}, {"objective.fraction": "0.5"}),
         ("objective.drop_last", "false", {"sampler.rule": "cps"}, {}),
-        ("advantage.eps", "0.1", {"advantage.scale": "none"}, {}),
+        ("objective.clip_range", "0.1", {"objective.surrogate": "divergence"}, {}),
+        ("objective.divergence", "0.1", {}, {"objective.surrogate": "divergence"}),
+        ("advantage.history", "32", {}, {"advantage.baseline": "history"}),
+        ("advantage.history_min", "8", {}, {"advantage.baseline": "history"}),
+        ("advantage.scale", "batch", {"advantage.baseline": "history"}, {}),
+        ("advantage.eps", "0.1", {"advantage.scale": "none"}, {"advantage.combine": "gdpo"}),
         ("advantage.unbiased", "false", {"advantage.scale": "none"}, {}),
         ("objective.decay_slope", "0.1", FORWARD | {"objective.decay_cap": "0"}, FORWARD),
         ("objective.decay_start", "5", FORWARD | {"objective.decay_cap": "0"}, FORWARD),
         ("objective.decay_start", "5", FORWARD | {"objective.decay_slope": "0"}, FORWARD),
         ("objective.decay_cap", "0.9", FORWARD | {"objective.decay_slope": "0"}, FORWARD),
+        ("objective.clip_range", "0.1", MATCHING, MATCHING | {"objective.epochs": "2"}),
+        ("objective.ghuber_power", "0.5", MATCHING | {"objective.weighting": "t"}, MATCHING),
+        ("objective.decay_cap", "0.5", MATCHING | {"objective.kl_slow": "0"}, MATCHING),
+        ("objective.kl_worst", "0.5", CENTERED, CENTERED | {"objective.kl": "1"}),
+        ("objective.decay_cap", "0.5", PREFERENCE, PREFERENCE | {"objective.reference": "old"}),
+        ("objective.clip_range", "0.5", DISTILLED, DISTILLED | {"objective.form": "advantage"}),
+        ("advantage.clamp", "2.5", DISTILLED, DISTILLED | {"objective.form": "advantage"}),
+        ("advantage.scale", "none", DISTILLED, {}),
+        ("objective.teacher_key", "x", DISTILLED, DISTILLED | {"objective.teachers": "a=b,c=d"}),
     ],
 )
 def test_a_setting_that_nothing_reads_is_refused(mine, setting, value, without, with_effect):
