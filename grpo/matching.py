@@ -1,4 +1,4 @@
-"""Losses of the forward process: clean samples are noised again, and outputs compared there.
+"""Losses of the forward process: clean samples are noised again, and outputs matched there.
 
 A loss is the mean over its samples; a caller that accumulates gradients divides it. Computations
 are in float32 for every input dtype.
@@ -7,11 +7,31 @@ are in float32 for every input dtype.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
 from grpo.sde import Scalar, column
 from rewardkit.errors import UsageError
+
+#: Forms of the log-likelihood of advantage-weighted matching.
+Weighting = Literal["uniform", "t", "t2", "huber", "ghuber"]
+
+
+def quality(advantage: Tensor, advantage_clip: float) -> Tensor:
+    """The quality of samples, from 0 to 1: 1/2 + clip(A, -c, c) / (2 c), [B], float32."""
+    a = advantage.detach().float().clamp(-advantage_clip, advantage_clip)
+    return 0.5 + a / (2 * advantage_clip)
+
+
+def matching_error(output: Tensor, target: Tensor) -> Tensor:
+    """The error of a network where it is trained: the mean of (output - target)^2, [B], float32.
+
+    Args:
+        output: of the network at a noised sample, [B, ...].
+        target: what the network is to put out there, [B, ...]; no gradient.
+    """
+    return (output.float() - target.detach().float()).square().flatten(1).mean(1)
 
 
 @dataclass(frozen=True)
@@ -87,8 +107,38 @@ def nft(
 
     above = badness((1 - beta) * old + beta * new)
     below = badness((1 + beta) * old - beta * new)
-    a = advantage.detach().float().clamp(-advantage_clip, advantage_clip)
-    r = 0.5 + a / (2 * advantage_clip)
+    r = quality(advantage, advantage_clip)
     loss = advantage_clip / beta * (r * above + (1 - r) * below).mean()
     deviation = (new - old).square().mean()
     return Nft(loss, above.mean().detach(), below.mean().detach(), deviation.detach())
+
+
+def log_likelihood(
+    error: Tensor, sigma: Scalar, weighting: Weighting, *, ghuber_power: float = 0.25
+) -> Tensor:
+    """The log-likelihood that advantage-weighted matching takes a sample to have, [B], float32.
+
+    uniform: -e; t: -sigma e; t2: -sigma^2 e; huber: -sigma (sqrt(e + 1e-10) - 1e-5);
+    ghuber: -sigma / p ((e + 1e-10)^p - (1e-10)^p).
+
+    Args:
+        error: e, of `matching_error`, [B].
+        sigma: the noise level.
+        weighting: the form.
+        ghuber_power: p.
+
+    Source: Xue et al. 2025, https://arxiv.org/abs/2509.25050; scxue/advantage_weighted_matching
+    scripts/train_sd3_awm.py: compute_log_prob_awm.
+    """
+    e, level, floor = error.float(), column(sigma, error), 1e-10
+    match weighting:
+        case "uniform":
+            return -e
+        case "t":
+            return -level * e
+        case "t2":
+            return -level.square() * e
+        case "huber":
+            return -level * ((e + floor).sqrt() - floor**0.5)
+        case "ghuber":
+            return -level / ghuber_power * ((e + floor) ** ghuber_power - floor**ghuber_power)

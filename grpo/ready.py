@@ -35,7 +35,7 @@ def check(
             is not of a reward's kind, a local file of weights is not there or of no reward, or
             scoring.device is no device's name.
         InputError: a picture that a line starts from is missing or cannot be used, or has another
-            shape than the samples.
+            shape than the samples; or a line lacks what the objective reads of it.
     """
     if config.scoring.device is not None:
         check_device_name(config.scoring.device)
@@ -43,6 +43,7 @@ def check(
     family = FAMILIES.get(model.pipeline or "")
     if model.pipeline is not None and family is not None and family.references:
         check_pictures([*lines, *(held_out or ())], model.pipeline, size_of(config, model))
+    config.objective.check_lines(lines)
     reward = parse(config.reward, resolve)
     check_lines(reward, lines, kind)
     config.objective.check_rewards(reward)

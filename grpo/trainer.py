@@ -71,6 +71,7 @@ class Trainer:
         with Scoring(self.rewards, self.policy, lines, config.sampler.group_size) as scoring:
             with figures.phase("rollout"), self.objective.behaviour():
                 self.embed(index, lines)
+                self.objective.step = index
                 plan = self.objective.plan(len(lines), rng)
                 rollout = collect(
                     self.policy,
@@ -146,10 +147,11 @@ class Trainer:
                     map(samples, probes), partial(map, samples, mine)
                 )
                 figures.values["lr"] = self.optimizer.set_rates(index, config.steps)
+            keys = (config.seed, index, _NOISE, epoch)
             for batches, share in zip(updates, shares, strict=True):
                 means, size = Means(), sum(map(len, batches))
+                self.objective.survey((samples(batch) for batch, _ in share.mine), keys)
                 for batch, number in share.mine:
-                    keys = (config.seed, index, _NOISE, epoch)
                     for term in self.objective.terms(samples(batch), keys):
                         weight = term.share * number / size
                         self.optimizer.backward(term.loss * weight * counted)

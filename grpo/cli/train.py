@@ -88,7 +88,8 @@ if TYPE_CHECKING:
 @click.option(
     "--trust-code",
     is_flag=True,
-    help="Allow running a FILE.py that a recipe or the run in --out names as a reward.",
+    help="Allow running a FILE.py that a recipe or the run in --out names as a reward, and calling "
+    "an endpoint that it names.",
 )
 @device_option
 def train(
@@ -125,7 +126,8 @@ def train(
 
     A reward FILE.py:NAME is code. It runs if you name it with -r. If only a recipe or the run in
     --out names it, which others may have written, you are asked to confirm on a terminal; without a
-    terminal it is refused unless you pass -r or --trust-code.
+    terminal it is refused unless you pass -r or --trust-code. The same holds for an endpoint, which
+    receives the samples and the key, and --endpoint.
     """
     from grpo import preview
     from grpo.distributed import World

@@ -28,7 +28,7 @@ from rewardkit.records.documents import parse_toml, read_json
 
 Kind = Literal["method", "recipe"]
 # Settings that are tables themselves: the user chooses their keys.
-_TABLES = {"scoring.weights"}
+_TABLES = {"scoring.weights", "objective.teachers"}
 
 
 class Trouble(BaseModel):

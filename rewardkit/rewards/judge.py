@@ -51,6 +51,7 @@ def _card(name: str, template: JudgeTemplate) -> RewardCard:
             "Temperature 0 and seed 0 are sent. A server may still answer otherwise in another "
             "batch, so answers are kept in $HF_HOME/rewardkit/judge.",
             "An answer that cannot be read is an error with its text.",
+            *(("An empty prompt counts as missing.",) if template.needs_prompt else ()),
         ),
     )
 
@@ -106,7 +107,7 @@ class JudgeFile:
                 f"there is no template {place!r}, which judge:{place} names. A judge of your own "
                 f"is written judge:FILE.toml; copy a template of {PACKAGED}"
             )
-        return place
+        return place if place.startswith((".", "/")) else f"./{place}"
 
     def entry(self, name: str, place: str) -> RewardEntry:
         """See `Scheme.entry`."""

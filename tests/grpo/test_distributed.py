@@ -33,6 +33,9 @@ from rewardkit.media.prompts import read
 KINDS = {
     "policy-gradient": ("sd", tiny_runs.GRADIENT),
     "forward-process": ("sd3", tiny_runs.FORWARD),
+    "group-preference": ("sd3", tiny_runs.PREFERENCE | {"clip_range": 0.1}),
+    "centered-reward": ("sd3", tiny_runs.CENTERED),
+    "distillation": ("sd3", tiny_runs.DISTILLATION),
 }
 WAYS = {"whole": {}, "fsdp": FSDP}
 
@@ -122,9 +125,16 @@ def compare(asked, size, way, steps=1, sgd=None):
 
 
 QUICK = [("policy-gradient", "lora", "whole"), ("forward-process", "full", "fsdp")]
+# Losses that depend on samples of other processes, and teachers that differ within a batch.
+OTHERS = [
+    ("group-preference", "lora", "whole"),
+    ("centered-reward", "full", "fsdp"),
+    ("distillation", "lora", "fsdp"),
+]
+SLOW = [pytest.param(*choice, marks=pytest.mark.slow) for choice in OTHERS]
 
 
-@pytest.mark.parametrize(("kind", "parameters", "way"), QUICK)
+@pytest.mark.parametrize(("kind", "parameters", "way"), [*QUICK, *SLOW])
 def test_the_first_step_of_two_processes_is_that_of_one(folders, kind, parameters, way):
     # Five batches: the second process has one less.
     compare(config(folders, kind, parameters, sampler={"group_size": 5}), 2, way)

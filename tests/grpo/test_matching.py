@@ -4,8 +4,9 @@ import pytest
 import torch
 from golden.calls import load, numbers
 
+from grpo.group_matching import crd, dgpo, group_weights, kl_of_quality, relative_error
 from grpo.loss import kl_v
-from grpo.matching import nft
+from grpo.matching import log_likelihood, matching_error, nft, quality
 from grpo.sde import noised
 from rewardkit.errors import UsageError
 
@@ -37,6 +38,102 @@ def test_nft_is_diffusionnfts(call):
     same(found.negative, expected["negative"])
     same(found.deviation, expected["deviation"])
     same(kl_v(velocity, reference).detach(), expected["kl"])
+
+
+@pytest.mark.parametrize(
+    "call", load("flow-factory", "scripts/train_sd3_awm.py: compute_log_prob_awm")
+)
+def test_likelihoods_are_those_of_advantage_weighted_matching(call):
+    given = tensors(call.arguments)
+    output = given["output"].requires_grad_()
+    error = matching_error(output, given["noise"] - given["x0"])
+    found = log_likelihood(error, given["sigma"], given["weighting"])
+    (gradient,) = torch.autograd.grad(found.sum(), output)
+    same(found.detach(), call.results["log_likelihood"])
+    same(gradient, call.results["gradient"])
+
+
+def preferred(output, target, reference, old, advantage, group, beta, advantage_clip, clip_range):
+    """The loss of DGPO, as the objective computes it."""
+    error = matching_error(output, target)
+    clip = {"advantage_clip": advantage_clip}
+    errors = error, matching_error(reference, target), advantage
+    weights = group_weights(*errors, group, beta=beta, **clip)
+    before = {"error_old": matching_error(old, target), "clip_range": clip_range}
+    return dgpo(error, weights, advantage, **clip, **before)
+
+
+@pytest.mark.parametrize("call", load("flow-factory", "trainers/dgpo.py: _compute_group_dgpo_loss"))
+def test_dgpo_is_flow_factorys(call):
+    given = tensors(call.arguments)
+    given["output"].requires_grad_()
+    found = preferred(**given)
+    (gradient,) = torch.autograd.grad(found.loss, given["output"])
+    same(found.loss.detach(), call.results["loss"])
+    same(gradient, call.results["gradient"])
+    same(found.clip_fraction, call.results["clip_fraction"])
+
+
+def distilled(output, target, old, advantage, adaptive, beta, advantage_clip):
+    """The loss of CRD of a whole update, as the objective computes it."""
+    errors = (relative_error(each, target, adaptive=adaptive) for each in (old, output))
+    reward, q = next(errors) - next(errors), quality(advantage, advantage_clip)
+    return crd(reward, q, reward.mean(), q.mean(), beta=beta, advantage_clip=advantage_clip)
+
+
+@pytest.mark.parametrize("call", load("flow-factory", "trainers/crd.py: _compute_crd_loss"))
+def test_crd_is_flow_factorys(call):
+    given = tensors(call.arguments)
+    reference, best, worst = (given.pop(name) for name in ("reference", "best", "worst"))
+    output = given["output"].requires_grad_()
+    loss = distilled(**given).loss
+    (gradient,) = torch.autograd.grad(loss, output)
+    same(loss.detach(), call.results["loss"])
+    same(gradient, call.results["gradient"])
+    q = quality(given["advantage"], given["advantage_clip"])
+    same(kl_of_quality(output, reference, q, best=best, worst=worst).detach(), call.results["kl"])
+
+
+# By hand, from the formulas of the papers.
+
+ERRORS, ADVANTAGES = torch.tensor([0.25, 0.5, 1.0, 2.0]), torch.tensor([1.5, 0.5, -0.5, -1.5])
+
+
+@pytest.mark.parametrize(
+    ("weighting", "expected"),
+    [
+        ("uniform", [-0.25, -0.5, -1.0, -2.0]),
+        ("t", [-0.15, -0.3, -0.6, -1.2]),
+        ("t2", [-0.09, -0.18, -0.36, -0.72]),
+        ("huber", [-0.299994, -0.424258, -0.599994, -0.848522]),
+        ("ghuber", [-1.689467, -2.010562, -2.392411, -2.846508]),
+    ],
+)
+def test_likelihoods_by_hand(weighting, expected):
+    same(log_likelihood(ERRORS, 0.6, weighting), expected)
+
+
+def test_dgpo_by_hand():
+    reference, one = torch.tensor([0.31, 0.49, 1.02, 1.9]), torch.zeros(4, dtype=torch.long)
+    # The mean of 100 A (e - e_ref) is -5.625.
+    errors = ERRORS, reference, ADVANTAGES
+    weights = group_weights(*errors, one, beta=100.0, advantage_clip=5.0)
+    same(weights, [0.00359362] * 4)
+    loss = dgpo(ERRORS, weights, ADVANTAGES, advantage_clip=5.0).loss
+    assert loss.item() == pytest.approx(-0.002583, abs=1e-6)
+    # Two groups at two timesteps: each has its own mean.
+    pairs, two = torch.stack([ERRORS, 2 * ERRORS], 1), torch.tensor([0, 0, 1, 1])
+    given = (pairs, torch.zeros(4, 2), ADVANTAGES, two)
+    means = torch.tensor([[0.3125, 0.625], [-1.75, -3.5]])
+    same(group_weights(*given, beta=1.0, advantage_clip=5.0), means.sigmoid()[two])
+
+
+def test_crd_by_hand():
+    reward, q = torch.tensor([0.05, 0.0, -0.1, 0.2]), quality(ADVANTAGES, 5.0)
+    same(q, [0.65, 0.55, 0.45, 0.35])
+    found = crd(reward, q, reward.mean(), q.mean(), beta=1.0, advantage_clip=5.0)
+    assert found.loss.item() == pytest.approx(0.164844, abs=1e-6)
+    same(found.implicit_reward, 0.0375)
 
 
 # DiffusionNFT.
@@ -109,6 +206,11 @@ def test_losses_of_the_forward_process_are_computed_in_float32(dtype):
 
     def losses(x, other, a):
         yield nft(x, other, other, x, 0.5, a, beta=1.0, advantage_clip=5.0).loss
+        yield log_likelihood(matching_error(x, other), 0.5, "ghuber")
+        group = torch.tensor([0, 0, 1, 1])
+        yield preferred(x, other, other, other, a, group, 5.0, 1.0, 0.1).loss
+        yield distilled(x, other, other, a, True, 1.0, 5.0).loss
+        yield kl_of_quality(x, other, quality(a, 5.0), best=0.1, worst=0.0)
 
     given = [tensor.to(dtype) for tensor in (x, other, a)]
     exact = [tensor.float() for tensor in given]

@@ -1,6 +1,7 @@
 """What a sample is worth in training is what `rewardkit score` says of the saved picture."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from PIL import Image
 from scripted_endpoint import scripted
 
 from grpo.config.fields import ScoringConfig
+from grpo.config.resolve import resolve
+from grpo.ready import check
 from grpo.rewards import Rewards
 from rewardkit.cli import main
 from rewardkit.errors import ScoringError, UsageError
@@ -69,6 +72,22 @@ def test_a_judge_behind_an_endpoint_scores_samples(home):
     assert len(endpoint.calls) == 4 and len(asked) == 2 and endpoint.most <= 2
     expected = media.double().mean((1, 2, 3)) / 256 + 1 / 512
     torch.testing.assert_close(scores.flatten().double(), expected, rtol=0, atol=1e-6)
+
+
+def test_training_on_a_judge_needs_its_endpoint_before_anything_is_loaded():
+    lines, model = read(LISTS)[:2], SimpleNamespace(kind="image", pipeline=None)
+
+    def checked(reward, **scoring):
+        settings = {"reward": reward, **{f"scoring.{key}": v for key, v in scoring.items()}}
+        return check(resolve("shapes-flow", settings=settings).config, lines, None, model)
+
+    with pytest.raises(UsageError, match=r"judge\.yes calls a service"):
+        checked("judge")
+    with pytest.raises(UsageError, match="none of sharpness calls one"):
+        checked("sharpness", endpoint="http://127.0.0.1:9/v1")
+    with pytest.raises(UsageError, match="is not an address"):
+        checked("judge", endpoint="here")
+    checked("judge+sharpness", endpoint="http://127.0.0.1:9/v1", judge_model="judge-8b")
 
 
 @pytest.fixture

@@ -61,6 +61,9 @@ MATHEMATICS = {
     "guidance": set(),
     "advantage": {"rewardkit.errors"},
     "loss": {"rewardkit.errors", "grpo.sde"},
+    "matching": {"rewardkit.errors", "grpo.sde"},
+    "group_matching": {"grpo.matching", "grpo.sde"},
+    "distilling": {"rewardkit.errors", "grpo.sde"},
 }
 
 
@@ -189,8 +192,10 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     shipped = {name for name in names if not name.partition("/")[0].endswith(".dist-info")}
     world = (ROOT / "rewardkit/shapes").rglob("*")
     carried = (path for path in world if {"weights", "lists"} & set(path.parts) and path.is_file())
-    methods = (ROOT / "grpo").rglob("*.toml")
-    pictures = (ROOT / "rewardkit").rglob("*.jpg")
+    methods = (
+        path for package in ("grpo", "rewardkit") for path in (ROOT / package).rglob("*.toml")
+    )
+    pictures = (path for kind in ("jpg", "png") for path in (ROOT / "rewardkit").rglob(f"*.{kind}"))
     texts = (ROOT / "rewardkit").rglob("*.txt")
     published = (ROOT / "leaderboards/published").glob("*.csv")
     page = (

@@ -232,8 +232,8 @@ def test_a_template_of_the_users_is_a_reward(endpoint, tmp_path, monkeypatch):
         'max_tokens = 20\ntext = "Is it sharp? End with: Sharpness: X"\n'
     )
     endpoint.play = lambda number, body: says("Sharpness: 30")
-    reward = rewardkit.create("judge:./sharp.toml", endpoint=at(endpoint))
-    assert reward(greys(3)).item() == 30
+    reward = rewardkit.create("judge:sharp.toml", endpoint=at(endpoint))
+    assert reward(greys(3)).item() == 30 and reward.card.name == "judge:./sharp.toml"
     assert (reward.card.range, reward.card.needs_prompt) == ((0, 100), False)
     assert question(endpoint.calls[0]) == "Is it sharp? End with: Sharpness: X"
     with pytest.raises(UsageError, match=r"judge:FILE\.toml"):
