@@ -9,7 +9,7 @@ GENEVAL := .oracle/geneval
 VIDEOALIGN := .oracle/videoalign
 LOWEST := .oracle/lowest
 
-.PHONY: help demo test test-lowest gpu gpu-rehearsal check docs perf perf-train perf-train-upstream perf-hps test-data test-browser oracle-hpsv2 oracle-upstream oracle-grpo oracle-geneval oracle-videoalign clean
+.PHONY: help demo test test-lowest gpu gpu-rehearsal check docs perf perf-train perf-train-upstream perf-hps test-data test-browser oracle-hpsv2 oracle-upstream oracle-grpo oracle-geneval oracle-videoalign oracle-hpsv3 clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -143,6 +143,14 @@ oracle-videoalign: $(VIDEOALIGN)/installed  ## Write the golden file of VideoAli
 	@test -d "$(CLONES)/VideoAlign" || { echo "CLONES names a folder with a clone of KwaiVGI/VideoAlign" >&2; exit 2; }
 	@test -d "$(REWARDKIT_TEST_DATA)/videoalign" || { echo "REWARDKIT_TEST_DATA names the folder of real files, with videoalign/ and video/" >&2; exit 2; }
 	PYTHONPATH=.:tests $(VIDEOALIGN)/bin/python -W ignore tests/oracle/videoalign.py $(CLONES)/VideoAlign $(REWARDKIT_TEST_DATA)
+
+# The package itself asks for libraries of a GPU, and is read as it is.
+$(VIDEOALIGN)/hpsv3/installed: $(VIDEOALIGN)/installed
+	$(VIDEOALIGN)/bin/python -m pip install --no-deps -t $(VIDEOALIGN)/hpsv3 hpsv3==1.0.0
+	touch $@
+
+oracle-hpsv3: $(VIDEOALIGN)/hpsv3/installed  ## Write the golden file of hps.v3 with the package hpsv3.
+	PYTHONPATH=.:tests $(VIDEOALIGN)/bin/python -W ignore tests/oracle/hpsv3.py $(VIDEOALIGN)/hpsv3
 
 clean:  ## Remove the environment and the output of demo and tests.
 	rm -rf $(VENV) .oracle .gpu-rehearsal.json demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -57,8 +57,8 @@ def place(
     for name in trained:
         prepare(networks[name], config.policy, targets, config.seed)
     vae: Any = networks.get("vae")
-    # It matters where rewards are back-propagated through the VAE.
-    if config.policy.gradient_checkpointing and getattr(vae, "_supports_gradient_checkpointing", 0):
+    able = getattr(vae, "_supports_gradient_checkpointing", False)
+    if config.policy.gradient_checkpointing and able:  # for rewards that are back-propagated
         vae.enable_gradient_checkpointing()
     encoders = [network for name, network in networks.items() if name.startswith("text_encoder")]
     for name, network in networks.items():

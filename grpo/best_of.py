@@ -94,7 +94,8 @@ def best_of(
     check_shapes(zip(places, files, strict=True), protocol.height, protocol.width)
     prompts = sha256_text("\n".join(line.prompt for line in lines))
     details = {"best_of": number, "reward": str(spec), "prompts": prompts, "seed": seed}
-    header = {**claim(folder, pipeline, protocol, {**details, "batch": batch_size})}
+    # The last bits of a sample can depend on the batch it is made in.
+    header = claim(folder, pipeline, protocol, {**details, "batch": batch_size})
     scorers: list[Rewards] = []
     paths = [folder / f"{i:05d}{suffix_of(pipeline.task)}" for i in range(len(lines))]
     with Journal.open(folder / _JOURNAL, header) as journal:
@@ -103,9 +104,9 @@ def best_of(
             if i < len(rows) and paths[i].exists():
                 continue
             scorers = scorers or [rewards()]
+            references = read_references(line, family)
             requests = [
-                Request(line.prompt, sample_seed(seed, i, j), read_references(line, family))
-                for j in range(number)
+                Request(line.prompt, sample_seed(seed, i, j), references) for j in range(number)
             ]
             kept, medium, scores = _best(pipeline, scorers[0], line, requests, batch_size)
             with atomic_write(paths[i]) as temporary:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from grpo import objectives, policies
 from grpo.memory_report import MemoryEstimate
+from grpo.objectives.objective import Objective
 from grpo.outline import META, OutlineLoader, Tracker, again, fill, pipeline_in, without_numbers
 from grpo.policies.embeddings import HOME, Embeddings
 from grpo.policies.policy import Policy
@@ -38,6 +39,7 @@ from rewardkit.media.prompts import PromptLine
 
 if TYPE_CHECKING:
     from grpo.config.fields import Config
+    from grpo.sampler import Sampler
 
 
 def of_folder(
@@ -55,12 +57,31 @@ def of_folder(
     Raises:
         Exception: of any kind, where a configuration is missing, or is not what its class reads.
     """
+    return _estimate(config, outlined(source, folder), pick_device(device), line)
+
+
+def outlined(source: str, folder: Path) -> Pipeline:
+    """The pipeline of a folder with its protocol, its networks on "meta".
+
+    Raises:
+        Exception: as in `of_folder`.
+    """
     pipe = pipeline_in(folder)
     alias = next((a for a in ALIASES.values() if source.casefold() == a.name), None)
     known = carried_protocol(folder) or (alias.protocol if alias else None)
     protocol = known or default_protocol(pipe)
-    pipeline = Pipeline(pipe, source, None, None, None, None, protocol)
-    return _estimate(config, pipeline, pick_device(device), line)
+    return Pipeline(pipe, source, None, None, None, None, protocol)
+
+
+def sampler_of(config: Config, source: str, folder: Path) -> Sampler:
+    """The steps of a run of the pipeline in a folder, on the CPU.
+
+    Raises:
+        Exception: as in `of_folder`.
+    """
+    policy, _ = _policy(outlined(source, folder), config)
+    policy.device = HOME
+    return policy.schedule(config.sampler)
 
 
 def of(
@@ -174,9 +195,8 @@ def _of_policy(
             made.phases["decoding"] = start + visit + decoding
         except Exception as error:  # some pipelines read the shape of a sample from its numbers
             made.unknown["decoding"] = describe(error)
-    for parameter in (
-        p for n in policy.networks.values() for p in n.parameters()
-    ):  # gradients stay from the first batch on
+    # Gradients stay from the first batch on.
+    for parameter in (p for n in policy.networks.values() for p in n.parameters()):
         if parameter.requires_grad:
             parameter.grad = torch.empty_like(parameter)
     # AdamW's fused form on a GPU takes one more number per parameter for a moment.
@@ -187,9 +207,16 @@ def _of_policy(
 
 def _of_modules(made: MemoryEstimate, config: Config, policy: Policy) -> None:
     """The networks that the objective trains beside the policy; not what they compute."""
-    kind, sampler = objectives.find(config.objective.kind), policy.schedule(config.sampler)
+    kind = objectives.find(config.objective.kind)
+    made.unknown |= kind.uncounted
+    if kind.modules is Objective.modules:  # it has none
+        return
+    sampler = policy.schedule(config.sampler)
     terms = parse(config.reward, resolve).terms
-    weights = {str(replace(term, weight=None)): term.weight or 1.0 for term in terms}
+    weights = {
+        str(replace(term, weight=None)): 1.0 if term.weight is None else term.weight
+        for term in terms
+    }
     try:
         with META:
             objective = kind(policy, sampler, config, SimpleNamespace(weights=weights))

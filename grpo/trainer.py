@@ -71,6 +71,7 @@ class Trainer:
         with Scoring(self.rewards, self.policy, lines, config.sampler.group_size) as scoring:
             with figures.phase("rollout"), self.objective.behaviour():
                 self.embed(index, lines)
+                self.objective.step = index
                 plan = self.objective.plan(len(lines), rng)
                 rollout = collect(
                     self.policy,

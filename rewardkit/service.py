@@ -195,9 +195,9 @@ class _Caller:
             wait, down = 0.0, False
             try:
                 response = self._send(path, body)
-            except httpx2.ConnectError as error:
+            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
                 problem, down = f"cannot be reached: {describe(error)}", True
-            except httpx2.TransportError as error:
+            except httpx2.RequestError as error:
                 problem = f"did not answer: {describe(error)}"
             else:
                 if response.is_success:
@@ -218,7 +218,7 @@ class _Caller:
 
         try:
             return not self._send(self.alive, None).is_server_error
-        except httpx2.TransportError:
+        except httpx2.RequestError:
             return False
 
     def _decoded(self, response: httpx2.Response) -> Any:

@@ -20,6 +20,7 @@ from rewardkit.generators.pipelines import load
 from rewardkit.media.prompts import read
 
 GRADIENT = {"kind": "policy-gradient", "updates": 2}
+DPOK = {"kind": "dpok", "updates": 2, "fraction": 0.7, "value_lr": 1e-3}
 BACK = {"kind": "reward-gradient", "last": 2, "updates": 2}
 FORWARD = {"kind": "forward-process", "timesteps": 2, "updates": 2, "decay_slope": 0.1}
 MATCHING = {"kind": "weighted-matching", "timesteps": 2, "updates": 2, "decay_slope": 0.1}
@@ -52,6 +53,7 @@ class Kind:
 #: One row for each of the package's kinds: its contract is tested by it.
 KINDS = {
     "policy-gradient": Kind("sd", GRADIENT, {"kl": 0.1}),
+    "dpok": Kind("sd", DPOK, {}),
     "forward-process": Kind("sd3", FORWARD, {"kl": 0.1}, noise=False),
     "weighted-matching": Kind("sd3", MATCHING, {"kl": 0.1, "stratified": True}, noise=False),
     "group-preference": Kind(

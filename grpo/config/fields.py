@@ -20,6 +20,7 @@ from grpo.config.scoring import ScoringConfig
 from grpo.config.section import Section
 
 if TYPE_CHECKING:
+    from grpo.sampler import Sampler
     from rewardkit.engine.spec import RewardSpec
     from rewardkit.media.prompts import PromptLine
 
@@ -36,7 +37,10 @@ __all__ = [
 ]
 
 #: The settings that `Objective.credit` reads, unless a subclass has a credit of its own.
-CREDIT = tuple(f"advantage.{name}" for name in ("baseline", "scale", "unbiased", "eps", "combine"))
+CREDIT = tuple(
+    f"advantage.{name}"
+    for name in ("baseline", "history", "history_min", "scale", "unbiased", "eps", "combine")
+)
 
 
 @final
@@ -152,7 +156,7 @@ class ObjectiveConfig(Section, ABC):
         Raises:
             ValueError: these settings cannot train the run; the message says what to change.
         """
-        if config.sampler.group_size < 2:
+        if config.sampler.group_size < 2 and config.advantage.baseline != "history":
             raise ValueError(
                 "sampler.group_size is 1; it is at least 2, because a sample is compared with "
                 "others of its prompt"
@@ -173,10 +177,14 @@ class ObjectiveConfig(Section, ABC):
         subclass adds its own. One whose `credit` reads nothing of [advantage] returns `CREDIT`
         with its reason, in place of what this returns.
         """
-        if config.advantage.scale == "none":
+        how, history = config.advantage, ("advantage.history", "advantage.history_min")
+        if how.baseline == "history":
+            return {"advantage.scale": "advantage.baseline is history, whose own std divides"}
+        found = dict.fromkeys(history, f"advantage.baseline is {how.baseline}")
+        if how.scale == "none" and how.combine != "gdpo":
             reason = "advantage.scale is none, so nothing divides the advantages"
-            return dict.fromkeys(("advantage.unbiased", "advantage.eps"), reason)
-        return {}
+            found |= dict.fromkeys(("advantage.unbiased", "advantage.eps"), reason)
+        return found
 
     def check_lines(self, lines: Sequence[PromptLine]) -> None:
         """Refuse prompts whose lines lack what the objective reads of them; here, it reads nothing.
@@ -200,6 +208,14 @@ class ObjectiveConfig(Section, ABC):
     def copies(self, adapted: bool) -> int:
         """Number of copies of the trained parameters that are kept; `adapted`: these are a LoRA."""
         return 0
+
+    def pull(self, config: SamplerConfig, sampler: Sampler) -> dict[int, float]:
+        """How strongly the loss of each step that may be trained depends on the model's output.
+
+        Per unit of noise and advantage, by the number of the step, see
+        `grpo.sampler.Sampler.gradient_factors`; empty where losses have no probabilities.
+        """
+        return {}
 
 
 def _of_its_kind(table: Any) -> Any:

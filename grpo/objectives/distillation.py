@@ -162,8 +162,9 @@ class Distillation(Objective[DistillationConfig]):
     def terms(self, samples: Samples, keys: tuple[int, ...]) -> Iterator[Term]:
         """One per stored step."""
         from grpo.distilling import step_kl
-        from grpo.loss import clipped_surrogate, kl_x
+        from grpo.loss import kl_x
         from grpo.sde import log_prob
+        from grpo.surrogates import clipped_surrogate
         from rewardkit.devices import sent
 
         past, settings = samples.rollout.transitions, self.settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 from pydantic import Field
 
@@ -80,6 +80,9 @@ class RewardGradient(Objective[RewardGradientConfig]):
     """
 
     config_class = RewardGradientConfig
+    uncounted: ClassVar[Mapping[str, str]] = {
+        "activations of the VAE, the rewards and further steps": "which the update differentiates"
+    }
 
     def plan(self, groups: int, rng: np.random.Generator) -> Plan:
         """The sampler's own steps; where the gradient begins is stored."""

@@ -63,8 +63,9 @@ class WeightedMatching(Following[WeightedMatchingConfig]):
 
     def terms(self, samples: Samples, keys: tuple[int, ...]) -> Iterator[Term]:
         """One per timestep; both likelihoods of a ratio are at the same noise."""
-        from grpo.loss import clipped_surrogate, kl_v
+        from grpo.loss import kl_v
         from grpo.matching import log_likelihood, matching_error
+        from grpo.surrogates import clipped_surrogate
 
         settings = self.settings
         penalties = {"start": ("kl", settings.kl), "slow": ("kl_slow", settings.kl_slow)}

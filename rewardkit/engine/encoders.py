@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -94,11 +94,12 @@ class ClipEncoder(DifferentiableExtractor):
 
     def features(self, prepared: Sequence[torch.Tensor]) -> ClipFeatures:
         """Features of a batch, computed when first read."""
-        return ClipFeatures(self, self.pixels(prepared))
+        return ClipFeatures(self, partial(self.pixels, prepared))
 
     def differentiable_features(self, pixels: torch.Tensor) -> ClipFeatures:
         """Features of images, `[B, 3, H, W]` in 0..1, with a gradient to their pixels."""
-        return ClipFeatures(self, network_input(self.spec.preprocess, pixels.to(self._device)))
+        steps = self.spec.preprocess
+        return ClipFeatures(self, partial(network_input, steps, pixels.to(self._device)))
 
     def pixels(self, prepared: Sequence[torch.Tensor]) -> torch.Tensor:
         """The network's input, float32 `[B, 3, h, w]` on the device."""
@@ -131,14 +132,14 @@ class ClipEncoder(DifferentiableExtractor):
 class ClipFeatures:
     """What a `ClipEncoder` says of one batch; each part is computed once, when first asked for."""
 
-    def __init__(self, encoder: ClipEncoder, pixels: torch.Tensor) -> None:
+    def __init__(self, encoder: ClipEncoder, pixels: Callable[[], torch.Tensor]) -> None:
         self._encoder = encoder
-        self._pixels = pixels
+        self._pixels = pixels  # several times as large as the pictures, so made when needed
 
     @cached_property
     def image(self) -> torch.Tensor:
         """Unit image embeddings, float32 `[B, D]`."""
-        return self._encoder.encode_image(self._pixels)
+        return self._encoder.encode_image(self._pixels())
 
     def text(self, texts: Sequence[str]) -> torch.Tensor:
         """Unit embeddings of any texts, float32 `[len(texts), D]`."""

@@ -70,6 +70,7 @@ class TextReader:
         Raises:
             InputError: the picture is too thin to be resized.
         """
+        from rapidocr.utils.output import RapidOCROutput
         from rapidocr.utils.process_img import ResizeImgError
 
         blue_first = picture.flip(0).permute(1, 2, 0).contiguous().numpy(force=True)
@@ -80,4 +81,5 @@ class TextReader:
             raise InputError(
                 f"an image of {width}x{height} is too thin for its text to be read. Crop it first"
             ) from error
-        return found.txts or ()
+        # Where nothing was found to be text, or none of it read, there are no lines.
+        return (found.txts or ()) if isinstance(found, RapidOCROutput) else ()

@@ -71,7 +71,8 @@ def differentiable_pixels(pipe: Any, latents: torch.Tensor, protocol: Protocol) 
     import torch
 
     values = _VALUES[kind_of(FAMILIES[type(pipe).__name__].task)]
-    return torch.stack([values(pipe, _output(pipe, one, protocol)) for one in latents.split(1)])
+    outputs = (_output(pipe, latents[i : i + 1], protocol) for i in range(len(latents)))
+    return torch.stack([values(pipe, output) for output in outputs])
 
 
 def _output(pipe: Any, latents: torch.Tensor, protocol: Protocol) -> torch.Tensor:

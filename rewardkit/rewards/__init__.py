@@ -11,7 +11,7 @@ or a network at import. To add a family, copy the file that is nearest:
     geneval          a detector, and the keys of the prompt's line
     clip_checkpoint  rewards that are named by their weights, without registration
     win_rate         rewards that compare the samples of a group, by any other reward
-    videoalign       a vision-language model with several heads
+    videoalign       a vision-language model with several heads    hpsv3  the same with one
     judge            a service that is called, with an endpoint
     safety           a network in an ONNX file that a package carries
     ocr              what a library reads in an image, and the text that the prompt quotes

@@ -51,6 +51,7 @@ def _card(name: str, template: JudgeTemplate) -> RewardCard:
             "Temperature 0 and seed 0 are sent. A server may still answer otherwise in another "
             "batch, so answers are kept in $HF_HOME/rewardkit/judge.",
             "An answer that cannot be read is an error with its text.",
+            *(("An empty prompt counts as missing.",) if template.needs_prompt else ()),
         ),
     )
 

@@ -269,10 +269,10 @@ class OcrExtractor(Extractor):
         require("ocr", "reading text in images")
         from rewardkit.engine.text_reader import TextReader
 
-        files = [loader.file(network) for network in NETWORKS]
+        detector, orientation, recognizer = (loader.file(network) for network in NETWORKS)
         # A tiny loader has the same networks, on images that are not enlarged to 736 pixels.
         side = _TINY_SIDE if loader.tiny else None
-        self.reader: TextReader = TextReader(*files, device=loader.device, side=side)
+        self.reader: TextReader = TextReader(detector, orientation, recognizer, loader.device, side)
 
     def prepare(self, sample: Sample) -> TextRead:
         """Reads the image, in a loader thread.

@@ -202,9 +202,9 @@ def shown(parsed: MotionPrompt, found: Sequence[DetectedShape]) -> bool:
 def write_lists(folder: Path) -> None:
     """Write the lists of prompts, balanced and with their task.
 
-    Those of `motion-train.jsonl` and `motion-held-out.jsonl` are texts. Those of
-    `first-frame-train.jsonl` and `first-frame-held-out.jsonl` are the same with a first frame each,
-    in the folder `first-frames`. `python -m rewardkit.shapes.motion` writes those of the package.
+    `motion-SPLIT.jsonl` has texts alone. `first-frame-SPLIT.jsonl` has the same texts, each with a
+    first frame in the folder `first-frames`. `python -m rewardkit.shapes.motion` writes those of
+    the package.
     """
     from PIL import Image
 

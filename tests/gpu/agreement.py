@@ -139,10 +139,11 @@ def predicted(folder: Path, device: torch.device, dtype: str) -> tuple[Tensor, T
 
 
 def _families() -> list[RewardCard]:
-    """The first card of each class of rewards, but for one that computes nothing on a device."""
+    """The first card of each class of rewards that has networks here, but for shapes-motion."""
     first: dict[type, RewardCard] = {}
     for card in list_rewards():
-        if card.name != "shapes-motion":  # it also takes clips of its own world alone
+        # shapes-motion takes clips of its own world alone.
+        if card.name != "shapes-motion" and not card.needs_endpoint:
             first.setdefault(entry(card.name).cls, card)
     return [*first.values()]
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from golden.calls import load, numbers
 
-from grpo.loss import clipped_surrogate, kl_v, kl_x
+from grpo.loss import kl_v, kl_x
+from grpo.surrogates import clipped_surrogate
 from rewardkit.errors import UsageError
 
 

@@ -33,7 +33,9 @@ from rewardkit.shapes.train import make
     help="Folder of the training state, from which training resumes.  [default: runs/NAME]",
 )
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
-@click.option("--check", is_flag=True, help="Train 300 steps and compare with the recorded loss.")
+@click.option(
+    "--check", is_flag=True, help="Train the first steps and compare with the recorded loss."
+)
 def main(
     name: str, seed: int, steps: int | None, out: Path, run: Path | None, threads: int, check: bool
 ) -> None:

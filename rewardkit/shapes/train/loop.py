@@ -64,6 +64,7 @@ class Training(ABC):
         modules: the trained modules.
         data: description of the training data for the card.
         protocol: sampling settings of a generator.
+        checked: number of steps that are trained again to check the recorded loss.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Training(ABC):
     modules: nn.ModuleDict
     data: str
     protocol: Protocol | None = None
+    checked: int = 300
 
     @abstractmethod
     def loss(self, rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:

@@ -32,6 +32,7 @@ class VideoAutoencoder(Autoencoder):
     """
 
     name = "shapes-video-vae"
+    checked = 100
     schedule = Schedule(steps=3600, batch=4, lr=2e-3, cool=0.7, ema=0.99, evaluate_every=500)
     data = "rendered clips of training prompts, one to six of them superposed"
 
@@ -78,12 +79,13 @@ class VideoAutoencoder(Autoencoder):
         return {"reconstructed": float(np.mean(right)), "pixel error": float(np.mean(error))}
 
     def save(self, modules: nn.ModuleDict, folder: Path) -> None:
-        """Save it with the scale that gives its latents variance 1."""
+        """Save it with the scale that gives its latents variance 1 about the channels' means."""
         vae: Any = modules["vae"]
         clips = draw(512, np.random.default_rng(0))[1]
         with torch.no_grad():
             latents = vae.encode(to_video(np.stack(clips))).latent_dist.mode()
-        vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 4))
+        deviation = latents.std((0, 2, 3, 4)).square().mean().sqrt()
+        vae.register_to_config(scaling_factor=round(1 / float(deviation), 4))
         vae.half().save_pretrained(folder)
 
 

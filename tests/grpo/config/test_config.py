@@ -53,6 +53,8 @@ def test_every_field_is_bounded_and_described(info):
 
 def test_advantages_know_the_conventions_of_the_formulas():
     mine, theirs = get_type_hints(AdvantageConfig), get_type_hints(Standard)
+    baselines = {*get_args(theirs.pop("baseline")), "history"}  # of `grpo.history.Recent`
+    assert {*get_args(mine["baseline"])} == baselines
     assert {name: mine[name] for name in theirs} == theirs
     assert mine["combine"] == Combine
 
@@ -134,6 +136,10 @@ WINDOW = {"stochastic": "window", "window_size": 2, "window_within": 5}
         ({"rule": "ddim", "shift": 3.0}, GRADIENT, "timesteps of the model's scheduler"),
         ({"rule": "ddim", "truncate_timesteps": True}, GRADIENT, "timesteps of the model's"),
         ({"window_size": 2}, GRADIENT, "for stochastic=window"),
+        ({"window_every": 2}, GRADIENT, "for stochastic=window"),
+        (ODE | {"max_std": 0.4}, FORWARD, "limits the noise of a step"),
+        ({}, GRADIENT | {"surrogate": "guard", "log_prob": "bare"}, "Set it to gaussian"),
+        (WINDOW, {"kind": "dpok"}, "Set sampler.stochastic to all"),
         ({"stochastic": "window"}, GRADIENT, "needs window_size and window_within"),
         (WINDOW | {"window_size": 6}, GRADIENT, "window_size <= window_within <= steps"),
         (WINDOW | {"window_within": 11}, GRADIENT, "window_size <= window_within <= steps"),

@@ -66,7 +66,7 @@ def test_names_are_resolved_and_what_is_not_comparable_is_refused(tmp_path):
     with pytest.raises(InputError):  # outside the judge's grammar
         entry("win-rate:shapes-correct").cls.check_line("a photo of a cat", {})
     refused = CliRunner().invoke(main, ["score", str(tmp_path), "-r", "win-rate:sharpness"])
-    assert "win-rate:sharpness compares the samples of a group" in str(refused.exception)
+    assert "win-rate:sharpness compares the samples of a group" in refused.stderr
 
 
 def test_files_behind_the_scheme_are_found_and_made_absolute(tmp_path, monkeypatch):

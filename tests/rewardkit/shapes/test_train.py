@@ -86,6 +86,9 @@ def test_a_video_model_is_trained_on_what_its_pipeline_is_given(training, tmp_pa
     vae = VideoAutoencoder().vae
     vae.register_to_config(scaling_factor=0.5)
     vae.save_pretrained(tmp_path / "vae")
+    if training is FirstFrameTraining:  # which starts from the other
+        model = VideoTraining(tmp_path / "vae", 0)
+        model.save(model.modules, tmp_path / "shapes-video")
     model = training(tmp_path / "vae", 0)
     model.loss(np.random.default_rng(0), torch.Generator().manual_seed(0)).backward()
     prompts = ["a ring moving left", "a red ring standing still and a cross moving up"]
@@ -101,6 +104,20 @@ def test_a_video_model_is_trained_on_what_its_pipeline_is_given(training, tmp_pa
     reached = model.evaluate(model.modules, 3)
     assert reached["motion"] == 0.0  # of an untrained model
     assert ("first frame kept" in reached) == model.first_frame
+
+
+def test_training_from_a_first_frame_starts_as_the_model_of_text(tmp_path, monkeypatch):
+    monkeypatch.setattr("rewardkit.shapes.train.video.CLIPS", 4)
+    VideoAutoencoder().vae.save_pretrained(tmp_path / "vae")
+    text = VideoTraining(tmp_path / "vae", 1)
+    text.save(text.modules, tmp_path / "shapes-video")
+    model = FirstFrameTraining(tmp_path / "vae", 2)
+    noisy, first = torch.randn(2, 16, 3, 8, 8), torch.randn(2, 16, 3, 8, 8)
+    prompts = ["a ring moving left", "a cross moving up"]
+    more = {"timestep": torch.tensor([300.0, 700.0]), "return_dict": False}
+    given = model.transformer(torch.cat([noisy, first], 1), **model._encode(prompts), **more)
+    expected = text.transformer.float()(noisy, **text._encode(prompts), **more)
+    torch.testing.assert_close(given, expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", PACKAGED)
