@@ -9,10 +9,9 @@ of tensors, without files, globals or pipelines:
     grpo.surrogates      losses of policy gradients
     grpo.matching        losses of the forward process: DiffusionNFT, AWM
     grpo.group_matching  those that depend on a group or an update: DGPO, CRD
-    grpo.distilling      how far a step is from a teacher's
     grpo.loss            KL
 
 A new sampler is one function of `grpo/sde.py` that returns a `Step`, a new loss one function of one
-of the last five; each names its paper and is compared, in `tests/oracle/`, with its authors' code.
+of the last four; each names its paper and is compared, in `tests/oracle/`, with its authors' code.
 Importing this package loads no torch.
 """

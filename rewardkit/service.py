@@ -7,6 +7,7 @@ listens, the key or the address is refused, or the service no longer answers at 
 
 from __future__ import annotations
 
+import functools
 import random
 import threading
 import time
@@ -23,6 +24,8 @@ from urllib.parse import urlsplit
 from rewardkit.errors import RewardKitError, RewardUnavailable, UsageError, describe
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx2
 
 _T = TypeVar("_T")
@@ -109,6 +112,7 @@ class Service:
                 max_connections=concurrency, max_keepalive_connections=concurrency
             ),
             transport=transport,
+            verify=_trusted(),
         )
         self.url = url.rstrip("/")
         self._caller = _Caller(client, self.url, alive, key, pause)
@@ -142,6 +146,14 @@ class Service:
         job = _Job(weakref.ref(future), lambda: then(caller.answer(path, body)))
         self._queue.put(job)
         return future
+
+
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """The certificates that the client trusts by default, which are slow to read."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 @dataclass(frozen=True)

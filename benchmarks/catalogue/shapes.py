@@ -1,7 +1,11 @@
-"""The benchmark of the embedded world: GenEval's six tasks, on prompts no model was trained on."""
+"""The benchmarks of the embedded world, on prompts that no model was trained on.
+
+`shapes` has GenEval's six tasks; `shapes-video` and `shapes-i2v` have three tasks of moving shapes.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from benchmarks.benchmark import Benchmark, register
@@ -29,4 +33,37 @@ register(
             "`grpo train` evaluates on the same prompts under the same seeds.",
         ),
     )
+)
+
+_CLIPS = Benchmark(
+    name="shapes-video",
+    version="1",
+    about="Do shapes in clips of the embedded world move as the prompt says? No download",
+    task="text-to-video",
+    prompts=partial(from_file, "package:rewardkit.shapes/lists/motion-held-out.jsonl"),
+    rewards="shapes-motion+shapes-correct",
+    criteria=each_tag("moving", "color_moving", "two_moving"),
+    samples=4,
+    layout=NUMBERED,
+    media="shapes-video",
+    unit="share of steps between frames",
+    notes=(
+        "24 prompts of each task, of combinations that no model of the package was trained on.",
+        "`grpo train` evaluates on the same prompts under the same seeds.",
+    ),
+)
+register(
+    _CLIPS,
+    replace(
+        _CLIPS,
+        name="shapes-i2v",
+        about="The same from a first frame",
+        task="image-to-video",
+        prompts=partial(
+            from_file,
+            "package:rewardkit.shapes/lists/first-frame-held-out.jsonl",
+            "image-to-video",
+        ),
+        media="shapes-i2v",
+    ),
 )

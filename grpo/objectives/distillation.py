@@ -10,6 +10,7 @@ from pydantic import Field
 from grpo.config.fields import CREDIT, Config, ObjectiveConfig
 from grpo.config.sampler import SamplerConfig
 from grpo.objectives.objective import Objective, Samples, Term
+from grpo.objectives.transitions import replay
 from rewardkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from grpo.rewards import Rewards
     from grpo.rollout import Plan, Rollout
     from grpo.sampler import Sampler
-    from grpo.sde import Step
     from rewardkit.media.prompts import PromptLine
 
 
@@ -161,30 +161,26 @@ class Distillation(Objective[DistillationConfig]):
 
     def terms(self, samples: Samples, keys: tuple[int, ...]) -> Iterator[Term]:
         """One per stored step."""
-        from grpo.distilling import step_kl
-        from grpo.loss import kl_x
-        from grpo.sde import log_prob
+        from grpo.loss import divergence, kl_x
         from grpo.surrogates import clipped_surrogate
         from rewardkit.devices import sent
 
         past, settings = samples.rollout.transitions, self.settings
         number = past.index.shape[1]
         for k in range(number):
-            x, x_next = past.step(samples.rows, k, self.policy.device)
-            index = sent(past.index[samples.rows, k], x.device)
-            taught = self._taught(samples, x, index)
+            taught = self._taught(samples, k)
             if settings.kl > 0:
                 with self.policy.using("start"):
-                    start = self._step(samples, x, index)
-            step = self._step(samples, x, index)
-            gap = step_kl(step.mean, taught, step.std)
+                    start = replay(self.policy, self.sampler, samples, k).step
+            now = replay(self.policy, self.sampler, samples, k)
+            gap = divergence(now.step.mean, taught, now.step.std)
             figures = {"teacher_kl": gap.detach().mean()}
             if settings.form == "direct":
                 term = Term(gap.mean(), 1 / number, figures)
             else:
                 loss = clipped_surrogate(
-                    log_prob(x_next, step.mean, step.std),
-                    sent(past.log_prob[samples.rows, k], x.device),
+                    now.log_prob,
+                    sent(past.log_prob[samples.rows, k], gap.device),
                     -gap.detach(),
                     clip_range=settings.clip_range,
                     advantage_clip=self.config.advantage.clamp,
@@ -192,27 +188,20 @@ class Distillation(Objective[DistillationConfig]):
                 term = Term.of(loss, 1 / number)
                 term.figures.update(figures)
             if settings.kl > 0:
-                term = term.penalised("kl", kl_x(step.mean, start.mean, step.std), settings.kl)
+                penalty = kl_x(now.step.mean, start.mean, now.step.std)
+                term = term.penalised("kl", penalty, settings.kl)
             yield term
 
-    def _taught(self, samples: Samples, x: Tensor, index: Tensor) -> Tensor:
-        """The means of the steps that each sample's teacher would take from x, [n, ...]."""
+    def _taught(self, samples: Samples, k: int) -> Tensor:
+        """The mean of each sample's k-th stored step as its teacher would take it, [n, ...]."""
         import torch
 
         lines, owner = samples.rollout.lines, samples.rollout.owner[samples.rows]
         teachers = [self.settings.teacher_of(lines[prompt]) for prompt in owner.tolist()]
         # Processes that keep step call the network equally often, whoever teaches their samples.
         needed = self.settings.teachers if self.policy.world.lockstep else set(teachers)
-        found = torch.zeros_like(x)
+        means = {}
         for name in sorted(needed):
-            theirs = torch.tensor([teacher == name for teacher in teachers], device=x.device)
             with self.policy.using(f"teacher {name}"):
-                mean = self._step(samples, x, index).mean
-            found[theirs] = mean[theirs]
-        return found
-
-    def _step(self, samples: Samples, x: Tensor, index: Tensor) -> Step:
-        """The step from x under the weights in force."""
-        timesteps = self.sampler.timesteps.to(x.device)[index]
-        output = self.policy.predict(x, timesteps, samples.condition)
-        return self.sampler.step(output, x, index)
+                means[name] = replay(self.policy, self.sampler, samples, k).step.mean
+        return torch.stack([means[name][row] for row, name in enumerate(teachers)])

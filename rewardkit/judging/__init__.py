@@ -11,7 +11,7 @@ found at the endpoint; `cache` keeps the answers. An answer that cannot be read 
 text, never a number.
 
 To ask something else, copy a template, change it, and name it: `-r judge:./mine.toml`. To read
-answers in another way, subclass `JudgeTemplate` and add it to `templates.FORMS`.
+answers in another way, subclass `JudgeTemplate` and add it to `reading.FORMS`.
 
 This package imports `rewardkit.engine` and what stands below it.
 """

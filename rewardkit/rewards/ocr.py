@@ -196,7 +196,8 @@ def _card(tag: str, summary: str, unit: str, *notes: str) -> RewardCard:
             "--weights ocr.recognizer=FILE.onnx.",
             "It is fooled by look-alikes (l, 1 and I; O and 0), and guesses letters that are "
             "half drawn: malformed but readable text scores as well as good text. It misses "
-            "handwriting, decorative letters, text along curves, and contrast under 16 levels.",
+            "handwriting, decorative letters, text along curves, and contrast under 16 levels; "
+            "small text is read worse than large.",
             "Whether the text is where, and looks as, the prompt says does not count: use it "
             "beside a reward of looks. Trained on alone, images become signs.",
             "Computed in float32 by ONNX Runtime whatever the data type, in loader threads; on "

@@ -104,6 +104,7 @@ def test_where_the_gradient_begins(folders, changes, begins):
     assert apart == (changes.get("truncation") == "single")  # else the steps of all are as many
 
 
+@pytest.mark.slow
 def test_a_run_with_a_random_number_of_steps_resumes_bitwise(folders, tmp_path):
     run = run_of(
         folders["sd"], last=3, truncation="uniform", top={"steps": 3}, sampler={"group_size": 1}
@@ -111,6 +112,7 @@ def test_a_run_with_a_random_number_of_steps_resumes_bitwise(folders, tmp_path):
     check_resume(run, tmp_path)
 
 
+@pytest.mark.slow
 def test_checkpointing_recomputes_the_vae_and_changes_nothing(folders):
     losses, gradients = [], []
     for checkpointing in (False, True):

@@ -63,7 +63,6 @@ MATHEMATICS = {
     "loss": {"rewardkit.errors", "grpo.sde"},
     "matching": {"rewardkit.errors", "grpo.sde"},
     "group_matching": {"grpo.matching", "grpo.sde"},
-    "distilling": {"rewardkit.errors", "grpo.sde"},
 }
 
 

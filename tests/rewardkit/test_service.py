@@ -143,7 +143,7 @@ def test_no_more_calls_than_asked_for_run_at_the_same_time(endpoint):
 
 
 def test_a_call_that_nobody_waits_for_is_not_made(endpoint):
-    endpoint.play = lambda number, body: Reply({}, seconds=0.1)
+    endpoint.play = lambda number, body: Reply({}, seconds=0.3)
     calls = service(endpoint, concurrency=1)
     first = calls.call("ask", {"n": 0})
     for number in (1, 2, 3):

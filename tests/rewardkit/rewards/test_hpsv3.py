@@ -14,7 +14,6 @@ from streamed import outcomes
 from transformers import Qwen2VLConfig, Qwen2VLModel
 
 from rewardkit.engine.loader import Loader
-from rewardkit.engine.preprocess import FitArea
 from rewardkit.engine.registry import entry, resolve
 from rewardkit.errors import UsageError, WeightsError
 from rewardkit.media.batch import Sample
@@ -84,17 +83,16 @@ def test_the_questionnaire_is_upstreams():
     assert sha256_text(hpsv3.template()) == GOLDEN.template_sha256
 
 
-@pytest.mark.parametrize("trap", ["budget", "multiple", "template", "positions"])
+@pytest.mark.parametrize("trap", ["budget", "template", "positions"])
 def test_another_preprocessing_text_or_position_gives_other_scores(
     loader, reward, monkeypatch, trap
 ):
     known = entry("hps.v3")
-    changes = {"budget": {"low": 3136}, "multiple": {"multiple": 56}}
-    steps = tuple(
-        dataclasses.replace(step, **changes.get(trap, {})) if isinstance(step, FitArea) else step
-        for step in known.card.preprocess
-    )
-    card = known.card.model_copy(update={"preprocess": steps})
+    card = known.card
+    if trap == "budget":  # that of Qwen2-VL, which enlarges no picture to 200,704 pixels
+        fit, *rest = card.preprocess
+        steps = (dataclasses.replace(fit, low=3136), *rest)
+        card = card.model_copy(update={"preprocess": steps})
     if trap == "template":  # as where upstream drops it
         text = "\nPlease provide the overall ratings of this image: <|Reward|>\n\nEND\n"
         monkeypatch.setattr(hpsv3, "template", lambda: text)
