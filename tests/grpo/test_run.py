@@ -34,7 +34,7 @@ from rewardkit.records.storage import write_json
 
 ROOT = Path(__file__).parents[2]
 VARIANTS = [(parameters, kind) for parameters in ("lora", "full") for kind in tiny_runs.OF_LOOP]
-OTHERS = [("lora", kind) for kind in ("group-preference", "distillation")]
+OTHERS = [("lora", kind) for kind in ("dpok", "group-preference", "distillation")]
 
 
 class Killed(BaseException):
