@@ -245,7 +245,8 @@ def test_a_run_goes_on_with_another_number_of_processes(
             torch.testing.assert_close(outcome[name], value, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 3])
 def test_shares_written_one_by_one_are_the_file_of_the_gathered_state(folders, tmp_path, size):
     """The file is that of one process, and so is what another number of processes reads of it."""
     asked = config(folders, "forward-process", "full")

@@ -33,8 +33,11 @@ from rewardkit.generators.pipelines import load
 from rewardkit.records.storage import write_json
 
 ROOT = Path(__file__).parents[2]
-VARIANTS = [(parameters, kind) for parameters in ("lora", "full") for kind in tiny_runs.OF_LOOP]
-OTHERS = [("lora", kind) for kind in ("dpok", "group-preference", "distillation")]
+KINDS = ("policy-gradient", "forward-process")
+VARIANTS = [(parameters, kind) for parameters in ("lora", "full") for kind in KINDS]
+OTHERS = [
+    ("lora", kind) for kind in ("dpok", "reward-gradient", "group-preference", "distillation")
+]
 
 
 class Killed(BaseException):

@@ -155,6 +155,9 @@ def test_scoring_settings_are_printed_as_they_are_read(tmp_path):
         "batch_size": 7,
         "offload": False,
         "weights": {"laion-aesthetic.v2": str(tmp_path / "w.safetensors")},
+        "endpoint": "none",
+        "judge_model": "none",
+        "concurrency": 16,
     }
     (tmp_path / "mine.toml").write_text(shown.stdout)
     again = CliRunner().invoke(

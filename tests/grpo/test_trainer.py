@@ -105,7 +105,7 @@ def test_every_pass_takes_each_sample_once(folders, kind, updates):
 def test_drift_is_measured_on_the_batches_of_the_updates(folders):
     trainer, taken = tiny_runs.trainer(config(folders, objective={"updates": 2, "epochs": 2})), []
     anchor, terms = trainer.objective.before_updates, trainer.objective.terms
-    measured, replayed = [], trainer.objective._replayed
+    measured, replayed = [], trainer.objective._replayed_log_probs
 
     def watched(probes, batches):
         measured.extend(batch.rows.tolist() for batch in batches())
@@ -116,7 +116,9 @@ def test_drift_is_measured_on_the_batches_of_the_updates(folders):
         return terms(samples, keys)
 
     sizes = []
-    trainer.objective._replayed = lambda one: sizes.append(len(one.rows)) or replayed(one)
+    trainer.objective._replayed_log_probs = lambda batch: (
+        sizes.append(len(batch.rows)) or replayed(batch)
+    )
     trainer.objective.before_updates, trainer.objective.terms = watched, trained
     values = trainer.step(0).values
     order = [row for rows in measured for row in rows]
@@ -241,7 +243,7 @@ def keep(rewards, seen):
     """Rewards that remember the pictures."""
 
     class Kept:
-        weights = rewards.weights
+        weights, device = rewards.weights, rewards.device
 
         def __call__(self, media, lines, group, shares):
             seen["media"] = media

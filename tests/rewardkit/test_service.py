@@ -58,12 +58,13 @@ def in_seconds(seconds):
 
 @pytest.mark.parametrize(
     ("after", "least", "most"),
-    [("7", 7, 7), (in_seconds(40), 1, 40), ("3600", 60, 60), ("soon", 0, 1), ("-3", 0, 1)],
+    [("7", 7, 7), ("date", 1, 40), ("3600", 60, 60), ("soon", 0, 1), ("-3", 0, 1)],
 )
 def test_a_service_that_says_when_is_asked_again_then(after, least, most, endpoint, monkeypatch):
     waited = []
     monkeypatch.setattr("rewardkit.service.time.sleep", waited.append)
-    late = Reply(status=429, headers={"Retry-After": after})
+    stated = in_seconds(40) if after == "date" else after
+    late = Reply(status=429, headers={"Retry-After": stated})
     endpoint.play = lambda number, body: late if number == 0 else Reply({"n": number})
     assert service(endpoint).call("ask", {}).result() == {"n": 1}
     assert least <= max(waited) <= most
