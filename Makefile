@@ -9,7 +9,7 @@ GENEVAL := .oracle/geneval
 VIDEOALIGN := .oracle/videoalign
 LOWEST := .oracle/lowest
 
-.PHONY: help demo test test-lowest gpu gpu-rehearsal check docs perf perf-train perf-train-upstream perf-hps test-data test-browser oracle-hpsv2 oracle-upstream oracle-grpo oracle-geneval oracle-videoalign clean
+.PHONY: help demo test test-lowest gpu gpu-rehearsal check docs perf perf-train perf-train-upstream perf-hps test-data test-browser oracle-hpsv2 oracle-upstream oracle-grpo oracle-geneval oracle-videoalign oracle-hpsv3 clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -66,6 +66,7 @@ perf: $(VENV)/installed  ## Measure speed as ratios, both sides in one run.
 
 perf-train: $(VENV)/installed  ## Compare a training step with the bare calls of its networks.
 	$(BIN)/python -W ignore tests/perf/training.py 5
+	$(BIN)/python -W ignore tests/perf/overlap.py 5
 
 perf-train-upstream: $(VENV)/installed  ## Compare training with DanceGRPO and Flow-GRPO; CLONES=folder of the repositories.
 	@test -d "$(CLONES)/DanceGRPO" || { echo "CLONES names a folder with clones of XueZeyue/DanceGRPO and yifan123/flow_grpo" >&2; exit 2; }
@@ -109,11 +110,12 @@ oracle-upstream: $(UPSTREAM)/installed  ## Write the golden files of the other n
 
 # Trainers need nothing that would change the tests' environment.
 oracle-grpo: $(VENV)/installed  ## Write the golden files of training; CLONES=folder of the repositories.
-	@test -d "$(CLONES)/DanceGRPO" || { echo "CLONES names a folder with clones of XueZeyue/DanceGRPO, kvablack/ddpo-pytorch, yifan123/flow_grpo, IamCreateAI/FlowCPS and NVlabs/DiffusionNFT" >&2; exit 2; }
+	@test -d "$(CLONES)/DanceGRPO" || { echo "CLONES names a folder with clones of XueZeyue/DanceGRPO, kvablack/ddpo-pytorch, yifan123/flow_grpo, IamCreateAI/FlowCPS, NVlabs/DiffusionNFT, scxue/advantage_weighted_matching, X-GenGroup/Flow-Factory and CostaliyA/Flow-OPD" >&2; exit 2; }
 	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/dancegrpo.py $(CLONES)/DanceGRPO
 	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/ddpo.py $(CLONES)/ddpo-pytorch
 	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/flow_grpo.py $(CLONES)/flow_grpo $(CLONES)/FlowCPS
 	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/diffusion_nft.py $(CLONES)/DiffusionNFT
+	PYTHONPATH=.:tests $(BIN)/python -W ignore tests/oracle/flow_factory.py $(CLONES)/advantage_weighted_matching $(CLONES)/Flow-Factory $(CLONES)/Flow-OPD
 
 # mmdet and mmcv are read as sources: neither is built, and on the CPU neither needs to be.
 $(GENEVAL)/installed: pyproject.toml constraints.txt
@@ -141,6 +143,14 @@ oracle-videoalign: $(VIDEOALIGN)/installed  ## Write the golden file of VideoAli
 	@test -d "$(CLONES)/VideoAlign" || { echo "CLONES names a folder with a clone of KwaiVGI/VideoAlign" >&2; exit 2; }
 	@test -d "$(REWARDKIT_TEST_DATA)/videoalign" || { echo "REWARDKIT_TEST_DATA names the folder of real files, with videoalign/ and video/" >&2; exit 2; }
 	PYTHONPATH=.:tests $(VIDEOALIGN)/bin/python -W ignore tests/oracle/videoalign.py $(CLONES)/VideoAlign $(REWARDKIT_TEST_DATA)
+
+# The package itself asks for libraries of a GPU, and is read as it is.
+$(VIDEOALIGN)/hpsv3/installed: $(VIDEOALIGN)/installed
+	$(VIDEOALIGN)/bin/python -m pip install --no-deps -t $(VIDEOALIGN)/hpsv3 hpsv3==1.0.0
+	touch $@
+
+oracle-hpsv3: $(VIDEOALIGN)/hpsv3/installed  ## Write the golden file of hps.v3 with the package hpsv3.
+	PYTHONPATH=.:tests $(VIDEOALIGN)/bin/python -W ignore tests/oracle/hpsv3.py $(VIDEOALIGN)/hpsv3
 
 clean:  ## Remove the environment and the output of demo and tests.
 	rm -rf $(VENV) .oracle .gpu-rehearsal.json demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

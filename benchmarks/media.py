@@ -17,7 +17,8 @@ from benchmarks.rows import checksum
 from benchmarks.shard import WHOLE, Shard
 from rewardkit.errors import InputError, UsageError, describe
 from rewardkit.media.batch import Kind
-from rewardkit.media.clips import CLIP_SUFFIXES, read_clip
+from rewardkit.media.clips import read_clip
+from rewardkit.media.decoding import CLIP_SUFFIXES
 from rewardkit.media.images import image_suffixes, open_rgb
 from rewardkit.media.task import kind_of, noun_of
 from rewardkit.media.writing import suffix_of

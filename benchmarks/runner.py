@@ -28,22 +28,28 @@ from rewardkit.records.storage import write_json
 
 if TYPE_CHECKING:
     from rewardkit.engine.items import Progress
+    from rewardkit.service import Endpoint
 
 
-def ready(parts: Sequence[tuple[Benchmark, PromptSet]], weights: Mapping[str, Path]) -> None:
+def ready(
+    parts: Sequence[tuple[Benchmark, PromptSet]],
+    weights: Mapping[str, Path],
+    endpoint: Endpoint | None = None,
+) -> None:
     """Finds what scoring will need, weights too, before hours are spent on making media.
 
     Args:
         parts: benchmarks that are about to be run, with their prompts.
         weights: local files by name.
+        endpoint: see `rewardkit.create`.
 
     Raises:
         UsageError: a reward does not take the medium, or needs a key that the prompts' lines lack,
-            or a local file belongs to no reward.
+            or an endpoint that is not given, or a local file belongs to no reward.
         WeightsError: weights cannot be had.
     """
     from rewardkit.engine.folder import check_request
-    from rewardkit.engine.loader import check_overrides
+    from rewardkit.engine.loader import check_endpoint, check_overrides
     from rewardkit.engine.registry import entry
     from rewardkit.weights.hub import locate
 
@@ -69,6 +75,7 @@ def ready(parts: Sequence[tuple[Benchmark, PromptSet]], weights: Mapping[str, Pa
                         f"{len(lacking)} of {len(own)} in {prompts.source} have none"
                     )
     check_overrides(weights, cards)
+    check_endpoint(cards, endpoint)
     for file in dict.fromkeys(file for card in cards for file in card.all_weights):
         locate(file, weights)
 
@@ -87,6 +94,7 @@ def score(
     device: str = "auto",
     dtype: str = "float32",
     weights: Mapping[str, Path] | None = None,
+    endpoint: Endpoint | None = None,
     batch_size: int = 32,
     overwrite: bool = False,
     processes: Processes = ALONE,
@@ -108,6 +116,7 @@ def score(
         device: the device of the rewards.
         dtype: the data type of their networks.
         weights: local files by name.
+        endpoint: see `rewardkit.create`.
         batch_size: how many are scored at once.
         overwrite: score everything again.
         processes: the processes of which each makes this call and scores a share.
@@ -120,13 +129,14 @@ def score(
         WeightsError: weights cannot be had.
     """
     from rewardkit.engine.folder import check_request
-    from rewardkit.engine.loader import Loader
+    from rewardkit.engine.loader import Loader, check_endpoint
     from rewardkit.engine.registry import entry
 
     assert benchmark.rewards is not None
     stem = file_name(benchmark.name, name, None if shard == WHOLE else str(shard))
     rows = out / f"{stem}.parquet"
     spec = check_request(benchmark.rewards, rows, batch_size, None)
+    check_endpoint([entry(own).card for own in spec.names], endpoint)
     checked = processes.share(
         lambda: check(
             benchmark,
@@ -150,7 +160,7 @@ def score(
         spec,
         items,
         rows,
-        loader=lambda: Loader(processes.device(device), dtype, weights),
+        loader=lambda: Loader(processes.device(device), dtype, weights, endpoint=endpoint),
         overwrite=overwrite,
         batch_size=batch_size,
         about={"media": relpath(folder, out)},

@@ -56,6 +56,10 @@ def place(
         cast(network, torch.float32 if exact else dtype)
     for name in trained:
         prepare(networks[name], config.policy, targets, config.seed)
+    vae: Any = networks.get("vae")
+    able = getattr(vae, "_supports_gradient_checkpointing", False)
+    if config.policy.gradient_checkpointing and able:  # for rewards that are back-propagated
+        vae.enable_gradient_checkpointing()
     encoders = [network for name, network in networks.items() if name.startswith("text_encoder")]
     for name, network in networks.items():
         waits = network in encoders or (config.policy.offload and name in OFFLOADED)

@@ -9,14 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from rewardkit.errors import InputError, UsageError, unknown
 
-Combine = Literal["advantages", "raw"]
+Combine = Literal["advantages", "raw", "gdpo"]
+
+
+class Standardiser(Protocol):
+    """What makes advantages of one reward: `Standard`, or `grpo.history.Recent`."""
+
+    @property
+    def unbiased(self) -> bool:
+        """Whether std is over n - 1."""
+
+    @property
+    def eps(self) -> float:
+        """Added to std."""
+
+    def of(self, name: str, rewards: Tensor) -> Tensor:
+        """The advantages of the reward of that name, [P, G], float64 on the CPU, as given."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +54,10 @@ class Standard:
     scale: Literal["group", "batch", "max", "none"] = "group"
     unbiased: bool = True
     eps: float = 1e-8
+
+    def of(self, name: str, rewards: Tensor) -> Tensor:
+        """The advantages of a reward, [P, G], whatever its name."""
+        return _standardise(rewards, self)
 
 
 @dataclass(frozen=True)
@@ -78,7 +97,7 @@ def standardise(rewards: Tensor, by: Standard) -> Tensor:
 
 
 def combine(
-    rewards: Mapping[str, Tensor], weights: Mapping[str, float], how: Combine, by: Standard
+    rewards: Mapping[str, Tensor], weights: Mapping[str, float], how: Combine, by: Standardiser
 ) -> Advantages:
     """One advantage of several rewards.
 
@@ -87,11 +106,16 @@ def combine(
         weights: by the same names.
         how: "advantages" standardises each reward and sums with the weights, so that a weight means
             the same whatever a reward's unit (DanceGRPO); "raw" sums the rewards with the weights
-            and standardises the sum, so that the reward with the widest spread rules (Flow-GRPO).
+            and standardises the sum, so that the reward with the widest spread rules (Flow-GRPO);
+            "gdpo" is "advantages" whose sum is standardised again over the whole batch, so that
+            the number of rewards does not change the size of an update (GDPO).
             The sum is clamped and clipped once. DanceGRPO's script for HunyuanVideo sums two
             clipped losses, each of its own clamped advantage: the same gradient inside the clip
             range, another where the ratio has left it and the two advantages differ in sign.
         by: conventions.
+
+    Source: of "gdpo", Liu et al. 2026, https://arxiv.org/abs/2601.05242; X-GenGroup/Flow-Factory
+    src/flow_factory/advantage/advantage_processor.py: compute_gdpo.
 
     Raises:
         InputError: a reward is not finite.
@@ -106,14 +130,19 @@ def combine(
         shapes = {name: list(values.shape) for name, values in rewards.items()}
         raise UsageError(f"rewards of shapes {shapes} given; they are all [P, G]")
     read = {name: _read(values, name) for name, values in rewards.items()}
-    parts = {name: _standardise(values, by) for name, values in read.items()}
+    parts = {name: by.of(name, values) for name, values in read.items()}
     match how:
         case "advantages":
             values = _weighted(parts, weights)
         case "raw":
-            values = _standardise(_weighted(read, weights), by)
+            values = by.of("weighted sum", _weighted(read, weights))
+        case "gdpo":
+            values = _weighted(parts, weights)
+            flat = ~values.any(dim=1, keepdim=True)  # without a signal, whatever the batch's mean
+            again = Standard("batch", "batch", by.unbiased, by.eps)
+            values = _standardise(values, again).masked_fill(flat, 0.0)
         case _:
-            raise unknown("combination", how, ["advantages", "raw"], see="grpo.advantage")
+            raise unknown("combination", how, ["advantages", "raw", "gdpo"], see="grpo.advantage")
     device = next(iter(rewards.values())).device
     return Advantages(
         values.to(device, torch.float32),

@@ -41,6 +41,11 @@ def run_card(
                 name: located.model_dump(mode="json", exclude={"path"})
                 for name, located in rewards.located.items()
             },
+            "services": {
+                name: dict(called)
+                for name, reward in rewards.scorer.rewards.items()
+                if (called := reward.provenance())
+            },
             "prompts": {
                 "source": config.prompts,
                 "number": len(lines),

@@ -7,37 +7,48 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from grpo.distributed import World
 from rewardkit.errors import InputError, describe
-from rewardkit.records.storage import atomic_write
 
 _NAME = re.compile(r"step-(\d+)\.pt")
 _REMEDY = "Remove it: --resume continues from the previous one"
 
 
-def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
+def save(
+    folder: Path, step: int, state: dict[str, Any], keep: int, world: World | None = None
+) -> Path:
     """Writes `folder/step-N.pt` whole or not at all, then removes all but the newest `keep`.
+
+    Args:
+        folder: of the run's checkpoints.
+        step: number of steps that the run has made.
+        state: the trainer's; shared out tensors are written by the processes that hold them.
+        keep: number of checkpoints.
+        world: the processes that train together, all of which call it; None is this one alone.
 
     Raises:
         InputError: it cannot be written; what was there before is as it was.
     """
-    import torch
-
+    world = world or World()
     path = folder / f"step-{step:06d}.pt"
     try:
-        with atomic_write(path) as temporary:
-            torch.save({"step": step, **state}, temporary)
+        world.write({"step": step, **state}, path)
     except (InputError, RuntimeError) as error:  # torch's zip writer raises the latter, disk full
         raise InputError(
             f"checkpoint {path} cannot be written: {describe(error).rstrip('.')}. Make room "
             "for it; --resume continues from the previous one"
         ) from error
-    for old in paths(folder)[:-keep]:
+    for old in paths(folder)[:-keep] if world.first else ():
         old.unlink()
     return path
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, mapped: bool = False) -> dict[str, Any]:
     """The state in a checkpoint, on the CPU; its step is that of the file's name.
+
+    Args:
+        path: of the checkpoint.
+        mapped: whether tensors stay in the file, and are read from there where they are used.
 
     Raises:
         InputError: the file is damaged.
@@ -47,7 +58,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size == 0:
             raise InputError("the file is empty")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch raises whatever its unpickler or zip reader meets
         # After its first sentence, torch recommends to load the file in spite of it.
         cause = describe(error).split(". ")[0][:200].rstrip(".")

@@ -21,7 +21,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, final
 
@@ -29,6 +31,7 @@ from grpo.shares import BatchT, Shares
 from rewardkit.devices import pick_device
 from rewardkit.errors import RewardKitError, UsageError
 from rewardkit.processes import Processes
+from rewardkit.records.storage import atomic_write
 
 if TYPE_CHECKING:
     import torch
@@ -108,7 +111,6 @@ class World:
             return self
         import torch
         import torch.distributed as dist
-        from torch._C._distributed_c10d import PrefixStore
         from torch.distributed.rendezvous import rendezvous
 
         from grpo.sharding import Sharding
@@ -119,7 +121,7 @@ class World:
         store, _, _ = next(rendezvous("env://", self.rank, self.size, timeout=TIMEOUT))
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if enough else "gloo",
-            store=PrefixStore("group", store),
+            store=dist.PrefixStore("group", store),  # type: ignore[attr-defined]
             rank=self.rank,
             world_size=self.size,
             timeout=TIMEOUT,
@@ -227,6 +229,33 @@ class World:
         from grpo.sharding import whole
 
         return whole(state, keep=self.first)
+
+    def write(self, state: Any, path: Path) -> None:
+        """Writes what `torch.save` writes, whole or not at all; every process calls it.
+
+        Of tensors that are shared out each process writes its share, and nothing is gathered.
+
+        Raises:
+            InputError: the disk does not take it.
+        """
+        if self.sharding is None and not self.first:
+            return
+        with atomic_write(path) if self.first else nullcontext(path) as file:
+            if self.sharding is None:
+                import torch
+
+                return torch.save(state, file)
+            from grpo.sharding import fill, reserve
+
+            if self.first:
+                reserve(state, file)
+            file = self.gather(file)[0]
+            # Machines that share a disk may keep each other's parts of a page from it: in turn.
+            turns = 1 if self._local_size == self.size else self.size
+            for turn in range(turns):
+                if turn == self.rank % turns:
+                    fill(file, state, self.first)
+                self.gather(None)
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is true on any process."""

@@ -1,4 +1,4 @@
-"""The size of a run, from the files of its model: parameters, memory, samples."""
+"""The size of a run, from its model's files: parameters, memory, samples, what pulls."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grpo import policies
+from grpo.config.fields import ObjectiveConfig
 from grpo.preview import Model, frames_of, size_of
 from rewardkit.errors import describe
 from rewardkit.media.prompts import read
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
     from grpo.config.fields import Config
     from grpo.policies import Policy
 
+# How many times as strongly one step may pull as another without a warning.
+_WIDE = 10.0
+
 
 def summary(config: Config, model: Model, device: str = "auto") -> list[str]:
-    """The size of a run in a few lines: model, trained parameters, memory, samples.
+    """The size of a run in a few lines: model, trained parameters, memory, samples, what pulls.
 
     Args:
         config: the run.
@@ -54,6 +58,33 @@ def summary(config: Config, model: Model, device: str = "auto") -> list[str]:
         + f"; {config.steps} steps"
     )
     lines.append(_batches(config))
+    if model.folder is not None:
+        lines += _pull(config, model.source, model.folder)
+    return lines
+
+
+def _pull(config: Config, source: str, folder: Path) -> list[str]:
+    """How strongly each step that may be trained pulls, with a warning where it differs widely."""
+    from grpo import memory
+
+    if type(config.objective).pull is ObjectiveConfig.pull:
+        return []
+    try:
+        sampler = memory.sampler_of(config, source, folder)
+    # Files may be damaged: only the run itself needs them.
+    except Exception as error:
+        return [f"gradient factors: they cannot be computed from {folder}: {describe(error)}"]
+    factors = config.objective.pull(config.sampler, sampler)
+    listed = ", ".join(f"{step}: {factor:.3g}" for step, factor in factors.items())
+    lines = [f"gradient factor of each step that is trained, per unit of noise: {listed}"]
+    least, most = (choose(factors, key=factors.__getitem__) for choose in (min, max))
+    times = factors[most] / factors[least]
+    if times > _WIDE:
+        lines.append(
+            f"WARNING: step {most} pulls {times:.0f} times as strongly as step {least}, which "
+            "hardly trains. Train early steps alone (`grpo methods flow-grpo-fast`), or weigh "
+            "steps by objective.weight (`grpo methods guard`)"
+        )
     return lines
 
 

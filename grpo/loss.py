@@ -1,4 +1,4 @@
-"""Losses: the clipped surrogate, DiffusionNFT's loss, and penalties on the distance to a reference.
+"""Distances to a reference, which are penalties; losses are in `grpo.surrogates` and `matching`.
 
 A loss is the mean over its samples; a caller that accumulates gradients divides it. Computations
 are in float32 for every input dtype.
@@ -6,79 +6,29 @@ are in float32 for every input dtype.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import torch
 from torch import Tensor
 
-from grpo.sde import Scalar, column, positive
-from rewardkit.errors import UsageError
+from grpo.sde import Scalar, positive
 
 
-@dataclass(frozen=True)
-class Surrogate:
-    """The clipped surrogate with its diagnostics; all scalars, float32.
+def divergence(mean: Tensor, mean_ref: Tensor, std: Scalar) -> Tensor:
+    """KL divergence per dimension of a step from that of a reference: [B], float32.
 
-    Attributes:
-        loss: the loss to minimise.
-        clip_fraction: share of samples whose ratio is outside the clip range. It is 0 before the
-            first update, unless rollout and training differ by more than the clip range.
-        approx_kl: mean of (log_prob - old_log_prob)^2 / 2.
-        ratio: mean ratio.
-    """
-
-    loss: Tensor
-    clip_fraction: Tensor
-    approx_kl: Tensor
-    ratio: Tensor
-
-
-def clipped_surrogate(
-    log_prob: Tensor,
-    old_log_prob: Tensor,
-    advantage: Tensor,
-    *,
-    clip_range: float,
-    advantage_clip: float,
-) -> Surrogate:
-    """The clipped surrogate of PPO and GRPO.
-
-    ratio = exp(log_prob - old_log_prob),
-    loss = mean of max(-A ratio, -A clip(ratio, 1 - clip_range, 1 + clip_range)).
-
-    A sample has no gradient once its ratio has left the clip range in the direction of its
-    advantage; if the ratio has left it in the other direction, the gradient pulls it back.
+    Mean over all dimensions but the first of (mu - mu_ref)^2 / (2 s^2), the KL divergence between
+    two Gaussians with equal std.
 
     Args:
-        log_prob: log-probability under the trained policy, [B].
-        old_log_prob: log-probability under the policy that drew the sample, [B]; no gradient.
-        advantage: A, [B].
-        clip_range: range of the ratio around 1. It applies to log-probabilities that are means over
-            dimensions (`grpo.sde.log_prob`), hence 1e-4 in DDPO, DanceGRPO and Flow-GRPO.
-        advantage_clip: A is first clamped to plus or minus this value; 5 upstream.
-
-    Raises:
-        UsageError: the shapes differ; broadcasting would combine each sample with every other.
-
-    Source: Schulman et al. 2017, https://arxiv.org/abs/1707.06347, eq. 7; kvablack/ddpo-pytorch
-    scripts/train.py; XueZeyue/DanceGRPO fastvideo/train_grpo_flux.py: train_one_step.
+        mean: mu of the trained policy, [B, ...].
+        mean_ref: mu of the reference, [B, ...]; no gradient.
+        std: s, above 0.
     """
-    if not log_prob.shape == old_log_prob.shape == advantage.shape:
-        shapes = [list(values.shape) for values in (log_prob, old_log_prob, advantage)]
-        raise UsageError(f"log_prob, old_log_prob and advantage must be [B]; got shapes {shapes}")
-    change = log_prob.float() - old_log_prob.detach().float()
-    ratio = change.exp()
-    a = advantage.detach().float().clamp(-advantage_clip, advantage_clip)
-    loss = torch.maximum(-a * ratio, -a * ratio.clamp(1 - clip_range, 1 + clip_range)).mean()
-    with torch.no_grad():
-        outside = ((ratio - 1).abs() > clip_range).float().mean()
-        return Surrogate(loss, outside, 0.5 * change.square().mean(), ratio.mean())
+    mu = mean.float()
+    gap = (mu - mean_ref.detach().float()) / positive(std, mu)
+    return 0.5 * gap.square().flatten(1).mean(1)
 
 
 def kl_x(mean: Tensor, mean_ref: Tensor, std: Scalar) -> Tensor:
-    """KL divergence per dimension between a step and that of the reference: scalar, float32.
-
-    Mean of (mu - mu_ref)^2 / (2 s^2), the KL between two Gaussians with equal std.
+    """Mean of `divergence`, a scalar.
 
     Args:
         mean: mu of the trained policy, [B, ...].
@@ -89,9 +39,7 @@ def kl_x(mean: Tensor, mean_ref: Tensor, std: Scalar) -> Tensor:
     Source: Liu et al. 2025, https://arxiv.org/abs/2505.05470; yifan123/flow_grpo
     scripts/train_sd3.py.
     """
-    mu = mean.float()
-    gap = (mu - mean_ref.detach().float()) / positive(std, mu)
-    return 0.5 * gap.square().mean()
+    return divergence(mean, mean_ref, std).mean()
 
 
 def kl_v(velocity: Tensor, velocity_ref: Tensor) -> Tensor:
@@ -106,83 +54,3 @@ def kl_v(velocity: Tensor, velocity_ref: Tensor) -> Tensor:
     Source: NVlabs/DiffusionNFT scripts/train_nft_sd3.py: kl_div_loss.
     """
     return (velocity.float() - velocity_ref.detach().float()).square().mean()
-
-
-@dataclass(frozen=True)
-class Nft:
-    """DiffusionNFT's loss and its two parts; all scalars, float32.
-
-    Attributes:
-        loss: the loss to minimise.
-        positive: mean L+, the error of the positive policy in x0, regardless of the advantage.
-        negative: mean L-, the same for the negative policy.
-        deviation: mean of (v - v_old)^2.
-    """
-
-    loss: Tensor
-    positive: Tensor
-    negative: Tensor
-    deviation: Tensor
-
-
-def nft(
-    velocity: Tensor,
-    velocity_old: Tensor,
-    x_t: Tensor,
-    x0: Tensor,
-    sigma: Scalar,
-    advantage: Tensor,
-    *,
-    beta: float,
-    advantage_clip: float,
-    floor: float = 1e-5,
-) -> Nft:
-    """DiffusionNFT's loss: attract good samples and repel bad ones in the forward process.
-
-    r = 1/2 + clip(A, -c, c) / (2 c), the quality of a sample, from 0 to 1;
-    v+ = (1 - beta) v_old + beta v, v- = (1 + beta) v_old - beta v: the implicit policies;
-    L+- = mean over dimensions of (x0+- - x0)^2 / w+-, where x0+- = x_t - sigma v+-, and
-    w+- = mean |x0+- - x0|, without gradient;
-    loss = c / beta mean of r L+ + (1 - r) L-.
-
-    The loss needs no log-probabilities, so any sampler may have drawn x0.
-
-    Args:
-        velocity: v of the trained policy at x_t, [B, ...].
-        velocity_old: v of the slower policy that draws the samples; no gradient.
-        x_t: `grpo.sde.noised(x0, noise, sigma)`.
-        x0: clean samples, [B, ...].
-        sigma: the noise level of x_t.
-        advantage: A, [B].
-        beta: distance of the implicit policies from the old one, above 0; 1, or 0.1 for several
-            rewards.
-        advantage_clip: c; 5 upstream. It also scales the loss, as upstream.
-        floor: minimum of w, for a nearly exact prediction.
-
-    Raises:
-        UsageError: advantage is not [B].
-
-    Source: Zheng et al. 2025, https://arxiv.org/abs/2509.16117; NVlabs/DiffusionNFT
-    scripts/train_nft_sd3.py.
-    """
-    if advantage.shape != x0.shape[:1]:
-        raise UsageError(
-            f"advantage must be [{len(x0)}], one per sample; got shape {list(advantage.shape)}"
-        )
-    new, old = velocity.float(), velocity_old.detach().float()
-    clean = x0.detach().float()
-    noisy, level = x_t.detach().float(), column(sigma, clean)
-
-    def badness(v: Tensor) -> Tensor:
-        """L of an implicit policy, [B]."""
-        error = noisy - level * v - clean
-        weight = error.detach().abs().flatten(1).mean(1).clamp(min=floor)
-        return error.square().flatten(1).mean(1) / weight
-
-    above = badness((1 - beta) * old + beta * new)
-    below = badness((1 + beta) * old - beta * new)
-    a = advantage.detach().float().clamp(-advantage_clip, advantage_clip)
-    r = 0.5 + a / (2 * advantage_clip)
-    loss = advantage_clip / beta * (r * above + (1 - r) * below).mean()
-    deviation = (new - old).square().mean()
-    return Nft(loss, above.mean().detach(), below.mean().detach(), deviation.detach())

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from math import ceil, prod
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from grpo import policies
+from grpo import objectives, policies
 from grpo.memory_report import MemoryEstimate
+from grpo.objectives.objective import Objective
 from grpo.outline import META, OutlineLoader, Tracker, again, fill, pipeline_in, without_numbers
 from grpo.policies.embeddings import HOME, Embeddings
 from grpo.policies.policy import Policy
-from rewardkit.devices import pick_device, pick_dtype
+from rewardkit.devices import pick_device, pick_dtype, same_device
 from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.spec import parse
 from rewardkit.errors import describe
@@ -36,6 +39,7 @@ from rewardkit.media.prompts import PromptLine
 
 if TYPE_CHECKING:
     from grpo.config.fields import Config
+    from grpo.sampler import Sampler
 
 
 def of_folder(
@@ -53,12 +57,31 @@ def of_folder(
     Raises:
         Exception: of any kind, where a configuration is missing, or is not what its class reads.
     """
+    return _estimate(config, outlined(source, folder), pick_device(device), line)
+
+
+def outlined(source: str, folder: Path) -> Pipeline:
+    """The pipeline of a folder with its protocol, its networks on "meta".
+
+    Raises:
+        Exception: as in `of_folder`.
+    """
     pipe = pipeline_in(folder)
     alias = next((a for a in ALIASES.values() if source.casefold() == a.name), None)
     known = carried_protocol(folder) or (alias.protocol if alias else None)
     protocol = known or default_protocol(pipe)
-    pipeline = Pipeline(pipe, source, None, None, None, None, protocol)
-    return _estimate(config, pipeline, pick_device(device), line)
+    return Pipeline(pipe, source, None, None, None, None, protocol)
+
+
+def sampler_of(config: Config, source: str, folder: Path) -> Sampler:
+    """The steps of a run of the pipeline in a folder, on the CPU.
+
+    Raises:
+        Exception: as in `of_folder`.
+    """
+    policy, _ = _policy(outlined(source, folder), config)
+    policy.device = HOME
+    return policy.schedule(config.sampler)
 
 
 def of(
@@ -87,6 +110,7 @@ def _estimate(
         "averages": trained * (config.policy.ema is not None),
         "copies of weights": trained * config.objective.copies(adapted),
     }
+    _of_modules(made, config, policy)
     made.host["text encoders"] = sum(map(_size, encoders))
     beside = {name: _size(getattr(pipe, part)) for name, part in _beside(pipe).items()}
     (made.host if config.policy.offload else made.held).update(beside)
@@ -171,9 +195,8 @@ def _of_policy(
             made.phases["decoding"] = start + visit + decoding
         except Exception as error:  # some pipelines read the shape of a sample from its numbers
             made.unknown["decoding"] = describe(error)
-    for parameter in (
-        p for n in policy.networks.values() for p in n.parameters()
-    ):  # gradients stay from the first batch on
+    # Gradients stay from the first batch on.
+    for parameter in (p for n in policy.networks.values() for p in n.parameters()):
         if parameter.requires_grad:
             parameter.grad = torch.empty_like(parameter)
     # AdamW's fused form on a GPU takes one more number per parameter for a moment.
@@ -182,11 +205,36 @@ def _of_policy(
     made.phases["update"] = max(tracker.peak(update), moved)
 
 
+def _of_modules(made: MemoryEstimate, config: Config, policy: Policy) -> None:
+    """The networks that the objective trains beside the policy; not what they compute."""
+    kind = objectives.find(config.objective.kind)
+    made.unknown |= kind.uncounted
+    if kind.modules is Objective.modules:  # it has none
+        return
+    sampler = policy.schedule(config.sampler)
+    terms = parse(config.reward, resolve).terms
+    weights = {
+        str(replace(term, weight=None)): 1.0 if term.weight is None else term.weight
+        for term in terms
+    }
+    try:
+        with META:
+            objective = kind(policy, sampler, config, SimpleNamespace(weights=weights))
+    except Exception as error:
+        made.unknown["networks of the objective"] = describe(error)
+        return
+    modules = objective.modules().values()
+    trained = 4 * sum(p.numel() for m in modules for p in m.parameters() if p.requires_grad)
+    if trained:
+        made.held["networks of the objective"] = sum(map(_size, modules))
+        made.held["their gradients and optimizer"] = 3 * trained
+
+
 def _of_rewards(made: MemoryEstimate, config: Config, policy: Policy, line: PromptLine) -> None:
     """The rewards' networks, and what scoring a batch takes."""
     settings = config.scoring
     device = pick_device(settings.device) if settings.device else made.device
-    beside = device != made.device
+    beside = not same_device(device, made.device)
     own = {weights.casefold(): Path(path) for weights, path in settings.weights.items()}
     loader = OutlineLoader(settings.dtype, own)
     rewards, pictures = {}, {}
@@ -196,6 +244,8 @@ def _of_rewards(made: MemoryEstimate, config: Config, policy: Policy, line: Prom
     medium = Clip(picture, rate or 1.0) if frames else picture[0]
     sample = Sample(medium, line.prompt, line.meta)
     for name in parse(config.reward, resolve).names:
+        if entry(name).card.needs_endpoint:
+            continue  # its network is elsewhere
         try:
             reward = entry(name).cls.load(entry(name).card, loader)
             pictures[name] = reward.extractor.prepare(sample)

@@ -42,8 +42,13 @@ class MemoryEstimate:
     @property
     def device_peak(self) -> int:
         """The most on the device; on a CPU also what is in the memory of the machine anyway."""
-        host = sum(self.host.values()) if self.device.type == "cpu" else 0
+        host = self.on_host if self.device.type == "cpu" else 0
         return sum(self.held.values()) + max(self.phases.values()) + host
+
+    @property
+    def on_host(self) -> int:
+        """What is in the memory of the machine, whatever the device."""
+        return sum(self.host.values())
 
     def lines(self) -> list[str]:
         """The estimate in words, with a warning where the device has less."""
@@ -54,7 +59,7 @@ class MemoryEstimate:
             + (f"; it has {_text(total)}" if total else ""),
             f"  kept: {_listed(self.held)}",
             f"  at times: {_listed(self.phases)}",
-            f"  in the memory of the machine: {_listed(self.host)}",
+            f"  in the memory of the machine, {_text(self.on_host)}: {_listed(self.host)}",
         ]
         if self.rewards["weights"] and "scoring" not in self.phases:
             lines.append(f"  rewards, on their own device: {_listed(self.rewards)}")
@@ -64,6 +69,13 @@ class MemoryEstimate:
                 f"WARNING: that is more than {self.device} has. Set a smaller sampler.batch_size, "
                 "policy.gradient_checkpointing=true, policy.dtype=bfloat16, scoring.offload=true "
                 "or scoring.device to another device"
+            )
+        machine = memory_of(torch.device("cpu"))
+        if machine and self.device.type != "cpu" and self.on_host > machine:
+            lines.append(
+                f"WARNING: the machine has {_text(machine)} of memory, and that is less than what "
+                "a rollout and the text encoders take there. Set a smaller "
+                "sampler.prompts_per_step or sampler.group_size"
             )
         return lines
 

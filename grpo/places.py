@@ -18,7 +18,7 @@ def anchored(config: Config) -> Config:
     A path that a spec of rewards cannot hold, with a blank or one of its signs in it, stays as it
     is given.
     """
-    evaluation = config.evaluation
+    evaluation, lora = config.evaluation, config.policy.init_lora
     watched = {
         "prompts": None if evaluation.prompts is None else _file(evaluation.prompts),
         "rewards": None if evaluation.rewards is None else _spec(evaluation.rewards),
@@ -32,8 +32,9 @@ def anchored(config: Config) -> Config:
             "scoring": config.scoring.model_copy(
                 update={"weights": {k: _absolute(v) for k, v in config.scoring.weights.items()}}
             ),
+            "objective": config.objective.anchored(_lora),
             "policy": config.policy.model_copy(
-                update={"init_lora": _lora(config.policy.init_lora)}
+                update={"init_lora": None if lora is None else _lora(lora)}
             ),
         }
     )
@@ -53,9 +54,9 @@ def _model(model: str) -> str:
     return model
 
 
-def _lora(lora: str | None) -> str | None:
+def _lora(lora: str) -> str:
     """A file or folder; what is on the hub stays."""
-    return lora if lora is None or on_hub(lora) else _absolute(lora)
+    return lora if on_hub(lora) else _absolute(lora)
 
 
 def _file(prompts: str) -> str:
@@ -72,7 +73,8 @@ def _spec(spec: str) -> str:
 
 def _reward(name: str) -> str:
     if (file := user_file(name)) is not None:
-        return _absolute(file) + name.removeprefix(file)
+        scheme, _, attribute = name.rpartition(file)
+        return scheme + _absolute(file) + attribute
     if (folder := local_folder(name)) is not None:
         return name.removesuffix(folder) + _absolute(folder)
     return name

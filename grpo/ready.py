@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from grpo.config.fields import Config
 from grpo.preview import Model, size_of
-from rewardkit.engine.loader import check_overrides
+from rewardkit.devices import check_device_name
+from rewardkit.engine.loader import check_endpoint, check_overrides
 from rewardkit.engine.needs import check_lines
 from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.reward import GroupReward
@@ -30,17 +31,22 @@ def check(
         model: what makes the samples.
 
     Raises:
-        UsageError: a reward takes no such media, a prompt is not of a reward's kind, or a local
-            file of weights is not there or of no reward.
+        UsageError: a reward takes no such media or cannot be trained on by the objective, a prompt
+            is not of a reward's kind, a local file of weights is not there or of no reward, or
+            scoring.device is no device's name.
         InputError: a picture that a line starts from is missing or cannot be used, or has another
-            shape than the samples.
+            shape than the samples; or a line lacks what the objective reads of it.
     """
+    if config.scoring.device is not None:
+        check_device_name(config.scoring.device)
     kind = model.kind
     family = FAMILIES.get(model.pipeline or "")
     if model.pipeline is not None and family is not None and family.references:
         check_pictures([*lines, *(held_out or ())], model.pipeline, size_of(config, model))
+    config.objective.check_lines(lines)
     reward = parse(config.reward, resolve)
     check_lines(reward, lines, kind)
+    config.objective.check_rewards(reward)
     names = list(reward.names)
     if held_out is not None:
         watched = parse(config.evaluation.rewards or config.reward, resolve)
@@ -53,7 +59,9 @@ def check(
         check_lines(watched, held_out, kind)
         names += watched.names
     files = parse_overrides([f"{name}={path}" for name, path in config.scoring.weights.items()])
-    check_overrides(files, [entry(name).card for name in names])
+    cards = [entry(name).card for name in names]
+    check_overrides(files, cards)
+    check_endpoint(cards, config.scoring.service)
 
 
 def check_pictures(

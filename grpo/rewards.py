@@ -15,6 +15,7 @@ from torch import Tensor
 from grpo.config.fields import ScoringConfig
 from grpo.shares import Shares
 from rewardkit.engine.batches import cuts
+from rewardkit.engine.differentiable import differentiable_scores
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.reward import GroupReward
@@ -54,7 +55,13 @@ class Rewards:
             for name, path in self._settings.weights.items()
             if name.casefold() in own
         }
-        self._loader = Loader(self._settings.device or device, self._settings.dtype, weights)
+        calling = any(entry(name).card.needs_endpoint for name in self.spec.names)
+        self._loader = Loader(
+            self._settings.device or device,
+            self._settings.dtype,
+            weights,
+            endpoint=self._settings.service if calling else None,
+        )
         if self._settings.offload and self._loader.device.type == "cpu":
             raise UsageError(
                 "scoring.offload moves the rewards' networks to the CPU while they are not in use, "
@@ -69,6 +76,11 @@ class Rewards:
             str(unweighted): 1.0 if term.weight is None else term.weight
             for term, unweighted in bare.items()
         }
+
+    @property
+    def device(self) -> torch.device:
+        """Of the rewards' networks."""
+        return self._loader.device
 
     def __call__(
         self,
@@ -107,13 +119,16 @@ class Rewards:
         size, ahead = self._settings.batch_size, self._loader.ahead
         compared = any(isinstance(r, GroupReward) for r in self.scorer.rewards.values())
         batches = [range(*place) for place in cuts(samples, size, whole_groups=compared)]
-        shares = shares or Shares(batches)
+        alone, shares = shares is None, shares or Shares(batches)
         scoring = shares.alike(batches)
-        held = shares.move(list(media), {i: ranks[:1] for i, ranks in scoring.holders.items()})
+        if alone:  # media may still be on their way, see `grpo.overlap`
+            held = media
+        else:
+            held = shares.move(list(media), {i: ranks[:1] for i, ranks in scoring.holders.items()})
         mine = [samples[i] for i in scoring.counted]
         numbers = iter(scoring.counted)
         values = {key: torch.empty(len(samples)) for key in self._terms}
-        with self._on_device():
+        with self.on_device():
             for scored in self.scorer.stream(mine, batch_size=size, ahead=ahead):
                 for outcome, index in zip(scored, numbers, strict=False):
                     assert outcome is not None
@@ -124,8 +139,25 @@ class Rewards:
                         values[key][index] = _value(term, outcome.scores[term.name])
         return {key: scoring.whole_rows(raw).view(len(lines), group) for key, raw in values.items()}
 
+    def differentiable(self, pixels: Tensor, lines: Sequence[PromptLine]) -> dict[str, Tensor]:
+        """Scores `[n]` float32 by term, before weights, with a gradient to the pixels.
+
+        They are for losses; what is reported comes from the call. Networks stay on the device, and
+        the gradient has to be computed, inside `on_device`.
+
+        Args:
+            pixels: `[n, 3, H, W]` of images, `[n, F, 3, H, W]` of clips, floats in 0..1.
+            lines: [n], the prompt of each.
+
+        Raises:
+            UsageError: a reward has no gradient.
+        """
+        samples = [Sample(None, line.prompt, line.meta) for line in lines]
+        scores = differentiable_scores(self.spec, self.scorer.rewards, pixels, samples)
+        return {key: scores[term.name] for key, term in self._terms.items()}
+
     @contextmanager
-    def _on_device(self) -> Iterator[None]:
+    def on_device(self) -> Iterator[None]:
         """A context in which networks score; with `offload` they leave the device afterwards."""
         if self._settings.offload:
             self._loader.move(self._loader.device)

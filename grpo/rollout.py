@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -153,6 +153,7 @@ def collect(
     config: SamplerConfig,
     plan: Plan,
     keys: tuple[int, int],
+    drawn: Callable[[int, Sequence[Medium | None]], object] | None = None,
 ) -> Rollout:
     """G samples of each prompt, drawn without gradients.
 
@@ -167,6 +168,7 @@ def collect(
         config: group size, samples per model call, who shares noise.
         plan: which steps are random, which are kept.
         keys: (seed, step) of the run: with prompt and sample they address every random number.
+        drawn: called with the media of each batch, and the place of the first of them.
     """
     groups, size = len(lines), config.group_size
     owner = torch.arange(groups).repeat_interleave(size)
@@ -197,6 +199,8 @@ def collect(
                 first,
                 addresses[part],
             )
+            if drawn is not None:
+                drawn(part.start, media[part])
     steps = Transitions(states, slots.start, slots.end, kept, logs)
     return Rollout(lines, media, clean, condition, owner, steps, shares)
 

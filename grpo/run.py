@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from grpo import checkpoint
 from grpo.config.fields import Config
 from grpo.config.settings import explain
+from grpo.distributed import World
 from grpo.log import Log
 from grpo.places import anchored
 from rewardkit.errors import InputError, UsageError, describe
@@ -47,29 +48,33 @@ class Run:
 
     Args:
         folder: of the run.
+        world: the processes that train in it together; None is this one alone.
+
+    Attributes:
         writes: whether this process writes in it; of those that train together one does.
     """
 
-    def __init__(self, folder: Path, writes: bool = True) -> None:
-        self.folder, self.writes = folder, writes
+    def __init__(self, folder: Path, world: World | None = None) -> None:
+        self.folder, self._world = folder, world or World()
+        self.writes = self._world.first
         self.config_path = folder / "config.json"
         self.card = folder / "rewardkit.json"
         self.metrics = folder / "metrics.jsonl"
         self.samples = folder / "samples"
         self.checkpoints = folder / "checkpoints"
         self.model = folder / "model"
-        self.log = Log(self.metrics, folder / "tensorboard", writes)
+        self.log = Log(self.metrics, folder / "tensorboard", self.writes)
         self._lock: BinaryIO | None = None
 
     @classmethod
-    def open(cls, folder: Path, config: Config, resume: bool, writes: bool = True) -> Run:
+    def open(cls, folder: Path, config: Config, resume: bool, world: World | None = None) -> Run:
         """The folder of a new run, or of one to resume; a new one is not made before `begin`.
 
         Raises:
             UsageError: it holds a run and `resume` is false, or a run of another configuration.
             InputError: another process trains in it.
         """
-        run = cls(folder, writes)
+        run = cls(folder, world)
         if run.config_path.exists():
             if not resume:
                 raise UsageError(
@@ -149,13 +154,12 @@ class Run:
             ) from error
 
     def save(self, step: int, state: dict[str, Any], keep: int) -> None:
-        """Writes a checkpoint, and removes all but the newest `keep`.
+        """Writes a checkpoint, and removes all but the newest `keep`; every process calls it.
 
         Raises:
             InputError: it cannot be written.
         """
-        if self.writes:
-            checkpoint.save(self.checkpoints, step, state, keep)
+        checkpoint.save(self.checkpoints, step, state, keep, self._world)
 
     def latest(self) -> dict[str, Any] | None:
         """The newest checkpoint; None before the first.
@@ -164,7 +168,8 @@ class Run:
             InputError: it is damaged.
         """
         paths = checkpoint.paths(self.checkpoints)
-        return checkpoint.load(paths[-1]) if paths else None
+        # Of shared out weights a process reads its share alone.
+        return checkpoint.load(paths[-1], self._world.lockstep) if paths else None
 
     def restorable(self, like: Mapping[str, Any], steps: int) -> dict[str, Any] | None:
         """The newest checkpoint, which fits what it is to be restored into; None before the first.
@@ -253,11 +258,15 @@ def _comparable(config: Config) -> dict[str, Any]:
     """A configuration without what may differ when a run is resumed.
 
     Where rewards are computed, and in how large batches, changes nothing but rounding, and where
-    the VAE waits nothing; the rank, alpha and layers of a LoRA to start from are the LoRA's.
+    the VAE waits, or how many calls are made at once, nothing; the rank, alpha and layers of a LoRA
+    to start from are the LoRA's.
     """
     values = config.model_dump(
         mode="json",
-        exclude={"scoring": {"device", "batch_size", "offload"}, "policy": {"offload"}},
+        exclude={
+            "scoring": {"device", "batch_size", "offload", "endpoint", "concurrency"},
+            "policy": {"offload"},
+        },
     )
     if config.policy.init_lora is not None:
         for key in ("rank", "alpha", "targets"):

@@ -7,8 +7,9 @@ a step depends on nothing but where it starts.
 from __future__ import annotations
 
 import logging
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, final
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from grpo import sde
 from grpo.schedules import ddim_alpha_bars, ddim_timesteps, flow_schedule
-from grpo.sde import Prediction, Step, column
+from grpo.sde import LogProb, Prediction, Scalar, Step, column, spread
 
 if TYPE_CHECKING:
     from grpo.config.sampler import FlowRule, SamplerConfig
@@ -35,10 +36,13 @@ class Sampler(ABC):
     Attributes:
         timesteps: what the network is given, [T]; int64 for diffusion models, float32 for flows.
         noise_level: how random the steps are: eta of ddim and dance, a of flow and cps.
+        max_std: the largest std of a step, whose noise level is lowered where it would be larger.
+            LongCat-Video (https://arxiv.org/abs/2510.22200) takes 0.45 for `flow` with a = 1.
     """
 
     timesteps: Tensor
     noise_level: float
+    max_std: float = field(default=math.inf, kw_only=True)
 
     @property
     def steps(self) -> int:
@@ -61,6 +65,10 @@ class Sampler(ABC):
         """A clean sample with the noise that a step starts with, [B, ...], float32."""
 
     @abstractmethod
+    def target(self, x0: Tensor, noise: Tensor, index: Index) -> Tensor:
+        """What the network is trained to put out there, [B, ...], float32."""
+
+    @abstractmethod
     def as_flow(self, index: Index) -> tuple[Tensor, Tensor]:
         """A scale and a level per index, such that x0 = scale x - level output; float32.
 
@@ -74,10 +82,54 @@ class Sampler(ABC):
 
     def stochastic_steps(self) -> list[int]:
         """The steps that draw noise, and so have a density: those that can be trained."""
+        return [int(i) for i in self.stds().nonzero()]
+
+    def stds(self) -> Tensor:
+        """The std of each step's noise, [T]; 0 where it draws none."""
+        return self._slopes(True)[1].std.flatten()
+
+    def sizes(self) -> Tensor:
+        """How far each step moves without noise per unit of the output: D of a flow; [T]."""
+        return self._slopes(False)[0]
+
+    def gradient_factors(self, kind: LogProb) -> Tensor:
+        """How strongly each step's log-probability depends on the model's output, [T] float32.
+
+        |d log p / d output| per dimension and unit of the noise z that was drawn, which is
+        |d mu / d output| s / spread^2; 0 for a step without noise. A step pulls at the weights in
+        proportion to it, unless its loss is weighted.
+
+        Args:
+            kind: of the log-probability, see `grpo.sde.spread`.
+        """
+        slopes, step = self._slopes(True)
+        std = step.std.flatten()
+        factors = slopes * std / column(spread(step, kind), step.mean).flatten().square()
+        return torch.where(std > 0, factors, 0.0)
+
+    @cached_property
+    def levels(self) -> Tensor:
+        """The noise level of each step under `max_std`, [T]."""
+        std = replace(self, max_std=math.inf).stds()
+        return self._lowered((self.max_std / std).clamp(max=1))
+
+    def _level(self, index: Index) -> Scalar:
+        return self.noise_level if self.max_std == math.inf else self.levels[index]
+
+    def _lowered(self, share: Tensor) -> Tensor:
+        """The noise level under which the std is this share of that under `noise_level`."""
+        return self.noise_level * share
+
+    def _slopes(self, stochastic: bool) -> tuple[Tensor, Step]:
+        """|d mu / d output| of each step, [T], and the steps from 0 with output 0, [T, 1].
+
+        mu is linear in the output.
+        """
         every = torch.arange(self.steps, device=self.timesteps.device)
         zeros = torch.zeros(self.steps, 1, device=every.device)
-        std = self.step(zeros, zeros, every).std
-        return [int(i) for i in std.flatten().nonzero()]
+        step = self.step(zeros, zeros, every, stochastic)
+        moved = self.step(zeros + 1, zeros, every, stochastic)
+        return (moved.mean - step.mean).abs().flatten(), step
 
 
 @final
@@ -113,6 +165,7 @@ class DiffusionSampler(Sampler):
         return cls(
             timesteps=walked.to(device),
             noise_level=config.noise_level,
+            max_std=config.max_std or math.inf,
             starts=starts.to(device),
             ends=ends.to(device),
             prediction=ddim.config.prediction_type,
@@ -125,7 +178,7 @@ class DiffusionSampler(Sampler):
             x,
             self.starts[index],
             self.ends[index],
-            eta=self.noise_level if stochastic else 0.0,
+            eta=self._level(index) if stochastic else 0.0,
             prediction=self.prediction,
         )
 
@@ -133,6 +186,13 @@ class DiffusionSampler(Sampler):
         """sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) noise."""
         a = column(self.starts[index], x0)
         return a.sqrt() * x0.float() + (1 - a).sqrt() * noise.float()
+
+    def target(self, x0: Tensor, noise: Tensor, index: Index) -> Tensor:
+        """For eps: the noise; for v: sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) x0."""
+        if self.prediction == "epsilon":
+            return noise.float()
+        a = column(self.starts[index], x0)
+        return a.sqrt() * noise.float() - (1 - a).sqrt() * x0.float()
 
     def as_flow(self, index: Index) -> tuple[Tensor, Tensor]:
         """For eps: 1 / sqrt(a) and sqrt(1 - a) / sqrt(a); for v: sqrt(a) and sqrt(1 - a)."""
@@ -192,6 +252,7 @@ class FlowSampler(Sampler):
         return cls(
             timesteps=timesteps.to(device),
             noise_level=config.noise_level,
+            max_std=config.max_std or math.inf,
             rule=config.rule,
             sigmas=sigmas.to(device),
         )
@@ -199,7 +260,7 @@ class FlowSampler(Sampler):
     def step(self, output: Tensor, x: Tensor, index: Index, stochastic: bool = True) -> Step:
         """See the function of `grpo.sde` that the rule names."""
         now, then = self.sigmas[index], self.sigmas[index + 1]
-        level = self.noise_level
+        level = self._level(index)
         match self.rule if stochastic else "ode":
             case "dance":
                 return sde.dance(output, x, now, then, eta=level)
@@ -212,9 +273,18 @@ class FlowSampler(Sampler):
             case "ode":
                 return sde.ode(output, x, now, then)
 
+    def _lowered(self, share: Tensor) -> Tensor:
+        if self.rule != "cps":  # whose std is sigma' sin(a pi / 2)
+            return super()._lowered(share)
+        return (share * math.sin(self.noise_level * math.pi / 2)).asin() * (2 / math.pi)
+
     def noised(self, x0: Tensor, noise: Tensor, index: Index) -> Tensor:
         """(1 - sigma) x0 + sigma noise."""
         return sde.noised(x0, noise, self.sigmas[index])
+
+    def target(self, x0: Tensor, noise: Tensor, index: Index) -> Tensor:
+        """Noise - x0."""
+        return noise.float() - x0.float()
 
     def as_flow(self, index: Index) -> tuple[Tensor, Tensor]:
         """1 and sigma."""

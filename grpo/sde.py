@@ -5,9 +5,9 @@ noise, and the model predicts v = x1 - x0. Hence x - sigma v predicts x0 and x +
 predicts x1. A step goes from sigma to sigma' < sigma; D = sigma - sigma'.
 Diffusion (`ddim`): x_t = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps.
 
-Every step is a Gaussian, x' = mu + s z with z ~ N(0, I), and every sigma or alpha_bar is a number
-for the whole batch or a tensor [B]. Computations are in float32 for every input dtype: in bfloat16,
-rounding would lose a step of a long schedule.
+Every step is a Gaussian, x' = mu + s z with z ~ N(0, I), and every sigma, alpha_bar or noise level
+is a number for the whole batch or a tensor [B]. Computations are in float32 for every input dtype:
+in bfloat16, rounding would lose a step of a long schedule.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def ddim(
     alpha_bar: Scalar,
     alpha_bar_next: Scalar,
     *,
-    eta: float,
+    eta: Scalar,
     prediction: Prediction = "epsilon",
 ) -> Step:
     """DDIM's step from alpha_bar = a to alpha_bar' = a', with noise of strength eta.
@@ -77,7 +77,7 @@ def ddim(
     et al. 2023, https://arxiv.org/abs/2305.13301; kvablack/ddpo-pytorch
     ddpo_pytorch/diffusers_patch/ddim_with_logprob.py.
     """
-    if not 0 <= eta <= 1:
+    if not isinstance(eta, Tensor) and not 0 <= eta <= 1:
         raise UsageError(f"eta must be from 0 (DDIM) to 1 (DDPM's variance); got {eta}")
     x, out = sample.float(), model_output.float()
     a, b = column(alpha_bar, x), column(alpha_bar_next, x)
@@ -89,13 +89,13 @@ def ddim(
             eps = a.sqrt() * out + (1 - a).sqrt() * x
         case _:
             raise unknown("prediction", prediction, ["epsilon", "v_prediction"], see="grpo.sde")
-    variance = eta**2 * (1 - b) / (1 - a) * (1 - a / b)
+    variance = column(eta, x).square() * (1 - b) / (1 - a) * (1 - a / b)
     mean = b.sqrt() * x0 + (1 - b - variance).sqrt() * eps
     return Step(mean, variance.sqrt(), x0)
 
 
 def dance(
-    velocity: Tensor, sample: Tensor, sigma: Scalar, sigma_next: Scalar, *, eta: float
+    velocity: Tensor, sample: Tensor, sigma: Scalar, sigma_next: Scalar, *, eta: Scalar
 ) -> Step:
     """DanceGRPO's step: the flow's SDE with constant diffusion eta.
 
@@ -122,7 +122,7 @@ def flow(
     sigma: Scalar,
     sigma_next: Scalar,
     *,
-    noise_level: float,
+    noise_level: Scalar,
     sigma_max: float,
 ) -> Step:
     """Flow-GRPO's step: the flow's SDE with diffusion g = a sqrt(sigma / (1 - sigma)).
@@ -142,12 +142,12 @@ def flow(
     flow_grpo/diffusers_patch/sd3_sde_with_logprob.py.
     """
     now = column(sigma, sample)
-    g = noise_level * (now / (1 - torch.where(now == 1, sigma_max, now))).sqrt()
+    g = column(noise_level, sample) * (now / (1 - torch.where(now == 1, sigma_max, now))).sqrt()
     return _flow_sde(velocity, sample, sigma, sigma_next, g)
 
 
 def cps(
-    velocity: Tensor, sample: Tensor, sigma: Scalar, sigma_next: Scalar, *, noise_level: float
+    velocity: Tensor, sample: Tensor, sigma: Scalar, sigma_next: Scalar, *, noise_level: Scalar
 ) -> Step:
     """The coefficient-preserving step: DDIM for flows, whose noise level is exactly sigma'.
 
@@ -167,13 +167,13 @@ def cps(
     flow_grpo/diffusers_patch/sd3_sde_with_logprob.py. Its log-probability is the bare -(x' - mu)^2,
     to which its clip range applies: see `spread`.
     """
-    if not 0 <= noise_level <= 1:
+    if not isinstance(noise_level, Tensor) and not 0 <= noise_level <= 1:
         raise UsageError(f"noise_level of cps must be from 0 to 1; got {noise_level}")
     x, v = sample.float(), velocity.float()
     now, then = column(sigma, x), column(sigma_next, x)
     x0, x1 = x - now * v, x + (1 - now) * v
-    angle = noise_level * math.pi / 2
-    return Step((1 - then) * x0 + then * math.cos(angle) * x1, then * math.sin(angle), x0)
+    angle = column(noise_level, x) * (math.pi / 2)
+    return Step((1 - then) * x0 + then * angle.cos() * x1, then * angle.sin(), x0)
 
 
 def ode(velocity: Tensor, sample: Tensor, sigma: Scalar, sigma_next: Scalar) -> Step:

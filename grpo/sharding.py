@@ -8,16 +8,19 @@ they are, and autocast does the rest.
 
 from __future__ import annotations
 
+import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self, final
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 
 from rewardkit.errors import UsageError
 
@@ -107,11 +110,14 @@ def put(target: Tensor, value: Tensor) -> None:
 
 
 def like(value: Tensor, target: Tensor) -> Tensor:
-    """A whole value shared out as `target` is, on its device."""
+    """A whole value shared out as `target` is, on its device; of its rows, only those are read."""
     if not isinstance(target, DTensor):
         return value
-    value = value.to(target.device)
-    return distribute_tensor(value, target.device_mesh, target.placements, src_data_rank=None)
+    own = value[_rows(target)].to(target.to_local().device, copy=True)
+    mesh, placements = target.device_mesh, target.placements
+    return DTensor.from_local(
+        own, mesh, placements, shape=target.shape, stride=target.stride(), run_check=False
+    )
 
 
 def whole(value: Any, keep: bool = True) -> Any:
@@ -123,14 +129,78 @@ def whole(value: Any, keep: bool = True) -> Any:
         value: tensors in dictionaries, lists and tuples; anything else stays.
         keep: whether this process needs the result; otherwise these tensors are left out.
     """
-    if isinstance(value, DTensor):
-        full = value.full_tensor()
+
+    def gathered(tensor: Tensor) -> Tensor | None:
+        if not isinstance(tensor, DTensor):
+            return tensor
+        full = tensor.full_tensor()
         return full.cpu() if keep else None
+
+    return _each(gathered, value)
+
+
+def reserve(state: Any, path: Path) -> None:
+    """Writes the file of a state with whole tensors, but for their numbers, which `fill` adds.
+
+    Raises:
+        OSError: the disk has no room for them.
+    """
+
+    def without_numbers(tensor: Tensor) -> Tensor:
+        return torch.empty(tensor.shape, dtype=tensor.dtype)
+
+    with FakeTensorMode(), torch.serialization.skip_data(materialize_fake_tensors=True):
+        torch.save(_each(without_numbers, state), path)
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        # Where the disk is full, writing to a mapped file would kill the process.
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+def fill(path: Path, state: Any, first: bool) -> None:
+    """Writes this process's share of a state's numbers into the file that `reserve` has made.
+
+    Args:
+        path: the file.
+        state: what `reserve` was called with in the first process.
+        first: whether this process also writes the tensors that are not shared out.
+    """
+    with torch.serialization.set_default_mmap_options(mmap.MAP_SHARED):
+        written = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+
+    places: list[Tensor] = []
+    _each(places.append, written)
+    theirs = iter(places)
+
+    def put_there(tensor: Tensor) -> None:
+        place = next(theirs)
+        if isinstance(tensor, DTensor):
+            place[_rows(tensor)].copy_(tensor.to_local())
+        elif first:
+            place.copy_(tensor)
+
+    with torch.no_grad():
+        _each(put_there, state)
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _each(work: Callable[[Tensor], Any], value: Any) -> Any:
+    """What `work` makes of each tensor in dictionaries, lists and tuples; anything else stays."""
+    if isinstance(value, Tensor):
+        return work(value)
     if isinstance(value, Mapping):
-        return {key: whole(item, keep) for key, item in value.items()}
+        return {key: _each(work, item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(whole(item, keep) for item in value)
+        return type(value)(_each(work, item) for item in value)
     return value
+
+
+def _rows(tensor: DTensor) -> slice:
+    """The rows of a tensor that are on this process: FSDP cuts the first dimension."""
+    size = -(-len(tensor) // tensor.device_mesh.size())
+    start = min(size * tensor.device_mesh.get_local_rank(), len(tensor))
+    return slice(start, start + len(tensor.to_local()))
 
 
 def unsharded(network: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:

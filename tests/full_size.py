@@ -13,22 +13,37 @@ from pathlib import Path
 import torch
 from diffusers import (
     AutoencoderKL,
+    AutoencoderKLHunyuanVideo,
     DDIMScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    HunyuanVideoPipeline,
+    HunyuanVideoTransformer3DModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
-from tiny_parts import END, START, VOCABULARY, t5, tokenizer
+from tiny_parts import (
+    END,
+    LLAMA_SPECIALS,
+    LLAMA_WORDS,
+    START,
+    VOCABULARY,
+    qwen,
+    speller,
+    t5,
+    tokenizer,
+)
 from torch import nn
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    LlamaConfig,
+    LlamaModel,
     T5Config,
     T5EncoderModel,
 )
@@ -42,6 +57,8 @@ PARAMETERS = {
     "clip-g text": 694_659_840,
     "t5-xxl encoder": 4_762_310_656,
     "flux.1-dev transformer": 11_901_408_320,
+    "hunyuanvideo transformer": 12_821_012_544,
+    "hunyuanvideo vae": 246_478_803,
 }
 
 
@@ -124,6 +141,8 @@ BUILDERS = {
     "clip-g text": clip_g,
     "t5-xxl encoder": t5_xxl,
     "flux.1-dev transformer": flux_transformer,
+    "hunyuanvideo transformer": HunyuanVideoTransformer3DModel,
+    "hunyuanvideo vae": AutoencoderKLHunyuanVideo,
 }
 
 
@@ -172,6 +191,25 @@ def flux_dev(folder: Path) -> FluxPipeline:
         tokenizer=_tokenizer(folder),
         **t5("_2", 4096),
     )  # fmt: skip
+
+
+def hunyuan_video(folder: Path) -> HunyuanVideoPipeline:
+    """HunyuanVideo with two thin layers in the place of Llama, which stays on the CPU in training.
+
+    Transformer and VAE are hunyuanvideo-community/HunyuanVideo's, whose sizes are diffusers'
+    defaults.
+    """
+    spelling = speller(LLAMA_WORDS, LLAMA_SPECIALS)
+    thin = {"hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8}
+    return HunyuanVideoPipeline(
+        transformer=HunyuanVideoTransformer3DModel(),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
+        vae=AutoencoderKLHunyuanVideo(),
+        text_encoder=LlamaModel(LlamaConfig(**{**qwen(spelling), **thin})),
+        tokenizer=spelling,
+        text_encoder_2=clip_l(),
+        tokenizer_2=_tokenizer(folder),
+    )
 
 
 def _tokenizer(folder: Path) -> CLIPTokenizer:

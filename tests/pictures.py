@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 # (height, width): square, landscape, portrait, thin, smaller and larger than any encoder's input.
 SHAPES = (
@@ -43,6 +43,32 @@ def picture(seed: int, height: int, width: int) -> torch.Tensor:
 def twelve() -> list[torch.Tensor]:
     """One picture of each of `SHAPES`."""
     return [picture(seed, *shape) for seed, shape in enumerate(SHAPES)]
+
+
+def written(
+    *lines: str,
+    size: tuple[int, int] = (64, 256),
+    font: int = 28,
+    turned: float = 0,
+    ink: str = "black",
+    paper: str = "white",
+) -> torch.Tensor:
+    """Lines of text in the middle of a picture `[3, H, W]`, in the font that Pillow carries.
+
+    Args:
+        lines: of the text.
+        size: height and width, before it is turned.
+        font: its size in pixels.
+        turned: degrees, counter-clockwise.
+        ink: colour of the text.
+        paper: colour of the picture.
+    """
+    page = Image.new("RGB", size[::-1], paper)
+    middle = (size[1] / 2, size[0] / 2)
+    face = ImageFont.load_default(font)
+    ImageDraw.Draw(page).multiline_text(middle, "\n".join(lines), ink, face, "mm", align="center")
+    page = page.rotate(turned, Image.Resampling.BICUBIC, expand=True, fillcolor=paper)
+    return torch.from_numpy(np.array(page)).permute(2, 0, 1)
 
 
 def pil(pixels: torch.Tensor) -> Image.Image:

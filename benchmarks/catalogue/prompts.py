@@ -10,7 +10,7 @@ from benchmarks.layout import NUMBERED
 PICTURES = Benchmark(
     name="prompts",
     version="1",
-    about="Any list of prompts by any rewards: --prompts FILE|drawbench|parti|pick-a-pic-test",
+    about="Text-to-image models on any list of prompts or a public one, by rewards of images",
     task="text-to-image",
     prompts=None,
     rewards=None,
@@ -26,7 +26,7 @@ PICTURES = Benchmark(
 CLIPS = replace(
     PICTURES,
     name="video-prompts",
-    about="The same for models that make clips: any list of prompts by any rewards of clips",
+    about="Text-to-video models on any list of prompts or a public one, by rewards of videos",
     task="text-to-video",
     media="video-prompts",
 )
@@ -34,7 +34,7 @@ CLIPS = replace(
 FIRST_FRAMES = replace(
     CLIPS,
     name="image-to-video-prompts",
-    about="The same for models that make clips from a first frame, which each prompt's line names",
+    about="Image-to-video models on any list of prompts with first frames, by rewards of videos",
     task="image-to-video",
     media="image-to-video-prompts",
     notes=(

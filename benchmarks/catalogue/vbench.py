@@ -86,6 +86,9 @@ register(
             "compared with them.",
             "VBench's other dimensions need networks that are not here and are left out: "
             f"{', '.join(LEFT_OUT)}.",
+            "imaging_quality, of VBench's Quality Score, is left out because MUSIQ is: its authors "
+            "publish it for JAX alone, and the PyTorch version that VBench uses, of the package "
+            "pyiqa, is licensed for noncommercial use only, code and weights.",
             "Subject and background consistency, temporal flickering and aesthetic quality are "
             "VBench's numbers of each clip. Dynamic degree is VBench's but for the file of RAFT's "
             "weights: see the card of dynamic-degree.raft. Motion smoothness follows its rule with "

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from rewardkit.cli.options import device_option, reward_option
+from rewardkit.cli.options import device_option, endpoint_options, reward_option
 
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[F], F]
@@ -81,6 +81,7 @@ RESULTS = (
         "--weights", multiple=True, metavar="NAME=PATH",
         help="Local file or folder with a reward's weights."
     ),
+    endpoint_options,
     click.option(
         "--allow-partial", is_flag=True,
         help="Score the samples that exist and mark the result incomplete."

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks.cli.options import DEVICE, options
-from rewardkit.cli.options import reward_option
+from rewardkit.cli.options import endpoint_options, reward_option
 from rewardkit.cli.terminal import echo
 
 if TYPE_CHECKING:
     from benchmarks.preferences.results import Change, PreferenceResult, Share
+    from rewardkit.service import Endpoint
 
 
 @click.command()
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     "--weights", multiple=True, metavar="NAME=PATH",
     help="Local file with a reward's weights or a data set's annotations.",
 )  # fmt: skip
+@endpoint_options
 @click.option(
     "--dtype", default="float32", show_default=True,
     help="Data type of the networks: float32, bfloat16, float16.",
@@ -53,6 +55,7 @@ def preferences(
     media: Path | None,
     out: Path,
     weights: tuple[str, ...],
+    endpoint: Endpoint | None,
     dtype: str,
     batch_size: int,
     allow_partial: bool,
@@ -91,6 +94,7 @@ def preferences(
             device=device,
             dtype=dtype,
             weights=parse_overrides(weights),
+            endpoint=endpoint,
             batch_size=batch_size,
             overwrite=overwrite,
             on_progress=display.scored,

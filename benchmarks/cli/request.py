@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.shard import Shard
     from rewardkit.generators.pipelines import Pipeline
     from rewardkit.generators.protocol import Protocol
+    from rewardkit.service import Endpoint
 
 _SAMPLING = (
     "steps", "guidance", "true_guidance", "negative_prompt", "width", "height", "frames", "fps",
@@ -43,6 +44,7 @@ class RunRequest:
     rewards: str | None = None
     name: str | None = None
     weights: tuple[str, ...] = ()
+    endpoint: Endpoint | None = None
     allow_partial: bool = False
     allow_duplicates: bool = False
     overwrite: bool = False

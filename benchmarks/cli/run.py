@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.shard import Shard
     from rewardkit.generators.pipelines import Pipeline
+    from rewardkit.generators.protocol import Protocol
 
 
 @click.command()
 @click.argument("benchmark")
 @options(MODEL, PROMPTS, REWARDS, MEDIA, RESULTS, DEVICE)
 @click.option(
-    "--with-base", is_flag=True, help="Run the base model of --tuned too and compare them."
-)
+    "--with-base", is_flag=True,
+    help="Run the base model of --tuned too, with the same size, steps, guidance, frames and fps, "
+    "and compare them.",
+)  # fmt: skip
 def run(benchmark: str, **values: Any) -> None:
     """Generate and score the images or videos of BENCHMARK for a model.
 
@@ -50,20 +53,24 @@ def run(benchmark: str, **values: Any) -> None:
     name = title(request.model, request.tuned) if request.name is None else request.name
     titles = {request.tuned: name}
     if with_base:
-        titles = {None: title(request.model, None), **titles}
+        titles[None] = title(request.model, None)
     if len(set(titles.values())) < len(titles):
         raise UsageError(f"{request.name} is the name of the base model: give another --name")
     processes = request.processes
-    processes.in_order(lambda: ready(parts, parse_overrides(request.weights)))
+    processes.in_order(lambda: ready(parts, parse_overrides(request.weights), request.endpoint))
     results: list[list[Path]] = []
+    protocol: Protocol | None = None
     with ProgressDisplay(processes) as display:
         for tuned, name in titles.items():
-            folders = _generate(display, request, parts, shard, tuned, name)
-            results.append(
+            # A training run may have chosen other values than its base model's own: the first, the
+            # tuned one, says how both are sampled, or their difference would not be the training's.
+            folders, protocol = _generate(display, request, parts, shard, tuned, name, protocol)
+            results.insert(
+                0,
                 [
                     _score(display, request, part, shard, folder, name)
                     for part, folder in zip(parts, folders, strict=True)
-                ]
+                ],
             )
     if not processes.first:
         return
@@ -97,7 +104,7 @@ def generate(benchmark: str, **values: Any) -> None:
         pipeline = processes.in_order(lambda: request.load(request.tuned))
         for part in parts:
             folder = request.out if len(parts) == 1 else request.out / part.benchmark.media
-            _make(display, request, part, shard, pipeline, folder)
+            _make(display, request, part, shard, pipeline, folder, request.protocol(pipeline))
             echo(str(folder))
 
 
@@ -157,18 +164,33 @@ def _generate(
     shard: Shard,
     tuned: str | None,
     name: str,
-) -> list[Path]:
-    """Makes the media of all parts, in one folder each, and then lets go of the model."""
+    protocol: Protocol | None,
+) -> tuple[list[Path], Protocol]:
+    """Makes the media of all parts, in one folder each, and then lets go of the model.
+
+    Args:
+        display: shows how far it is.
+        request: the options of the command.
+        parts: the benchmarks.
+        shard: which of their prompts.
+        tuned: trained weights; None is the base model.
+        name: of the model.
+        protocol: how it is sampled; None is as it says itself, with the options.
+
+    Returns:
+        The folders, and the protocol that was used.
+    """
     from benchmarks.results import file_name
     from rewardkit.media.task import noun_of
 
     pipeline = request.processes.in_order(lambda: request.load(tuned))
+    protocol = protocol or request.protocol(pipeline)
     folders = []
     for part in parts:
         kind = f"{noun_of(part.benchmark.task)}s"
         folders.append(request.out / kind / file_name(part.benchmark.media, name))
-        _make(display, request, part, shard, pipeline, folders[-1])
-    return folders
+        _make(display, request, part, shard, pipeline, folders[-1], protocol)
+    return folders, protocol
 
 
 def _make(
@@ -178,11 +200,11 @@ def _make(
     shard: Shard,
     pipeline: Pipeline,
     folder: Path,
+    protocol: Protocol,
 ) -> None:
     from benchmarks.media import make
     from rewardkit.media.task import noun_of
 
-    protocol = request.protocol(pipeline)
     samples = part.benchmark.samples
     batch = min(request.batch_size or samples, samples)
     nouns = f"{noun_of(part.benchmark.task)}s"
@@ -226,6 +248,7 @@ def _score(
         allow_duplicates=request.allow_duplicates,
         device=request.device,
         weights=parse_overrides(request.weights),
+        endpoint=request.endpoint,
         overwrite=request.overwrite,
         processes=request.processes,
         on_check=display.done,

@@ -22,6 +22,7 @@ from rewardkit.records.storage import write_json
 
 if TYPE_CHECKING:
     from rewardkit.engine.items import Progress, Report
+    from rewardkit.service import Endpoint
 
 # The result names at most this many failures.
 _SHOWN = 10
@@ -37,6 +38,7 @@ def measure(
     device: str = "auto",
     dtype: str = "float32",
     weights: Mapping[str, Path] | None = None,
+    endpoint: Endpoint | None = None,
     batch_size: int = 32,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -52,6 +54,7 @@ def measure(
         device: of the rewards.
         dtype: of their networks.
         weights: local files by name, of rewards and of annotations.
+        endpoint: see `rewardkit.create`.
         batch_size: how many are scored at once.
         overwrite: score everything again.
         on_progress: called while they are scored.
@@ -63,7 +66,7 @@ def measure(
     """
     from rewardkit.engine.folder import check_request
     from rewardkit.engine.items import score_items
-    from rewardkit.engine.loader import Loader, check_overrides
+    from rewardkit.engine.loader import Loader, check_endpoint, check_overrides
     from rewardkit.engine.reading import Reader
     from rewardkit.engine.registry import entry
 
@@ -79,6 +82,7 @@ def measure(
                 f"{card.name} takes {card.takes}, and {wanted.title} has {wanted.kind}s"
             )
     check_overrides(files, cards)
+    check_endpoint(cards, endpoint)
     parts = ("preferences", wanted.title, str(spec))
     stem = ".".join(re.sub(r"[^\w.-]+", "-", part) for part in parts)
     rows = out / f"{stem}.parquet"
@@ -89,7 +93,7 @@ def measure(
         [Item(id, relpath(found.folder / file, out), prompt) for (prompt, file), id in ids.items()],
         spec,
         reader=Reader(found.kind, root=out),
-        loader=lambda: Loader(device, dtype, files),
+        loader=lambda: Loader(device, dtype, files, endpoint=endpoint),
         output=rows,
         overwrite=overwrite,
         batch_size=batch_size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from textwrap import indent, wrap
 from typing import TYPE_CHECKING
 
 import click
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def methods(name: str | None, as_json: bool) -> None:
-    """List the methods, or print the file of method NAME with the source of each number."""
+    """List the methods, or print the page of method NAME: formula, code, symptoms and cures.
+
+    The page is followed by the method's settings with the source of each number. All of it is TOML:
+    it can be saved as mine.toml, edited, and run with `grpo train --method mine.toml`.
+    """
     from grpo.config.layers import layer, layers
 
     found = layers("method") if name is None else [layer("method", name)]
@@ -33,7 +38,7 @@ def methods(name: str | None, as_json: bool) -> None:
         ]
         _print(("method", "objective", "sampler", "source", "description"), rows)
     else:
-        echo(found[0].text, nl=False)
+        echo(_page(found[0]), nl=False)
 
 
 @click.command()
@@ -63,6 +68,25 @@ def recipes(name: str | None, as_json: bool) -> None:
     keys = ("model", "method", "reward")
     rows = [(*_cells(recipe, keys), recipe.header.about) for recipe in found]
     _print(("recipe", "model", "method", "reward", "description"), rows)
+
+
+def _page(method: Layer) -> str:
+    """A method's page in comments, and its file without it."""
+    header, settings = method.header, method.text.partition("\n[page]\n")[0].rstrip() + "\n"
+    if header.page is None:
+        return settings
+    lines = [f"{method.name}: {header.about}", f"Paper: {header.source}", "", "Formula"]
+    lines += indent(header.page.formula.strip(), "  ").splitlines()
+    lines += ["", "Code"]
+    width = max(map(len, header.page.code))
+    lines += [f"  {name:<{width}}  {what}" for name, what in header.page.code.items()]
+    lines += ["", "Symptoms and cures"]
+    for trouble in header.page.troubles:
+        lines += wrap(trouble.symptom, 94, initial_indent="  - ", subsequent_indent="    ")
+        lines += wrap(trouble.cure, 94, initial_indent="    Cure: ", subsequent_indent="    ")
+        lines.append(f"    Source: {trouble.source}")
+    lines += ["", "Settings, with the source of each number"]
+    return "".join(f"# {line}".rstrip() + "\n" for line in lines) + "\n" + settings
 
 
 def _summary(layer: Layer) -> dict[str, object]:

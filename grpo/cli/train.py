@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rewardkit.cli.options import device_option, reward_option
+from rewardkit.cli.options import ENDPOINT, JUDGE_MODEL, device_option, reward_option
 from rewardkit.cli.terminal import echo
+from rewardkit.devices import check_device_name
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ if TYPE_CHECKING:
     metavar="NAME=PATH",
     help="Local file with a reward's weights; `rewardkit show` lists the names.",
 )
+@ENDPOINT
+@JUDGE_MODEL
 @click.option(
     "--reward-device", metavar="NAME", help="Device of the rewards' networks.  [default: --device]"
 )
@@ -85,7 +88,8 @@ if TYPE_CHECKING:
 @click.option(
     "--trust-code",
     is_flag=True,
-    help="Allow running a FILE.py that a recipe or the run in --out names as a reward.",
+    help="Allow running a FILE.py that a recipe or the run in --out names as a reward, and calling "
+    "an endpoint that it names.",
 )
 @device_option
 def train(
@@ -100,6 +104,8 @@ def train(
     eval_every: str | None,
     sets: tuple[str, ...],
     weights: tuple[str, ...],
+    endpoint: str | None,
+    judge_model: str | None,
     reward_device: str | None,
     out: Path | None,
     resume: bool,
@@ -116,11 +122,12 @@ def train(
 
     To resume a run, pass --out DIR --resume. If optim.decay is constant, --steps N extends the run.
     Ctrl-C or SIGTERM stops a run after the current step and saves it; a second one stops it
-    immediately. The exit code is then 130.
+    immediately. The exit code is then 130; torchrun and accelerate launch print it and exit with 1.
 
     A reward FILE.py:NAME is code. It runs if you name it with -r. If only a recipe or the run in
     --out names it, which others may have written, you are asked to confirm on a terminal; without a
-    terminal it is refused unless you pass -r or --trust-code.
+    terminal it is refused unless you pass -r or --trust-code. The same holds for an endpoint, which
+    receives the samples and the key, and --endpoint.
     """
     from grpo import preview
     from grpo.distributed import World
@@ -137,6 +144,8 @@ def train(
         "evaluation.every": eval_every,
         "policy.init_lora": lora,
         "scoring.device": reward_device,
+        "scoring.endpoint": endpoint,
+        "scoring.judge_model": judge_model,
     }
     chosen: dict[str, object] = {key: text for key, text in options.items() if text is not None}
     if weights:
@@ -145,6 +154,7 @@ def train(
         chosen["scoring.weights"] = {
             name: str(path) for name, path in parse_overrides(weights).items()
         }
+    check_device_name(device)
     settings = _settings(chosen, sets)
     if lora is not None:
         settings.setdefault("policy.parameters", "lora")

@@ -8,14 +8,21 @@ to do. Loads no torch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Any, Literal, Self, final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, final
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, create_model, model_validator
 
 from grpo import objectives
 from grpo.config.advantage import AdvantageConfig
 from grpo.config.sampler import SamplerConfig
+from grpo.config.scoring import ScoringConfig
 from grpo.config.section import Section
+
+if TYPE_CHECKING:
+    from grpo.sampler import Sampler
+    from rewardkit.engine.spec import RewardSpec
+    from rewardkit.media.prompts import PromptLine
 
 __all__ = [
     "AdvantageConfig",
@@ -30,7 +37,10 @@ __all__ = [
 ]
 
 #: The settings that `Objective.credit` reads, unless a subclass has a credit of its own.
-CREDIT = tuple(f"advantage.{name}" for name in ("baseline", "scale", "unbiased", "eps", "combine"))
+CREDIT = tuple(
+    f"advantage.{name}"
+    for name in ("baseline", "history", "history_min", "scale", "unbiased", "eps", "combine")
+)
 
 
 @final
@@ -115,31 +125,6 @@ class EvaluationConfig(Section):
 
 
 @final
-class ScoringConfig(Section):
-    """How rewards are computed, in training and in evaluation."""
-
-    device: str | None = Field(default=None, min_length=1)
-    """Device of the rewards' networks: cpu, cuda, cuda:1, mps; none uses the model's."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Dtype of the rewards' networks."""
-    batch_size: int = Field(default=32, ge=1, le=10_000)
-    """Samples per call of a reward's network; halved when out of memory."""
-    offload: bool = False
-    """Keep the rewards' networks on the CPU while they are not in use."""
-    weights: dict[str, str] = Field(default={})
-    """Local files of rewards' weights, NAME = PATH, by the names that `rewardkit show` prints."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.offload and self.device == "cpu":
-            raise ValueError(
-                "scoring.offload moves the rewards' networks to the CPU while they are not in use, "
-                "but scoring.device is cpu, so they are there already. Set scoring.offload to false"
-            )
-        return self
-
-
-@final
 class CheckpointConfig(Section):
     """Checkpoints, from which a run that was stopped resumes."""
 
@@ -171,11 +156,19 @@ class ObjectiveConfig(Section, ABC):
         Raises:
             ValueError: these settings cannot train the run; the message says what to change.
         """
-        if config.sampler.group_size < 2:
+        if config.sampler.group_size < 2 and config.advantage.baseline != "history":
             raise ValueError(
                 "sampler.group_size is 1; it is at least 2, because a sample is compared with "
                 "others of its prompt"
             )
+
+    def check_rewards(self, rewards: RewardSpec) -> None:
+        """Refuse rewards that cannot be trained on, before any is loaded; here, none.
+
+        Raises:
+            UsageError: naming the reward.
+        """
+        return None
 
     def unread(self, config: Config) -> dict[str, str]:
         """Settings that have no effect in this run: dotted key -> the reason, as a clause.
@@ -184,10 +177,25 @@ class ObjectiveConfig(Section, ABC):
         subclass adds its own. One whose `credit` reads nothing of [advantage] returns `CREDIT`
         with its reason, in place of what this returns.
         """
-        if config.advantage.scale == "none":
+        how, history = config.advantage, ("advantage.history", "advantage.history_min")
+        if how.baseline == "history":
+            return {"advantage.scale": "advantage.baseline is history, whose own std divides"}
+        found = dict.fromkeys(history, f"advantage.baseline is {how.baseline}")
+        if how.scale == "none" and how.combine != "gdpo":
             reason = "advantage.scale is none, so nothing divides the advantages"
-            return dict.fromkeys(("advantage.unbiased", "advantage.eps"), reason)
-        return {}
+            found |= dict.fromkeys(("advantage.unbiased", "advantage.eps"), reason)
+        return found
+
+    def check_lines(self, lines: Sequence[PromptLine]) -> None:
+        """Refuse prompts whose lines lack what the objective reads of them; here, it reads nothing.
+
+        Raises:
+            InputError: a line does; the message names it.
+        """
+
+    def anchored(self, absolute: Callable[[str], str]) -> Self:
+        """The settings with absolute paths of LoRAs that they name; here, they name none."""
+        return self
 
     @abstractmethod
     def steps_trained(self, sampler: SamplerConfig) -> int:
@@ -200,6 +208,14 @@ class ObjectiveConfig(Section, ABC):
     def copies(self, adapted: bool) -> int:
         """Number of copies of the trained parameters that are kept; `adapted`: these are a LoRA."""
         return 0
+
+    def pull(self, config: SamplerConfig, sampler: Sampler) -> dict[int, float]:
+        """How strongly the loss of each step that may be trained depends on the model's output.
+
+        Per unit of noise and advantage, by the number of the step, see
+        `grpo.sampler.Sampler.gradient_factors`; empty where losses have no probabilities.
+        """
+        return {}
 
 
 def _of_its_kind(table: Any) -> Any:

@@ -6,6 +6,7 @@
     default_for = ["sd1.4", ...]    of a recipe: models, or classes of pipelines, it is taken for
     with_method_for = [...]         of a recipe: the same, but only where its method is given
     extends = "shapes-flow"         name or path of another, whose settings hold where this has none
+    [page]                          of a method, the last table: formula, code, troubles (`Page`)
     everything else                 settings, as `grpo.config.fields` names them
 
 Those of the package are in `grpo/methods` and `grpo/recipes`; a path that ends in .toml is a
@@ -27,7 +28,39 @@ from rewardkit.records.documents import parse_toml, read_json
 
 Kind = Literal["method", "recipe"]
 # Settings that are tables themselves: the user chooses their keys.
-_TABLES = {"scoring.weights"}
+_TABLES = {"scoring.weights", "objective.teachers"}
+
+
+class Trouble(BaseModel):
+    """A known trouble of a method; settings stand in backticks.
+
+    Attributes:
+        symptom: what a user sees.
+        cure: what to do.
+        source: where it is reported or measured.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    symptom: str
+    cure: str
+    source: str
+
+
+class Page(BaseModel):
+    """What a method computes, where, and what may go wrong; settings stand in backticks.
+
+    Attributes:
+        formula: what is computed, in plain text.
+        code: the functions and classes that compute it, by dotted name -> what each is.
+        troubles: symptoms and cures.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    formula: str
+    code: dict[str, str]
+    troubles: list[Trouble]
 
 
 class Header(BaseModel):
@@ -41,6 +74,7 @@ class Header(BaseModel):
     default_for: list[str] = []
     with_method_for: list[str] = []
     extends: str = ""
+    page: Page | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +156,7 @@ def _read(kind: Kind, name: str, path: Path, above: tuple[str, ...] = ()) -> Lay
     except ValidationError as error:
         wrong = error.errors()[0]
         raise InputError(f"{quoted(path)}: {wrong['loc'][0]}: {wrong['msg']}") from error
-    settings = {k: v for k, v in flatten(table) if k not in Header.model_fields}
+    settings = dict(flatten({k: v for k, v in table.items() if k not in Header.model_fields}))
     if header.extends:
         if name in above:
             raise InputError(f"{quoted(path)} extends itself, by way of {', '.join(above)}")

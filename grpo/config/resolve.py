@@ -112,8 +112,8 @@ def continued(
     return Resolved(_config(merged, trust), merged.origins)
 
 
-def _refuse_code(merged: Merged, trust: Trust | None) -> None:
-    """Refuses code that a file names, unless it is trusted; code on the command line is run."""
+def _refuse_untrusted(merged: Merged, trust: Trust | None) -> None:
+    """Refuses code and a service that a file names, unless trusted; the user's own are used."""
     for key in ("reward", "evaluation.rewards"):
         value, origin = merged.values.get(key), merged.origins.get(key)
         files = code(value) if isinstance(value, str) and origin != USER else []
@@ -123,10 +123,19 @@ def _refuse_code(merged: Merged, trust: Trust | None) -> None:
                 f"{key} is {value} ({origin}), and its code is not run unless you say so. If you "
                 f"trust the file, give {option} or --trust-code"
             )
+    # Such a service is sent the samples, and the key in the environment.
+    endpoint, source = merged.values.get("scoring.endpoint"), merged.origins.get("scoring.endpoint")
+    if endpoint is None or source == USER:
+        return
+    if not (trust and trust(f"{source} calls the service at {endpoint}")):
+        raise UsageError(
+            f"scoring.endpoint is {endpoint} ({source}), and it is not called unless you say so. "
+            f"If you trust it, give --endpoint {endpoint} or --trust-code"
+        )
 
 
 def _config(merged: Merged, trust: Trust | None) -> Config:
-    _refuse_code(merged, trust)
+    _refuse_untrusted(merged, trust)
     if merged.values.get("policy.init_lora") is not None:
         for key in LORAS_OWN:
             if merged.origins.get(key) == USER:

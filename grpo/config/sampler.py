@@ -21,6 +21,8 @@ class SamplerConfig(Section):
     """Sampling rule: ddim for diffusion models, the others for flows."""
     noise_level: float = Field(default=0.0, ge=0, le=10)
     """Amount of noise in a step: eta of ddim and dance, a of flow and cps; 0 for ode."""
+    max_std: float | None = Field(default=None, gt=0, le=100)
+    """Largest std of a step's noise, to which noise_level is cut; none has no limit."""
     steps: int = Field(ge=1, le=1000)
     """Number of inference steps per sample."""
     guidance: float | None = Field(default=None, ge=0, le=100)
@@ -54,11 +56,13 @@ class SamplerConfig(Section):
     noise: Literal["sample", "group", "step"] = "sample"
     """Scope of the shared initial noise: sample, group (of a prompt) or training step."""
     stochastic: Literal["all", "window"] = "all"
-    """Stochastic steps: all, or a random window; other steps follow the ODE."""
+    """Stochastic steps: all, or a window; other steps follow the ODE."""
     window_size: int | None = Field(default=None, ge=1, le=1000)
     """Number of steps in the window."""
     window_within: int | None = Field(default=None, ge=1, le=1000)
-    """Number of first steps within which the window is placed at random."""
+    """Number of first steps within which the window is placed."""
+    window_every: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Training steps until the window moves on by one step; none places it at random."""
 
     @property
     def deterministic(self) -> bool:
@@ -77,6 +81,11 @@ class SamplerConfig(Section):
             raise ValueError(
                 f"sampler.rule {rule} with noise_level 0 is the rule ode. Use that rule, or a "
                 "noise_level above 0"
+            )
+        if self.deterministic and self.max_std is not None:
+            raise ValueError(
+                f"sampler.max_std {self.max_std:g} limits the noise of a step, and noise_level is "
+                "0. Leave it out"
             )
         if rule in ("ddim", "cps") and level > 1:
             raise ValueError(f"sampler.noise_level is {level:g}; with {rule} it is at most 1")
@@ -98,10 +107,10 @@ class SamplerConfig(Section):
     def _window_fits(self) -> Self:
         size, within = self.window_size, self.window_within
         if self.stochastic == "all":
-            if (size, within) != (None, None):
+            if (size, within, self.window_every) != (None, None, None):
                 raise ValueError(
-                    "sampler.window_size and window_within are for stochastic=window; with "
-                    "stochastic=all they are none"
+                    "sampler.window_size, window_within and window_every are for "
+                    "stochastic=window; with stochastic=all they are none"
                 )
             return self
         if size is None or within is None:

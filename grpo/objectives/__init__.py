@@ -23,7 +23,13 @@ from rewardkit.errors import RewardKitError, unknown
 ENTRY_POINT_GROUP = "grpo.objectives"
 KINDS = {
     "policy-gradient": "grpo.objectives.policy_gradient:PolicyGradient",
+    "dpok": "grpo.objectives.dpok:Dpok",
     "forward-process": "grpo.objectives.forward_process:ForwardProcess",
+    "weighted-matching": "grpo.objectives.weighted_matching:WeightedMatching",
+    "group-preference": "grpo.objectives.group_preference:GroupPreference",
+    "centered-reward": "grpo.objectives.centered_reward:CenteredReward",
+    "reward-gradient": "grpo.objectives.reward_gradient:RewardGradient",
+    "distillation": "grpo.objectives.distillation:Distillation",
 }
 
 

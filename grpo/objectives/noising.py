@@ -2,16 +2,92 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from pydantic import Field
+
+from grpo.config.fields import Config, ObjectiveConfig
+from grpo.config.sampler import SamplerConfig
 from grpo.objectives.objective import Samples
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from grpo.sampler import Sampler
+
+
+class NoisingConfig(ObjectiveConfig):
+    """Which noise clean samples are given again, and which copies of the policy see them."""
+
+    timesteps: int = Field(ge=1, le=1000)
+    """Number of timesteps per sample and pass, from those of the sampler."""
+    skip: int = Field(default=0, ge=0, le=999)
+    """Number of first steps of the sampler from which no timestep is taken."""
+    within: int | None = Field(default=None, ge=1, le=1000)
+    """Number of first steps of the sampler within which timesteps are; none takes all."""
+    stratified: bool = False
+    """Take a timestep from each of equally long parts of these steps, not any of them."""
+    noise: Literal["sample", "group"] = "sample"
+    """Scope of the shared timesteps and noise: sample, or group (of a prompt)."""
+    kl: float = Field(default=0.0, ge=0, le=1000)
+    """Weight of the KL penalty to the initial model."""
+
+    def check(self, config: Config) -> None:
+        """Refuse a sampler with fewer steps than are trained, or with a window."""
+        super().check(config)
+        sampler = config.sampler
+        if self.within is not None and self.within > sampler.steps:
+            raise ValueError(
+                f"objective.within is {self.within}; it is at most sampler.steps, {sampler.steps}"
+            )
+        number = len(self.steps(sampler.steps))
+        if self.timesteps > number:
+            most = (
+                f"sampler.steps, {number}"
+                if number == sampler.steps
+                else f"{number}, the steps that objective.skip and objective.within leave"
+            )
+            raise ValueError(f"objective.timesteps is {self.timesteps}; it is at most {most}")
+        if sampler.stochastic == "window":
+            raise ValueError(
+                "sampler.stochastic=window is for policy gradients; the forward process takes all "
+                "steps. Set it to all"
+            )
+
+    def steps(self, number: int) -> range:
+        """The steps of a sampler with `number` of them from which timesteps are taken."""
+        return range(self.skip, number if self.within is None else self.within)
+
+    def steps_trained(self, sampler: SamplerConfig) -> int:
+        """The number of timesteps that is set."""
+        return self.timesteps
+
+    @property
+    def reads_start(self) -> bool:
+        """Whether the initial model is needed."""
+        return self.kl > 0
+
+    @abstractmethod
+    def followers(self, updates: int) -> dict[str, float]:
+        """The copies of the policy that follow it: the decay of each after a number of updates."""
+
+    def copies(self, adapted: bool) -> int:
+        """Those that follow, and the initial model unless a LoRA is trained on top of it."""
+        return len(self.followers(0)) + (self.reads_start and not adapted)
+
+
+def ramp(updates: int, *, slope: float, cap: float, start: int = 0, least: float = 0.0) -> float:
+    """The decay of a copy that follows the policy ever more slowly, in [0, 1).
+
+    It is `least` at first, and rises by `slope` with each update after `start` up to `cap`.
+
+    Source: NVlabs/DiffusionNFT scripts/train_nft_sd3.py: return_decay; X-GenGroup/Flow-Factory
+    trainers/crd.py: compute_decay.
+    """
+    return min(least + slope * max(updates - start, 0), cap)
 
 
 @dataclass(frozen=True)
@@ -22,6 +98,7 @@ class Noised:
         x0: [n, ...] float32, the clean samples.
         noise: [n, ...] float32, standard normal.
         x: [n, ...] float32, x0 with as much of the noise as the step starts with.
+        target: [n, ...] float32, what the network is trained to put out there.
         index: [n] int64, the step of each sample.
         timesteps: [n], what the network is given there.
     """
@@ -29,21 +106,23 @@ class Noised:
     x0: Tensor
     noise: Tensor
     x: Tensor
+    target: Tensor
     index: Tensor
     timesteps: Tensor
 
 
 def noised_steps(
-    samples: Samples, sampler: Sampler, number: int, keys: tuple[int, ...]
+    samples: Samples, sampler: Sampler, settings: NoisingConfig, keys: tuple[int, ...]
 ) -> Iterator[Noised]:
-    """Every sample at `number` different steps, which are drawn at random, as is its noise.
+    """Every sample at different steps, which are drawn at random, as is its noise.
 
-    Steps and noise depend on a sample's row in the rollout, and not on the batch it is in.
+    Steps and noise depend on a sample's row in the rollout, or on its group, and not on the batch
+    it is in.
 
     Args:
         samples: the batch.
         sampler: the steps to draw from.
-        number: of steps, at most `sampler.steps`.
+        settings: how many and which steps, and who shares them.
         keys: those of `Objective.terms`.
     """
     import torch
@@ -52,12 +131,23 @@ def noised_steps(
     from rewardkit.generators.noise import generator
 
     x0 = samples.clean
-    sources = [generator(*keys, row) for row in samples.rows.tolist()]
-    order = torch.stack([torch.randperm(sampler.steps, generator=g) for g in sources])
-    for k in range(number):
+    drawn_for = samples.rows if settings.noise == "sample" else samples.rollout.owner[samples.rows]
+    sources = [generator(*keys, number) for number in drawn_for.tolist()]
+    steps = settings.steps(sampler.steps)
+    if settings.stratified:
+        # As scxue/advantage_weighted_matching scripts/train_sd3_awm.py: discrete_wo_init.
+        bounds = torch.linspace(steps.start, steps.stop, settings.timesteps + 1).long()
+        width = bounds.diff()
+        shares = torch.stack([torch.rand(len(width), generator=g) for g in sources])
+        order = bounds[:-1] + (shares * width).long()
+    else:
+        order = torch.stack([torch.randperm(len(steps), generator=g) for g in sources])
+        order += steps.start
+    for k in range(settings.timesteps):
         index = sent(order[:, k], x0.device)
         noise = sent(
             torch.stack([torch.randn(x0.shape[1:], generator=g) for g in sources]), x0.device
         )
         x = sampler.noised(x0, noise, index)
-        yield Noised(x0, noise, x, index, sampler.timesteps.to(x0.device)[index])
+        target = sampler.target(x0, noise, index)
+        yield Noised(x0, noise, x, target, index, sampler.timesteps.to(x0.device)[index])

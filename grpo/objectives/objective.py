@@ -6,6 +6,7 @@ The trainer knows no method. In each training step it calls an objective in this
     behaviour       the weights that draw the samples
     credit          once samples are scored: their advantages
     before_updates  what has to be measured or computed before weights move
+    survey          before each update: what its losses have to know of all its samples
     terms           for each batch of each update: its losses
     after_updates   once all updates of the rollout are made
 
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from grpo.config.fields import Config, ObjectiveConfig
+from grpo.history import History, Recent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,15 +110,20 @@ class Objective(ABC, Generic[SettingsT]):
     Attributes:
         settings: the table [objective] of the run, a `config_class`.
         updates: number of updates that the run has made.
+        step: the training step, counted from 0; the trainer sets it before `plan`.
+        reward_history: rewards of earlier steps, empty unless advantage.baseline is history.
     """
 
     #: The class of the table [objective].
     config_class: ClassVar[type[ObjectiveConfig]]
+    #: What updates hold in memory and `grpo.memory` does not count: name -> a clause about it.
+    uncounted: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, policy: Policy, sampler: Sampler, config: Config, rewards: Rewards) -> None:
         self.policy, self.sampler, self.config, self.rewards = policy, sampler, config, rewards
         self.settings = cast("SettingsT", config.objective)
-        self.updates = 0
+        self.updates = self.step = 0
+        self.reward_history = History(config.advantage.history, config.advantage.history_min)
 
     @abstractmethod
     def plan(self, groups: int, rng: np.random.Generator) -> Plan:
@@ -138,10 +145,15 @@ class Objective(ABC, Generic[SettingsT]):
             rollout: the samples, their prompts and their stored steps.
             scores: [P, G] of each reward by name, before its weight.
         """
-        from grpo.advantage import Standard, combine
+        from grpo.advantage import Standard, Standardiser, combine
 
         how = self.config.advantage
-        by = Standard(how.baseline, how.scale, how.unbiased, how.eps)
+        by: Standardiser
+        if how.baseline == "history":
+            prompts = [line.prompt for line in rollout.lines]
+            by = Recent(self.reward_history, prompts, how.unbiased, how.eps)
+        else:
+            by = Standard(how.baseline, how.scale, how.unbiased, how.eps)
         return combine(scores, self.rewards.weights, how.combine, by)
 
     @abstractmethod
@@ -186,6 +198,15 @@ class Objective(ABC, Generic[SettingsT]):
         """
         return {}
 
+    def survey(self, batches: Iterable[Samples], keys: tuple[int, ...]) -> None:
+        """Called before each update, for losses that depend on more samples than their batch has.
+
+        Args:
+            batches: those of the update, made one by one as they are read; of several processes
+                each gets its own.
+            keys: those that `terms` is called with.
+        """
+
     def after_updates(self, updates: int) -> None:
         """Called after the last update on a rollout, with the number of updates made on it."""
         self.updates += updates
@@ -197,8 +218,12 @@ class Objective(ABC, Generic[SettingsT]):
         names, shapes and types of the saved state must be those of a new run's; only a dictionary
         or a list that is empty in a new run, such as a history, may have grown.
         """
-        return {"updates": self.updates}
+        if self.config.advantage.baseline != "history":
+            return {"updates": self.updates}
+        return {"updates": self.updates, "reward_history": self.reward_history.rewards}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Takes over what `state` returned in the run that is resumed."""
         self.updates = state["updates"]
+        if self.config.advantage.baseline == "history":
+            self.reward_history.restore(state["reward_history"])

@@ -1,33 +1,39 @@
-"""The clipped surrogate over stored transitions: DDPO, DanceGRPO, Flow-GRPO."""
+"""A surrogate of the expected reward over stored transitions: DDPO, DanceGRPO, Flow-GRPO."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
-import numpy as np
 from pydantic import Field
 
 from grpo.config.fields import Config, ObjectiveConfig
 from grpo.config.sampler import SamplerConfig
 from grpo.objectives.objective import Objective, Samples, Term
+from grpo.objectives.transitions import Replayed, random_share, replay
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from grpo.policies.policy import Policy
     from grpo.rewards import Rewards
     from grpo.rollout import Plan
     from grpo.sampler import Sampler
-    from grpo.sde import Step
 
 
 @final
 class PolicyGradientConfig(ObjectiveConfig):
-    """The clipped surrogate over stored transitions: DDPO, DanceGRPO, Flow-GRPO."""
+    """A surrogate of the expected reward over stored transitions."""
 
+    surrogate: Literal["clip", "guard", "divergence"] = "clip"
+    """Bound on updates: clipped ratio, clipped normalised ratio (GRPO-Guard), mask (Flow-DPPO)."""
     clip_range: float = Field(default=1e-4, gt=0, lt=1)
     """Clip range of the ratio around 1, for log-probabilities per dimension."""
+    divergence: float = Field(default=1e-5, gt=0, le=1000)
+    """Divergence per dimension from which surrogate=divergence masks a sample."""
+    weight: Literal["none", "size", "gradient"] = "none"
+    """Weight of a step: 1, 1 / its size (GRPO-Guard), or 1 / its gradient factor (LongCat)."""
     log_prob: Literal["gaussian", "bare"] = "gaussian"
     """Log-probability of a step: its Gaussian's, or -(x' - mu)^2 alone; KL in x is likewise."""
     fraction: float = Field(default=1.0, gt=0, le=1)
@@ -50,6 +56,11 @@ class PolicyGradientConfig(ObjectiveConfig):
                 f"sampler.rule {sampler.rule} draws no noise here, so its steps have no "
                 "probability, which a policy gradient needs. Use a rule with a "
                 "noise_level above 0, or a method of the forward process, such as nft"
+            )
+        if self.surrogate == "guard" and self.log_prob == "bare":
+            raise ValueError(
+                "objective.surrogate guard normalises the ratio of a step's Gaussian, and "
+                "objective.log_prob is bare. Set it to gaussian"
             )
         usable = self._usable(sampler)
         if usable < 1:
@@ -75,6 +86,10 @@ class PolicyGradientConfig(ObjectiveConfig):
         found = super().unread(config)
         if self.kl == 0:
             found["objective.kl_space"] = "objective.kl is 0, so there is no penalty"
+        if self.surrogate == "divergence":
+            found["objective.clip_range"] = "objective.surrogate is divergence"
+        else:
+            found["objective.divergence"] = f"objective.surrogate is {self.surrogate}"
         if self.fraction == 1:
             found["objective.subset"] = "objective.fraction is 1, so no step is left out"
         if config.sampler.rule == "cps":
@@ -94,8 +109,39 @@ class PolicyGradientConfig(ObjectiveConfig):
         return self.steps_trained(sampler)
 
     def copies(self, adapted: bool) -> int:
-        """The initial model, unless a LoRA is trained on top of it."""
-        return int(self.kl > 0 and not adapted)
+        """The policy that drew, if steps are replayed, and the initial model of full training."""
+        return self.replays + (self.kl > 0 and not adapted)
+
+    @property
+    def replays(self) -> bool:
+        """Whether steps are compared with those of the policy that drew the samples."""
+        return self.surrogate != "clip"
+
+    def trainable(self, sampler: Sampler) -> list[int]:
+        """The steps that may be trained on, whose last one is left out if `drop_last`."""
+        random = sampler.stochastic_steps()
+        last = sampler.steps - 1 if self.drop_last and len(random) > 1 else sampler.steps
+        return [step for step in random if step < last]
+
+    def weights(self, sampler: Sampler) -> Tensor | None:
+        """The weight of each step in the loss, [T] on the CPU; None where all are 1."""
+        match self.weight:
+            case "none":
+                return None
+            case "size":
+                return 1 / sampler.sizes().cpu()
+            case "gradient":
+                return 1 / sampler.gradient_factors(self.log_prob).cpu()
+
+    def pull(self, config: SamplerConfig, sampler: Sampler) -> dict[int, float]:
+        """Of all steps of a window's places, weighted; a guarded ratio is raised to the power s."""
+        factors, weights = sampler.gradient_factors(self.log_prob).cpu(), self.weights(sampler)
+        if self.surrogate == "guard":
+            factors = factors * sampler.stds().cpu()
+        if weights is not None:
+            factors = factors * weights
+        steps = self.trainable(sampler)[: config.window_within]
+        return {step: float(factors[step]) for step in steps}
 
     def _usable(self, sampler: SamplerConfig) -> int:
         """Number of steps that can be trained on; the last step of cps draws no noise."""
@@ -104,7 +150,12 @@ class PolicyGradientConfig(ObjectiveConfig):
 
 @final
 class PolicyGradient(Objective[PolicyGradientConfig]):
-    """The clipped surrogate over stored transitions."""
+    """A surrogate of the expected reward over stored transitions.
+
+    Surrogates that compare steps with those of the policy that drew the samples replay them under
+    a copy of its weights, rounded as training rounds, once for each sample and pass. Keeping the
+    means of all stored steps in memory would take more than the copy of a LoRA.
+    """
 
     config_class = PolicyGradientConfig
 
@@ -112,6 +163,9 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
         super().__init__(policy, sampler, config, rewards)
         if self.settings.kl > 0:
             policy.keep("start")
+        if self.settings.replays:
+            policy.keep("drew")
+        self.weights = self.settings.weights(sampler)
 
     def plan(self, groups: int, rng: np.random.Generator) -> Plan:
         """All random steps or a window; of all, groups or samples train on a random share."""
@@ -120,50 +174,35 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
         from grpo.rollout import Plan
 
         settings, sampler = self.settings, self.config.sampler
-        trainable = self.sampler.stochastic_steps()
-        if settings.drop_last and len(trainable) > 1:
-            trainable = [i for i in trainable if i < self.sampler.steps - 1]
+        trainable = settings.trainable(self.sampler)
         if sampler.window_within is not None and sampler.window_size is not None:
-            begin = int(rng.integers(sampler.window_within - sampler.window_size + 1))
+            places = sampler.window_within - sampler.window_size + 1
+            every = sampler.window_every
+            begin = int(rng.integers(places)) if every is None else self.step // every % places
             window = trainable[begin : begin + sampler.window_size]
             return Plan(frozenset(window), torch.tensor([window] * groups), settings.log_prob)
         number = max(1, int(len(trainable) * settings.fraction))
         draws = groups * (sampler.group_size if settings.subset == "sample" else 1)
-        chosen = [np.sort(rng.permutation(trainable)[:number]) for _ in range(draws)]
-        return Plan(
-            frozenset(self.sampler.stochastic_steps()),
-            torch.from_numpy(np.stack(chosen)),
-            settings.log_prob,
-        )
+        kept = random_share(rng, trainable, number, draws)
+        return Plan(frozenset(self.sampler.stochastic_steps()), kept, settings.log_prob)
 
     def terms(self, samples: Samples, keys: tuple[int, ...]) -> Iterator[Term]:
         """One per stored transition: the new log-probability of the very step that was taken."""
-        from grpo.loss import clipped_surrogate, kl_v, kl_x
-        from grpo.sde import log_prob, spread
-        from rewardkit.devices import sent
+        from grpo.loss import kl_v, kl_x
+        from grpo.sde import spread
 
-        past, settings = samples.rollout.transitions, self.settings
-        number = past.index.shape[1]
+        settings, number = self.settings, samples.rollout.transitions.index.shape[1]
         for k in range(number):
-            x, x_next, index = self._taken(samples, k)
-            if settings.kl > 0:
-                with self.policy.using("start"):
-                    output_start, step_start = self._replay(samples, x, index)
-            output, step = self._replay(samples, x, index)
-            std = spread(step, settings.log_prob)
-            loss = clipped_surrogate(
-                log_prob(x_next, step.mean, std),
-                sent(past.log_prob[samples.rows, k], x.device),
-                samples.advantage_at(k),
-                clip_range=settings.clip_range,
-                advantage_clip=self.config.advantage.clamp,
-            )
-            term = Term.of(loss, 1 / number)
-            if settings.kl > 0:
+            # What has no gradient comes first, as `grpo.banks` asks.
+            start = self._replay_under("start", samples, k) if settings.kl > 0 else None
+            drew = self._replay_under("drew", samples, k) if settings.replays else None
+            new = self._replay(samples, k)
+            term = Term.of(self._surrogate(samples, k, new, drew), 1 / number)
+            if start is not None:
                 kl = (
-                    kl_x(step.mean, step_start.mean, std)
+                    kl_x(new.step.mean, start.step.mean, spread(new.step, settings.log_prob))
                     if settings.kl_space == "x"
-                    else kl_v(output, output_start)
+                    else kl_v(new.output, start.output)
                 )
                 term = term.penalised("kl", kl, settings.kl)
             yield term
@@ -176,50 +215,67 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
         Sampling and training may round differently: by the batch, by what autocast keeps in
         float32, by what a device makes of float32. One batch of each size is replayed, as updates
         will. Where rounding moves one by more than a third of the clip range, the ratio could be
-        clipped for it alone; then all are computed again, as training does.
+        clipped for it alone; then all are computed again, as training does. Surrogates that replay
+        steps under the weights that drew them need none of this.
         """
         import torch
 
         drifts, steps = [], []
         for batch in probes:
             past = batch.rollout.transitions
-            drifts.append((self._replayed(batch) - past.log_prob[batch.rows]).abs())
+            drifts.append((self._replayed_log_probs(batch) - past.log_prob[batch.rows]).abs())
             steps.append(past.index[batch.rows])
         drift, index = torch.cat(drifts), torch.cat(steps)
         figures = {
             f"drift/step_{i}": float(drift[index == i].mean())
             for i in sorted(set(index.flatten().tolist()))
         }
-        if self.policy.world.any(float(drift.max()) > self.settings.clip_range / 3):
+        if self.settings.replays:
+            self.policy.banks["drew"].follow(0.0)  # the weights as they are
+        elif self.policy.world.any(float(drift.max()) > self.settings.clip_range / 3):
             for batch in batches():
-                batch.rollout.transitions.log_prob[batch.rows] = self._replayed(batch)
+                batch.rollout.transitions.log_prob[batch.rows] = self._replayed_log_probs(batch)
             figures["log_probs_recomputed"] = 1.0
         return figures
 
-    def _replayed(self, samples: Samples) -> Tensor:
+    def _surrogate(self, samples: Samples, k: int, new: Replayed, drew: Replayed | None) -> object:
+        """The loss of the k-th stored step; `drew` is that of the policy which drew the samples."""
+        from grpo import surrogates
+        from grpo.loss import divergence
+        from rewardkit.devices import sent
+
+        settings, past = self.settings, samples.rollout.transitions
+        advantage, weight = samples.advantage_at(k), None
+        device = advantage.device
+        if self.weights is not None:
+            weight = sent(self.weights[past.index[samples.rows, k]], device)
+        common: dict[str, Any] = {"advantage_clip": self.config.advantage.clamp, "weight": weight}
+        if drew is None:
+            old = sent(past.log_prob[samples.rows, k], device)
+            clip = settings.clip_range
+            return surrogates.clipped_surrogate(
+                new.log_prob, old, advantage, clip_range=clip, **common
+            )
+        far = divergence(new.step.mean, drew.step.mean, new.step.std)
+        pair = new.log_prob, drew.log_prob, advantage, far
+        if settings.surrogate == "divergence":
+            return surrogates.masked_surrogate(*pair, threshold=settings.divergence, **common)
+        std = new.step.std.flatten()
+        return surrogates.guarded_surrogate(*pair, std, clip_range=settings.clip_range, **common)
+
+    def _replayed_log_probs(self, samples: Samples) -> Tensor:
         """Log-probabilities of stored steps under the current weights, [n, K], on the CPU."""
         import torch
 
-        from grpo.sde import log_prob, spread
-
-        columns = []
+        steps = range(samples.rollout.transitions.index.shape[1])
         with torch.no_grad():
-            for k in range(samples.rollout.transitions.index.shape[1]):
-                x, x_next, index = self._taken(samples, k)
-                _, step = self._replay(samples, x, index)
-                std = spread(step, self.settings.log_prob)
-                columns.append(log_prob(x_next, step.mean, std))
+            columns = [self._replay(samples, k).log_prob for k in steps]
         return torch.stack(columns, dim=1).cpu()
 
-    def _taken(self, samples: Samples, k: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Both ends of the samples' k-th stored step, and which step of the sampler it is."""
-        from rewardkit.devices import sent
+    def _replay_under(self, name: str, samples: Samples, k: int) -> Replayed:
+        """As `_replay`, under a copy of the weights."""
+        with self.policy.using(name):
+            return self._replay(samples, k)
 
-        past, device = samples.rollout.transitions, self.policy.device
-        return *past.step(samples.rows, k, device), sent(past.index[samples.rows, k], device)
-
-    def _replay(self, samples: Samples, x: Tensor, index: Tensor) -> tuple[Tensor, Step]:
-        """The model's output at x, and the step that follows from it."""
-        timesteps = self.sampler.timesteps.to(x.device)[index]
-        output = self.policy.predict(x, timesteps, samples.condition)
-        return output, self.sampler.step(output, x, index)
+    def _replay(self, samples: Samples, k: int) -> Replayed:
+        return replay(self.policy, self.sampler, samples, k, self.settings.log_prob)

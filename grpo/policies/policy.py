@@ -14,7 +14,7 @@ from grpo.policies.prompts import Prompts
 from rewardkit.devices import pick_dtype, sent
 from rewardkit.errors import UsageError, WeightsError
 from rewardkit.generators.arguments import check_protocol
-from rewardkit.generators.decoding import decode
+from rewardkit.generators.decoding import decode, differentiable_pixels
 from rewardkit.generators.placement import visiting
 from rewardkit.generators.protocol import Protocol
 
@@ -191,6 +191,17 @@ class Policy(Prompts, ABC):
                 "policy.dtype bfloat16. Else training has diverged: take a lower optim.lr"
             )
         return finite
+
+    def pixels(self, x0: Tensor) -> Tensor:
+        """The media of clean latents before they are rounded to 8 bits, with a gradient to `x0`.
+
+        What `policy.offload` keeps on the CPU must be on the device until the gradient is computed:
+        call it inside `offloaded`.
+
+        Returns:
+            `[B, 3, H, W]` of images, `[B, F, 3, H, W]` of clips, float32 in 0..1.
+        """
+        return differentiable_pixels(self._pipe, x0, self.protocol)
 
     def offloaded(self) -> AbstractContextManager[None]:
         """A context in which what `policy.offload` keeps on the CPU is on the device."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,23 @@ if TYPE_CHECKING:
     from grpo.policies.condition import Condition
     from rewardkit.generators.pipelines import Pipeline
     from rewardkit.media.prompts import PromptLine
+
+
+_SUPPORTED = (
+    "Wan models that can be trained: text-to-video of Wan 2.1 (wan2.1-1.3b, wan2.1-14b) and of the "
+    "5B of Wan 2.2 (wan2.2-5b), image-to-video of Wan 2.1"
+)
+_UNFUSED = "Mismatch dtype between input and weight"
+
+
+def _ignore_unfused_norms() -> None:
+    """Silences torch's remark that a norm of bfloat16 values with float32 weights is not fused.
+
+    Weights that are trained are in float32 and values in the run's dtype, so it is as intended.
+    Not `warnings.catch_warnings`: leaving that restores the filters of the whole process.
+    """
+    if not any(getattr(entry[1], "pattern", None) == _UNFUSED for entry in warnings.filters):
+        warnings.filterwarnings("ignore", _UNFUSED, UserWarning)
 
 
 class Wan(Video, ABC):
@@ -41,8 +59,12 @@ class Wan(Video, ABC):
         if pipe.transformer is None or pipe.transformer_2 is not None:
             raise UsageError(
                 f"{pipeline.source} has one network for much noise and another for little, and "
-                "one network is trained here. Train Wan 2.1, or the 5B of Wan 2.2"
+                f"one network is trained here. {_SUPPORTED}"
             )
+
+    def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        _ignore_unfused_norms()
+        return super()._output(x, timesteps, inputs)
 
     def _embed(self, prompt: str) -> dict[str, Tensor]:
         states, _ = self._pipe.encode_prompt(
@@ -122,7 +144,8 @@ class WanImageToVideo(Wan):
         pipe: Any = pipeline.diffusers
         if pipe.config.expand_timesteps:
             raise UsageError(
-                f"{pipeline.source} is an image-to-video pipeline of Wan 2.2. Train one of Wan 2.1"
+                f"{pipeline.source} is an image-to-video pipeline of Wan 2.2, which has a timestep "
+                f"for each token. {_SUPPORTED}"
             )
 
     def _output(self, x: Tensor, timesteps: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:

@@ -12,7 +12,7 @@ from leaderboards.board import SHORT, Leaderboard
 from leaderboards.page import libraries, plots
 from leaderboards.page.copies import MEDIA, Copies, Copy
 from leaderboards.page.gallery import gallery
-from leaderboards.page.runs import LoggedRun, Sheet
+from leaderboards.page.runs import LoggedRun
 from leaderboards.page.view import groups
 from rewardkit.errors import UsageError
 from rewardkit.extras import require
@@ -28,10 +28,17 @@ GENERATOR = '<meta name="generator" content="rewardkit leaderboard">'
 
 
 class _Training(NamedTuple):
-    """A run with the addresses of its sheets: step and address, first and last."""
+    """A run as the page shows it.
+
+    Attributes:
+        run: what it logged.
+        sheets: steps and addresses of its first and last sheet; none where one is left out.
+        left_out: the steps of sheets that cannot be copied.
+    """
 
     run: LoggedRun
     sheets: tuple[tuple[int, Copy], ...]
+    left_out: tuple[int, ...]
 
 
 def build(
@@ -110,17 +117,20 @@ def _plots(shown: Leaderboard, runs: Sequence[LoggedRun]) -> dict[str, Any]:
     return {name: data for name, data in found.items() if data is not None}
 
 
-def _sheets(run: LoggedRun, number: int, copies: Copies) -> tuple[tuple[int, Copy], ...]:
-    def copy(sheet: Sheet) -> tuple[int, Copy] | None:
+def _training(run: LoggedRun, number: int, copies: Copies) -> _Training:
+    found, left_out = [], []
+    for sheet in (run.first, run.last):
+        if sheet is None:
+            continue
         path = sheet.path.relative_to(run.folder)
         place = copies.allowed(run.folder, str(path), [Path(os.path.realpath(run.root))])
-        name = f"run-{number}.{sheet.path.stem}"
-        copied = None if place is None else copies.copy(place, name)
-        return None if copied is None else (sheet.step, copied)
-
-    found = [copy(sheet) for sheet in (run.first, run.last) if sheet is not None]
-    whole = tuple(sheet for sheet in found if sheet is not None)
-    return whole if len(whole) == len(found) else ()  # one alone shows no change
+        copied = copies.copy(place, f"run-{number}.{sheet.path.stem}") if place else None
+        if copied is None:
+            left_out.append(sheet.step)
+        else:
+            found.append((sheet.step, copied))
+    # One alone shows no change.
+    return _Training(run, () if left_out else tuple(found), tuple(left_out))
 
 
 def _rendered(
@@ -145,7 +155,7 @@ def _rendered(
             for group in parts
             for view in group.boards
         },
-        runs=[_Training(run, _sheets(run, number, copies)) for number, run in enumerate(runs)],
+        runs=[_training(run, number, copies) for number, run in enumerate(runs)],
         notes=shown.notes,
         plots=_plots(shown, runs),
         created=now(),

@@ -81,10 +81,20 @@ class LazyGroup(click.Group, ABC):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's; an unknown command is reported with the nearest known ones."""
+        processes = Processes.of_launcher()
+        try:
+            return self._resolved(ctx, args, processes)
+        except UsageError:
+            if not processes.first:  # every process would say the same
+                ctx.exit(2)
+            raise
+
+    def _resolved(
+        self, ctx: click.Context, args: list[str], processes: Processes
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             raise unknown("command", name, self.list_commands(ctx), f"{self.name} --help")
-        processes = Processes.of_launcher()
         if not processes.alone and name not in self.shared:
             raise UsageError(
                 f"{ctx.command_path} {name} runs in one process, and this is one of "
@@ -113,6 +123,10 @@ class LazyGroup(click.Group, ABC):
             else:
                 _report(f"{_prefix(rank)}Error: {error}")
             ctx.exit(2 if isinstance(error, UsageError) else 1)
+        except click.ClickException as error:
+            if rank > 0:  # every process would say the same
+                ctx.exit(error.exit_code)
+            raise
         except KeyboardInterrupt:
             if rank == 0:
                 _report(f"\nStopped. {self.stopped}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, final
@@ -9,6 +10,7 @@ from typing import Any, final
 import click
 
 from rewardkit.errors import UsageError
+from rewardkit.service import Endpoint
 
 
 @final
@@ -42,6 +44,42 @@ def reward_option(**settings: Any) -> Callable[[Callable[..., Any]], Callable[..
     return click.option(
         "-r", "--reward", "rewards", metavar="SPEC", multiple=True, callback=_sum, **settings
     )
+
+
+ENDPOINT = click.option(
+    "--endpoint",
+    metavar="URL",
+    help="Base address of the service that rewards such as judge call, http://127.0.0.1:8000/v1. "
+    "Its key is read from the environment variable REWARDKIT_ENDPOINT_KEY; for https, also from "
+    "OPENAI_API_KEY.",
+)
+JUDGE_MODEL = click.option(
+    "--judge-model",
+    metavar="NAME",
+    help="Model at --endpoint that judges.  [default: its only one]",
+)
+
+
+def endpoint_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of an endpoint, as the parameter `endpoint` of type `Endpoint | None`."""
+
+    @functools.wraps(command)
+    def with_endpoint(
+        *args: Any, endpoint: str | None, judge_model: str | None, concurrency: int, **values: Any
+    ) -> Any:
+        if endpoint is None and judge_model is not None:
+            raise UsageError("--judge-model names a model at an endpoint: give --endpoint URL")
+        chosen = None if endpoint is None else Endpoint(endpoint, judge_model, concurrency)
+        return command(*args, endpoint=chosen, **values)
+
+    concurrency = click.option(
+        "--concurrency",
+        type=click.IntRange(1),
+        default=Endpoint.concurrency,
+        show_default=True,
+        help="Maximum number of calls to --endpoint at the same time.",
+    )
+    return ENDPOINT(JUDGE_MODEL(concurrency(with_endpoint)))
 
 
 def _sum(_: click.Context, __: click.Parameter, specs: tuple[str, ...]) -> str | None:

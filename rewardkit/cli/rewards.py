@@ -70,6 +70,7 @@ def show(name: str, as_json: bool) -> None:
         ("prompt", "needed" if card.needs_prompt else "not used"),
         ("keys of the prompt line", ", ".join(card.needs_meta)),
         ("reference media", ", ".join(card.needs_references)),
+        ("endpoint", "needed" if card.needs_endpoint else ""),
         ("compared with", "\n".join(card.texts)),
         ("unit", card.unit),
         ("range", _range(card.range)),
@@ -81,6 +82,7 @@ def show(name: str, as_json: bool) -> None:
         ("preprocessing", "\n".join(describe_steps(steps))),
         ("frames per second", "" if card.fps is None else f"{card.fps:g}"),
         ("largest batch", "" if card.batch_size is None else str(card.batch_size)),
+        ("gradient to the pixels", "yes" if card.differentiable else ""),
     ]
     for weights in card.all_weights:
         rows += [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from rewardkit.cli.options import FiniteRange, device_option, reward_option
+from rewardkit.cli.options import FiniteRange, device_option, endpoint_options, reward_option
 from rewardkit.cli.tables import console
 from rewardkit.cli.terminal import echo, shown
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rewardkit.engine.items import Progress, Report
     from rewardkit.media.batch import Kind
+    from rewardkit.service import Endpoint
 
 
 @click.command()
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     metavar="NAME=PATH",
     help="Local file or folder to use instead of the Hub's; `rewardkit show` lists the names.",
 )
+@endpoint_options
 @click.option(
     "--batch-size", default=32, show_default=True, type=click.IntRange(1),
     help="Number of files scored at once.",
@@ -86,13 +88,14 @@ if TYPE_CHECKING:
 @click.option(
     "--fps",
     type=FiniteRange(0, min_open=True),
-    help="Frames per second to sample from videos; a higher rate than a video's repeats frames.  "
-    "[default: the native rate]",
+    help="Frames per second to sample from videos; a higher rate than a video's repeats frames, "
+    "which rewards that compare neighbouring frames refuse.  [default: the native rate]",
 )
 @click.option(
     "--frames",
     type=click.IntRange(1),
-    help="Number of frames to sample from each video; of a video with fewer, frames repeat.",
+    help="Number of frames to sample from each video; of a video with fewer, frames repeat, as "
+    "with --fps.",
 )
 @click.option(
     "--max-pixels",
@@ -115,6 +118,7 @@ def score(
     device: str,
     dtype: str,
     weights: tuple[str, ...],
+    endpoint: Endpoint | None,
     batch_size: int,
     workers: int | None,
     fps: float | None,
@@ -162,6 +166,7 @@ def score(
             device=device,
             dtype=dtype,
             weights=parse_overrides(weights),
+            endpoint=endpoint,
             batch_size=batch_size,
             workers=workers,
             fps=fps,

@@ -63,7 +63,8 @@ def sheet(scores: Path, output: str, by: str | None, lowest: bool, number: int) 
 
 
 def _read(path: str) -> Medium:
-    from rewardkit.media.clips import CLIP_SUFFIXES, read_clip
+    from rewardkit.media.clips import read_clip
+    from rewardkit.media.decoding import CLIP_SUFFIXES
     from rewardkit.media.images import read_image
 
     if Path(path).suffix.lower() in CLIP_SUFFIXES:

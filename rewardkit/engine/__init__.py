@@ -6,6 +6,7 @@
     reward      the contract: `load`, `score`       extractor  the contract: `prepare`, `features`
     loader      device, dtype, weights; nothing twice    encoders  CLIP, shared by many rewards
     vision_language  a Qwen2-VL with heads, shared by many rewards
+    onnx        networks in ONNX files              text_reader  the text in an image
     scorer      several rewards as one: batches, errors, memory; `Scorer.stream` scores everything
     preparing   samples read and prepared in threads     batches  what is scored together
     checks      kinds, needs and returned scores         recovery  what an error means

@@ -48,16 +48,17 @@ class EncoderSpec(BaseModel):
 
 
 class PublishedScore(BaseModel):
-    """A score that upstream has published, with what it takes to compute it again.
+    """A score that upstream has published, or that its rule gives, and how to compute it again.
 
     Attributes:
         picture: file name of the picture.
         sha256: of that file.
-        url: where the file can be fetched: an address that names a commit, so that it stays.
+        url: where the file can be fetched: an address that names a commit, so that it stays; or
+            package:NAME/FILE for one that an installed package carries.
         prompt: the prompt it was scored with; None where the reward takes none.
         value: the published score, in the reward's own unit.
         tolerance: how far a correct computation may be from it.
-        source: address of the text that states the value.
+        source: address of the text that states the value, or of the code that defines it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,10 +82,13 @@ class RewardCard(BaseModel):
         needs_prompt: whether a sample without a prompt cannot be scored.
         needs_meta: keys a sample's manifest line must have.
         needs_references: names of the reference media a sample must have, such as "first_frame".
+        needs_endpoint: whether it calls a service, whose address has to be given.
         fps: how many frames of a clip it looks at in a second, chosen as `Sample.frames` says where
             notes say nothing else; None where it looks at every frame, or takes no clips.
         batch_size: the largest number of samples it should score at once; None where there is no
             such limit.
+        differentiable: whether the score has a gradient to the pixels: its extractor is a
+            `DifferentiableExtractor`, and `score` is a differentiable function of its features.
         unit: of the score ("cosine", "kB", "pixels per …").
         range: the lowest and highest possible score; None where unbounded.
         typical: where scores of ordinary media lie, where that is known, with its source in notes.
@@ -108,8 +112,10 @@ class RewardCard(BaseModel):
     needs_prompt: bool = False
     needs_meta: tuple[str, ...] = ()
     needs_references: tuple[str, ...] = ()
+    needs_endpoint: bool = False
     fps: float | None = Field(default=None, gt=0)
     batch_size: int | None = Field(default=None, ge=1)
+    differentiable: bool = False
     unit: str
     range: tuple[float | None, float | None]
     typical: tuple[float, float] | None = None

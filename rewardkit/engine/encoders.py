@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from rewardkit.engine.card import EncoderSpec
-from rewardkit.engine.extractor import Extractor
+from rewardkit.engine.extractor import DifferentiableExtractor
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.preprocess import apply, split
+from rewardkit.engine.straight_through import network_input
 from rewardkit.media.batch import Sample
 from rewardkit.weights.nets.clip_folder import read_folder, read_open_clip
 from rewardkit.weights.nets.clip_layout import from_transformers
@@ -25,7 +26,7 @@ _TEXTS_KEPT = 2**15
 _TEXTS_AT_ONCE = 256
 
 
-class ClipEncoder(Extractor):
+class ClipEncoder(DifferentiableExtractor):
     """An open_clip model with its preprocessing and tokenizer.
 
     Attributes:
@@ -93,7 +94,12 @@ class ClipEncoder(Extractor):
 
     def features(self, prepared: Sequence[torch.Tensor]) -> ClipFeatures:
         """Features of a batch, computed when first read."""
-        return ClipFeatures(self, prepared)
+        return ClipFeatures(self, partial(self.pixels, prepared))
+
+    def differentiable_features(self, pixels: torch.Tensor) -> ClipFeatures:
+        """Features of images, `[B, 3, H, W]` in 0..1, with a gradient to their pixels."""
+        steps = self.spec.preprocess
+        return ClipFeatures(self, partial(network_input, steps, pixels.to(self._device)))
 
     def pixels(self, prepared: Sequence[torch.Tensor]) -> torch.Tensor:
         """The network's input, float32 `[B, 3, h, w]` on the device."""
@@ -126,14 +132,14 @@ class ClipEncoder(Extractor):
 class ClipFeatures:
     """What a `ClipEncoder` says of one batch; each part is computed once, when first asked for."""
 
-    def __init__(self, encoder: ClipEncoder, prepared: Sequence[torch.Tensor]) -> None:
+    def __init__(self, encoder: ClipEncoder, pixels: Callable[[], torch.Tensor]) -> None:
         self._encoder = encoder
-        self._prepared = prepared
+        self._pixels = pixels  # several times as large as the pictures, so made when needed
 
     @cached_property
     def image(self) -> torch.Tensor:
         """Unit image embeddings, float32 `[B, D]`."""
-        return self._encoder.encode_image(self._encoder.pixels(self._prepared))
+        return self._encoder.encode_image(self._pixels())
 
     def text(self, texts: Sequence[str]) -> torch.Tensor:
         """Unit embeddings of any texts, float32 `[len(texts), D]`."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rewardkit.media.batch import Sample
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Extractor(ABC):
@@ -23,6 +26,22 @@ class Extractor(ABC):
     @abstractmethod
     def features(self, prepared: Sequence[Any]) -> Any:
         """The batched half; one object that every reward of the batch reads."""
+
+
+class DifferentiableExtractor(Extractor):
+    """An extractor that also reads media as tensors, with a gradient to their pixels.
+
+    Training that back-propagates through rewards needs it. Scores that are reported never come from
+    it, but from `prepare` and `features`.
+    """
+
+    @abstractmethod
+    def differentiable_features(self, pixels: torch.Tensor) -> Any:
+        """What `features` returns of the same media, with a gradient.
+
+        Args:
+            pixels: `[B, 3, H, W]` of images, `[B, F, 3, H, W]` of clips, floats in 0..1.
+        """
 
 
 class RawMedia(Extractor):

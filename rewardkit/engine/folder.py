@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, TypeAlias, cast
 
 from rewardkit.engine.card import RewardCard
 from rewardkit.engine.items import Progress, Report, score_items
-from rewardkit.engine.loader import Loader
+from rewardkit.engine.loader import Loader, check_endpoint
 from rewardkit.engine.reading import Reader
 from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.reward import GroupReward
@@ -25,6 +25,7 @@ from rewardkit.media.sampling import check_choice
 from rewardkit.media.sources import Item, find, kind_of_file
 from rewardkit.processes import ALONE, Processes
 from rewardkit.records.rows import check_format, storable
+from rewardkit.service import Endpoint
 
 _log = logging.getLogger("rewardkit")
 Paths: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -46,6 +47,7 @@ def score_folder(
     device: str = "auto",
     dtype: str = "float32",
     weights: Mapping[str, str | Path] | None = None,
+    endpoint: Endpoint | None = None,
     batch_size: int = 32,
     workers: int | None = None,
     fps: float | None = None,
@@ -73,6 +75,7 @@ def score_folder(
         device: see `rewardkit.create`, as `dtype` and `weights`.
         dtype: of the networks.
         weights: local files by name.
+        endpoint: see `rewardkit.create`.
         batch_size: samples scored at once.
         workers: threads that decode and preprocess; by default one per processor, at most 8.
         fps: sample clips at this rate.
@@ -104,6 +107,7 @@ def score_folder(
         for path in many:
             refuse_address(path)
         cards = _cards(spec)
+        check_endpoint(cards, endpoint)
         references = dict.fromkeys(name for card in cards for name in card.needs_references)
         columns: dict[str, Any] = {"path_column": path_column, "prompt_column": prompt_column}
         of_inputs = columns if prompts is None else {}
@@ -135,7 +139,7 @@ def score_folder(
         reader=Reader(found_kind, fps, frames, max_pixels),
         output=output,
         overwrite=overwrite,
-        loader=lambda: Loader(processes.device(device), dtype, weights),
+        loader=lambda: Loader(processes.device(device), dtype, weights, endpoint=endpoint),
         batch_size=batch_size,
         workers=workers,
         about={"inputs": many},

@@ -12,7 +12,7 @@ from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry
 from rewardkit.engine.reward import Reward
 from rewardkit.errors import InputError
-from rewardkit.media.batch import Batch, Sample
+from rewardkit.media.batch import Batch, Clip, Sample
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +20,22 @@ if TYPE_CHECKING:
 #: How many frames go through a network at once: clips of any length fit in memory.
 FRAMES_AT_ONCE = 32
 _SUFFIX = "-frames"
+
+
+def refuse_repeats(clip: Clip) -> None:
+    """Refuses a clip in which a frame stands twice, for rewards that compare neighbouring frames.
+
+    A repeated frame is a moment without motion: the clip would seem steadier than it is.
+
+    Raises:
+        InputError: sampling has repeated frames.
+    """
+    if clip.repeats:
+        raise InputError(
+            "neighbouring frames are compared, and sampling has repeated some of this video: it "
+            "has fewer frames than --frames, or a lower rate than --fps, asks for. Ask for fewer "
+            "frames or a lower rate, or leave the option out to compare every frame"
+        )
 
 
 @dataclass(frozen=True)
@@ -52,7 +68,8 @@ class FrameExtractor(Extractor):
     Attributes:
         pictures: reads each frame.
         fps: frames per second of a clip, see `Sample.frames`; None is every frame.
-        at_least: the smallest number of frames that its rewards can score.
+        at_least: the smallest number of frames that its rewards can score; from 2 on, they compare
+            frames.
     """
 
     def __init__(self, pictures: Extractor, fps: float | None, at_least: int = 1) -> None:
@@ -72,8 +89,10 @@ class FrameExtractor(Extractor):
         """Each frame, prepared as a picture.
 
         Raises:
-            InputError: the clip has too few frames.
+            InputError: the clip has too few frames, or frames that sampling repeated are compared.
         """
+        if self.at_least > 1:
+            refuse_repeats(sample.clip)
         frames = sample.frames(self.fps)
         if len(frames) < self.at_least:
             raise InputError(
@@ -125,6 +144,7 @@ def frame_mean_card(picture: RewardCard, fps: float) -> RewardCard:
         "name": picture.name + _SUFFIX,
         "summary": summary,
         "inputs": ("video",),
+        "differentiable": False,
         "fps": fps,
         "published": (),
         "notes": (*notes, *picture.notes),

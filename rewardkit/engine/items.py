@@ -220,6 +220,7 @@ def _made_by(scorer: Scorer, loader: Loader, reader: Reader) -> dict[str, Any]:
         if steps:
             parts["preprocess"] = describe_steps(steps)
             parts["dtype"] = str(loader.dtype).removeprefix("torch.")
+        parts |= reward.provenance()
         if file is not None:
             parts["sha256"] = sha256_file(file)
         rewards[name] = parts

@@ -11,6 +11,7 @@ from rewardkit.engine.registry import resolve
 from rewardkit.engine.reward import Reward
 from rewardkit.engine.scorer import Scorer
 from rewardkit.engine.spec import RewardSpec, RewardTerm, parse
+from rewardkit.service import Endpoint
 
 if TYPE_CHECKING:
     import torch
@@ -62,20 +63,22 @@ def create(
     device: str = "auto",
     dtype: str = "float32",
     weights: Mapping[str, str | Path] | None = None,
+    endpoint: Endpoint | None = None,
 ) -> LoadedReward:
     """One reward, its weights loaded: `create("clip.vit-l-14")(images, prompts)`.
 
     Args:
-        name: a registered name, a bare family, FILE.py:NAME, or clip:owner/name.
+        name: a registered name, a bare family, FILE.py:NAME, clip:owner/name, or judge:FILE.toml.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         dtype: "float32", "bfloat16" or "float16", of the networks.
         weights: local files instead of the hub's, by the names that `rewardkit show` prints.
+        endpoint: of the service that rewards such as `judge` call.
 
     Raises:
         UsageError: no such reward, device or dtype.
         WeightsError: its weights cannot be had or do not fit.
     """
-    loaded = scorer(name, device=device, dtype=dtype, weights=weights)
+    loaded = scorer(name, device=device, dtype=dtype, weights=weights, endpoint=endpoint)
     return LoadedReward(loaded.rewards[resolve(name)])
 
 
@@ -85,6 +88,7 @@ def scorer(
     device: str = "auto",
     dtype: str = "float32",
     weights: Mapping[str, str | Path] | None = None,
+    endpoint: Endpoint | None = None,
 ) -> Scorer:
     """A scorer of a reward spec such as "hps+clip"; arguments and errors as for `create`."""
-    return Scorer.load(parse(spec, resolve), Loader(device, dtype, weights))
+    return Scorer.load(parse(spec, resolve), Loader(device, dtype, weights, endpoint=endpoint))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from rewardkit.devices import pick_device, pick_dtype
 from rewardkit.engine.card import RewardCard
-from rewardkit.errors import WeightsError, unknown
+from rewardkit.errors import UsageError, WeightsError, unknown
+from rewardkit.service import Endpoint
 from rewardkit.weights.checkpoint import check_fit, load_strict, read_files, read_state_dict
 from rewardkit.weights.hub import locate
 from rewardkit.weights.pins import Located, PinnedFile, Snapshot
@@ -29,6 +30,7 @@ class Loader:
         device: "auto" is a CUDA device, Apple's, or the CPU, the first there is.
         dtype: of the networks; pixels are prepared and final products computed in float32.
         weights: local files by name, instead of the hub's.
+        endpoint: of the service that rewards call.
         tiny: build small random networks instead of loading weights: the same code path, for tests.
 
     Attributes:
@@ -43,10 +45,12 @@ class Loader:
         dtype: str = "float32",
         weights: Mapping[str, str | Path] | None = None,
         *,
+        endpoint: Endpoint | None = None,
         tiny: bool = False,
     ) -> None:
         self.device = pick_device(device)
         self.dtype = pick_dtype(dtype)
+        self.endpoint = endpoint
         self.tiny = tiny
         self.located: dict[str, Located] = {}
         self.networks: list[torch.nn.Module] = []
@@ -159,6 +163,16 @@ class Loader:
         self.networks.append(network)
         return network
 
+    def endpoint_of(self, card: RewardCard) -> Endpoint:
+        """The endpoint that a reward calls.
+
+        Raises:
+            UsageError: none is given.
+        """
+        if self.endpoint is None:
+            raise _without_endpoint(card)
+        return self.endpoint
+
     def move(self, device: torch.device | str) -> None:
         """Moves all networks, and frees the memory of a GPU that they leave.
 
@@ -215,3 +229,25 @@ def check_overrides(names: Iterable[str], cards: Sequence[RewardCard]) -> None:
     for name in names:
         if name not in known:
             raise unknown("name of weights", name, known, "rewardkit show tells them per reward")
+
+
+def check_endpoint(cards: Sequence[RewardCard], endpoint: Endpoint | None) -> None:
+    """Refuse a reward without the endpoint that it calls, and an endpoint that no reward calls.
+
+    Raises:
+        UsageError: there is such a reward, or such an endpoint.
+    """
+    calling = [card for card in cards if card.needs_endpoint]
+    if calling and endpoint is None:
+        raise _without_endpoint(calling[0])
+    if endpoint is not None and not calling:
+        names = ", ".join(card.name for card in cards)
+        raise UsageError(f"the endpoint {endpoint.url} is given, and none of {names} calls one")
+
+
+def _without_endpoint(card: RewardCard) -> UsageError:
+    return UsageError(
+        f"{card.name} calls a service, and no endpoint is given. Give --endpoint URL, such as "
+        "http://127.0.0.1:8000/v1, and for a judge --judge-model NAME; in Python, "
+        "endpoint=rewardkit.Endpoint(URL, NAME)"
+    )

@@ -11,7 +11,8 @@ from typing import Any
 from rewardkit.engine.card import RewardCard
 from rewardkit.errors import InputError, UsageError
 from rewardkit.media.batch import Kind, LazySample, Medium, Sample
-from rewardkit.media.clips import MAX_CLIP_BYTES, read_clip
+from rewardkit.media.clips import read_clip
+from rewardkit.media.decoding import MAX_CLIP_BYTES
 from rewardkit.media.files import refuse_address
 from rewardkit.media.images import MAX_PIXELS, read_image
 from rewardkit.media.sources import Item, kind_of_file

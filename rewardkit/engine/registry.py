@@ -32,7 +32,13 @@ _R = TypeVar("_R", bound=type[Reward])
 
 
 class Scheme(Protocol):
-    """Rewards that are named by where their weights are, SCHEME:PLACE, and need no registration."""
+    """Rewards that need no registration, SCHEME:PLACE; the place is that of weights, or a name.
+
+    Attributes:
+        form: how such a name is written, such as clip:owner/name.
+    """
+
+    form: str
 
     def check(self, place: str) -> str:
         """The place as it is recorded; nothing is read or downloaded.
@@ -139,15 +145,15 @@ def resolve(name: str) -> str:
     """
     if name in _entries:  # without looking further: families look each other up while imported
         return name
+    broken = _discover()
+    scheme, colon, place = name.partition(":")
+    if colon and scheme.casefold() in _schemes:
+        return f"{scheme.casefold()}:{_schemes[scheme.casefold()].check(place)}"
     if user_file(name) is not None:
         load_attribute(name)
         return name
     if name.endswith(".py"):
         raise UsageError(f"a function as a reward is written FILE.py:NAME, such as {name}:score")
-    broken = _discover()
-    scheme, colon, place = name.partition(":")
-    if colon and scheme.casefold() in _schemes:
-        return f"{scheme.casefold()}:{_schemes[scheme.casefold()].check(place)}"
     folded = name.casefold()
     folded = _defaults.get(folded, folded)
     if folded in _entries:
@@ -157,7 +163,7 @@ def resolve(name: str) -> str:
         return tags[0]
     if tags:
         raise UsageError(f"the family {name!r} has no default; choose one of {', '.join(tags)}")
-    forms = ["FILE.py:NAME", *(f"{scheme}:owner/name" for scheme in sorted(_schemes))]
+    forms = ["FILE.py:NAME", *(scheme.form for _, scheme in sorted(_schemes.items()))]
     where = f"rewardkit list. Not registered, but accepted: {', '.join(forms)}"
     error = unknown("reward", name, [*_entries, *_defaults], where)
     raise UsageError("\n".join([str(error), *broken])) if broken else error
@@ -166,7 +172,7 @@ def resolve(name: str) -> str:
 def entry(name: str) -> RewardEntry:
     """The registration that `name` resolves to."""
     name = resolve(name)
-    if user_file(name) is not None:
-        return entry_of(name)
     scheme, colon, place = name.partition(":")
-    return _schemes[scheme].entry(name, place) if colon else _entries[name]
+    if colon and scheme in _schemes:
+        return _schemes[scheme].entry(name, place)
+    return entry_of(name) if colon else _entries[name]

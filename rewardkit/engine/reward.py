@@ -53,9 +53,10 @@ class Reward(ABC):
     def score(self, batch: Batch, features: Any) -> torch.Tensor:
         """Scores `[B]` of a batch whose `features` the extractor computed.
 
-        Called without gradients (`torch.inference_mode`). The batch has prompts and meta; its media
-        and references have been let go after `Extractor.prepare`. A sample's score must not depend
-        on the rest of the batch.
+        Called without gradients (`torch.inference_mode`); where the card says `differentiable`,
+        also with features that have one. The batch has prompts and meta; its media and references
+        have been let go after `Extractor.prepare`. A sample's score must not depend on the rest of
+        the batch.
         """
 
     @classmethod
@@ -69,6 +70,10 @@ class Reward(ABC):
             InputError: the prompt, or the other keys of its line, are not of its kind.
         """
         return None
+
+    def provenance(self) -> Mapping[str, str]:
+        """What decides its numbers beside weights and preprocessing, for results."""
+        return {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.card.name}>"

@@ -18,7 +18,8 @@ from rewardkit.errors import UsageError
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 # A name is a registered one, FILE.py:NAME or SCHEME:PLACE, such as clip:owner/name: all but the
-# grammar's own signs may stand in it.
+# grammar's own signs may stand in it. A place may be a name again, as in win-rate:clip:owner/name.
+_SCHEME = r"[A-Za-z][A-Za-z-]+:"
 _TERM = re.compile(
     rf"\s*(?:(?P<weight>{_NUMBER})\s*\*\s*)?(?P<name>[^\s+*@]+)\s*"
     rf"(?:@\s*(?P<threshold>{_NUMBER})\s*)?"
@@ -76,15 +77,15 @@ class RewardSpec:
 
 
 def user_file(name: str) -> str | None:
-    """The file of FILE.py:NAME; None of any other name."""
-    file, colon, _ = name.rpartition(":")
-    return file if colon and file.endswith(".py") else None
+    """The file of FILE.py:NAME, also behind schemes; None of any other name."""
+    match = re.fullmatch(rf"(?:{_SCHEME})*(?P<file>.+\.py):[^:]*", name)
+    return match["file"] if match else None
 
 
 def local_folder(name: str) -> str | None:
     """The folder of SCHEME:FOLDER, which begins with "." or "/"; None of any other name."""
-    _, colon, rest = name.partition(":")
-    return rest if colon and rest.startswith((".", "/")) else None
+    match = re.fullmatch(rf"(?:{_SCHEME})+(?P<folder>[./].*)", name)
+    return match["folder"] if match else None
 
 
 def parse(text: str, resolve: Callable[[str], str]) -> RewardSpec:

@@ -14,6 +14,7 @@ from rewardkit.engine.loader import Loader, check_overrides
 from rewardkit.engine.registry import entry
 from rewardkit.errors import RewardKitError, UsageError, describe
 from rewardkit.media.images import read_image
+from rewardkit.media.prompts import PACKAGE, in_package
 from rewardkit.records.provenance import sha256_file
 from rewardkit.weights.fetch import fetch
 from rewardkit.weights.pins import Located
@@ -108,11 +109,17 @@ def verify(
 def _check(reward: LoadedReward, published: PublishedScore, known: Mapping[str, Path]) -> Check:
     name = reward.card.name
     try:
-        path = known.get(published.sha256) or fetch(published.url, published.sha256)
+        path = known.get(published.sha256) or _find(published)
         (score,) = reward([read_image(path)], [published.prompt]).tolist()
     except RewardKitError as error:
         return Check(name, published, error=describe(error))
     return Check(name, published, ours=score)
+
+
+def _find(published: PublishedScore) -> Path:
+    if published.url.startswith(PACKAGE):
+        return in_package(published.url)
+    return fetch(published.url, published.sha256)
 
 
 def _by_checksum(folder: Path, cards: Sequence[RewardCard]) -> dict[str, Path]:

@@ -39,45 +39,74 @@ def decode(pipe: Any, latents: torch.Tensor, protocol: Protocol) -> Iterator[Med
     """
     import torch
 
-    family = FAMILIES[type(pipe).__name__]
-    medium_of = _MEDIA[kind_of(family.task)]
+    kind = kind_of(FAMILIES[type(pipe).__name__].task)
     for place in range(len(latents)):
-        sample = latents[place : place + 1]
-        with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
-            # The dtype is that of `load` and of a policy: float32, even where networks are not.
-            scaled = family.unscaled(pipe, sample.float(), protocol).to(pipe.vae.dtype)
-            pixels = _pixels(pipe.vae, scaled)
-            finite = pixels.isfinite().all()
-            medium = medium_of(pipe, pixels.float(), protocol)
-        yield medium if finite else None
+        with torch.no_grad():
+            output = _output(pipe, latents[place : place + 1], protocol)
+            finite = output.isfinite().all()
+            levels = _VALUES[kind](pipe, output).mul(255).round().to(torch.uint8).cpu()
+        if not finite:
+            yield None
+        elif kind == "video":
+            assert protocol.fps is not None  # `check_protocol` asks for it
+            yield Clip(levels, protocol.fps)
+        else:
+            yield levels
 
 
-def _picture(pipe: Any, pixels: torch.Tensor, protocol: Protocol) -> Medium:
-    if pixels.ndim == 5:  # a video's VAE makes a clip of one frame
-        pixels = pixels[:, :, 0]
-    return _rounded(pipe.image_processor.postprocess(pixels, output_type="pt")[0])
+def differentiable_pixels(pipe: Any, latents: torch.Tensor, protocol: Protocol) -> torch.Tensor:
+    """The pixels of the media of `decode` before they are rounded, with a gradient to the latents.
 
+    Args:
+        pipe: see `decode`.
+        latents: see `decode`.
+        protocol: see `decode`.
 
-def _clip(pipe: Any, pixels: torch.Tensor, protocol: Protocol) -> Medium:
-    frames = pipe.video_processor.postprocess_video(pixels, output_type="pt")[0]
-    assert protocol.fps is not None  # `check_protocol` asks for it
-    return Clip(_rounded(frames), protocol.fps)
+    Returns:
+        `[B, 3, H, W]` of images, `[B, F, 3, H, W]` of clips, float32 in 0..1, on the device.
 
-
-def _rounded(values: torch.Tensor) -> torch.Tensor:
+    Raises:
+        RewardKitError: see `decode`.
+    """
     import torch
 
-    return values.mul(255).round().to(torch.uint8).cpu()
+    values = _VALUES[kind_of(FAMILIES[type(pipe).__name__].task)]
+    outputs = (_output(pipe, latents[i : i + 1], protocol) for i in range(len(latents)))
+    return torch.stack([values(pipe, output) for output in outputs])
 
 
-_MEDIA: dict[Kind, Callable[[Any, torch.Tensor, Protocol], Medium]] = {
+def _output(pipe: Any, latents: torch.Tensor, protocol: Protocol) -> torch.Tensor:
+    """What the VAE makes of the latents of one sample, `[1, ...]`, float32."""
+    import torch
+
+    family = FAMILIES[type(pipe).__name__]
+    with torch.autocast(latents.device.type, enabled=False):
+        # The dtype is that of `load` and of a policy: float32, even where networks are not.
+        scaled = family.unscaled(pipe, latents.float(), protocol).to(pipe.vae.dtype)
+        return _decoded(pipe.vae, scaled).float()
+
+
+def _picture(pipe: Any, output: torch.Tensor) -> torch.Tensor:
+    if output.ndim == 5:  # a video's VAE makes a clip of one frame
+        output = output[:, :, 0]
+    pixels: torch.Tensor = pipe.image_processor.postprocess(output, output_type="pt")[0]
+    return pixels
+
+
+def _clip(pipe: Any, output: torch.Tensor) -> torch.Tensor:
+    frames: torch.Tensor = pipe.video_processor.postprocess_video(output, output_type="pt")[0]
+    return frames
+
+
+# Pixels of one medium in 0..1, `[3, H, W]` or `[F, 3, H, W]`, from the VAE's output.
+_VALUES: dict[Kind, Callable[[Any, torch.Tensor], torch.Tensor]] = {
     "image": _picture,
     "video": _clip,
 }
 
 
-def _pixels(vae: Any, latents: torch.Tensor) -> torch.Tensor:
-    """What the VAE makes of one sample; in tiles, from then on, where memory does not suffice."""
+def _decoded(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    """The VAE's output of one sample; in tiles, from then on, where memory does not suffice."""
     import torch
 
     pixels: torch.Tensor

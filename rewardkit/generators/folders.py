@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Collection
@@ -117,6 +118,18 @@ def read(folder: Path, dtype: torch.dtype, exact: Collection[str] = ("vae",)) ->
             refuse_gaps(folder / part, missing)
             check_finite(str(folder / part), dict(module.named_parameters()))
     return pipe
+
+
+def missing_folder(source: str | Path, what: str = "folder") -> UsageError:
+    """The error for a path where there is nothing, with the nearest names beside it."""
+    path = Path(source)
+    beside = path.parent
+    if not beside.is_dir():
+        return UsageError(f"there is no {what} {source}, nor a folder {beside}")
+    names = sorted(p.name for p in beside.iterdir())
+    near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.6)
+    hint = f"; there is {' and '.join(str(beside / name) for name in near)}" if near else ""
+    return UsageError(f"there is no {what} {source}{hint}")
 
 
 def trained(path: Path) -> Path:

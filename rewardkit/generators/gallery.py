@@ -112,16 +112,36 @@ def make_gallery(
     batches = [planned[i : i + batch_size] for i in range(0, len(planned), batch_size)]
     make_media(pipeline, batches, protocol, on_medium)
     check_kept(folder, [medium.path for medium in planned])
+    rows = [
+        {"path": medium.path.name, "prompt": medium.request.prompt, "seed": medium.request.seed}
+        for medium in planned
+    ]
+    return write_manifest(folder, lines, files, rows)
+
+
+def write_manifest(
+    folder: Path,
+    lines: Sequence[PromptLine],
+    files: Sequence[Mapping[str, Path]],
+    rows: Sequence[Mapping[str, Any]],
+) -> Path:
+    """Writes `manifest.jsonl`, a line per medium, and returns its path.
+
+    Args:
+        folder: of the media.
+        lines: the prompts, whose meta each line repeats.
+        files: the pictures that each prompt starts from, by name.
+        rows: what else is said of each medium, as many of each prompt, prompt by prompt.
+    """
     columns = [
         _storable(without_references(line.meta, files[i]))
         | {name: os.path.relpath(path, folder) for name, path in files[i].items()}
         for i, line in enumerate(lines)
     ]
+    samples = len(rows) // len(lines)
     manifest = folder / MANIFEST
     with atomic_write(manifest) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for i, medium in enumerate(planned):
-            request = medium.request
-            row = {"path": medium.path.name, "prompt": request.prompt, "seed": request.seed}
+        for i, row in enumerate(rows):
             file.write(json.dumps({**columns[i // samples], **row}) + "\n")
     return manifest
 

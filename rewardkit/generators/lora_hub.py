@@ -21,8 +21,9 @@ _NAMED = re.compile(
 def lora_path(lora: str | Path) -> Path:
     """The path of a LoRA: as it is, or in the cache where it is named by owner/name.
 
-    A path that exists goes first. The commit and checksum of the first download are recorded, and
-    later ones must match, as for all weights.
+    A path that exists goes first, and nothing is looked for on the hub where `owner` is a folder
+    here, such as that of a user's runs. The commit and checksum of the first download are
+    recorded, and later ones must match, as for all weights.
 
     Args:
         lora: a path, or owner/name with `@REVISION` and `:FILE` where they matter.
@@ -64,6 +65,8 @@ def _named(lora: str | Path) -> re.Match[str] | None:
     path = Path(lora)
     named = None if isinstance(lora, Path) else _NAMED.fullmatch(lora)
     if named is None or path.exists() or (path.suffix == ".safetensors" and not named["file"]):
+        return None
+    if path.parent.is_dir():
         return None
     return named if can_be_repo(named["repo"]) else None
 

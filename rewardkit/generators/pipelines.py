@@ -31,7 +31,13 @@ from rewardkit.generators.arguments import (
 from rewardkit.generators.decoding import decode
 from rewardkit.generators.exports import refuse_unfinished
 from rewardkit.generators.families import FAMILIES
-from rewardkit.generators.folders import download, read, trained, whole_pipeline
+from rewardkit.generators.folders import (
+    download,
+    missing_folder,
+    read,
+    trained,
+    whole_pipeline,
+)
 from rewardkit.generators.joining import joined
 from rewardkit.generators.lora import add_lora
 from rewardkit.generators.lora_hub import lora_path
@@ -115,7 +121,8 @@ def load(
 
     Args:
         source: an alias (`rewardkit pipelines` lists them), owner/name on the hub, or a folder in
-            diffusers' layout. A folder goes first where it is written as a path.
+            diffusers' layout. A folder goes first where it is written as a path, and a name is not
+            looked for on the hub where its owner is the name of a folder here.
         device: "auto" is a CUDA device, Apple's, or the CPU, the first there is.
         dtype: of the networks, whatever the files hold; None is the alias's, else float32. The VAE
             and layers that their authors keep in float32 are always in it.
@@ -139,6 +146,8 @@ def load(
     target, number = pick_device(device), pick_dtype(dtype)
     pinned = alias.revision if alias else None
     path_of_tuned = None if tuned is None else lora_path(tuned)
+    if path_of_tuned is not None and not path_of_tuned.exists():
+        raise missing_folder(path_of_tuned, "run or LoRA")
     for path in (place, path_of_tuned):
         if isinstance(path, Path):
             refuse_unfinished(path)
@@ -277,7 +286,12 @@ def place_of(source: str | Path) -> tuple[Alias | None, str | Path]:
                 f"{name} is no folder, and not owner/name on the hub: such a name has at most 96 "
                 "characters, no -- or .. in it, and does not end with -, . or .git"
             )
+        if path.parent.is_dir():  # as in runs/a, which somebody else might have put on the hub
+            raise UsageError(
+                f"{missing_folder(source)}. It is not looked for on the hub, because "
+                f"{path.parent} is a folder here"
+            )
         return None, name
     if written_as_path:
-        raise UsageError(f"there is no folder {source}")
+        raise missing_folder(source)
     raise unknown("pipeline", name, ALIASES, "rewardkit pipelines")

@@ -6,7 +6,8 @@ nothing else of rewardkit.
     files       a file handed over by a user, opened, or the reason why it cannot be
     images      any picture Pillow reads -> uint8 [3, H, W]
     task        what a generator is asked to make, and the kind of medium that is
-    clips       any clip -> Clip(uint8 [F, 3, H, W], fps), and mp4 back
+    decoding    any clip -> its frames, uint8 [F, 3, H, W], and their rate
+    clips       files of clips -> Clip, and mp4 back
     sampling    which frames of a clip are taken, by a rate or by a number
     libav       videos, for clips          animations  animated pictures, for clips
     batch       Clip, Sample, Batch, and `to_medium`, the boundary for what users hold in memory

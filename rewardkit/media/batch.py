@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from rewardkit.errors import InputError, ScoringError, UsageError
 from rewardkit.media.arguments import one_mapping_each, one_text_each
 from rewardkit.media.arrays import check_uint8, from_array, to_uint8
+from rewardkit.media.decoding import CLIP_SUFFIXES, decode_clip
 from rewardkit.media.files import refuse_address
 from rewardkit.media.sampling import sample_indices
 
@@ -35,11 +36,14 @@ class Clip:
         fps: frames per second.
         stated_fps: the average rate that the file's header states, where `frames` are all frames of
             a file; of a variable rate, it may differ from `fps`, which time stamps say.
+        repeats: whether sampling took a frame more than once; rewards that compare neighbouring
+            frames refuse such a clip, whose motion stops and starts.
     """
 
     frames: torch.Tensor
     fps: float
     stated_fps: float | None = None
+    repeats: bool = False
 
     def __post_init__(self) -> None:
         check_uint8(self.frames, ndim=4, what="Clip.frames", shape="[F, 3, H, W]")
@@ -59,7 +63,9 @@ class Clip:
             UsageError: fps is not a positive, finite number.
         """
         times = [index / self.fps for index in range(len(self.frames))]
-        return Clip(self.frames[sample_indices(times, fps)], fps)
+        chosen = sample_indices(times, fps)
+        repeats = self.repeats or len(set(chosen)) < len(chosen)
+        return Clip(self.frames[chosen], fps, repeats=repeats)
 
 
 Medium: TypeAlias = "torch.Tensor | Clip"
@@ -255,14 +261,15 @@ def kind_of(medium: Medium) -> Kind:
 def to_medium(source: Any) -> Medium:
     """A medium from any of the accepted types.
 
-    Accepts a `Clip`; a path or PIL picture (see `rewardkit.media.images`); a tensor or array
+    Accepts a `Clip`; a path, which is that of a clip where its extension is that of one
+    (`CLIP_SUFFIXES`), or a PIL picture (see `rewardkit.media.images`); a tensor or array
     `[3, H, W]`, or an array `[H, W, 3]` as numpy holds pictures; uint8 in 0..255 or floating point
     in 0..1. An array that is both, `[3, H, 3]`, is read as `[3, H, W]`. Floats are rounded as a PNG
     writer rounds them: `round(255 x)`, half to even. From a GPU, it comes to the CPU, where media
     are prepared.
 
     Raises:
-        InputError: a picture that cannot be read, a wrong shape, dtype or range.
+        InputError: a picture or clip that cannot be read, a wrong shape, dtype or range.
     """
     import numpy as np
     import torch
@@ -275,7 +282,9 @@ def to_medium(source: Any) -> Medium:
         return source if here else replace(source, frames=source.frames.cpu())
     if isinstance(source, str | PathLike):
         refuse_address(source)
-        return read_image(Path(source))
+        path = Path(source)
+        is_clip = path.suffix.lower() in CLIP_SUFFIXES
+        return Clip(*decode_clip(path)) if is_clip else read_image(path)
     if isinstance(source, Image.Image):
         return read_image(source)
     if isinstance(source, np.ndarray):

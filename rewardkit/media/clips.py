@@ -1,33 +1,12 @@
-"""Clips: any video libav decodes, and animated pictures, as uint8 RGB frames with their true rate.
-
-The rate is measured on the frames' own timestamps, because containers round it and a variable frame
-rate has no single one. Pixels are libav's conversion to RGB, by the stream's own colour tags.
-"""
+"""Clips in files: read as uint8 RGB frames with their true rate, and written as mp4."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from rewardkit.errors import InputError
-from rewardkit.media.animations import is_animation, read_animation
 from rewardkit.media.batch import Clip
-from rewardkit.media.files import open_file, quoted
-from rewardkit.media.sampling import check_choice, sample_count, sample_indices
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from rewardkit.media.libav import StreamInfo
-
-#: The most memory the chosen frames of one clip may take: 2 GiB, 11 s of 1080p at 30 fps.
-MAX_CLIP_BYTES = 2 * 1024**3
-
-#: The extensions a folder is searched for. GIF is not among them: in a folder it is a picture.
-CLIP_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg"})
+from rewardkit.media.decoding import MAX_CLIP_BYTES, decode_clip
 
 
 def read_clip(
@@ -43,34 +22,14 @@ def read_clip(
     `Clip.fps` is the rate of what was chosen: `fps` where that was given, else
     `(n - 1) / (last - first)` over the chosen frames' times, or the stream's rate for a single one.
     `Clip.stated_fps` is the container's word on a video of which every frame is read.
+    `Clip.repeats` is true where more frames were to be chosen than there are.
 
     Raises:
         UsageError: both `fps` and `frames` are given, or one is not positive.
         InputError: the file cannot be opened, has no video, is cut short or damaged, changes its
             frame size, or the chosen frames would take more than `max_bytes`.
     """
-    import torch
-
-    check_choice(fps, frames)
-    every = fps is None and frames is None
-    stated = None
-    with open_file(path) as stream:
-        animated = is_animation(stream.read(12))
-    if animated:
-        rgb, times = read_animation(path, max_bytes=max_bytes)
-        rate = (len(times) - 1) / times[-1]
-        _, height, width, _ = rgb.shape
-        _check_size(path, sample_count(times, fps, frames), width, height, max_bytes)
-        chosen = sample_indices(times, fps, frames)
-        rgb = rgb[chosen]
-    else:
-        rgb, times, contents = _read_video(path, fps, frames, max_bytes)
-        chosen = sample_indices(times, fps, frames)
-        rate, stated = contents.rate, contents.average_rate if every else None
-    span = times[chosen[-1]] - times[chosen[0]]
-    if fps is None:
-        fps = (len(chosen) - 1) / span if span > 0 else rate
-    return Clip(torch.from_numpy(rgb).permute(0, 3, 1, 2), fps, stated)
+    return Clip(*decode_clip(path, fps=fps, frames=frames, max_bytes=max_bytes))
 
 
 def write_clip(clip: Clip, path: str | Path) -> None:
@@ -94,34 +53,3 @@ def write_clip(clip: Clip, path: str | Path) -> None:
         for frame in clip.frames.permute(0, 2, 3, 1).contiguous().cpu().numpy():
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
-
-
-def _read_video(
-    path: str | Path, fps: float | None, frames: int | None, max_bytes: int
-) -> tuple[NDArray[np.uint8], list[float], StreamInfo]:
-    """The chosen frames `[F, H, W, 3]`, the times of all frames, and what the packets say."""
-    from rewardkit.media import libav
-
-    contents = libav.scan(path)
-
-    def check(times: Sequence[float]) -> None:
-        count = sample_count(times, fps, frames)
-        _check_size(path, count, contents.width, contents.height, max_bytes)
-
-    def choose(times: Sequence[float]) -> list[int]:
-        check(times)  # again: the decoder may find other times than the packets say
-        return sample_indices(times, fps, frames)
-
-    check(contents.times)
-    rgb, times = libav.decode(path, contents, choose)
-    return rgb, times, contents
-
-
-def _check_size(path: str | Path, count: int, width: int, height: int, max_bytes: int) -> None:
-    size = count * height * width * 3
-    if size > max_bytes:
-        raise InputError(
-            f"{quoted(path)}: {count:,} frames of {width} x {height} take {size:,} bytes; accepted "
-            f"are {max_bytes:,}. Take fewer frames: a number of them (--frames) or a lower rate "
-            "(--fps)"
-        )

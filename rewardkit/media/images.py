@@ -97,15 +97,18 @@ def open_picture(stream: BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> I
         max_pixels: see `open_rgb`.
     """
     _ignore_remarks()
+    problem = None
     try:
         picture = _identify(stream)
     except Exception as error:  # a decoder may raise anything on a hostile header
-        raise InputError(f"{name} is damaged or cut short: {describe(error)}") from error
+        picture, problem = None, error
     if picture is None:
         stream.seek(0)
-        raise InputError(
-            f"{name} cannot be read as a picture; it looks like {looks_like(stream.read(512))}"
-        )
+        contents = looks_like(stream.read(512))
+        # Some decoders take a text of a few letters for their own, and then fail.
+        if problem is not None and contents != "text":
+            raise InputError(f"{name} is damaged or cut short: {describe(problem)}") from problem
+        raise InputError(f"{name} cannot be read as a picture; it looks like {contents}")
     _check_size(picture, name, max_pixels)
     return picture
 

@@ -76,7 +76,7 @@ def attach(
     return [_with_prompt(item, _beside(item)) for item in items]
 
 
-_PACKAGE = "package:"
+PACKAGE = "package:"
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def read(source: str | Path, prompt_column: str | None = None) -> list[PromptLin
         UsageError: the extension is none of those, or there is no such package or column.
         InputError: the file cannot be read, a line is malformed (it is named), or there are none.
     """
-    file = _in_package(source) if str(source).startswith(_PACKAGE) else Path(source)
+    file = in_package(source) if str(source).startswith(PACKAGE) else Path(source)
     rows, prompts = _rows(file, prompt_column)
     return [
         PromptLine(
@@ -234,8 +234,13 @@ def _read_txt(file: Path) -> list[TableRow]:
     return rows
 
 
-def _in_package(source: str | Path) -> Path:
-    name, _, inside = str(source).removeprefix(_PACKAGE).partition("/")
+def in_package(source: str | Path) -> Path:
+    """The file that package:NAME/FILE names.
+
+    Raises:
+        UsageError: there is no such package.
+    """
+    name, _, inside = str(source).removeprefix(PACKAGE).partition("/")
     try:
         return Path(str(files(name).joinpath(inside)))
     except (ImportError, ValueError, TypeError) as error:  # the last: a module that is no package

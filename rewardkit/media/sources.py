@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from rewardkit.errors import InputError, UsageError
 from rewardkit.media.batch import Kind
-from rewardkit.media.clips import CLIP_SUFFIXES
+from rewardkit.media.decoding import CLIP_SUFFIXES
 from rewardkit.media.images import image_suffixes
 from rewardkit.media.manifests import read_manifest
 from rewardkit.media.places import (

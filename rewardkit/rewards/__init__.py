@@ -10,7 +10,11 @@ or a network at import. To add a family, copy the file that is nearest:
     raft             a network of its own for pairs of frames
     geneval          a detector, and the keys of the prompt's line
     clip_checkpoint  rewards that are named by their weights, without registration
-    videoalign       a vision-language model with several heads
+    win_rate         rewards that compare the samples of a group, by any other reward
+    videoalign       a vision-language model with several heads    hpsv3  the same with one
+    judge            a service that is called, with an endpoint
+    safety           a network in an ONNX file that a package carries
+    ocr              what a library reads in an image, and the text that the prompt quotes
 
 A head on a Qwen2-VL copies `videoalign`: its `Questionnaire` says what is looked at and asked, and
 `engine.vision_language` does the rest in one forward. Another vision-language model is an

@@ -44,6 +44,7 @@ def clip_card(name: str, encoder: EncoderSpec, data: tuple[str, ...], *notes: st
         summary="The image matches the prompt (cosine of CLIP embeddings).",
         inputs=("image",),
         needs_prompt=True,
+        differentiable=True,
         unit="cosine",
         range=(-1.0, 1.0),
         encoder=encoder,

@@ -40,6 +40,8 @@ _LICENCE = "of its page on the hub"
 class ClipCheckpoint:
     """The scheme `clip:PLACE`."""
 
+    form = "clip:owner/name"
+
     def check(self, place: str) -> str:
         """See `Scheme.check`."""
         from rewardkit.weights.client import can_be_repo

@@ -62,6 +62,7 @@ def _card(name: str, positive: str, negative: str, *notes: str) -> RewardCard:
         name=name,
         summary=f'The image matches "{positive}" better than "{negative}" (CLIP-IQA).',
         inputs=("image",),
+        differentiable=True,
         texts=(positive, negative),
         unit="probability",
         range=(0.0, 1.0),

@@ -31,6 +31,7 @@ _COMMIT = "1036465276513621f77f1c2208d742e4a430781f"
         summary="The image matches the prompt (CLIPScore).",
         inputs=("image",),
         needs_prompt=True,
+        differentiable=True,
         unit="2.5 x cosine",
         range=(0.0, 2.5),
         typical=(0.7, 0.86),

@@ -9,13 +9,14 @@ from rewardkit.engine.frames import FrameMean, frame_mean_card
 from rewardkit.engine.registry import entry, register
 
 # These register the rewards that are looked up below.
-from rewardkit.rewards import clip, hps, laion_aesthetic, pickscore  # noqa: F401
+from rewardkit.rewards import clip, hps, laion_aesthetic, ocr, pickscore  # noqa: F401
 
 FPS = 2.0
 PICTURES = {
     "clip.frames": "clip.vit-l-14",
     "hps.frames": "hps.v2.1",
     "laion-aesthetic.frames": "laion-aesthetic.v2",
+    "ocr.frames": "ocr.similarity",
     "pickscore.frames": "pickscore.v1",
 }
 

@@ -77,6 +77,7 @@ def _card(
         summary="People prefer the image to others of the same prompt (cosine of HPS v2).",
         inputs=("image",),
         needs_prompt=True,
+        differentiable=True,
         unit="cosine",
         range=(-1.0, 1.0),
         typical=typical,

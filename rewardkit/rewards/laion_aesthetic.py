@@ -79,6 +79,7 @@ def _card(
         name=f"laion-aesthetic.{tag}",
         summary="People like to look at the image (predicted rating).",
         inputs=("image",),
+        differentiable=True,
         unit="rating, 1 to 10",
         range=(None, None),
         typical=typical,

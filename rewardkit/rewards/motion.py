@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 from rewardkit.engine.card import RewardCard
+from rewardkit.engine.frames import refuse_repeats
 from rewardkit.engine.registry import register
 from rewardkit.engine.reward import MeasuredReward
 from rewardkit.errors import InputError
@@ -161,8 +162,9 @@ def frames_of(name: str, clip: Clip, at_least: int) -> Pixels:
         at_least: how many frames the reward needs.
 
     Raises:
-        InputError: it has fewer.
+        InputError: it has fewer, or sampling has repeated some.
     """
+    refuse_repeats(clip)
     if len(clip.frames) < at_least:
         raise InputError(
             f"{name} compares frames and needs at least {at_least} of a video of {clip.fps:g} "

@@ -46,6 +46,7 @@ V1 = EncoderSpec(
         summary="People prefer the image to others of the same prompt (scaled CLIP cosine).",
         inputs=("image",),
         needs_prompt=True,
+        differentiable=True,
         unit="logit scale x cosine",
         range=(None, None),
         typical=(17.0, 24.0),

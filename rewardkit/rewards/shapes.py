@@ -223,6 +223,7 @@ CLIP = RewardCard(
     summary="The image matches the prompt (cosine of the small built-in CLIP).",
     inputs=("image",),
     needs_prompt=True,
+    differentiable=True,
     unit="cosine",
     range=(-1.0, 1.0),
     typical=(-0.5, 0.25),

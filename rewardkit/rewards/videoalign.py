@@ -15,6 +15,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from rewardkit.engine.card import RewardCard
+from rewardkit.engine.frames import refuse_repeats
 from rewardkit.engine.preprocess import CLIP_NORMALIZE, FitArea, Greyscale, Steps, ToFloat
 from rewardkit.engine.registry import register
 from rewardkit.engine.reward import Reward
@@ -99,6 +100,7 @@ def frame_indices(number: int, fps: float) -> list[int]:
 
 def _look(sample: Sample) -> torch.Tensor:
     clip = sample.clip
+    refuse_repeats(clip)
     rate = clip.fps if clip.stated_fps is None else clip.stated_fps
     return clip.frames[frame_indices(len(clip.frames), rate)]
 
@@ -126,7 +128,10 @@ def _card(tag: str, summary: str, *notes: str) -> RewardCard:
         paper="https://arxiv.org/abs/2501.13918",
         upstream="https://github.com/KwaiVGI/VideoAlign/blob/"
         "219ab9db64c045e5181a2202d11f686439351292/inference.py",
-        trained_on=("182 thousand comparisons of clips of 12 generators (VideoAlign's own)",),
+        trained_on=(
+            "182 thousand comparisons of two of 108 thousand clips, made by 12 generators from 16 "
+            "thousand prompts (VideoAlign's own)",
+        ),
         notes=(
             *notes,
             *(("Upstream takes an empty prompt; here it counts as missing.",) if prompted else ()),
@@ -145,7 +150,7 @@ def _card(tag: str, summary: str, *notes: str) -> RewardCard:
             "The rate of a clip from a file is the one that its container states, as upstream's "
             "decoder has it: a file of variable rate may state another than its time stamps do.",
             "Sampling a file first (--fps, --frames) changes the frames that are looked at, and "
-            "the score.",
+            "the score; sampling that repeats frames is an error.",
             "A prompt that spells one of the judge's own tokens is an error.",
             "Computed with the LoRA added to its matrices, in float32 before the cast to the "
             "dtype; upstream's default is bfloat16 without adding.",

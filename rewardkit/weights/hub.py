@@ -242,7 +242,15 @@ def _from_package(weights: PinnedFile) -> Located:
     for file in weights.files:
         path = package / file
         if isinstance(path, Path) and path.is_file():  # inside a zip it is no Path
-            source, files = f"{weights.place}/{file}", {file: sha256_file(path)}
+            sha256 = sha256_file(path)
+            if weights.sha256 not in (None, sha256):
+                raise WeightsError(
+                    f"{weights.label} are other ones in this version of the {weights.place}: "
+                    f"{path} has sha256 {sha256[:12]}…, expected {str(weights.sha256)[:12]}…. "
+                    "Install the version that constraints.txt names, or accept the file with "
+                    f"--weights {weights.name}={path}"
+                )
+            source, files = f"{weights.place}/{file}", {file: sha256}
             return Located(path=path, source=source, revision=None, files=files)
     raise WeightsError(
         f"{weights.label}: the {weights.place} has no file {weights.contents}. "

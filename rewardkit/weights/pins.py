@@ -53,7 +53,7 @@ class PinnedFile(_Pin):
             the address of what it is made of.
         kind: of the file; the hub keeps repositories of data apart.
         host: where the repository is. What is on GitHub must be pinned; what a package carries
-            cannot be, for the package's version decides. "torch" is what download.pytorch.org has,
+            can be by its sha256, and has no revision. "torch" is what download.pytorch.org has,
             under a name that ends in the first digits of its sha256. "made" is a file that the
             user has a command of ours make, in `$HF_HOME/rewardkit/made`.
         files: accepted file names; the first that the repository has is taken. In a package they
@@ -76,8 +76,10 @@ class PinnedFile(_Pin):
             raise ValueError(f"{self.name}: a file on GitHub needs its revision and its sha256")
         if self.host == "torch" and (len(self.files) != 1 or not self.digits):
             raise ValueError(f"{self.name}: a file of torch has a name like raft-22a6c225.pth")
-        if self.host in ("package", "made") and (self.revision or self.sha256):
-            raise ValueError(f"{self.name}: a file of a package, or made here, cannot be pinned")
+        if self.host == "package" and self.revision:
+            raise ValueError(f"{self.name}: a file of a package has no revision")
+        if self.host == "made" and (self.revision or self.sha256):
+            raise ValueError(f"{self.name}: a file that is made here cannot be pinned")
         if (self.host == "made") != (self.made_by is not None):
             raise ValueError(f"{self.name}: made_by is for what is made here, and says how")
         return self

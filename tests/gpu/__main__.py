@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import agreement
+import clips
 import generation
 import placement
 import processes
@@ -37,10 +38,12 @@ PARTS: tuple[Part, ...] = (
     ("encoders", agreement.full_rewards, 30),
     ("SD LoRA", training.sd_lora, 50),
     ("scoring", scoring.throughput, 50),
+    ("VideoAlign", clips.throughput, 30),
     ("placement", placement.checks, 25),
     ("processes", processes.two_equal_one, 50),
     ("SD full", training.sd_full, 35),
     ("SD3.5 LoRA", training.sd3_lora, 40),
+    ("HunyuanVideo", training.hunyuan_lora, 120),
     ("generation", generation.speed, 60),
     ("FLUX LoRA", training.flux_lora, 60),
     ("pictures", agreement.builtin_pictures, 10),

@@ -26,6 +26,7 @@ from rewardkit.media.batch import Clip, Medium
 #: Largest difference in float32, relative to the largest number where that is above 1.
 EXACT = 1e-4
 GENEVAL = {"tag": "single_object", "include": [{"class": "cat", "count": 1}], "prompt": "a cat"}
+TEXT = {"text": "cat"}  # that an image should show
 #: Encoders that are compared at true size.
 FULL = ("hps.v2.1", "clip.vit-l-14")
 # Those that begin with a picture of their own are left out: Wan and SkyReels from first frames.
@@ -118,7 +119,7 @@ def scores(
     with random_weights(tiny, drawn_on):
         loader = Loader(device, dtype)
         scorer = Scorer.load(RewardSpec((RewardTerm(card.name),)), loader)
-    return scorer(media, prompts, [GENEVAL] * 4)[card.name]
+    return scorer(media, prompts, [GENEVAL | TEXT] * 4)[card.name]
 
 
 def predicted(folder: Path, device: torch.device, dtype: str) -> tuple[Tensor, Tensor]:
@@ -138,10 +139,11 @@ def predicted(folder: Path, device: torch.device, dtype: str) -> tuple[Tensor, T
 
 
 def _families() -> list[RewardCard]:
-    """The first card of each class of rewards, but for one that computes nothing on a device."""
+    """The first card of each class of rewards that has networks here, but for shapes-motion."""
     first: dict[type, RewardCard] = {}
     for card in list_rewards():
-        if card.name != "shapes-motion":  # it also takes clips of its own world alone
+        # shapes-motion takes clips of its own world alone.
+        if card.name != "shapes-motion" and not card.needs_endpoint:
             first.setdefault(entry(card.name).cls, card)
     return [*first.values()]
 

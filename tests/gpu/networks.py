@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import full_size
 import tiny_pipelines
+import tiny_videos
 import torch
 from diffusers import DiffusionPipeline
 from session import Session
@@ -29,29 +30,37 @@ FULL: dict[str, Callable[[Path], DiffusionPipeline]] = {
     "sd": full_size.sd14,
     "sd3": full_size.sd35_medium,
     "flux": full_size.flux_dev,
+    "hunyuan-video": full_size.hunyuan_video,
 }
-#: Of pipelines of true size; tiny ones make pictures of 32 x 32.
+TINY = tiny_pipelines.ALL | tiny_videos.ALL
+#: Of pictures of true size; tiny ones are 32 x 32.
 SIDE = 512
 
 
+def size(session: Session, name: str) -> dict[str, Any]:
+    """The size of what a pipeline makes; that of clips is DanceGRPO's."""
+    if name != "hunyuan-video":
+        side = 32 if session.tiny else SIDE
+        return {"height": side, "width": side}
+    side, frames = (16, 5) if session.tiny else (480, 53)
+    return {"height": side, "width": side, "frames": frames, "fps": 8.0}
+
+
 def pipeline(session: Session, name: str, dtype: torch.dtype = torch.bfloat16) -> Pipeline:
-    """A pipeline in the memory of the device: "sd", "sd3" or "flux"."""
-    build = tiny_pipelines.ALL[name] if session.tiny else FULL[name]
+    """A pipeline in the memory of the device: "sd", "sd3", "flux" or "hunyuan-video"."""
+    build = TINY[name] if session.tiny else FULL[name]
     with full_size.built_on(session.device, dtype):
         pipe: Any = build(session.home / "tokenizer")
     # Its tensors would be on the device, and those of a scheduler that is loaded are not.
     pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
     pipe.vae.float()
     pipe.set_progress_bar_config(disable=True)
-    side = 32 if session.tiny else SIDE
-    guidance = {"sd": 5.0, "sd3": 1.0, "flux": 3.5}[name]
+    guidance = {"sd": 5.0, "sd3": 1.0, "flux": 3.5, "hunyuan-video": 6.018}[name]
     protocol = Protocol(
         steps=4 if session.tiny else 20,
         guidance=guidance,
-        height=side,
-        width=side,
-        max_sequence_length={"sd": None, "sd3": 256, "flux": 256}[name]
-        and (16 if session.tiny else 256),
+        max_sequence_length=None if name == "sd" else 16 if session.tiny else 256,
+        **size(session, name),
     )
     names = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
     return Pipeline(pipe, f"random {name}", None, None, None, None, protocol, names[dtype])
@@ -60,12 +69,11 @@ def pipeline(session: Session, name: str, dtype: torch.dtype = torch.bfloat16) -
 def config(session: Session, name: str, **tables: dict[str, Any]) -> Config:
     """A run of one prompt with 16 samples, by DanceGRPO's clipped surrogate, a LoRA in bfloat16."""
     flow = name != "sd"
-    side = 32 if session.tiny else SIDE
     sampler = {
         "rule": "dance" if flow else "ddim", "noise_level": 0.3 if flow else 1.0,
         "steps": 3 if session.tiny else 10, "prompts_per_step": 1,
         "group_size": 4 if session.tiny else 16,
-        "batch_size": 8, "height": side, "width": side,
+        "batch_size": 8, **size(session, name),
         "max_sequence_length": (16 if session.tiny else 256) if flow else None,
     }  # fmt: skip
     lora = {"rank": 2, "alpha": 4} if session.tiny else {"rank": 32, "alpha": 64}
@@ -78,7 +86,13 @@ def config(session: Session, name: str, **tables: dict[str, Any]) -> Config:
     }
     merged = {key: value | tables.get(key, {}) for key, value in defaults.items()}
     return Config.model_validate(
-        {"model": name, "reward": "hps.v2.1", "prompts": "-", "steps": 100, "method": "none"}
+        {
+            "model": name,
+            "reward": "hps.v2.1-frames" if name == "hunyuan-video" else "hps.v2.1",
+            "prompts": "-",
+            "steps": 100,
+            "method": "none",
+        }
         | merged
     )
 

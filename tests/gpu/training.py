@@ -33,11 +33,27 @@ def sd3_lora(session: Session) -> None:
 
 def flux_lora(session: Session) -> None:
     """FLUX.1 at 512 x 512, a LoRA, 4 samples."""
-    if session.cuda and (there := torch.cuda.mem_get_info(session.device)[0] / GIB) < 40:
-        session.holds(f"FLUX.1 LoRA needs 40 GiB, {there:.0f} are free: not run", True)
+    if not _fits(session, "FLUX.1 LoRA", 40):
         return
     few = {"steps": 4, "group_size": 4, "batch_size": 2}
     _steps(session, "FLUX.1 LoRA", "flux", sampler=few)
+
+
+def hunyuan_lora(session: Session) -> None:
+    """HunyuanVideo at DanceGRPO's 480 x 480 and 53 frames, a LoRA, 2 clips."""
+    if not _fits(session, "HunyuanVideo LoRA", 64):
+        return
+    few = {"steps": 3, "group_size": 2, "batch_size": 1}
+    offload = {"offload": True} if session.cuda else {}
+    _steps(session, "HunyuanVideo LoRA", "hunyuan-video", sampler=few, policy=offload)
+
+
+def _fits(session: Session, name: str, needed: float) -> bool:
+    """Whether so many GiB are free; a line says so where they are not."""
+    there = torch.cuda.mem_get_info(session.device)[0] / GIB if session.cuda else needed
+    if there < needed:
+        session.holds(f"{name} needs {needed:g} GiB, {there:.0f} are free: not run", True)
+    return there >= needed
 
 
 def _steps(session: Session, name: str, model: str, steps: int = 1, **tables: Any) -> None:

@@ -111,6 +111,27 @@ def test_weights_weigh_advantages_or_rewards():
     assert torch.equal(raw.parts["b"], summed.parts["b"])  # logged either way
 
 
+@pytest.mark.parametrize(
+    "call",
+    load("flow-factory-grpo", "src/flow_factory/advantage/advantage_processor.py: compute_gdpo"),
+)
+def test_gdpo_is_flow_factorys(call):
+    rewards = {name: torch.tensor(values) for name, values in call.arguments["rewards"].items()}
+    by = Standard(unbiased=False, eps=1e-12)  # upstream adds nothing
+    found = combine(rewards, call.arguments["weights"], "gdpo", by)
+    same(found.values, call.results["advantages"])
+    sums = combine(rewards, call.arguments["weights"], "advantages", by)
+    assert (found.values - sums.values).abs().max() > 0.1
+
+
+def test_gdpo_standardises_the_sum_again():
+    rewards = {"a": torch.tensor([[1.0, 0, 1, 0]]), "b": torch.tensor([[0.0, 10, 10, 0]])}
+    weights = {"a": 1.0, "b": 1.0}
+    # Each is +-sqrt(3) / 2, and the std of 0 0 sqrt(3) -sqrt(3) is sqrt(2).
+    same(combine(rewards, weights, "advantages", GROUP).values, [[0, 0, 3**0.5, -(3**0.5)]])
+    same(combine(rewards, weights, "gdpo", GROUP).values, [[0, 0, 1.5**0.5, -(1.5**0.5)]])
+
+
 def test_the_unit_of_a_reward_matters_only_raw():
     a, b = numbers(0, 3, 4), numbers(1, 3, 4)
     weights = {"a": 1.0, "b": 1.0}
@@ -173,7 +194,7 @@ def test_a_positive_factor_changes_nothing_but_eps(values, by, factor):
     st.integers(1, 4),
     st.integers(2, 33),
     standards,
-    st.sampled_from(["advantages", "raw"]),
+    st.sampled_from(["advantages", "raw", "gdpo"]),
 )
 @settings(max_examples=100, deadline=None)
 def test_equal_rewards_have_no_advantage_at_all(value, prompts, group, by, how):

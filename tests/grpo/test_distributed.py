@@ -13,7 +13,9 @@ import tiny_policies
 import tiny_runs
 import torch
 from forked import FSDP, ended, together
+from torch.distributed.tensor import DTensor
 
+import grpo.sharding
 import grpo.trainer
 from grpo import checkpoint, policies
 from grpo.advantage import Advantages
@@ -22,7 +24,7 @@ from grpo.figures import Figures
 from grpo.objectives.objective import Term
 from grpo.rewards import Rewards
 from grpo.run import Run
-from grpo.sharding import whole
+from grpo.sharding import local, whole
 from grpo.train import Stopped, train
 from grpo.trainer import Trainer
 from rewardkit.errors import RewardKitError, UsageError
@@ -31,6 +33,9 @@ from rewardkit.media.prompts import read
 KINDS = {
     "policy-gradient": ("sd", tiny_runs.GRADIENT),
     "forward-process": ("sd3", tiny_runs.FORWARD),
+    "group-preference": ("sd3", tiny_runs.PREFERENCE | {"clip_range": 0.1}),
+    "centered-reward": ("sd3", tiny_runs.CENTERED),
+    "distillation": ("sd3", tiny_runs.DISTILLATION),
 }
 WAYS = {"whole": {}, "fsdp": FSDP}
 
@@ -120,9 +125,16 @@ def compare(asked, size, way, steps=1, sgd=None):
 
 
 QUICK = [("policy-gradient", "lora", "whole"), ("forward-process", "full", "fsdp")]
+# Losses that depend on samples of other processes, and teachers that differ within a batch.
+OTHERS = [
+    ("group-preference", "lora", "whole"),
+    ("centered-reward", "full", "fsdp"),
+    ("distillation", "lora", "fsdp"),
+]
+SLOW = [pytest.param(*choice, marks=pytest.mark.slow) for choice in OTHERS]
 
 
-@pytest.mark.parametrize(("kind", "parameters", "way"), QUICK)
+@pytest.mark.parametrize(("kind", "parameters", "way"), [*QUICK, *SLOW])
 def test_the_first_step_of_two_processes_is_that_of_one(folders, kind, parameters, way):
     # Five batches: the second process has one less.
     compare(config(folders, kind, parameters, sampler={"group_size": 5}), 2, way)
@@ -231,6 +243,78 @@ def test_a_run_goes_on_with_another_number_of_processes(
         assert outcome.keys() == whole_run[1].keys()
         for name, value in whole_run[1].items():
             torch.testing.assert_close(outcome[name], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_shares_written_one_by_one_are_the_file_of_the_gathered_state(folders, tmp_path, size):
+    """The file is that of one process, and so is what another number of processes reads of it."""
+    asked = config(folders, "forward-process", "full")
+
+    def written():
+        with World.of_environment() as world:
+            made = trainer(asked, world)
+            made.step(0)
+            checkpoint.save(tmp_path, 1, made.state(), 1, world)
+            return dict(tiny_runs.flat(whole(made.state()), ""))
+
+    gathered = together(size, written, **FSDP)
+    (path,) = checkpoint.paths(tmp_path)
+    assert not [other for other in tmp_path.iterdir() if other != path]
+    state = dict(tiny_runs.flat(checkpoint.load(path), ""))
+    assert state.pop("/step") == 1
+    for theirs in gathered:
+        assert tiny_runs.same(state, theirs)
+
+    def read():
+        with World.of_environment() as world:
+            made = trainer(asked, world)
+            saved = checkpoint.load(path, mapped=world.lockstep)
+            checkpoint.check(path, saved, made.state())
+            made.restore(saved)
+            moments = made.optimizer.adamw.state.values()
+            held = [local(m["exp_avg"]) for m in moments]
+            assert all(t.untyped_storage().nbytes() == t.nbytes for t in held)
+            return dict(tiny_runs.flat(whole(made.state()), ""))
+
+    for other in {1, 5 - size}:
+        for theirs in together(other, read, **(FSDP if other > 1 else {})):
+            assert tiny_runs.same(state, theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dying", [0, 1])
+def test_a_process_killed_while_shares_are_written_leaves_the_last_checkpoint(
+    folders, tmp_path, dying
+):
+    asked = run_config(folders, "forward-process", policy={"parameters": "full"}, top={"steps": 2})
+    whole_run, _ = together(2, lambda: trained(asked, tmp_path / "whole"), **FSDP)
+
+    def killed():
+        real, copies = DTensor.to_local, iter(range(10**6))
+
+        def fill(path, state, first, fill=grpo.sharding.fill):
+            def to_local(tensor):
+                if state["step"] == 2 and os.environ["RANK"] == str(dying) and next(copies) == 9:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(tensor)
+
+            DTensor.to_local = to_local
+            fill(path, state, first)
+
+        grpo.sharding.fill = fill
+        trained(asked, tmp_path / "out")
+
+    exits, said = ended(2, killed, **FSDP)
+    assert exits[dying] == -signal.SIGKILL and exits[1 - dying] == 1
+    assert said[1 - dying] is None or "another process of the run has ended" in said[1 - dying]
+    assert Run(tmp_path / "out").latest()["step"] == 1
+    for lines, outcome in together(2, lambda: trained(asked, tmp_path / "out", True), **FSDP):
+        assert lines == whole_run[0]
+        assert tiny_runs.same(outcome, whole_run[1])
+    assert [path.name for path in sorted((tmp_path / "out" / "checkpoints").iterdir())] == [
+        "step-000001.pt",
+        "step-000002.pt",
+    ]
 
 
 FAILING = """

@@ -143,6 +143,11 @@ def test_a_device_that_has_less_is_warned_of(folders, monkeypatch):
     assert not any(line.startswith("WARNING") for line in estimate.lines())
     monkeypatch.setattr("grpo.memory_report.memory_of", lambda device: estimate.device_peak - 1)
     assert "WARNING: that is more than cpu has. Set a smaller" in estimate.lines()[-1]
+    estimate.device = torch.device("meta")
+    for spare, warned in ((0, False), (-1, True)):
+        machine = {"cpu": estimate.on_host + spare}
+        monkeypatch.setattr("grpo.memory_report.memory_of", lambda d, m=machine: m.get(d.type))
+        assert ("less than what a rollout and the text" in estimate.lines()[-1]) == warned
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from grpo.rollout import collect
 from grpo.testing import check_objective
 
 FAMILIES = ["sd", "sd3"]
+SLIDING = {"window_within": 2, "window_every": 1}
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +28,18 @@ def flow(folders):
     return tiny_policies.policy(folders["sd3"])
 
 
-@pytest.mark.parametrize("parameters", ["lora", "full"])
-@pytest.mark.parametrize("kind", objectives.KINDS)
+# A kind that has no row in tiny_runs.KINDS fails here alone.
+CONTRACTS = [
+    pytest.param(kind, parameters, marks=() if quick else pytest.mark.slow)
+    for kind in objectives.KINDS
+    for parameters in ("lora", "full")
+    if parameters == "lora" or not tiny_runs.KINDS[kind].teachers
+    for quick in [parameters == "lora" or kind in tiny_runs.OF_LOOP]
+]
+
+
+@pytest.mark.parametrize(("kind", "parameters"), CONTRACTS)
 def test_the_contract_of_an_objective_is_kept(folders, kind, parameters, tmp_path):
-    """A kind that has no row in tiny_runs.KINDS fails here alone."""
     tried = tiny_runs.KINDS[kind]
     run = tiny_runs.config(
         folders[tried.folder],
@@ -41,7 +50,25 @@ def test_the_contract_of_an_objective_is_kept(folders, kind, parameters, tmp_pat
     check_objective(run, tmp_path)
 
 
-def plans(folders, flow, *, seed=0, settings=None, **sampler):
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("folder", "settings", "more"),
+    [
+        ("sd3", {"surrogate": "guard", "weight": "size", "kl": 0.1}, {}),
+        ("sd", {"surrogate": "divergence", "divergence": 1e-9, "weight": "gradient"}, {}),
+        ("sd", {"drop_last": False}, {"advantage": {"baseline": "history", "history_min": 4}}),
+        ("sd3", {}, {"sampler": {"stochastic": "window", "window_size": 1} | SLIDING}),
+    ],
+    ids=["guard", "divergence", "history", "sliding"],
+)
+def test_the_contract_is_kept_under_other_settings(folders, folder, settings, more, tmp_path):
+    run = tiny_runs.config(
+        folders[folder], objective=tiny_runs.GRADIENT | settings, top={"steps": 2}, **more
+    )
+    check_objective(run, tmp_path)
+
+
+def plans(folders, flow, *, seed=0, step=0, settings=None, **sampler):
     run_config = tiny_runs.config(
         folders["sd3"], objective={**tiny_runs.GRADIENT, **(settings or {})}, sampler=sampler
     )
@@ -49,6 +76,7 @@ def plans(folders, flow, *, seed=0, settings=None, **sampler):
     made = kind(
         flow, flow.schedule(run_config.sampler), run_config, Rewards(run_config.reward, "cpu")
     )
+    made.step = step
     return made.plan(2, np.random.default_rng(seed))
 
 
@@ -75,6 +103,21 @@ def test_a_window_lies_anywhere_in_its_bounds(folders, flow):
     window = {"steps": 8, "stochastic": "window", "window_size": 2, "window_within": 4}
     begun = {min(plans(folders, flow, seed=seed, **window).stochastic) for seed in range(40)}
     assert begun == {0, 1, 2}
+
+
+def test_a_sliding_window_moves_with_the_training_step(folders, flow):
+    window = {"steps": 8, "stochastic": "window", "window_size": 3, "window_within": 6}
+    begun = [
+        min(plans(folders, flow, seed=step % 3, step=step, window_every=2, **window).stochastic)
+        for step in range(10)
+    ]
+    assert begun == [0, 0, 1, 1, 2, 2, 3, 3, 0, 0]
+    last = plans(folders, flow, step=7, window_every=2, **window)
+    assert last.stochastic == {3, 4, 5} and last.kept.tolist() == [[3, 4, 5]] * 2
+    window = {"stochastic": "window", "window_size": 1} | SLIDING
+    trainer = tiny_runs.trainer(tiny_runs.config(folders["sd3"], sampler=window))
+    trained = [name for i in (0, 1, 2) for name in trainer.step(i).values if "drift/" in name]
+    assert trained == ["drift/step_0", "drift/step_1", "drift/step_0"]
 
 
 @pytest.mark.parametrize(
@@ -204,6 +247,48 @@ def test_before_the_first_update_every_ratio_is_one(folders, name, guidance):
     assert len(drift) == 2 and max(drift) < 1e-5 and "log_probs_recomputed" not in values
 
 
+@pytest.mark.parametrize("surrogate", ["guard", "divergence"])
+def test_steps_are_compared_with_those_of_the_policy_that_drew(folders, surrogate):
+    objective = {**tiny_runs.GRADIENT, "surrogate": surrogate, "updates": 2, "epochs": 2}
+    run_config = tiny_runs.config(folders["sd3"], objective=objective, optim={"lr": 1e-2})
+    trainer, means = tiny_runs.trainer(run_config), []
+    real, weights = trainer.objective._surrogate, trainer.policy.parameters()
+    before = {name: p.detach().clone() for name, p in weights.items()}
+
+    def record(samples, k, new, drew):
+        now = {name: p.data for name, p in weights.items()}
+        with torch.no_grad():
+            for name, p in weights.items():
+                p.data = before[name]
+            first = trainer.objective._replay(samples, k)
+            for name, p in weights.items():
+                p.data = now[name]
+        assert torch.equal(first.step.mean, drew.step.mean)
+        means.append(float((new.step.mean.detach() - drew.step.mean).abs().max()))
+        return real(samples, k, new, drew)
+
+    trainer.objective._surrogate = record
+    for index in range(2):
+        means.clear()
+        before = {name: p.detach().clone() for name, p in weights.items()}
+        values = trainer.step(index).values
+        assert means[0] == 0 and means[-1] > 1e-4  # both in the first update, and after it
+        assert "log_probs_recomputed" not in values
+    assert values["ratio"] != 1
+
+
+def test_the_weight_of_a_step_is_that_of_its_number(folders):
+    config = tiny_runs.config(folders["sd3"], objective={**tiny_runs.GRADIENT, "weight": "size"})
+    trainer = tiny_runs.trainer(config)
+    plan = trainer.objective.plan(2, np.random.default_rng(0))
+    lines = trainer.choose(0)
+    rollout = collect(trainer.policy, trainer.sampler, lines, config.sampler, plan, (0, 0))
+    samples = trainer.samples(rollout, torch.tensor([4, 1]), {}, torch.tensor([1.0, 2.0]))
+    losses = [float(term.loss.detach()) for term in trainer.objective.terms(samples, ())]
+    sizes = -trainer.sampler.sigmas.diff()  # ratios are 1: minus the mean advantage, over D
+    assert losses == pytest.approx([float(-1.5 / sizes[k]) for k in (0, 1)], rel=1e-4)
+
+
 @pytest.mark.parametrize(("clip_range", "again"), [(1e-9, True), (0.9, False)])
 def test_in_low_precision_drift_is_measured_and_mended_where_it_would_clip(
     folders, clip_range, again
@@ -223,7 +308,7 @@ def test_in_low_precision_drift_is_measured_and_mended_where_it_would_clip(
         past.log_prob.add_(0.01)  # a rollout whose rounding was this much off
         figures = real(probes, batches)
         seen["after"] = past.log_prob.clone()
-        seen["replayed"] = trainer.objective._replayed(batch)[batch.rows.argsort()]
+        seen["replayed"] = trainer.objective._replayed_log_probs(batch)[batch.rows.argsort()]
         return figures
 
     trainer.objective.before_updates = anchor

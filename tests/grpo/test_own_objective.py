@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from pydantic import Field
 from torch import Tensor, nn
 
-from grpo import checkpoint, objectives
+from grpo import checkpoint, memory, objectives
 from grpo.advantage import Advantages
 from grpo.cli import main
 from grpo.config.fields import CREDIT, Config, ObjectiveConfig
@@ -33,6 +33,7 @@ from grpo.train import train
 from grpo.trainer import Trainer
 from rewardkit import plugins
 from rewardkit.errors import InputError, RewardKitError, UsageError
+from rewardkit.media.prompts import PromptLine
 
 
 class CriticConfig(ObjectiveConfig):
@@ -143,6 +144,20 @@ def config(folders, *, objective=None, **changes):
         objective={"kind": "critic", "updates": 2, **(objective or {})},
         **({"top": {"steps": 2}, "checkpoint": {"every": 1}} | changes),
     )
+
+
+def test_a_dry_run_counts_the_networks_of_an_objective(folders):
+    asked, folder = config(folders), folders["sd3"]
+    estimate = memory.of_folder(asked, str(folder), folder, "cpu", PromptLine("", "a"))
+    (value,) = tiny_runs.trainer(asked).modules.values()
+    tensors = [*value.parameters(), *value.buffers()]
+    assert estimate.held["networks of the objective"] == sum(tensor.nbytes for tensor in tensors)
+    moved = sum(p.nbytes for p in value.parameters() if p.requires_grad)
+    assert estimate.held["their gradients and optimizer"] == 3 * moved > 0
+    assert not estimate.unknown
+    plain = tiny_runs.config(folder)
+    without = memory.of_folder(plain, str(folder), folder, "cpu", PromptLine("", "a"))
+    assert "networks of the objective" not in without.held
 
 
 class Killed(BaseException):

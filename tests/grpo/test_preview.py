@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -317,3 +318,39 @@ def test_what_is_looked_at_is_what_is_loaded(folders):
         sketch = preview._sketch(looked.folder)
         assert sketch.vae_scale_factor == pipe.vae_scale_factor
         assert getattr(sketch, "patch_size", None) == getattr(pipe, "patch_size", None)
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "span"),
+    [
+        ("flow-grpo", {"sampler.steps": 16, "sampler.shift": 5.0}, 35),
+        ("dance-grpo", {"sampler.shift": 5.0}, None),
+        ("guard", {"sampler.steps": 16, "sampler.shift": 5.0}, None),
+        ("flow-grpo", {"objective.weight": "gradient"}, None),
+        ("mix-grpo", {"sampler.window_within": 4}, None),
+        ("nft", {}, None),
+    ],
+)
+def test_a_dry_run_says_how_strongly_each_step_pulls(method, changes, span):
+    settings = {"model": "shapes-flow", "reward": "sharpness", "steps": 1, **changes}
+    settings |= {"prompts": "package:rewardkit.shapes/lists/train.jsonl"}
+    settings |= {"sampler.schedule": "uniform"}
+    config = resolve(method=method, settings=settings).config
+    looked = preview.look(config.model)
+    lines = estimate._pull(config, config.model, looked.folder)
+    if method == "nft":  # whose loss has no probabilities
+        assert lines == []
+        return
+    listed, *warnings = lines
+    factors = {
+        int(step): float(factor)
+        for step, factor in (pair.split(": ") for pair in listed.split("noise: ")[1].split(", "))
+    }
+    assert [*factors] == [*range(4 if method == "mix-grpo" else config.sampler.steps - 1)]
+    if span is None:
+        assert not warnings and max(factors.values()) < 10 * min(factors.values())
+        return
+    # From the second step to the last one trained, as in Flow-SDE's formula.
+    assert factors[1] == pytest.approx(0.02483, rel=0.01)
+    assert factors[14] == pytest.approx(0.85913, rel=0.01)
+    assert re.match(r"WARNING: step 14 pulls 46 times as strongly as step 0,", warnings[0])

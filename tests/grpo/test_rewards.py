@@ -1,13 +1,19 @@
 """What a sample is worth in training is what `rewardkit score` says of the saved picture."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scripted_judge
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from scripted_endpoint import scripted
 
+from grpo.config.fields import ScoringConfig
+from grpo.config.resolve import resolve
+from grpo.ready import check
 from grpo.rewards import Rewards
 from rewardkit.cli import main
 from rewardkit.errors import ScoringError, UsageError
@@ -52,6 +58,36 @@ def test_scores_are_those_of_the_saved_pictures(tmp_path):
         expected = torch.tensor([float(saved[f"{i:02}"][name]) for i in range(12)]).view(4, 3)
         torch.testing.assert_close(ours[name], expected, rtol=0, atol=1e-6)
         assert len(expected.unique()) > 1, "a constant says nothing"
+
+
+def test_a_judge_behind_an_endpoint_scores_samples(home):
+    lines, group = read(LISTS)[:2], 2
+    media = pictures(lines, group)
+    with scripted() as endpoint:
+        scripted_judge.judge(endpoint)
+        settings = ScoringConfig(endpoint=endpoint.url, judge_model="judge-8b", concurrency=2)
+        scores = Rewards("2*judge+sharpness", "cpu", settings)(media, lines, group)["judge.yes"]
+        Rewards("sharpness", "cpu", settings)  # the rewards of an evaluation need not call it
+    asked = {scripted_judge.question(body) for body in endpoint.calls}
+    assert len(endpoint.calls) == 4 and len(asked) == 2 and endpoint.most <= 2
+    expected = media.double().mean((1, 2, 3)) / 256 + 1 / 512
+    torch.testing.assert_close(scores.flatten().double(), expected, rtol=0, atol=1e-6)
+
+
+def test_training_on_a_judge_needs_its_endpoint_before_anything_is_loaded():
+    lines, model = read(LISTS)[:2], SimpleNamespace(kind="image", pipeline=None)
+
+    def checked(reward, **scoring):
+        settings = {"reward": reward, **{f"scoring.{key}": v for key, v in scoring.items()}}
+        return check(resolve("shapes-flow", settings=settings).config, lines, None, model)
+
+    with pytest.raises(UsageError, match=r"judge\.yes calls a service"):
+        checked("judge")
+    with pytest.raises(UsageError, match="none of sharpness calls one"):
+        checked("sharpness", endpoint="http://127.0.0.1:9/v1")
+    with pytest.raises(UsageError, match="is not an address"):
+        checked("judge", endpoint="here")
+    checked("judge+sharpness", endpoint="http://127.0.0.1:9/v1", judge_model="judge-8b")
 
 
 @pytest.fixture

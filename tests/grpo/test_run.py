@@ -33,7 +33,8 @@ from rewardkit.generators.pipelines import load
 from rewardkit.records.storage import write_json
 
 ROOT = Path(__file__).parents[2]
-VARIANTS = [(parameters, kind) for parameters in ("lora", "full") for kind in tiny_runs.KINDS]
+VARIANTS = [(parameters, kind) for parameters in ("lora", "full") for kind in tiny_runs.OF_LOOP]
+OTHERS = [("lora", kind) for kind in ("group-preference", "distillation")]
 
 
 class Killed(BaseException):
@@ -62,7 +63,11 @@ def config(folders, parameters="lora", kind="policy-gradient", **changes):
     )
 
 
-@pytest.fixture(scope="module", params=VARIANTS, ids="-".join)
+@pytest.fixture(
+    scope="module",
+    params=[*VARIANTS, *(pytest.param(each, marks=pytest.mark.slow) for each in OTHERS)],
+    ids="-".join,
+)
 def whole(request, folders, tmp_path_factory):
     """A configuration, and its run that nothing disturbed."""
     asked = config(folders, *request.param)

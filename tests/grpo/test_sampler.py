@@ -1,5 +1,7 @@
 """A sampler is diffusers' first-order scheduler, step for step, with a probability."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,10 @@ from diffusers import (
 )
 from tiny_policies import STEPS, sampling
 
+from grpo import sde
 from grpo.sampler import DiffusionSampler, FlowSampler
 from grpo.schedules import linear_shift
+from grpo.sde import log_prob, spread
 from rewardkit.errors import UsageError
 
 CPU = torch.device("cpu")
@@ -218,3 +222,85 @@ def test_the_right_output_at_a_noised_sample_gives_the_sample_back(sampler):
 )
 def test_the_steps_that_draw_noise_are_those_with_a_density(made, steps):
     assert made().stochastic_steps() == steps
+
+
+# How strongly a step pulls, and limits on its noise.
+
+HALF = FlowMatchEulerDiscreteScheduler(shift=1.0)
+
+
+def even(rule, shift, level, **changes):
+    """16 evenly spaced steps, shifted."""
+    settings = {"steps": 16, "schedule": "uniform", "shift": shift, **changes}
+    config = sampling("sd3", rule=rule, noise_level=level, **settings)
+    return FlowSampler.from_scheduler(HALF, config, CPU)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "bare"])
+def test_the_gradient_factor_is_that_of_the_log_probability(sampler, kind):
+    factors = sampler.gradient_factors(kind)
+    random = sampler.stochastic_steps()
+    assert (factors > 0).nonzero().flatten().tolist() == random
+    for i in random:
+        output, z = normal(1).requires_grad_(), normal(2)
+        step = sampler.step(output, normal(0), i)
+        x_next = step.draw(z).detach()
+        likelihood = log_prob(x_next, step.mean, spread(step, kind)).sum()
+        (gradient,) = torch.autograd.grad(likelihood, output)
+        close(gradient.abs() * z[0].numel(), factors[i] * z.abs(), atol=1e-4 * float(factors[i]))
+
+
+@pytest.mark.parametrize(
+    ("rule", "level", "shift", "expected"),
+    [  # of the steps 1, 7 and 14
+        ("flow", 0.7, 3.0, (0.04083, 0.19021, 0.99204)),
+        ("flow", 0.7, 5.0, (0.02483, 0.12558, 0.85913)),
+        ("dance", 0.3, 3.0, (0.514, 0.708, 1.345)),
+        ("dance", 0.3, 5.0, (0.403, 0.601, 1.447)),
+    ],
+)
+def test_early_steps_of_a_shifted_flow_pull_less(rule, level, shift, expected):
+    sampler = even(rule, shift, level)
+    factors = sampler.gradient_factors("gaussian")[[1, 7, 14]]
+    assert factors.tolist() == pytest.approx(expected, rel=2e-3)
+    # The formula of each rule.
+    now, size = sampler.sigmas[[1, 7, 14]], -sampler.sigmas.diff()[[1, 7, 14]]
+    g = level * ((now / (1 - now)).sqrt() if rule == "flow" else 1)
+    close(factors, size.sqrt() / g * (1 + g**2 / 2 * (1 - now) / now))
+    close(sampler.sizes(), -sampler.sigmas.diff())
+
+
+@pytest.mark.parametrize(
+    ("shift", "weight", "std"), [(3.0, 43.560303, 1.033051), (5.0, 71.624018, 1.047135)]
+)
+def test_longcats_rules(shift, weight, std):
+    free = even("flow", shift, 1.0)
+    # Its weight, sqrt(sigma / (1 - sigma)) / sqrt(D), is ours times (1 + a^2 / 2) / a.
+    assert 1.5 / float(free.gradient_factors("gaussian")[1]) == pytest.approx(weight, rel=1e-5)
+    x, v = normal(0), normal(1)
+    limited = even("flow", shift, 1.0, max_std=0.45)
+    assert free.step(v, x, 1).std.item() == pytest.approx(std, rel=1e-5)
+    assert limited.step(v, x, 1).std.item() == pytest.approx(0.45, rel=1e-5)
+    # As a diffusion g = 0.45 / sqrt(D), in the drift too.
+    g = 0.45 / float(limited.sizes()[1]) ** 0.5
+    now, then = limited.sigmas[1], limited.sigmas[2]
+    close(limited.step(v, x, 1).mean, sde.dance(v, x, now, then, eta=g).mean)
+    assert torch.equal(limited.step(v, x, 14).mean, free.step(v, x, 14).mean)
+
+
+def test_a_limit_holds_in_every_rule_and_leaves_smaller_noise_alone(sampler):
+    std = sampler.step(normal(0), normal(1), torch.arange(2)).std.flatten()
+    limit = float(std[:2].mean()) or 1.0
+    limited = replace(sampler, max_std=limit)
+    for i in range(sampler.steps):
+        ours, free = (each.step(normal(0), normal(1), i) for each in (limited, sampler))
+        assert ours.std.item() == pytest.approx(min(free.std.item(), limit), rel=1e-4)
+        close(ours.x0, free.x0)
+        if free.std.item() <= limit:
+            close(ours.mean, free.mean)
+    if isinstance(sampler, FlowSampler) and sampler.rule == "cps":
+        # The noise level is still sigma'.
+        then, step = limited.sigmas[1], limited.step(normal(0), normal(1), 0)
+        x1 = normal(1) + (1 - limited.sigmas[0]) * normal(0)
+        kept = (step.mean - (1 - then) * step.x0) / x1
+        close(kept, (then**2 - step.std**2).sqrt().expand_as(kept), atol=1e-3)

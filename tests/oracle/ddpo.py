@@ -64,6 +64,20 @@ def advantages() -> list:
     return calls
 
 
+def histories() -> list:
+    """Four training steps each, whose prompts differ in how often they occur."""
+    calls = []
+    for seed, (size, least) in enumerate([(8, 4), (16, 16), (6, 2)]):
+        tracker = tracking.PerPromptStatTracker(buffer_size=size, min_count=least)
+        steps = []
+        for step, prompts in enumerate([["a", "b"], ["a", "c"], ["a", "a"], ["b", "a"]]):
+            rewards = numbers(1200 + 10 * seed + step, 2, 3)
+            values = tracker.update(np.repeat(prompts, 3), rewards.flatten().numpy())
+            steps.append([prompts, rewards.tolist(), torch.tensor(values).view(2, 3).tolist()])
+        calls.append(call({"size": size, "least": least}, {"steps": steps}))
+    return calls
+
+
 Calls(
     upstream=f"kvablack/ddpo-pytorch@{commit(clone)}",
     command="PYTHONPATH=.:tests python tests/oracle/ddpo.py CLONE",
@@ -71,5 +85,6 @@ Calls(
     functions={
         "ddpo_pytorch/diffusers_patch/ddim_with_logprob.py: ddim_step_with_logprob": steps(),
         "ddpo_pytorch/stat_tracking.py: PerPromptStatTracker.update": advantages(),
+        "ddpo_pytorch/stat_tracking.py: PerPromptStatTracker, over steps": histories(),
     },
 ).write("ddpo")

@@ -34,9 +34,9 @@ DANCE = {"reward": "shapes-correct", "sampler.steps": 8}
 class Seen(Rewards):
     """Rewards that keep the pictures they were last given, for the bare judge to read."""
 
-    def __call__(self, media, lines, group):
+    def __call__(self, media, *rest):
         self.media = media
-        return super().__call__(media, lines, group)
+        return super().__call__(media, *rest)
 
 
 def trainer(method: str, **settings: object) -> Trainer:

@@ -17,8 +17,11 @@ pytestmark = pytest.mark.data
 JUDGES = {"shapes-correct", "shapes-graded", "shapes-motion"}
 # Two frames of the largest clips take them seconds and a gigabyte on a CPU.
 LARGE = {"dynamic-degree.raft", "motion-smoothness.raft"}
+# The largest clip has 126 frames of a megapixel, and every dimension looks at all it is given.
+FRAMES = 6
 ASKED = {
     "prompt": "a photo of a cat",
+    "text": "cat",
     "tag": "single_object",
     "include": [{"class": "cat", "count": 1}],
 }
@@ -38,7 +41,8 @@ def test_every_reward_scores_real_files(folder, kind, tmp_path):
     paths = [str(Path(item.path).resolve()) for item in find([str(folder)], kind).items]
     manifest.write_text("".join(json.dumps({"path": path, **ASKED}) + "\n" for path in paths))
     spec = "+".join(card.name for card in list_rewards(kind) if card.name not in JUDGES | LARGE)
-    report = rewardkit.score_folder(manifest, spec, kind=kind, batch_size=4)
+    frames = FRAMES if kind == "video" else None
+    report = rewardkit.score_folder(manifest, spec, kind=kind, batch_size=4, frames=frames)
     assert len(report.rows) >= {"image": 7, "video": 3}[kind]
     assert [row.error for row in report.rows if row.error] == []
     assert all(score is not None for row in report.rows for score in row.scores.values())

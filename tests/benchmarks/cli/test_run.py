@@ -1,6 +1,7 @@
 """`rewardkit bench` from a model, or pictures, to a result."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from benchmarks.benchmark import Suite
 from benchmarks.reading import read_result
 from rewardkit.cli import main
 from rewardkit.generators import gallery
+from rewardkit.generators.pipelines import load
+from rewardkit.generators.protocol import CARD
 
 STEPS = ("--steps", "2")
 FLOW = ("--model", "shapes-flow", "--device", "cpu", *STEPS)
@@ -257,6 +260,25 @@ def test_a_trained_model_is_compared_with_its_base(kind, trained, prompts, out):
         "sd3",
         f"sd3+{kind}",
     ]
+
+
+def test_a_base_model_is_sampled_as_its_tuned_one(trained, prompts, out, tmp_path):
+    model, runs = trained
+    run = shutil.copytree(runs["lora"], tmp_path / "run")
+    card = json.loads((run / "model" / CARD).read_text())
+    own = load(model).protocol
+    card["protocol"] |= {"steps": 3, "guidance": 2.5}
+    assert (own.steps, own.guidance) != (3, 2.5)
+    (run / "model" / CARD).write_text(json.dumps(card))
+    options = ("--model", model, "--tuned", run, "--with-base", "--device", "cpu")
+    done = bench("run", *asked(prompts), *options, "-o", out)
+    base, tuned = (
+        read_result(out / f"{name}.prompts-three.json").protocol for name in ("sd3", "sd3-run")
+    )
+    assert base == tuned and base.sampling["steps"] == 3 and base.sampling["guidance"] == 2.5
+    assert "made with different settings" not in done.stderr
+    again = bench("run", *asked(prompts), *options, "--steps", 4, "-o", out, code=2)
+    assert "protocol.steps was 3, now 4" in again.stderr
 
 
 def test_a_trained_model_cannot_be_called_as_its_base(trained, prompts, out):

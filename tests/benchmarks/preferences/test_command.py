@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from scripted_endpoint import scripted
+from scripted_judge import images, judge, yes
 
 from benchmarks.preferences.results import PreferenceResult
 from benchmarks.preferences.runner import measure
@@ -85,6 +87,21 @@ def test_rows_name_question_and_picture_and_none_is_scored_twice(manifest, tmp_p
     ]  # fmt: skip
     assert rows[3].prompt == "a cloth" and rows[3].path.endswith("set/20.png")
     assert result.n_expected == result.n_scored == 7
+
+
+def test_a_judge_behind_an_endpoint_is_measured_like_any_reward(manifest, tmp_path, home):
+    """It likes contrast, as people do but in the last question."""
+    with scripted() as endpoint:
+        judge(endpoint, lambda number, body: yes(0.1 + images(body)[0].std() / 64))
+        options = ["-r", "judge+sharpness", "--endpoint", endpoint.url, "-o", tmp_path / "out"]
+        done = bench(manifest, *options)
+    assert done.exit_code == 0, done.output
+    _, result = result_in(tmp_path / "out")
+    judged = result.agreement["judge.yes"].accuracy
+    assert (judged.score, judged.n) == (4 / 5, 5)
+    assert judged == result.agreement["sharpness"].accuracy
+    assert result.rewards["judge.yes"]["model of the endpoint"] == "judge-8b (/models/judge)"
+    assert done.stdout.splitlines()[1].split()[:2] == ["judge.yes", "0.8000"]
 
 
 def test_json_is_the_file(manifest, tmp_path):

@@ -53,6 +53,8 @@ def test_every_field_is_bounded_and_described(info):
 
 def test_advantages_know_the_conventions_of_the_formulas():
     mine, theirs = get_type_hints(AdvantageConfig), get_type_hints(Standard)
+    baselines = {*get_args(theirs.pop("baseline")), "history"}  # of `grpo.history.Recent`
+    assert {*get_args(mine["baseline"])} == baselines
     assert {name: mine[name] for name in theirs} == theirs
     assert mine["combine"] == Combine
 
@@ -134,6 +136,10 @@ WINDOW = {"stochastic": "window", "window_size": 2, "window_within": 5}
         ({"rule": "ddim", "shift": 3.0}, GRADIENT, "timesteps of the model's scheduler"),
         ({"rule": "ddim", "truncate_timesteps": True}, GRADIENT, "timesteps of the model's"),
         ({"window_size": 2}, GRADIENT, "for stochastic=window"),
+        ({"window_every": 2}, GRADIENT, "for stochastic=window"),
+        (ODE | {"max_std": 0.4}, FORWARD, "limits the noise of a step"),
+        ({}, GRADIENT | {"surrogate": "guard", "log_prob": "bare"}, "Set it to gaussian"),
+        (WINDOW, {"kind": "dpok"}, "Set sampler.stochastic to all"),
         ({"stochastic": "window"}, GRADIENT, "needs window_size and window_within"),
         (WINDOW | {"window_size": 6}, GRADIENT, "window_size <= window_within <= steps"),
         (WINDOW | {"window_within": 11}, GRADIENT, "window_size <= window_within <= steps"),
@@ -186,11 +192,14 @@ def test_the_old_policy_decays_as_published():
     # return_decay of type 1 (min(0.001 k, 0.5)) and of type 2 (0 before 75, then 0.0075 (k - 75)
     # up to 0.999) of scripts/train_nft_sd3.py.
     first = ForwardProcessConfig.model_validate(FORWARD)
-    assert [first.decay(k) for k in (0, 100, 500, 9000)] == pytest.approx([0, 0.1, 0.5, 0.5])
+    assert [first.followers(k)["old"] for k in (0, 100, 500, 9000)] == pytest.approx(
+        [0, 0.1, 0.5, 0.5]
+    )
     second = ForwardProcessConfig.model_validate(
         FORWARD | {"decay_start": 75, "decay_slope": 0.0075, "decay_cap": 0.999}
     )
-    assert [second.decay(k) for k in (74, 75, 175, 300)] == pytest.approx([0, 0, 0.75, 0.999])
+    decays = [second.followers(k)["old"] for k in (74, 75, 175, 300)]
+    assert decays == pytest.approx([0, 0, 0.75, 0.999])
 
 
 def test_a_configuration_comes_back_from_json():

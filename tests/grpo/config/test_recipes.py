@@ -22,7 +22,8 @@ def named(layers):
 
 
 def test_there_are_methods_and_recipes():
-    assert {"cps", "dance-grpo", "flow-grpo", "nft"} <= {method.name for method in METHODS}
+    expected = {"cps", "dance-grpo", "flow-grpo", "nft", "awm", "v-grpo", "dgpo", "crd", "opd"}
+    assert expected <= {method.name for method in METHODS}
     expected = {"shapes-flow", "shapes-sd", "sd1.4-dance", "sd1.4-dance-hps"}
     expected |= {"sd3.5-medium-flow", "sd3.5-medium-nft", "sd3.5-medium-cps"}
     expected |= {"flux.1-dev-dance", "flux.1-dev-dance-8gpu", "flux.1-dev-dance-lora"}
@@ -42,6 +43,8 @@ def test_every_recipe_resolves_to_a_run(layer):
 @named(METHODS)
 def test_every_method_resolves_with_what_is_not_its_own(layer):
     settings = NEEDED | {"model": "some/flow", "reward": "sharpness", "steps": 100}
+    if layer.settings["objective.kind"] == "distillation":
+        settings["objective.teachers"] = "a=runs/a"
     resolved = resolve(method=layer.name, settings=settings)
     assert resolved.config.method == layer.name
     assert "no recipe" in resolved.notes[0]

@@ -278,6 +278,11 @@ def test_another_objective_starts_anew_and_says_so(mine):
 
 
 FORWARD = {"objective.kind": "forward-process", "objective.timesteps": "4"}
+ONCE = {"objective.timesteps": "4", "objective.updates": "1", "objective.epochs": "1"}
+MATCHING = ONCE | {"objective.kind": "weighted-matching"}
+CENTERED = ONCE | {"objective.kind": "centered-reward"}
+PREFERENCE = ONCE | {"objective.kind": "group-preference", "objective.beta": "1"}
+DISTILLED = {"objective.kind": "distillation", "objective.teachers": "a=b"}
 
 
 @pytest.mark.parametrize(
@@ -286,12 +291,26 @@ FORWARD = {"objective.kind": "forward-process", "objective.timesteps": "4"}
         ("objective.kl_space", "v", {}, {"objective.kl": "0.1"}),
         ("objective.subset", "sample", {}, {"objective.fraction": "0.5"}),
         ("objective.drop_last", "false", {"sampler.rule": "cps"}, {}),
-        ("advantage.eps", "0.1", {"advantage.scale": "none"}, {}),
+        ("objective.clip_range", "0.1", {"objective.surrogate": "divergence"}, {}),
+        ("objective.divergence", "0.1", {}, {"objective.surrogate": "divergence"}),
+        ("advantage.history", "32", {}, {"advantage.baseline": "history"}),
+        ("advantage.history_min", "8", {}, {"advantage.baseline": "history"}),
+        ("advantage.scale", "batch", {"advantage.baseline": "history"}, {}),
+        ("advantage.eps", "0.1", {"advantage.scale": "none"}, {"advantage.combine": "gdpo"}),
         ("advantage.unbiased", "false", {"advantage.scale": "none"}, {}),
         ("objective.decay_slope", "0.1", FORWARD | {"objective.decay_cap": "0"}, FORWARD),
         ("objective.decay_start", "5", FORWARD | {"objective.decay_cap": "0"}, FORWARD),
         ("objective.decay_start", "5", FORWARD | {"objective.decay_slope": "0"}, FORWARD),
         ("objective.decay_cap", "0.9", FORWARD | {"objective.decay_slope": "0"}, FORWARD),
+        ("objective.clip_range", "0.1", MATCHING, MATCHING | {"objective.epochs": "2"}),
+        ("objective.ghuber_power", "0.5", MATCHING | {"objective.weighting": "t"}, MATCHING),
+        ("objective.decay_cap", "0.5", MATCHING | {"objective.kl_slow": "0"}, MATCHING),
+        ("objective.kl_worst", "0.5", CENTERED, CENTERED | {"objective.kl": "1"}),
+        ("objective.decay_cap", "0.5", PREFERENCE, PREFERENCE | {"objective.reference": "old"}),
+        ("objective.clip_range", "0.5", DISTILLED, DISTILLED | {"objective.form": "advantage"}),
+        ("advantage.clamp", "2.5", DISTILLED, DISTILLED | {"objective.form": "advantage"}),
+        ("advantage.scale", "none", DISTILLED, {}),
+        ("objective.teacher_key", "x", DISTILLED, DISTILLED | {"objective.teachers": "a=b,c=d"}),
     ],
 )
 def test_a_setting_that_nothing_reads_is_refused(mine, setting, value, without, with_effect):
@@ -445,6 +464,24 @@ def test_code_that_a_run_names_is_run_only_if_it_is_trusted(judge):
     assert not ran.exists()
     assert continued(stored, None, None, {"reward": f"{file}:score"}).config == stored
     assert continued(stored, None, None, {}, trust=lambda what: True).config == stored
+
+
+def test_a_service_that_a_file_names_is_called_only_if_it_is_trusted(mine):
+    """It would be sent the samples, and the key in the environment."""
+    recipe, _ = mine
+    url, mine_too = "http://theirs:1/v1", "http://mine:1/v1"
+    changed(recipe, "[optim]", f'[scoring]\nendpoint = "{url}"\n[optim]')
+    for trust in (None, lambda what: False):
+        with pytest.raises(UsageError, match=rf"{url} \(recipe .*, and it is not called unless"):
+            resolve(recipe, trust=trust)
+    asked = []
+    trusted = resolve(recipe, trust=lambda what: not asked.append(what)).config
+    assert asked == [f"recipe {recipe} calls the service at {url}"]
+    settings = {"scoring.endpoint": mine_too}
+    assert resolve(recipe, settings=settings).config.scoring.endpoint == mine_too
+    with pytest.raises(UsageError, match=r"\(the run\), and it is not called"):
+        continued(trusted, None, None, {})
+    assert continued(trusted, None, None, settings).config.scoring.endpoint == mine_too
 
 
 def test_raw_scores_say_who_asked_for_them():

@@ -10,6 +10,7 @@ from PIL import Image
 
 from leaderboards.assemble import leaderboard
 from leaderboards.page.copies import Copies
+from leaderboards.page.runs import read_runs
 from leaderboards.page.site import build
 from leaderboards.page.view import groups
 
@@ -129,3 +130,39 @@ def test_boards_of_each_task_stand_apart_with_their_media(tmp_path):
     for tag in re.findall("<video [^>]*>", page):
         assert {"muted", "playsinline", "loop", 'preload="none"'} <= set(tag.split())
         assert "autoplay" not in tag and "poster=" in tag
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda sheet, patch: cut_short(sheet), "cannot be decoded as a video|cut short"),
+        (lambda sheet, patch: mpeg4(sheet), "it is mpeg4 in mov,mp4"),
+        (lambda sheet, patch: sheet.unlink(), None),
+        (
+            lambda sheet, patch: patch.setattr("leaderboards.page.copies._MAX_BYTES", 100),
+            "up to 100 are copied",
+        ),
+    ],
+    ids=["damaged", "not for browsers", "missing", "too large"],
+)
+def test_a_playing_sheet_that_cannot_be_copied_is_a_note_and_no_player(
+    spoil, why, runs, tmp_path, monkeypatch
+):
+    samples = tmp_path / "runs" / "first" / "samples"
+    for step in (0, 20):
+        encode(moving_square(step), samples / f"step-{step:06d}.mp4")
+    logged, notes = read_runs(tmp_path / "runs"), []
+
+    def page():
+        return build(
+            leaderboard([], with_published=True), tmp_path / "site", runs=logged,
+            on_note=notes.append,
+        ).read_text("utf-8")  # fmt: skip
+
+    assert page().count("<video ") == 2 and notes == []
+    spoil(samples / "step-000020.mp4", monkeypatch)
+    html = page()
+    assert "<video " not in html and "Samples before and after are not shown" in html
+    assert "step 20 are missing, too large" in html and "step-000020" not in html
+    assert why is None or re.search(why, notes[0])
+    assert not list((tmp_path / "site").glob("media/run-0.step-000020*"))

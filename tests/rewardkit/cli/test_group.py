@@ -97,3 +97,17 @@ def test_the_package_runs_as_its_command():
         [sys.executable, "-m", "rewardkit", "--version"], capture_output=True, text=True
     )
     assert done.returncode == 0 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("list", "--colour", "red"), ("scroe",), ("score", "x", "--prompt", "a", "--prompt", "b")],
+)
+def test_wrong_usage_is_printed_by_the_first_process_alone(arguments, monkeypatch):
+    monkeypatch.setattr("rewardkit.cli.group._set_up_output", lambda rank: None)
+    address = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "h", "MASTER_PORT": "1"}
+    done = [
+        CliRunner().invoke(main, arguments, env=address | {"RANK": str(rank)}) for rank in range(2)
+    ]
+    assert [each.exit_code for each in done] == [2, 2]
+    assert "Error: " in done[0].stderr and done[1].output == ""

@@ -81,8 +81,11 @@ def test_without_a_name_all_are_checked_and_missing_weights_are_named(level):
     level(100.5)
     result = run("--json")
     assert result.exit_code == 1
-    verdicts = {c["reward"]: c["verdict"] for c in json.loads(result.stdout)["checks"]}
+    checks = json.loads(result.stdout)["checks"]
+    verdicts = {c["reward"]: c["verdict"] for c in checks}
     assert verdicts["level"] == "ok" and verdicts["imagereward.v1"] == "not computed"
+    # Its networks and pictures come in packages: English and Chinese, at full size.
+    assert [c["verdict"] for c in checks if c["reward"] == "ocr.similarity"] == ["ok", "ok"]
     assert "Error: imagereward.v1: weights of imagereward.vocabulary (google-bert/" in result.stderr
 
 

@@ -15,7 +15,8 @@ from tiny_pipelines import SHORT, levels, pictures
 from rewardkit.errors import UsageError, WeightsError
 from rewardkit.generators.aliases import ALIASES, Alias
 from rewardkit.generators.folders import read
-from rewardkit.generators.pipelines import load
+from rewardkit.generators.lora_hub import on_hub
+from rewardkit.generators.pipelines import load, place_of
 
 COMMITS = "1" * 40, "2" * 40
 
@@ -106,6 +107,30 @@ def test_text_encoders_stored_under_older_names_are_whole(folder, loaded):
         for pipe in (load(folder, device="cpu").diffusers, loaded["sd"].diffusers)
     )
     assert all(torch.equal(one[name], tensor) for name, tensor in other.items())
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("./nothing", r"there is no folder \./nothing$"),
+        ("runs/other", r"there is no folder runs/other\. It is not looked for on the hub, because"),
+        ("runs/frist", r"there is no folder runs/frist; there is runs/first\."),
+        ("./runs/frist", r"there is no folder \./runs/frist; there is runs/first$"),
+        ("/nothing/here", r"there is no folder /nothing/here, nor a folder /nothing$"),
+    ],
+)
+def test_a_path_of_no_folder_is_never_looked_for_on_the_hub(source, why, tmp_path, monkeypatch):
+    (tmp_path / "runs" / "first").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=why):
+        place_of(source)
+    assert not on_hub(source)
+    with pytest.raises(UsageError, match="there is no run or LoRA"):
+        load("shapes-sd", device="cpu", tuned=source)
+
+
+def test_owner_and_name_of_no_folder_here_are_of_the_hub():
+    assert place_of("owner/name") == (None, "owner/name") and on_hub("owner/name")
 
 
 def test_a_broken_folder_is_an_error(folder, tmp_path):

@@ -86,6 +86,9 @@ def animation(path):
     [
         (lambda path: path.unlink(), "does not exist"),
         (lambda path: path.write_text("no picture"), "cannot be read as a picture; .* text"),
+        # Texts that decoders of Pillow's take for their own.
+        (lambda path: path.write_text("a\n"), "cannot be read as a picture; .* text"),
+        (lambda path: path.write_text("P1 a ring"), "cannot be read as a picture; .* text"),
         (lambda path: path.write_bytes(path.read_bytes()[:50]), "damaged or cut short"),
         (
             lambda path: Image.new("RGBA", (16, 16), (1, 2, 3, 0)).save(path),

@@ -8,6 +8,7 @@ from PIL import Image
 import rewardkit
 from rewardkit.errors import InputError, ScoringError, UsageError
 from rewardkit.media.batch import Batch, Clip, to_medium
+from rewardkit.media.clips import read_clip, write_clip
 
 PIXELS = (np.arange(4 * 5 * 3) % 251).astype(np.uint8).reshape(4, 5, 3)
 EXPECTED = torch.from_numpy(PIXELS.copy()).permute(2, 0, 1)
@@ -40,6 +41,23 @@ def test_one_medium_is_a_batch_of_one(path, form):
 def test_one_clip_is_a_batch_of_one():
     clip = Clip(torch.zeros(3, 3, 4, 4, dtype=torch.uint8), 8.0)
     assert Batch.of(clip).media == [clip]
+
+
+def test_the_path_of_a_clip_is_that_clip_and_scores_as_its_folder_does(tmp_path):
+    noise = torch.Generator().manual_seed(0)
+    frames = torch.randint(256, (5, 3, 16, 24), generator=noise, dtype=torch.uint8)
+    write_clip(Clip(frames, 8.0), tmp_path / "a.MP4")
+    read = read_clip(tmp_path / "a.MP4")
+    for path in (tmp_path / "a.MP4", str(tmp_path / "a.MP4")):
+        medium = to_medium(path)
+        assert isinstance(medium, Clip) and torch.equal(medium.frames, read.frames)
+        assert (medium.fps, medium.stated_fps) == (read.fps, read.stated_fps)
+    (row,) = rewardkit.score_folder(tmp_path, "temporal-stability").rows
+    scores = rewardkit.scorer("temporal-stability")([tmp_path / "a.MP4"])
+    assert scores["temporal-stability"].item() == row.scores["temporal-stability"]
+    (tmp_path / "b.mp4").write_text("no clip")
+    with pytest.raises(ScoringError, match=r"sample 1.*'.*b\.mp4' cannot be decoded as a video"):
+        rewardkit.scorer("temporal-stability")([tmp_path / "a.MP4", tmp_path / "b.mp4"])
 
 
 class OnGpu(torch.Tensor):

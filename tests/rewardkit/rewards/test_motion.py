@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rewardkit
+from rewardkit.engine.loader import Loader
 from rewardkit.errors import InputError
 from rewardkit.media.batch import Clip
-from rewardkit.media.clips import read_clip
+from rewardkit.media.clips import read_clip, write_clip
 from rewardkit.rewards.motion import degree, dynamic_degree, fastest, middle, motion_smoothness
 from rewardkit.rewards.motion import temporal_stability as stability
 
@@ -213,6 +214,38 @@ def test_too_few_frames_are_refused_and_one_more_suffices(name, frames, fps, nee
     message = f"{name} compares frames and needs at least {needed} .* this one has {frames}"
     with pytest.raises(InputError, match=message):
         reward.measure(chosen(enough, *range(frames)))
+
+
+COMPARING = (
+    "temporal-stability", "dynamic-degree", "motion-smoothness", "motion-quality",
+    "dynamic-degree.raft", "motion-smoothness.raft", "subject-consistency",
+    "background-consistency", "videoalign.mq",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("choice", [{"frames": 13}, {"fps": 20.0}], ids=str)
+def test_a_clip_whose_frames_sampling_repeats_is_an_error_row(tmp_path, monkeypatch, choice):
+    real = Loader.__init__
+    monkeypatch.setattr(Loader, "__init__", lambda self, *a, **k: real(self, *a, **k, tiny=True))
+    monkeypatch.setattr("rewardkit.engine.items._made_by", lambda *_: {})
+    write_clip(clip(7, (32, 32), frames=12, fps=16.0), tmp_path / "short.mp4")
+    write_clip(clip(7, (32, 32), frames=24, fps=32.0), tmp_path / "long.mp4")
+    spec = "+".join((*COMPARING, "aesthetic-quality"))
+    report = rewardkit.score_folder(tmp_path, spec, **choice)
+    rows = {row.id: row for row in report.rows}
+    assert rows["long"].error is None and None not in rows["long"].scores.values()
+    assert "short.mp4" in rows["short"].path and "sampling has repeated" in rows["short"].error
+    assert [name for name, score in rows["short"].scores.items() if score is not None] == [
+        "aesthetic-quality"
+    ], "which compares nothing"
+
+
+def test_a_clip_sampled_in_memory_knows_that_it_repeats_frames():
+    faster = clip(7, (32, 32), frames=12, fps=16.0).sampled(17)
+    assert faster.repeats and faster.sampled(4).repeats
+    assert not clip(7, (32, 32), frames=12, fps=16.0).sampled(16).repeats
+    with pytest.raises(InputError, match="sampling has repeated some of this video"):
+        stability(faster)
 
 
 @pytest.mark.parametrize("name", ["dynamic-degree", "motion-smoothness"])

@@ -73,10 +73,17 @@ def test_a_package_that_is_not_installed_is_told():
         locate(absent, {})
 
 
-@pytest.mark.parametrize("pin", ["revision", "sha256"])
-def test_a_pin_that_nothing_would_check_is_refused(pin):
-    with pytest.raises(pydantic.ValidationError, match="cannot be pinned"):
-        PinnedFile(**OURS.model_dump() | {pin: "1" * 40})
+def test_a_pin_that_nothing_would_check_is_refused():
+    with pytest.raises(pydantic.ValidationError, match="a file of a package has no revision"):
+        PinnedFile(**OURS.model_dump() | {"revision": "1" * 40})
+
+
+def test_another_version_of_the_package_with_other_weights_is_refused(package):
+    pinned = OURS.model_copy(update={"sha256": SHA256})
+    assert locate(pinned, {}).sha256 == SHA256
+    (package / "weights" / "second.safetensors").write_bytes(b"another head")
+    with pytest.raises(WeightsError, match=r"other ones in this version of the package far_home"):
+        locate(pinned, {})
 
 
 class Level(MeasuredReward):
