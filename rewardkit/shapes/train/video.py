@@ -44,7 +44,7 @@ class VideoTraining(Training):
 
     name = "shapes-video"
     checked = 100
-    schedule = Schedule(steps=3000, batch=32, lr=2e-3, cool=0.25)
+    schedule = Schedule(steps=7000, batch=32, lr=2e-3, cool=0.25)
     data = "8,192 rendered clips of training prompts, a tenth of them without their prompt"
     protocol = Protocol(
         steps=20,
@@ -106,8 +106,8 @@ class VideoTraining(Training):
             }
         )
         rng = np.random.default_rng([seed, 2**31])
-        self.prompts, clips = draw(CLIPS, rng)
-        self.latents, self.first = self._encode_clips(clips)
+        self.prompts, self.clips = draw(CLIPS, rng)
+        self.encoded: dict[int, torch.Tensor] = {}
 
     def loss(self, rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
         """`|| v(x_t, t, prompt) - (noise - x) ||^2` with `x_t = (1 - t) x + t noise`."""
@@ -115,17 +115,15 @@ class VideoTraining(Training):
         chosen = rng.integers(CLIPS, size=number)
         empty = rng.random(number) < _UNPROMPTED
         texts = ["" if no else self.prompts[i] for i, no in zip(chosen, empty, strict=True)]
-        clean = self.latents[torch.from_numpy(chosen)]
+        clean, *first = self._latents(chosen).split(self.vae.config.latent_channels, 1)
         eps = torch.randn(clean.shape, generator=noise)
         t = torch.sigmoid(torch.randn(number, 1, 1, 1, 1, generator=noise) + math.log(SHIFT))
         noisy = (1 - t) * clean + t * eps
-        if self.first_frame:
-            first = self.first[torch.from_numpy(chosen)]
-            given = torch.zeros_like(clean)
-            given[:, :, :1] = first
-            noisy = torch.cat([noisy, given], 1)
         velocity = self.transformer(
-            noisy, timestep=t.flatten() * 1000, **self._encode(texts), return_dict=False
+            torch.cat([noisy, *first], 1),
+            timestep=t.flatten() * 1000,
+            **self._encode(texts),
+            return_dict=False,
         )[0]
         return F.mse_loss(velocity, eps - clean)
 
@@ -141,17 +139,19 @@ class VideoTraining(Training):
         pipeline.vae.half()
         pipeline.save_pretrained(folder)
 
-    def _encode_clips(self, clips: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Latents of clips and of their first frames, variance 1."""
-        encoded, first = [], []
-        with torch.no_grad():
-            for start in range(0, len(clips), 64):
-                pixels = to_video(np.stack(clips[start : start + 64]))
-                encoded.append(self.vae.encode(pixels).latent_dist.mode())
+    def _latents(self, chosen: np.ndarray) -> torch.Tensor:
+        """Latents of clips, variance 1, then those of first frames; each is encoded once."""
+        new = sorted({int(index) for index in chosen} - self.encoded.keys())
+        if new:
+            pixels = to_video(np.stack([self.clips[index] for index in new]))
+            with torch.no_grad():
+                latents = self.vae.encode(pixels).latent_dist.mode()
                 if self.first_frame:
-                    first.append(self.vae.encode(pixels[:, :, :1]).latent_dist.mode())
-        scale = self.vae.config.scaling_factor
-        return torch.cat(encoded) * scale, torch.cat(first or encoded[:1]) * scale
+                    first = torch.zeros_like(latents)
+                    first[:, :, :1] = self.vae.encode(pixels[:, :, :1]).latent_dist.mode()
+                    latents = torch.cat([latents, first], 1)
+            self.encoded.update(zip(new, latents * self.vae.config.scaling_factor, strict=True))
+        return torch.stack([self.encoded[int(index)] for index in chosen])
 
     def _encode(self, texts: list[str]) -> dict[str, torch.Tensor]:
         """As `HunyuanVideoPipeline.encode_prompt` does, with gradients."""
