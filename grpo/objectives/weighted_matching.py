@@ -20,7 +20,7 @@ class WeightedMatchingConfig(NoisingConfig):
     decays = ("decay",)
 
     weighting: Literal["uniform", "t", "t2", "huber", "ghuber"] = "ghuber"
-    """Log-likelihood for error e: -e, -t e, -t^2 e, -t sqrt(e), -t e^p / p; the last two from 0."""
+    """Log-likelihood of error e: -e, -t e, -t^2 e, -t sqrt(e), -t e^p / p (last two 0 at e = 0)."""
     ghuber_power: float = Field(default=0.25, gt=0, le=1)
     """Power p of the weighting ghuber."""
     clip_range: float = Field(default=1.0, gt=0, le=1)
