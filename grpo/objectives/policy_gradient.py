@@ -86,10 +86,14 @@ class PolicyGradientConfig(ObjectiveConfig):
         found = super().unread(config)
         if self.kl == 0:
             found["objective.kl_space"] = "objective.kl is 0, so there is no penalty"
-        if self.surrogate == "divergence":
-            found["objective.clip_range"] = "objective.surrogate is divergence"
-        else:
+        if self.surrogate != "divergence":
             found["objective.divergence"] = f"objective.surrogate is {self.surrogate}"
+        else:
+            found["objective.clip_range"] = "objective.surrogate is divergence"
+            if not self.reuses:
+                found["objective.divergence"] = (
+                    "a rollout is used for a single update, so every divergence is 0"
+                )
         if self.fraction == 1:
             found["objective.subset"] = "objective.fraction is 1, so no step is left out"
         if config.sampler.rule == "cps":
@@ -113,9 +117,14 @@ class PolicyGradientConfig(ObjectiveConfig):
         return self.replays + (self.kl > 0 and not adapted)
 
     @property
+    def reuses(self) -> bool:
+        """Whether a rollout is used for several updates, so that ratios may differ from 1."""
+        return self.updates * self.epochs > 1
+
+    @property
     def replays(self) -> bool:
-        """Whether steps are compared with those of the policy that drew the samples."""
-        return self.surrogate != "clip"
+        """Whether steps are compared with those that the policy which drew the samples takes."""
+        return self.surrogate != "clip" and self.reuses
 
     def trainable(self, sampler: Sampler) -> list[int]:
         """The steps that may be trained on, whose last one is left out if `drop_last`."""
@@ -154,7 +163,8 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
 
     Surrogates that compare steps with those of the policy that drew the samples replay them under
     a copy of its weights, rounded as training rounds, once for each sample and pass. Keeping the
-    means of all stored steps in memory would take more than the copy of a LoRA.
+    means of all stored steps in memory would take more than the copy of a LoRA. In a single update,
+    the policy that drew the samples is the trained one, and nothing is replayed.
     """
 
     config_class = PolicyGradientConfig
@@ -239,7 +249,10 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
         return figures
 
     def _surrogate(self, samples: Samples, k: int, new: Replayed, drew: Replayed | None) -> object:
-        """The loss of the k-th stored step; `drew` is that of the policy which drew the samples."""
+        """The loss of the k-th stored step.
+
+        `drew` is that of the policy which drew the samples, and None where it is not replayed.
+        """
         from grpo import surrogates
         from grpo.loss import divergence
         from rewardkit.devices import sent
@@ -250,12 +263,13 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
         if self.weights is not None:
             weight = sent(self.weights[past.index[samples.rows, k]], device)
         common: dict[str, Any] = {"advantage_clip": self.config.advantage.clamp, "weight": weight}
-        if drew is None:
+        if settings.surrogate == "clip":
             old = sent(past.log_prob[samples.rows, k], device)
             clip = settings.clip_range
             return surrogates.clipped_surrogate(
                 new.log_prob, old, advantage, clip_range=clip, **common
             )
+        drew = drew or new  # the functions below take no gradient of it
         far = divergence(new.step.mean, drew.step.mean, new.step.std)
         pair = new.log_prob, drew.log_prob, advantage, far
         if settings.surrogate == "divergence":
