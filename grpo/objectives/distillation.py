@@ -80,14 +80,14 @@ class DistillationConfig(ObjectiveConfig):
         if len(self.teachers) == 1:
             return next(iter(self.teachers))
         name = line.meta.get(self.teacher_key)
-        if name not in self.teachers:
+        if not isinstance(name, str) or name not in self.teachers:
             said = f"{self.teacher_key} is {name!r}" if name is not None else "it has no such key"
             raise InputError(
                 f"{line.where}: {self.teacher_key} names the teacher of a prompt, and {said}; the "
                 f"teachers are {', '.join(self.teachers)}. Set objective.teacher_key to the key "
                 "that names them"
             )
-        return str(name)
+        return name
 
     def unread(self, config: Config) -> dict[str, str]:
         """All of the advantages but their limit, and what a form does not read."""
