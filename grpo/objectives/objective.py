@@ -180,6 +180,13 @@ class Objective(ABC, Generic[SettingsT]):
         """
         return {}
 
+    def teachers(self) -> Mapping[str, Mapping[str, Any]]:
+        """What the policy learns from in place of the rewards, by name; here, nothing.
+
+        The RunCard names them: the `source` and `sha256` of each, and what it was `trained_on`.
+        """
+        return {}
+
     def learning_rate(self) -> float:
         """Highest learning rate of `modules`; it rises and falls as the policy's does."""
         return self.config.optim.lr
