@@ -33,7 +33,7 @@ class VideoAutoencoder(Autoencoder):
 
     name = "shapes-video-vae"
     checked = 100
-    schedule = Schedule(steps=3600, batch=4, lr=2e-3, cool=0.7, ema=0.99, evaluate_every=500)
+    schedule = Schedule(steps=10000, batch=4, lr=2e-3, cool=0.7, ema=0.99, evaluate_every=2000)
     data = "rendered clips of training prompts, one to six of them superposed"
 
     def __init__(self) -> None:
