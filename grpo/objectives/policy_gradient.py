@@ -10,7 +10,13 @@ from pydantic import Field
 from grpo.config.fields import Config, ObjectiveConfig
 from grpo.config.sampler import SamplerConfig
 from grpo.objectives.objective import Objective, Samples, Term
-from grpo.objectives.transitions import Replayed, random_share, replay
+from grpo.objectives.transitions import (
+    Replayed,
+    check_log_probs,
+    random_share,
+    replay,
+    replayed_log_probs,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -220,33 +226,17 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
     def before_updates(
         self, probes: Iterable[Samples], batches: Callable[[], Iterable[Samples]]
     ) -> dict[str, float]:
-        """Error of log-probabilities replayed before any update, by step: `drift/step_I`.
+        """The drift of log-probabilities, see `check_log_probs`.
 
-        Sampling and training may round differently: by the batch, by what autocast keeps in
-        float32, by what a device makes of float32. One batch of each size is replayed, as updates
-        will. Where rounding moves one by more than a third of the clip range, the ratio could be
-        clipped for it alone; then all are computed again, as training does. Surrogates that replay
-        steps under the weights that drew them need none of this.
+        Surrogates that replay steps under the weights that drew them need none computed again.
         """
-        import torch
-
-        drifts, steps = [], []
-        for batch in probes:
-            past = batch.rollout.transitions
-            drifts.append((self._replayed_log_probs(batch) - past.log_prob[batch.rows]).abs())
-            steps.append(past.index[batch.rows])
-        drift, index = torch.cat(drifts), torch.cat(steps)
-        figures = {
-            f"drift/step_{i}": float(drift[index == i].mean())
-            for i in sorted(set(index.flatten().tolist()))
-        }
-        if self.settings.replays:
+        settings = self.settings
+        if settings.replays:
             self.policy.banks["drew"].follow(0.0)  # the weights as they are
-        elif self.policy.world.any(float(drift.max()) > self.settings.clip_range / 3):
-            for batch in batches():
-                batch.rollout.transitions.log_prob[batch.rows] = self._replayed_log_probs(batch)
-            figures["log_probs_recomputed"] = 1.0
-        return figures
+        clip_range = None if settings.replays else settings.clip_range
+        return check_log_probs(
+            self.policy.world, probes, batches, self._replayed_log_probs, clip_range
+        )
 
     def _surrogate(self, samples: Samples, k: int, new: Replayed, drew: Replayed | None) -> object:
         """The loss of the k-th stored step.
@@ -278,13 +268,7 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
         return surrogates.guarded_surrogate(*pair, std, clip_range=settings.clip_range, **common)
 
     def _replayed_log_probs(self, samples: Samples) -> Tensor:
-        """Log-probabilities of stored steps under the current weights, [n, K], on the CPU."""
-        import torch
-
-        steps = range(samples.rollout.transitions.index.shape[1])
-        with torch.no_grad():
-            columns = [self._replay(samples, k).log_prob for k in steps]
-        return torch.stack(columns, dim=1).cpu()
+        return replayed_log_probs(self.policy, self.sampler, samples, self.settings.log_prob)
 
     def _replay_under(self, name: str, samples: Samples, k: int) -> Replayed:
         """As `_replay`, under a copy of the weights."""
