@@ -228,12 +228,12 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
     ) -> dict[str, float]:
         """The drift of log-probabilities, see `check_log_probs`.
 
-        Surrogates that replay steps under the weights that drew them need none computed again.
+        Surrogates other than the clipped one do not read those of the rollout.
         """
         settings = self.settings
         if settings.replays:
             self.policy.banks["drew"].follow(0.0)  # the weights as they are
-        clip_range = None if settings.replays else settings.clip_range
+        clip_range = settings.clip_range if settings.surrogate == "clip" else None
         return check_log_probs(
             self.policy.world, probes, batches, self._replayed_log_probs, clip_range
         )
