@@ -54,11 +54,11 @@ def reader(tiny):
         ("Hello World", ["Hello World"], (1, 1, 1)),
         ("Hello World", ["HELLO", "world"], (1, 1, 1)),
         ("Hello World", ["Hello", "Word"], (0.9, 0.5, 0)),  # one of ten letters is missing
-        ("Hello World", ["oh hello world!"], (1, 0.5, 0)),  # whole, but not alone
+        ("Hello World", ["oh hello world!"], (1, 1, 0)),  # whole, but not alone
         ("Hello World", ["World Hello"], (0.2, 1, 0)),  # eight edits of ten
         ("cat", ["dog and bird and more"], (0, 0, 0)),  # never below 0
         ("cat", [], (0, 0, 0)),
-        ("We're OPEN.", ["“We're", "open"], (1 - 1 / 10, 1, 0)),  # punctuation at ends of words
+        ("We're OPEN.", ["“We're", "open"], (0.8, 1, 0)),  # punctuation at ends of words
         ("!!!", ["!!!"], (1, 1, 1)),
         ("C++ 50%", ["C 50"], (0.5, 0, 0)),  # signs are part of words
         ("新鲜。", ["新鲜"], (2 / 3, 1, 0)),
