@@ -202,8 +202,9 @@ def _card(tag: str, summary: str, unit: str, *notes: str) -> RewardCard:
             "cannot be read as 0: its rule is followed, its readings are not these. An image "
             "without text scores 0.",
             "PP-OCRv6 small reads Chinese, Japanese and the 48 languages in Latin letters that "
-            "RapidOCR lists; letters with accents are not tested here. For another script give a "
-            "recognizer of PP-OCR with that alphabet: --weights ocr.recognizer=FILE.onnx.",
+            "RapidOCR lists. Letters with accents are not tested here; it has read naïve as naive. "
+            "For another script give a recognizer of PP-OCR with that alphabet: "
+            "--weights ocr.recognizer=FILE.onnx.",
             "It is fooled by look-alikes (l, 1 and I; O and 0), and guesses letters that are "
             "half drawn: malformed but readable text scores as well as good text. It misses "
             "handwriting, decorative letters, text along curves, and contrast under 16 levels; "
