@@ -38,7 +38,7 @@ register(
 _CLIPS = Benchmark(
     name="shapes-video",
     version="1",
-    about="Do shapes in clips of the embedded world move as the prompt says? No download",
+    about="Do shapes in clips of the embedded world move as the prompt says? Train a model first",
     task="text-to-video",
     prompts=partial(from_file, "package:rewardkit.shapes/lists/motion-held-out.jsonl"),
     rewards="shapes-motion+shapes-correct",
@@ -48,7 +48,9 @@ _CLIPS = Benchmark(
     media="shapes-video",
     unit="share of steps between frames",
     notes=(
-        "24 prompts of each task, of combinations that no model of the package was trained on.",
+        "24 prompts of each task, of combinations that no recipe of the package trains on.",
+        "A model has to be trained first: python -m rewardkit.shapes.train shapes-video-vae, then "
+        "shapes-video or shapes-i2v.",
         "`grpo train` evaluates on the same prompts under the same seeds.",
     ),
 )
@@ -57,7 +59,7 @@ register(
     replace(
         _CLIPS,
         name="shapes-i2v",
-        about="The same from a first frame",
+        about="Do shapes move from a first frame as the prompt says? Train a model first",
         task="image-to-video",
         prompts=partial(
             from_file,

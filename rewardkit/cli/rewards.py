@@ -10,7 +10,7 @@ import click
 from rewardkit.cli.terminal import echo
 
 if TYPE_CHECKING:
-    from rewardkit.engine.card import EncoderSpec
+    from rewardkit.engine.card import EncoderSpec, RewardCard
     from rewardkit.weights.pins import PinnedFile, Snapshot
 
 
@@ -67,7 +67,7 @@ def show(name: str, as_json: bool) -> None:
         ("name", card.name),
         ("a higher score means", card.summary),
         ("input", " or ".join(card.inputs)),
-        ("prompt", "needed" if card.needs_prompt else "not used"),
+        ("prompt", _prompt(card)),
         ("keys of the prompt line", ", ".join(card.needs_meta)),
         ("reference media", ", ".join(card.needs_references)),
         ("endpoint", "needed" if card.needs_endpoint else ""),
@@ -109,6 +109,12 @@ def show(name: str, as_json: bool) -> None:
         if value:
             table.add_row(key, value)
     console().print(table, markup=False)
+
+
+def _prompt(card: RewardCard) -> str:
+    if not card.needs_prompt:
+        return "not used"
+    return "needed" + (f", or the key {card.prompt_key} of its line" if card.prompt_key else "")
 
 
 def _architecture(encoder: EncoderSpec | None) -> str:

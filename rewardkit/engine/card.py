@@ -80,6 +80,8 @@ class RewardCard(BaseModel):
         summary: one sentence saying what a higher score means.
         inputs: the kinds of media it takes.
         needs_prompt: whether a sample without a prompt cannot be scored.
+        prompt_key: a key of the prompt's line that can take the place of a needed prompt; None
+            where none can.
         needs_meta: keys a sample's manifest line must have.
         needs_references: names of the reference media a sample must have, such as "first_frame".
         needs_endpoint: whether it calls a service, whose address has to be given.
@@ -110,6 +112,7 @@ class RewardCard(BaseModel):
     summary: str
     inputs: tuple[Kind, ...] = Field(min_length=1)
     needs_prompt: bool = False
+    prompt_key: str | None = None
     needs_meta: tuple[str, ...] = ()
     needs_references: tuple[str, ...] = ()
     needs_endpoint: bool = False

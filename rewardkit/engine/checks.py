@@ -25,12 +25,25 @@ def wrong_kind(card: RewardCard, kind: Kind) -> InputError | None:
     return InputError(f"{card.name} takes {card.takes}; {medium} was given")
 
 
+def lacks_prompt(card: RewardCard, prompt: str | None, meta: Mapping[str, Any]) -> bool:
+    """Whether the reward needs a prompt and the sample has neither it nor what can replace it."""
+    has_prompt = (prompt and prompt.strip()) or card.prompt_key in meta
+    return card.needs_prompt and not has_prompt
+
+
+def prompt_needed(card: RewardCard) -> str:
+    """What `lacks_prompt` is about, for people."""
+    if card.prompt_key is None:
+        return "a prompt"
+    return f"a prompt, or the key {card.prompt_key} of its line,"
+
+
 def missing(
     card: RewardCard, prompt: str | None, meta: Mapping[str, Any], references: Container[str]
 ) -> InputError | None:
     """The error of a sample that lacks an input of the reward; None if it has all of them."""
-    if card.needs_prompt and not (prompt and prompt.strip()):
-        return InputError(f"{card.name} needs a prompt and this sample has none")
+    if lacks_prompt(card, prompt, meta):
+        return InputError(f"{card.name} needs {prompt_needed(card)} and this sample has none")
     absent = [key for key in card.needs_meta if key not in meta]
     if absent:
         return InputError(f"{card.name} needs the keys {', '.join(absent)} of the prompt's line")

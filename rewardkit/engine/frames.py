@@ -23,7 +23,7 @@ _SUFFIX = "-frames"
 
 
 def refuse_repeats(clip: Clip) -> None:
-    """Refuses a clip in which a frame stands twice, for rewards that compare neighbouring frames.
+    """Refuses a clip that repeats a frame, for rewards that compare neighbouring frames.
 
     A repeated frame is a moment without motion: the clip would seem steadier than it is.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rewardkit.errors import WeightsError, describe
+
 if TYPE_CHECKING:
     import torch
     from onnxruntime import InferenceSession
@@ -23,6 +25,9 @@ def session(path: Path, device: torch.device) -> InferenceSession:
     """The network of a file, on the device if `runs_on_cuda`, else on the CPU.
 
     It uses as many threads as torch does. Its method `run` is thread-safe.
+
+    Raises:
+        WeightsError: the file is no network in the ONNX format.
     """
     import torch
     from onnxruntime import InferenceSession, SessionOptions
@@ -32,4 +37,9 @@ def session(path: Path, device: torch.device) -> InferenceSession:
     providers: list[str | tuple[str, dict[str, int]]] = [_CPU]
     if runs_on_cuda(device):
         providers.insert(0, (_CUDA, {"device_id": device.index or 0}))
-    return InferenceSession(path, options, providers=providers)
+    try:
+        return InferenceSession(path, options, providers=providers)
+    except Exception as error:  # its classes of errors have no common base
+        raise WeightsError(
+            f"{path} cannot be loaded as a network: {describe(error)}. Give an ONNX file"
+        ) from error

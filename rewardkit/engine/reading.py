@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rewardkit.engine.card import RewardCard
+from rewardkit.engine.checks import lacks_prompt, prompt_needed
 from rewardkit.errors import InputError, UsageError
 from rewardkit.media.batch import Kind, LazySample, Medium, Sample
 from rewardkit.media.clips import read_clip
@@ -32,11 +33,12 @@ def check_needs(cards: Sequence[RewardCard], items: Sequence[Item]) -> None:
     """
     for card in cards:
         if card.needs_prompt:
-            lacking = [item for item in items if not (item.prompt and item.prompt.strip())]
+            lacking = [item for item in items if lacks_prompt(card, item.prompt, item.meta)]
             if lacking:
                 first = storable(lacking[0].path)
+                needed = "one" if card.prompt_key is None else prompt_needed(card).rstrip(",")
                 message = (
-                    f"{first} has no prompt and {card.name} needs one ({len(lacking)} of "
+                    f"{first} has no prompt and {card.name} needs {needed} ({len(lacking)} of "
                     f"{len(items)} files). Give -p FILE, --prompt TEXT, --prompt-from-name, "
                     "--prompt-from-metadata, a manifest with a prompt column, or a .txt beside "
                     "each file"

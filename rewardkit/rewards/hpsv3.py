@@ -69,7 +69,6 @@ def head(width: int) -> nn.Module:
         batch_size=8,
         unit="logits",
         range=(None, None),
-        typical=(8.35, 10.47),
         preprocess=(
             FitArea(multiple=28, low=AREA, high=AREA, backend="pil"),
             ToFloat(),
@@ -84,9 +83,9 @@ def head(width: int) -> nn.Module:
         notes=(
             "The first of upstream's two outputs, the mean; the deviation is not used. The scale "
             "is arbitrary: compare images of one prompt.",
-            "Typical: the lowest and the highest mean of eight generators of 2025 and 2026 over "
-            "HPSv3's benchmark prompts, as the README of HiDream-O1-Image prints them. Upstream "
-            "publishes no score of a single image.",
+            "Means of a generator over HPSv3's benchmark prompts are between 8.35 and 10.47 for "
+            "eight generators of 2025 and 2026, as the README of HiDream-O1-Image prints them. "
+            "Upstream publishes no score of a single image, so no typical range is stated.",
             "On people's choices between images of models of 2025 it is right in 60.2 % of pairs "
             "(MMRB2, text to image), where chance is 50 % and HPS v2 has 54.7 %.",
             "Each image is resized to about 200,704 pixels, small ones too: details finer than "

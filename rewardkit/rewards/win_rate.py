@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 from rewardkit.engine import registry
 from rewardkit.engine.card import RewardCard
+from rewardkit.engine.checks import check_scores
 from rewardkit.engine.extractor import Extractor
 from rewardkit.engine.reward import GroupReward, Reward, RewardEntry
-from rewardkit.errors import InputError, UsageError
+from rewardkit.errors import InputError, ScoringError, UsageError
 from rewardkit.media.batch import Batch, Sample
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class WinRate(GroupReward):
 
         Raises:
             InputError: the group has one sample.
+            ScoringError: the judge returned no finite number for a sample.
         """
         import torch
 
@@ -105,10 +107,19 @@ class WinRate(GroupReward):
         size = self._pieces.size
         starts = range(0, len(batch), size)
         scores = [
-            self._judging.score(Batch(batch.samples[start : start + size]), piece)
-            for start, piece in zip(starts, features, strict=True)
+            self._judge(batch, start, piece) for start, piece in zip(starts, features, strict=True)
         ]
         return win_rates(torch.cat(scores))
+
+    def _judge(self, batch: Batch, start: int, features: Any) -> torch.Tensor:
+        """The judge's scores of the piece that begins at `start`."""
+        piece = Batch(batch.samples[start : start + self._pieces.size])
+        try:
+            return check_scores(
+                self._judging.card, self._judging.score(piece, features), len(piece)
+            )
+        except ScoringError as error:
+            raise ScoringError(start + error.index, error.cause) from error
 
 
 @final
@@ -141,7 +152,12 @@ def _card(name: str, judge: RewardCard) -> RewardCard:
         "typical": None,
         "paper": "https://arxiv.org/abs/2508.20751",
         "published": (),
-        "notes": ("For training only: files have no groups.", *judge.notes),
+        "notes": (
+            "For training only: files have no groups.",
+            f"Beside its judge in one spec, as in {judge.name}+{name}, the features of each sample "
+            "are computed twice.",
+            *judge.notes,
+        ),
     }
     return RewardCard(**fields)
 

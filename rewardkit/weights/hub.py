@@ -245,9 +245,10 @@ def _from_package(weights: PinnedFile) -> Located:
             sha256 = sha256_file(path)
             if weights.sha256 not in (None, sha256):
                 raise WeightsError(
-                    f"{weights.label} are other ones in this version of the {weights.place}: "
-                    f"{path} has sha256 {sha256[:12]}…, expected {str(weights.sha256)[:12]}…. "
-                    "Install the version that constraints.txt names, or accept the file with "
+                    f"the checksum of the {weights.label} differs in this version of the "
+                    f"{weights.place}: {path} has sha256 {sha256[:12]}…, expected "
+                    f"{str(weights.sha256)[:12]}…. Install "
+                    f"{weights.requirement or 'the version that has it'}, or accept the file with "
                     f"--weights {weights.name}={path}"
                 )
             source, files = f"{weights.place}/{file}", {file: sha256}

@@ -62,6 +62,8 @@ class PinnedFile(_Pin):
             download decides and is recorded.
         sha256: of the file, where it has been verified; else None.
         made_by: what to do where a file that is made here is not there; None of any other.
+        requirement: of a package, which version of which distribution carries the file with this
+            sha256, as pip takes it; None where it is not known.
         licence: of the weights.
     """
 
@@ -69,6 +71,7 @@ class PinnedFile(_Pin):
     host: Literal["hub", "github", "torch", "package", "made"] = "hub"
     files: tuple[str, ...] = Field(min_length=1)
     made_by: str | None = None
+    requirement: str | None = None
 
     @model_validator(mode="after")
     def _pinned(self) -> Self:
@@ -82,6 +85,8 @@ class PinnedFile(_Pin):
             raise ValueError(f"{self.name}: a file that is made here cannot be pinned")
         if (self.host == "made") != (self.made_by is not None):
             raise ValueError(f"{self.name}: made_by is for what is made here, and says how")
+        if self.requirement and not (self.host == "package" and self.sha256):
+            raise ValueError(f"{self.name}: a requirement is for a package with a sha256")
         return self
 
     @property

@@ -14,6 +14,7 @@ from rapidocr import RapidOCR
 from streamed import outcomes
 
 from grpo.rewards import Rewards
+from rewardkit import score_folder
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.needs import check_lines
 from rewardkit.engine.registry import entry, resolve
@@ -24,7 +25,7 @@ from rewardkit.media.images import read_image
 from rewardkit.media.prompts import PromptLine
 from rewardkit.records.provenance import sha256_file
 from rewardkit.rewards import ocr
-from rewardkit.rewards.ocr import TextRead, completion, similarity, target_text, word_accuracy
+from rewardkit.rewards.ocr import Ocr, TextRead, completion, similarity, target_text, word_accuracy
 
 RULES = {"ocr.similarity": similarity, "ocr.word-accuracy": word_accuracy}
 RULES["ocr.completion"] = completion
@@ -53,10 +54,14 @@ def reader(tiny):
         ("Hello World", ["Hello World"], (1, 1, 1)),
         ("Hello World", ["HELLO", "world"], (1, 1, 1)),
         ("Hello World", ["Hello", "Word"], (0.9, 0.5, 0)),  # one of ten letters is missing
-        ("Hello World", ["oh hello world!"], (1, 0.5, 0)),  # whole, but not alone
+        ("Hello World", ["oh hello world!"], (1, 1, 0)),  # whole, but not alone
         ("Hello World", ["World Hello"], (0.2, 1, 0)),  # eight edits of ten
         ("cat", ["dog and bird and more"], (0, 0, 0)),  # never below 0
         ("cat", [], (0, 0, 0)),
+        ("We're OPEN.", ["“We're", "open"], (0.8, 1, 0)),  # punctuation at ends of words
+        ("!!!", ["!!!"], (1, 1, 1)),
+        ("C++ 50%", ["C 50"], (0.5, 0, 0)),  # signs are part of words
+        ("新鲜。", ["新鲜"], (2 / 3, 1, 0)),
         ("go go go", ["go go"], (1 - 2 / 6, 2 / 3, 0)),  # each word as often as it was read
         ("新鲜面包", ["新鲜", "面条"], (0.75, 0.75, 0)),
         ("tab\tand\nline", ["tab and", "line"], (1, 1, 1)),
@@ -85,7 +90,7 @@ def test_the_target_is_the_text_of_the_line_or_the_first_quoted(prompt, meta, ta
 NO_TARGET = [
     ("a red cube", {}, "quotes none. Quote it"),
     ('a 6" ruler', {}, "quotes none"),
-    (None, {}, "quotes none"),
+    (None, {}, "needs a prompt, or the key text of its line, and this sample has none"),
     ('an empty sign ""', {}, "is blank"),
     ('a sign " "', {}, "is blank"),
     ('a sign "A"', {"text": ""}, "the key text of the prompt's line is blank"),
@@ -106,6 +111,13 @@ def test_training_refuses_prompts_without_a_target_before_anything_is_made():
     lines = [PromptLine("line 1", 'a "b"'), PromptLine("line 2", "a b")]
     with pytest.raises(UsageError, match=r"cannot judge 1 of 2 prompts; first line 2: ocr needs"):
         check_lines(parse("ocr", resolve), lines, "image")
+
+
+def test_a_folder_without_prompts_is_refused_before_networks_are_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(Ocr, "load", lambda *a: pytest.fail("loaded"))
+    pil(written("A", size=(48, 48))).save(tmp_path / "a.png")
+    with pytest.raises(UsageError, match="needs a prompt, or the key text of its line \\(1 of 1"):
+        score_folder(tmp_path, "ocr", output=tmp_path / "a.csv", device="cpu")
 
 
 # Rendered text as models draw it: turned, small, faint, white on black, in lines.

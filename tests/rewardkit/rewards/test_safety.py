@@ -15,6 +15,7 @@ from rewardkit import create, score_folder
 from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.spec import parse
+from rewardkit.errors import WeightsError
 from rewardkit.media.clips import read_clip
 from rewardkit.media.images import read_image
 from rewardkit.media.prompts import PromptLine
@@ -64,6 +65,13 @@ def test_the_network_is_the_pinned_one():
     entry(NAME).cls.load(entry(NAME).card, loader)
     assert loader.located["open-nsfw"].sha256 == WEIGHTS.sha256
     assert WEIGHTS.sha256.startswith("864bb37bf8863564")
+
+
+def test_a_file_that_is_no_network_is_an_error_that_names_it(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("no network")
+    with pytest.raises(WeightsError, match=r"README\.md cannot be loaded as a network"):
+        entry(NAME).cls.load(entry(NAME).card, Loader("cpu", weights={"open-nsfw": path}))
 
 
 def test_the_classifier_is_a_term_of_specs_scores_and_training(tmp_path, theirs):

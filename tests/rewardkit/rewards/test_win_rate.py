@@ -11,7 +11,8 @@ from rewardkit.engine.loader import Loader
 from rewardkit.engine.registry import entry, resolve
 from rewardkit.engine.scorer import Scorer
 from rewardkit.engine.spec import local_folder, parse, user_file
-from rewardkit.errors import InputError, UsageError
+from rewardkit.errors import InputError, ScoringError, UsageError
+from rewardkit.media.batch import Batch
 from rewardkit.rewards.win_rate import win_rates
 
 DARK = "def light(batch):\n    return [float(s.picture.float().mean()) for s in batch.samples]\n"
@@ -55,6 +56,26 @@ def test_the_judge_scores_a_group_in_pieces_as_large_as_its_card_allows():
     assert seen[:3] == [2, 2, 1]
     ranks = got["clip.vit-b-32"].argsort().argsort()
     assert got["win-rate:clip.vit-b-32"].tolist() == pytest.approx((ranks / 4).tolist())
+
+
+def test_a_score_of_the_judge_that_is_not_finite_is_an_error_and_never_a_rank(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.py").write_text(
+        "def light(batch):\n"
+        "    levels = [float(s.picture.float().mean()) for s in batch.samples]\n"
+        "    return [float('nan') if level == 40 else level for level in levels]\n"
+    )
+    scorer = Scorer.load(parse("win-rate:./my.py:light", resolve), Loader("cpu"))
+    (won,) = scorer.rewards.values()
+    won.extractor.size = 2
+    batch = Batch.of(flat(10, 20, 30, 40))
+    prepared = [won.extractor.prepare(sample) for sample in batch.samples]
+    with pytest.raises(ScoringError, match=r"sample 3 cannot be scored: .*light returned nan"):
+        won.score(batch, won.extractor.features(prepared))
+    with pytest.raises(ScoringError, match="light returned nan"):
+        scorer(flat(10, 40, 30), groups=[0] * 3)
 
 
 def test_names_are_resolved_and_what_is_not_comparable_is_refused(tmp_path):

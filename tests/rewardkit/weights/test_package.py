@@ -76,14 +76,19 @@ def test_a_package_that_is_not_installed_is_told():
 def test_a_pin_that_nothing_would_check_is_refused():
     with pytest.raises(pydantic.ValidationError, match="a file of a package has no revision"):
         PinnedFile(**OURS.model_dump() | {"revision": "1" * 40})
+    with pytest.raises(pydantic.ValidationError, match="is for a package with a sha256"):
+        PinnedFile(**OURS.model_dump() | {"requirement": "far-home==1.2"})
 
 
 def test_another_version_of_the_package_with_other_weights_is_refused(package):
     pinned = OURS.model_copy(update={"sha256": SHA256})
     assert locate(pinned, {}).sha256 == SHA256
     (package / "weights" / "second.safetensors").write_bytes(b"another head")
-    with pytest.raises(WeightsError, match=r"other ones in this version of the package far_home"):
+    with pytest.raises(WeightsError, match=r"checksum of the weights of head\.v1 differs"):
         locate(pinned, {})
+    named = pinned.model_copy(update={"requirement": "far-home==1.2"})
+    with pytest.raises(WeightsError, match=r"Install far-home==1\.2, or accept the file with"):
+        locate(named, {})
 
 
 class Level(MeasuredReward):
