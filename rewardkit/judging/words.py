@@ -64,7 +64,8 @@ class WordTemplate(JudgeTemplate):
             likeliest = ", ".join(f"{token!r}" for token in list(tokens)[:5])
             raise completion.error(
                 f"the word {self.answer!r} is not among the {len(tokens)} likeliest first tokens "
-                f"({likeliest}, ...), so its probability is unknown"
+                f"({likeliest}, ...). Their probabilities add up to {total:.4f}, so that of the "
+                f"word is at most {max(0.0, 1 - total):.2g}, and otherwise unknown"
             )
         return min(math.fsum(own), 1.0)
 
