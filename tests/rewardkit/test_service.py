@@ -118,7 +118,7 @@ def test_a_slow_service_is_not_waited_for_six_times(endpoint):
 
 
 def test_an_error_of_the_client_does_not_show_the_key(endpoint):
-    with pytest.raises(CallError, match=r"did not answer: .*\[key\]") as raised:
+    with pytest.raises(RewardUnavailable, match=r"did not answer: .*\[key\]") as raised:
         service(endpoint, pause=0.001, key=f"{KEY}\r").call("ask", {}).result()
     assert KEY not in str(raised.value)
 
