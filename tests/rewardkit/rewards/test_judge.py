@@ -94,7 +94,7 @@ OUTCOMES = {
     "prose": (says("As an AI, I cannot answer with one word."), "no log-probabilities.*As an AI"),
     "outside the top": (
         says("No", logprobs={"content": [{"top_logprobs": [{"token": "No", "logprob": -0.1}]}]}),
-        "not among the 1 likeliest.*'No'.*add up to 0.9048.* at most 0.095",
+        "not among the 1 likeliest.*'No'.*add up to 0.9048.* at most 0.0952",
     ),
     "another shape": (Reply({"object": "error"}), "no chat completion.*'object': 'error'"),
     "no json": (Reply(b"<html>hello"), "no JSON: <html>hello"),
