@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from grpo.config.fields import Config
@@ -23,27 +24,41 @@ def run_card(
     rewards: Rewards,
     lines: Sequence[PromptLine],
     start: Start | None = None,
+    teachers: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """`rewardkit.json` of a run and of its export.
 
     What a model was trained on before counts as well: those rewards are added to the run's, and
-    `before` says more of them.
+    `before` says more of them. Where models teach, rewards are only watched: theirs are named.
+
+    Args:
+        config: the run.
+        pipeline: its model.
+        rewards: those of the run.
+        lines: its prompts.
+        start: the LoRA that it starts from.
+        teachers: see `grpo.objectives.objective.Objective.teachers`.
     """
+    teachers = teachers or {}
     before = start.trained_on if start is not None else pipeline.trained_on
     lora = {"source": str(start.file), "sha256": start.sha256} if start is not None else None
+    located, scored = ({}, {}) if teachers else (rewards.located, rewards.scorer.rewards)
+    earlier = [before, *(teacher["trained_on"] for teacher in teachers.values())]
+    spec = _with_earlier(None if teachers else rewards.spec, earlier)
     return {
         "base": {"source": pipeline.source, "alias": pipeline.alias, "revision": pipeline.revision},
         "init_lora": lora,
         "trained_on": {
-            "reward": _with_earlier(rewards.spec, before),
+            **({"reward": spec} if spec else {}),  # what teachers were trained on may be unknown
+            **({"teachers": teachers} if teachers else {}),
             "before": before,
             "weights": {
-                name: located.model_dump(mode="json", exclude={"path"})
-                for name, located in rewards.located.items()
+                name: file.model_dump(mode="json", exclude={"path"})
+                for name, file in located.items()
             },
             "services": {
                 name: dict(called)
-                for name, reward in rewards.scorer.rewards.items()
+                for name, reward in scored.items()
                 if (called := reward.provenance())
             },
             "prompts": {
@@ -75,10 +90,11 @@ def _method(config: Config) -> str:
     return config.method if own == kind else f"{config.method} with objective.kind={kind}"
 
 
-def _with_earlier(spec: RewardSpec, before: Mapping[str, Any] | None) -> str:
-    """A spec, and the rewards of an earlier training that are not in it."""
-    try:
-        earlier = parse(str((before or {})["reward"]), str).names
-    except (KeyError, UsageError):
-        earlier = ()
-    return "+".join([str(spec), *(name for name in earlier if name not in spec.names)])
+def _with_earlier(spec: RewardSpec | None, before: Sequence[Mapping[str, Any] | None]) -> str:
+    """A spec, and the rewards of earlier trainings that are not in it; empty where none is."""
+    earlier: list[str] = []
+    for training in before:
+        with suppress(KeyError, UsageError):
+            earlier += parse(str((training or {})["reward"]), str).names
+    own, names = ([], ()) if spec is None else ([str(spec)], spec.names)
+    return "+".join([*own, *(name for name in dict.fromkeys(earlier) if name not in names)])

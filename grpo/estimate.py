@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 from grpo import policies
 from grpo.config.fields import ObjectiveConfig
 from grpo.preview import Model, frames_of, size_of
+from rewardkit.devices import pick_device
 from rewardkit.errors import describe
 from rewardkit.media.prompts import read
 
 if TYPE_CHECKING:
     from grpo.config.fields import Config
+    from grpo.memory import Outline
     from grpo.policies import Policy
 
-# How many times as strongly one step may pull as another without a warning.
+# Ratio of the gradients of two steps above which there is a warning.
 _WIDE = 10.0
 
 
@@ -48,8 +50,21 @@ def summary(config: Config, model: Model, device: str = "auto") -> list[str]:
         lines.append(f"trained: the LoRA {config.policy.init_lora}, of its own rank and layers")
     else:
         lines.append(_trained(config, policy, shapes))
-    if shapes and model.folder is not None:
-        lines += _memory(config, model.source, model.folder, device)
+    pull: list[str] = []
+    if model.folder is not None and (shapes or _has_factors(config)):
+        from grpo import memory
+
+        try:
+            outline = memory.outlined(config, model.source, model.folder)
+            # The gradient factors come first: estimating memory fills the outline.
+            pull = _pull(config, outline)
+            if shapes:
+                first = read(config.prompts)[0]
+                lines += memory.of_outline(config, outline, pick_device(device), first).lines()
+        # Files may be damaged, and a device may be another machine's: only the run needs them.
+        except Exception as error:
+            subject = "memory: it" if shapes else "gradient factors: they"
+            lines.append(f"{subject} cannot be estimated from {model.folder}: {describe(error)}")
     prompts, samples = config.sampler.prompts_per_step, config.sampler.group_size
     lines.append(
         f"each step: {prompts} prompts x {samples} samples = {prompts * samples} {medium}"
@@ -58,34 +73,32 @@ def summary(config: Config, model: Model, device: str = "auto") -> list[str]:
         + f"; {config.steps} steps"
     )
     lines.append(_batches(config))
-    if model.folder is not None:
-        lines += _pull(config, model.source, model.folder)
-    return lines
+    return [*lines, *pull]
 
 
-def _pull(config: Config, source: str, folder: Path) -> list[str]:
-    """How strongly each step that may be trained pulls, with a warning where it differs widely."""
+def _pull(config: Config, outline: Outline) -> list[str]:
+    """The gradient factor of each step that may be trained, with a warning where they differ."""
     from grpo import memory
 
-    if type(config.objective).pull is ObjectiveConfig.pull:
+    if not _has_factors(config):
         return []
-    try:
-        sampler = memory.sampler_of(config, source, folder)
-    # Files may be damaged: only the run itself needs them.
-    except Exception as error:
-        return [f"gradient factors: they cannot be computed from {folder}: {describe(error)}"]
-    factors = config.objective.pull(config.sampler, sampler)
+    factors = config.objective.pull(config.sampler, memory.sampler_of(config, outline))
     listed = ", ".join(f"{step}: {factor:.3g}" for step, factor in factors.items())
     lines = [f"gradient factor of each step that is trained, per unit of noise: {listed}"]
     least, most = (choose(factors, key=factors.__getitem__) for choose in (min, max))
     times = factors[most] / factors[least]
     if times > _WIDE:
         lines.append(
-            f"WARNING: step {most} pulls {times:.0f} times as strongly as step {least}, which "
-            "hardly trains. Train early steps alone (`grpo methods flow-grpo-fast`), or weigh "
-            "steps by objective.weight (`grpo methods guard`)"
+            f"WARNING: the gradient of step {most} is {times:.0f} times that of step {least}, so "
+            f"step {least} hardly trains. Train early steps alone (`grpo methods flow-grpo-fast`), "
+            "or weigh steps by objective.weight (`grpo methods guard`)"
         )
     return lines
+
+
+def _has_factors(config: Config) -> bool:
+    """Whether the objective has gradient factors."""
+    return type(config.objective).pull is not ObjectiveConfig.pull
 
 
 def _batches(config: Config) -> str:
@@ -109,17 +122,6 @@ def _trained(config: Config, policy: type[Policy], shapes: Mapping[str, list[int
     total = sum(prod(shape) for shape in shapes.values())
     count = _lora(shapes, config, policy) if adapted else total
     return f"trained: {what}, {count:,} parameters in float32"
-
-
-def _memory(config: Config, source: str, folder: Path, device: str) -> list[str]:
-    """The memory of a run by part; a reason where it cannot be estimated."""
-    from grpo import memory
-
-    try:
-        return memory.of_folder(config, source, folder, device, read(config.prompts)[0]).lines()
-    # Files may be damaged, and a device may be another machine's: only the run itself needs them.
-    except Exception as error:
-        return [f"memory: it cannot be estimated from {folder}: {describe(error)}"]
 
 
 def _listed(policy: type[Policy]) -> str:

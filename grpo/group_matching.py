@@ -27,15 +27,15 @@ def group_weights(
 ) -> Tensor:
     """The weights of direct group preference optimization, one for all samples of a group.
 
-    w = sigmoid(mean over the group of clip(A, -c, c) beta (e - e_ref)): a group that is already
-    told apart better than by the reference, so that the mean is below 0, counts less.
+    w = sigmoid(mean over the group of clip(A, -c, c) beta (e - e_ref)). The mean is below 0, and
+    the weight below 1/2, where the policy ranks the samples of the group better than the reference.
 
     Args:
         error: e of the trained policy at the same noise, [n, ...]; whole groups.
         error_ref: e of the reference, [n, ...].
         advantage: A, [n].
         group: [n] int64, the group of each sample.
-        beta: how soon a group counts less.
+        beta: rate at which a group loses weight.
         advantage_clip: c.
 
     Returns:

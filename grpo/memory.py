@@ -13,7 +13,7 @@ from dataclasses import replace
 from math import ceil, prod
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from grpo.config.fields import Config
     from grpo.sampler import Sampler
 
+# A policy on "meta", and the text encoders of its pipeline.
+Outline: TypeAlias = tuple[Policy, list[nn.Module]]
+
 
 def of_folder(
     config: Config, source: str, folder: Path, device: str, line: PromptLine
@@ -57,11 +60,11 @@ def of_folder(
     Raises:
         Exception: of any kind, where a configuration is missing, or is not what its class reads.
     """
-    return _estimate(config, outlined(source, folder), pick_device(device), line)
+    return of_outline(config, outlined(config, source, folder), pick_device(device), line)
 
 
-def outlined(source: str, folder: Path) -> Pipeline:
-    """The pipeline of a folder with its protocol, its networks on "meta".
+def outlined(config: Config, source: str, folder: Path) -> Outline:
+    """The policy of a run of the pipeline in a folder, on "meta", and its text encoders.
 
     Raises:
         Exception: as in `of_folder`.
@@ -70,35 +73,30 @@ def outlined(source: str, folder: Path) -> Pipeline:
     alias = next((a for a in ALIASES.values() if source.casefold() == a.name), None)
     known = carried_protocol(folder) or (alias.protocol if alias else None)
     protocol = known or default_protocol(pipe)
-    return Pipeline(pipe, source, None, None, None, None, protocol)
+    return _policy(Pipeline(pipe, source, None, None, None, None, protocol), config)
 
 
-def sampler_of(config: Config, source: str, folder: Path) -> Sampler:
-    """The steps of a run of the pipeline in a folder, on the CPU.
-
-    Raises:
-        Exception: as in `of_folder`.
-    """
-    policy, _ = _policy(outlined(source, folder), config)
-    policy.device = HOME
-    return policy.schedule(config.sampler)
+def sampler_of(config: Config, outline: Outline) -> Sampler:
+    """The steps of a run of an outlined policy, on the CPU."""
+    outline[0].device = HOME
+    return outline[0].schedule(config.sampler)
 
 
 def of(
     config: Config, pipeline: Pipeline, device: torch.device, line: PromptLine
 ) -> MemoryEstimate:
     """The memory of a run of a pipeline that is in memory and stays as it is."""
-    outline = Pipeline(
-        again(pipeline.diffusers), pipeline.source, None, None, None, None, pipeline.protocol
-    )
-    return _estimate(config, outline, device, line)
+    pipe, protocol = again(pipeline.diffusers), pipeline.protocol
+    outline = Pipeline(pipe, pipeline.source, None, None, None, None, protocol)
+    return of_outline(config, _policy(outline, config), device, line)
 
 
-def _estimate(
-    config: Config, pipeline: Pipeline, device: torch.device, line: PromptLine
+def of_outline(
+    config: Config, outline: Outline, device: torch.device, line: PromptLine
 ) -> MemoryEstimate:
-    policy, encoders = _policy(pipeline, config)
-    pipe: Any = pipeline.diffusers
+    """The memory of a run of an outlined policy, which is on the device afterwards."""
+    policy, encoders = outline
+    pipe: Any = policy.pipeline.diffusers
     made = MemoryEstimate(device)
     trained = 4 * sum(p.numel() for p in policy.parameters().values())
     network = sum(map(_size, policy.networks.values())) - trained
@@ -127,7 +125,7 @@ def _beside(pipe: Any) -> dict[str, str]:
     return {name: part for name, part in named.items() if getattr(pipe, part, None) is not None}
 
 
-def _policy(pipeline: Pipeline, config: Config) -> tuple[Policy, list[nn.Module]]:
+def _policy(pipeline: Pipeline, config: Config) -> Outline:
     """The policy on "meta", and its pipeline's text encoders, cast as it casts them."""
     pipe: Any = pipeline.diffusers
     parts = {n: p for n, p in pipe.components.items() if isinstance(p, nn.Module)}

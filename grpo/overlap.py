@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self, final, overload
 
@@ -33,7 +33,8 @@ def beside(rewards: Rewards, policy: Policy) -> bool:
 class Scoring:
     """The scores of a rollout, which may begin while it is drawn.
 
-    Leaving the context without the scores gives them up, after the batch that is being scored.
+    Leaving the context without the scores gives them up, after the batch that is being scored; an
+    interrupt does not wait for that batch.
 
     Args:
         rewards: compute them.
@@ -47,12 +48,18 @@ class Scoring:
     ) -> None:
         self._rewards, self._lines, self._group = rewards, lines, group
         self._media = _Arriving(len(lines) * group)
-        self._thread = ThreadPoolExecutor(1, "scoring") if beside(rewards, policy) else None
+        # A daemon, unlike those of an executor: the process does not wait for it at its end.
+        self._thread = (
+            threading.Thread(target=self._score, name="scoring", daemon=True)
+            if beside(rewards, policy)
+            else None
+        )
+        self._scores: Future[dict[str, Tensor]] = Future()
 
     def __enter__(self) -> Self:
         """Begins, where scores are computed beside sampling."""
         if self._thread is not None:
-            self._scores = self._thread.submit(self._rewards, self._media, self._lines, self._group)
+            self._thread.start()
         return self
 
     def __exit__(
@@ -64,7 +71,8 @@ class Scoring:
         """Ends."""
         if self._thread is not None:
             self._media.close()
-            self._thread.shutdown()
+            if kind is None or not issubclass(kind, KeyboardInterrupt):
+                self._thread.join()
 
     def add(self, first: int, media: Sequence[Medium | None]) -> None:
         """Takes samples that are drawn.
@@ -86,6 +94,14 @@ class Scoring:
         if self._thread is not None:
             return self._scores.result()
         return self._rewards(rollout.media, self._lines, self._group, rollout.shares)
+
+    def _score(self) -> None:
+        try:
+            scores = self._rewards(self._media, self._lines, self._group)
+        except BaseException as error:
+            self._scores.set_exception(error)
+        else:
+            self._scores.set_result(scores)
 
 
 @final

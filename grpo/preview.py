@@ -100,6 +100,7 @@ def check(config: Config, model: Model) -> None:
             f"there is no LoRA to start from at {lora}. Give a run's folder, a LoRA's file or "
             "folder, or owner/name on the hub"
         )
+    config.objective.check_files()
     sampler, policy = config.sampler, policies.families().get(model.pipeline or "")
     if policy is None:
         return

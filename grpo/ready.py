@@ -31,9 +31,9 @@ def check(
         model: what makes the samples.
 
     Raises:
-        UsageError: a reward takes no such media or cannot be trained on by the objective, a prompt
-            is not of a reward's kind, a local file of weights is not there or of no reward, or
-            scoring.device is no device's name.
+        UsageError: the objective cannot train the model's task, a reward takes no such media or
+            cannot be trained on by the objective, a prompt is not of a reward's kind, a local file
+            of weights is not there or of no reward, or scoring.device is no device's name.
         InputError: a picture that a line starts from is missing or cannot be used, or has another
             shape than the samples; or a line lacks what the objective reads of it.
     """
@@ -41,6 +41,8 @@ def check(
         check_device_name(config.scoring.device)
     kind = model.kind
     family = FAMILIES.get(model.pipeline or "")
+    if family is not None:
+        config.objective.check_task(family.task)
     if model.pipeline is not None and family is not None and family.references:
         check_pictures([*lines, *(held_out or ())], model.pipeline, size_of(config, model))
     config.objective.check_lines(lines)

@@ -23,8 +23,8 @@ from rewardkit.records.provenance import sha256_file
 if TYPE_CHECKING:
     from grpo.config.fields import Config
 
-# Settings of peft under which a LoRA is not B A alpha / rank on each layer.
-_OTHER_KINDS = ("use_dora", "use_rslora", "lora_bias", "rank_pattern", "alpha_pattern")
+#: Settings of peft under which a LoRA is not B A alpha / rank on each layer.
+OTHER_KINDS = ("use_dora", "use_rslora", "lora_bias", "rank_pattern", "alpha_pattern")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _taken(pipe: Any, part: str, path: Path) -> Start:
         for key, value in get_peft_model_state_dict(network, adapter_name=name).items()
     }
     pipe.unload_lora_weights()
-    odd = [f"{key} {value}" for key in _OTHER_KINDS if (value := getattr(settings, key, None))]
+    odd = [f"{key} {value}" for key in OTHER_KINDS if (value := getattr(settings, key, None))]
     if settings.lora_alpha != int(settings.lora_alpha):
         odd.append(f"alpha {settings.lora_alpha}")
     if odd:

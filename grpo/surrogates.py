@@ -60,6 +60,7 @@ def clipped_surrogate(
     clip_range: float,
     advantage_clip: float,
     weight: Tensor | None = None,
+    advantage_gradient: bool = False,
 ) -> Surrogate:
     """The clipped surrogate of PPO and GRPO.
 
@@ -77,6 +78,8 @@ def clipped_surrogate(
             dimensions, hence 1e-4 in DDPO, DanceGRPO and Flow-GRPO.
         advantage_clip: A is first clamped to plus or minus this value; 5 upstream.
         weight: of each sample in the mean; None is 1.
+        advantage_gradient: whether A is differentiated too, as Flow-OPD does; beyond the clamp it
+            has no gradient.
 
     Raises:
         UsageError: the shapes differ; broadcasting would combine each sample with every other.
@@ -85,7 +88,8 @@ def clipped_surrogate(
     scripts/train.py; XueZeyue/DanceGRPO fastvideo/train_grpo_flux.py: train_one_step.
     """
     change = _change(log_prob, old_log_prob, advantage)
-    return _clipped(change, change.exp(), advantage, clip_range, advantage_clip, weight)
+    a = _clamped(advantage if advantage_gradient else advantage.detach(), advantage_clip)
+    return _clipped(change, change.exp(), a, clip_range, weight)
 
 
 def guarded_surrogate(
@@ -121,7 +125,8 @@ def guarded_surrogate(
     """
     change = _change(log_prob, old_log_prob, advantage, divergence, std)
     ratio = (std.float() * (change + divergence.float())).exp()
-    return _clipped(change, ratio, advantage, clip_range, advantage_clip, weight)
+    a = _clamped(advantage.detach(), advantage_clip)
+    return _clipped(change, ratio, a, clip_range, weight)
 
 
 def masked_surrogate(
@@ -151,7 +156,7 @@ def masked_surrogate(
     Source: https://arxiv.org/abs/2606.11025; Tencent-Hunyuan/UniRL unirl/algorithms/flowdppo.py.
     """
     change = _change(log_prob, old_log_prob, advantage, divergence)
-    ratio, a = change.exp(), _clamped(advantage, advantage_clip)
+    ratio, a = change.exp(), _clamped(advantage.detach(), advantage_clip)
     moved_on = ((ratio > 1) & (a > 0)) | ((ratio < 1) & (a < 0))
     masked = (divergence.detach() >= threshold) & moved_on
     loss = _mean(torch.where(masked, 0.0, -a * ratio), weight)
@@ -201,7 +206,7 @@ def _change(log_prob: Tensor, old_log_prob: Tensor, *others: Tensor) -> Tensor:
 
 
 def _clamped(advantage: Tensor, limit: float) -> Tensor:
-    return advantage.detach().float().clamp(-limit, limit)
+    return advantage.float().clamp(-limit, limit)
 
 
 def _mean(losses: Tensor, weight: Tensor | None) -> Tensor:
@@ -211,12 +216,10 @@ def _mean(losses: Tensor, weight: Tensor | None) -> Tensor:
 def _clipped(
     change: Tensor,
     ratio: Tensor,
-    advantage: Tensor,
+    a: Tensor,
     clip_range: float,
-    advantage_clip: float,
     weight: Tensor | None,
 ) -> Surrogate:
-    a = _clamped(advantage, advantage_clip)
     bounded = ratio.clamp(1 - clip_range, 1 + clip_range)
     loss = _mean(torch.maximum(-a * ratio, -a * bounded), weight)
     with torch.no_grad():

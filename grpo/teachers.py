@@ -12,12 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from grpo.start import OTHER_KINDS
 from rewardkit.errors import UsageError, WeightsError
 from rewardkit.generators.exports import refuse_unfinished
 from rewardkit.generators.folders import trained
 from rewardkit.generators.lora import find_lora
 from rewardkit.generators.lora_hub import lora_path
 from rewardkit.generators.lora_settings import settings_beside
+from rewardkit.generators.protocol import carried_card
+from rewardkit.records.provenance import sha256_file
 from rewardkit.weights.checkpoint import check_finite, read_state_dict
 
 if TYPE_CHECKING:
@@ -49,9 +52,7 @@ def teacher_values(policy: Policy, name: str, lora: str) -> dict[str, Tensor]:
             f"objective.teachers: the model has several networks to train, "
             f"{' and '.join(policy.parts)}, and a teacher is a LoRA of one"
         )
-    path = lora_path(lora)
-    refuse_unfinished(path)
-    file = find_lora(trained(path))
+    file = _file(lora)
     tensors = _read(file, policy.parts[0])
     network: Any = policy.network
     settings = network.peft_config["default"]
@@ -87,6 +88,27 @@ def teacher_values(policy: Policy, name: str, lora: str) -> dict[str, Tensor]:
     return values
 
 
+def teacher_record(lora: str) -> dict[str, Any]:
+    """What a RunCard says of a teacher: its `source`, `sha256`, and what it was `trained_on`.
+
+    Args:
+        lora: as for `teacher_values`.
+
+    Raises:
+        WeightsError: there is no such file.
+        InputError: the card in its folder cannot be read.
+    """
+    file = _file(lora)
+    trained_on = carried_card(file.parent).get("trained_on")
+    return {"source": str(file), "sha256": sha256_file(file), "trained_on": trained_on}
+
+
+def _file(lora: str) -> Path:
+    path = lora_path(lora)
+    refuse_unfinished(path)
+    return find_lora(trained(path))
+
+
 def _read(file: Path, part: str) -> dict[str, Tensor]:
     """The tensors of a LoRA's file, by the names of layers in the network."""
     tensors = read_state_dict(file)
@@ -114,6 +136,10 @@ def _alpha(file: Path, part: str, rank: int) -> float:
     settings: Mapping[str, Any] = json.loads(stated) if stated is not None else {}
     settings = {key.removeprefix(f"{part}."): value for key, value in settings.items()}
     settings = settings or settings_beside(file, ()) or {}
-    if settings.get("rank_pattern") or settings.get("alpha_pattern"):
-        raise WeightsError(f"the LoRA {file} has several ranks or alphas; a teacher has one")
+    odd = [f"{key} {value}" for key in OTHER_KINDS if (value := settings.get(key))]
+    if odd:
+        raise WeightsError(
+            f"the LoRA {file} has {', '.join(odd)[:200]}; a teacher has one rank and one alpha for "
+            "all layers, and is scaled by alpha / rank. Train such a LoRA to be the teacher"
+        )
     return float(settings.get("lora_alpha", rank))

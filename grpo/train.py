@@ -113,7 +113,8 @@ def _train(
     rewards = Rewards(config.reward, str(policy.device), config.scoring)
     trainer = Trainer(config, policy, rewards, lines)
     evaluation = _evaluation(config, trainer)
-    card = run_card(config, pipeline, rewards, lines, start)
+    teachers = trainer.objective.teachers()
+    card = run_card(config, pipeline, rewards, lines, start, teachers)
 
     state = run.restorable(trainer.state(), config.steps) if resume else None
     done = saved = 0

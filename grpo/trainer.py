@@ -85,9 +85,8 @@ class Trainer:
             with figures.phase("reward"):
                 scores = scoring.of(rollout)
         with figures.phase("reward"):
-            # Most give credit by scores alone; a method of its own may read any sample.
-            own = type(self.objective).credit is not Objective.credit
-            advantages = self.objective.credit(rollout.whole() if own else rollout, scores)
+            whole = rollout.whole() if self.objective.credit_reads_samples else rollout
+            advantages = self.objective.credit(whole, scores)
             figures.scored(scores, advantages)
         with figures.phase("update"):
             self.update(index, rollout, scores, advantages, figures)

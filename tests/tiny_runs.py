@@ -157,4 +157,4 @@ def flat(value: Any, name: str) -> list[tuple[str, torch.Tensor]]:
         return [pair for key, one in value.items() for pair in flat(one, f"{name}/{key}")]
     if isinstance(value, list | tuple):
         return [pair for i, one in enumerate(value) for pair in flat(one, f"{name}/{i}")]
-    return [] if value is None else [(name, torch.as_tensor(value))]
+    return [] if value is None or isinstance(value, str) else [(name, torch.as_tensor(value))]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from textwrap import indent, wrap
 from typing import TYPE_CHECKING
 
 import click
 
 from rewardkit.cli.terminal import echo
+from rewardkit.errors import InputError
+from rewardkit.media.files import quoted
+from rewardkit.records.documents import parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,16 +75,30 @@ def recipes(name: str | None, as_json: bool) -> None:
 
 
 def _page(method: Layer) -> str:
-    """A method's page in comments, and its file without it."""
-    header, settings = method.header, method.text.partition("\n[page]\n")[0].rstrip() + "\n"
+    """A method's page in comments, and its file without it.
+
+    Raises:
+        InputError: settings follow the page.
+    """
+    header = method.header
     if header.page is None:
-        return settings
+        return method.text.rstrip() + "\n"
+    settings = re.split(r"^\[page\]", method.text, maxsplit=1, flags=re.MULTILINE)[0]
+    settings = settings.rstrip() + "\n"
+    table = parse_toml(method.text, method.name)
+    if parse_toml(settings, method.name) != {k: v for k, v in table.items() if k != "page"}:
+        raise InputError(
+            f"{quoted(method.name)}: the table [page] is printed apart from the settings, and is "
+            "not the last table of the file. Move it to the end"
+        )
     lines = [f"{method.name}: {header.about}", f"Paper: {header.source}", "", "Formula"]
     lines += indent(header.page.formula.strip(), "  ").splitlines()
-    lines += ["", "Code"]
-    width = max(map(len, header.page.code))
+    if header.page.code:
+        lines += ["", "Code"]
+    width = max(map(len, header.page.code), default=0)
     lines += [f"  {name:<{width}}  {what}" for name, what in header.page.code.items()]
-    lines += ["", "Symptoms and cures"]
+    if header.page.troubles:
+        lines += ["", "Symptoms and cures"]
     for trouble in header.page.troubles:
         lines += wrap(trouble.symptom, 94, initial_indent="  - ", subsequent_indent="    ")
         lines += wrap(trouble.cure, 94, initial_indent="    Cure: ", subsequent_indent="    ")

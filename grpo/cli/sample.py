@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rewardkit.cli.options import device_option, reward_option
+from rewardkit.cli.options import device_option, endpoint_options, reward_option
 from rewardkit.cli.tables import console
 from rewardkit.cli.terminal import echo
 from rewardkit.errors import UsageError
 
 if TYPE_CHECKING:
     from grpo.run import Run
+    from rewardkit.service import Endpoint
 
 
 @click.command()
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     "--reward-device", metavar="NAME",
     help="Device of the rewards' networks; with --best-of.  [default: --device]",
 )  # fmt: skip
+@endpoint_options
 @device_option
 def sample(
     source: str,
@@ -68,6 +70,7 @@ def sample(
     batch_size: int | None,
     weights: tuple[str, ...],
     reward_device: str | None,
+    endpoint: Endpoint | None,
     device: str,
 ) -> None:
     """Draw a contact sheet of samples before and after training, from the same initial noise.
@@ -88,13 +91,14 @@ def sample(
             raise UsageError("--best-of needs a reward to choose by (-r) and an output folder (-o)")
         _best_of(
             source, run, prompts, count, seed, out, best_of, rewards, batch_size or 4, weights,
-            reward_device, device,
+            reward_device, endpoint, device,
         )  # fmt: skip
         return
-    if rewards is not None or batch_size is not None or weights or reward_device is not None:
+    of_best_of = (rewards, batch_size, weights or None, reward_device, endpoint)
+    if any(value is not None for value in of_best_of):
         raise UsageError(
-            "--reward, --batch-size, --weights and --reward-device go with --best-of N; without "
-            "it, a contact sheet is drawn"
+            "--reward, --batch-size, --weights, --reward-device and --endpoint go with --best-of "
+            "N; without it, a contact sheet is drawn"
         )
     config = run.read_config()
     from grpo.sample import sample as draw
@@ -122,21 +126,30 @@ def _best_of(
     batch_size: int,
     weights: tuple[str, ...],
     reward_device: str | None,
+    endpoint: Endpoint | None,
     device: str,
 ) -> None:
     from rich.progress import Progress
 
     from grpo import best_of
     from grpo.config.fields import ScoringConfig
-    from rewardkit.engine.registry import resolve
+    from rewardkit.devices import check_device_name
+    from rewardkit.engine.loader import check_endpoint, check_overrides
+    from rewardkit.engine.registry import entry, resolve
     from rewardkit.engine.spec import parse
     from rewardkit.media.prompts import read
     from rewardkit.weights.hub import parse_overrides
 
     spec = parse(rewards, resolve)
     best_of.check(spec)
+    for name in (device, reward_device):
+        if name is not None:
+            check_device_name(name)
     files = {name: str(path) for name, path in parse_overrides(weights).items()}
-    settings = ScoringConfig(device=reward_device, weights=files)
+    cards = [entry(name).card for name in spec.names]
+    check_overrides(files, cards)
+    check_endpoint(cards, endpoint)
+    settings = ScoringConfig(device=reward_device, weights=files, **_service(endpoint))
     trained = run.config_path.is_file()
     if prompts is None:
         if not trained:
@@ -166,3 +179,14 @@ def _best_of(
             on_prompt=lambda done, total: progress.update(task, completed=done),
         )
     echo(str(manifest))
+
+
+def _service(endpoint: Endpoint | None) -> dict[str, Any]:
+    """An endpoint as settings of a `ScoringConfig`."""
+    if endpoint is None:
+        return {}
+    return {
+        "endpoint": endpoint.url,
+        "judge_model": endpoint.model,
+        "concurrency": endpoint.concurrency,
+    }

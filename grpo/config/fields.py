@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from grpo.sampler import Sampler
     from rewardkit.engine.spec import RewardSpec
     from rewardkit.media.prompts import PromptLine
+    from rewardkit.media.task import Task
 
 __all__ = [
     "AdvantageConfig",
@@ -191,6 +192,20 @@ class ObjectiveConfig(Section, ABC):
 
         Raises:
             InputError: a line does; the message names it.
+        """
+
+    def check_files(self) -> None:
+        """Refuse files that the settings name and that are not there; here, they name none.
+
+        Raises:
+            UsageError: naming the setting and the path.
+        """
+
+    def check_task(self, task: Task) -> None:
+        """Refuse a task of models that the objective cannot train; here, it trains all.
+
+        Raises:
+            UsageError: naming what can be trained.
         """
 
     def anchored(self, absolute: Callable[[str], str]) -> Self:

@@ -155,7 +155,8 @@ def _read(kind: Kind, name: str, path: Path, above: tuple[str, ...] = ()) -> Lay
         header = Header.model_validate(table)
     except ValidationError as error:
         wrong = error.errors()[0]
-        raise InputError(f"{quoted(path)}: {wrong['loc'][0]}: {wrong['msg']}") from error
+        where = ".".join(map(str, wrong["loc"]))
+        raise InputError(f"{quoted(path)}: {where}: {wrong['msg']}") from error
     settings = dict(flatten({k: v for k, v in table.items() if k not in Header.model_fields}))
     if header.extends:
         if name in above:

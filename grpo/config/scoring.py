@@ -38,7 +38,7 @@ class ScoringConfig(Section):
         """The endpoint; None where there is none.
 
         Raises:
-            UsageError: its address is none.
+            UsageError: the address is not a valid URL.
         """
         if self.endpoint is None:
             return None
@@ -46,6 +46,11 @@ class ScoringConfig(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.judge_model is not None and self.endpoint is None:
+            raise ValueError(
+                f"scoring.judge_model is {self.judge_model}, a model at an endpoint, and "
+                "scoring.endpoint is none. Set scoring.endpoint (--endpoint URL)"
+            )
         if self.offload and self.device == "cpu":
             raise ValueError(
                 "scoring.offload moves the rewards' networks to the CPU while they are not in use, "

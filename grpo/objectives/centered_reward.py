@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class CenteredRewardConfig(NoisingConfig):
     """Centered reward distillation: what a policy implies, less its mean, follows the reward."""
 
+    decays = ("decay", "old_decay")
+
     beta: float = Field(default=1.0, gt=0, le=1000)
     """Scale of the reward that the policy implies."""
     adaptive: bool = True

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, Self, final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 from pydantic import Field
 
 from grpo.config.fields import CREDIT, Config, ObjectiveConfig
 from grpo.config.sampler import SamplerConfig
 from grpo.objectives.objective import Objective, Samples, Term
-from grpo.objectives.transitions import replay
-from rewardkit.errors import InputError
+from grpo.objectives.transitions import check_log_probs, replay, replayed_log_probs
+from rewardkit.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +36,7 @@ class DistillationConfig(ObjectiveConfig):
     teacher_key: str = Field(default="tag", min_length=1)
     """Key of a prompt's line that names its teacher; a single teacher has all prompts."""
     form: Literal["direct", "advantage"] = "direct"
-    """Minimise the KL to the teacher, or take minus the KL as the advantage of each step."""
+    """Minimise the KL to the teacher, or Flow-OPD's surrogate, whose advantage is minus the KL."""
     clip_range: float = Field(default=1e-4, gt=0, lt=1)
     """Clip range of the ratio around 1, of the form advantage."""
     drop_last: bool = True
@@ -71,6 +73,17 @@ class DistillationConfig(ObjectiveConfig):
         for line in lines:
             self.teacher_of(line)
 
+    def check_files(self) -> None:
+        """Refuse a teacher that is neither a path on this machine nor a name on the hub."""
+        from rewardkit.generators.lora_hub import on_hub
+
+        for name, lora in self.teachers.items():
+            if not Path(lora).exists() and not on_hub(lora):
+                raise UsageError(
+                    f"objective.teachers: there is no LoRA of the teacher {name} at {lora}. Give a "
+                    "run's folder, a LoRA's file or folder, or owner/name on the hub"
+                )
+
     def teacher_of(self, line: PromptLine) -> str:
         """The name of a prompt's teacher.
 
@@ -80,14 +93,14 @@ class DistillationConfig(ObjectiveConfig):
         if len(self.teachers) == 1:
             return next(iter(self.teachers))
         name = line.meta.get(self.teacher_key)
-        if name not in self.teachers:
+        if not isinstance(name, str) or name not in self.teachers:
             said = f"{self.teacher_key} is {name!r}" if name is not None else "it has no such key"
             raise InputError(
                 f"{line.where}: {self.teacher_key} names the teacher of a prompt, and {said}; the "
                 f"teachers are {', '.join(self.teachers)}. Set objective.teacher_key to the key "
                 "that names them"
             )
-        return str(name)
+        return name
 
     def unread(self, config: Config) -> dict[str, str]:
         """All of the advantages but their limit, and what a form does not read."""
@@ -133,12 +146,39 @@ class Distillation(Objective[DistillationConfig]):
     config_class = DistillationConfig
 
     def __init__(self, policy: Policy, sampler: Sampler, config: Config, rewards: Rewards) -> None:
-        from grpo.teachers import teacher_values
+        from grpo.teachers import teacher_record, teacher_values
 
         super().__init__(policy, sampler, config, rewards)
         for name, lora in self.settings.teachers.items():
             policy.keep(f"teacher {name}")
             policy.banks[f"teacher {name}"].restore(teacher_values(policy, name, lora))
+        loras = self.settings.teachers
+        self._teachers = {name: teacher_record(lora) for name, lora in loras.items()}
+
+    def teachers(self) -> Mapping[str, Mapping[str, Any]]:
+        """The LoRAs, by name."""
+        return self._teachers
+
+    def state(self) -> dict[str, Any]:
+        """Also the checksums of the teachers' files."""
+        checksums = {name: teacher["sha256"] for name, teacher in self._teachers.items()}
+        return {**super().state(), "teachers": checksums}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The reverse of `state`.
+
+        Raises:
+            InputError: a teacher's file is not the one that the run began with.
+        """
+        super().restore(state)
+        for name, teacher in self._teachers.items():
+            before = state["teachers"][name]
+            if teacher["sha256"] != before:
+                raise InputError(
+                    f"the teacher {name}, {teacher['source']}, has changed since the run began: "
+                    f"its sha256 is {teacher['sha256']}, and was {before}. Put back the file of "
+                    "then, or name another --out"
+                )
 
     def plan(self, groups: int, rng: np.random.Generator) -> Plan:
         """All random steps, but for the last where it is left out."""
@@ -158,6 +198,17 @@ class Distillation(Objective[DistillationConfig]):
 
         shape = next(iter(scores.values())).shape
         return Advantages(torch.zeros(shape), {}, torch.ones(shape[0], dtype=torch.bool))
+
+    def before_updates(
+        self, probes: Iterable[Samples], batches: Callable[[], Iterable[Samples]]
+    ) -> dict[str, float]:
+        """The drift of log-probabilities, see `check_log_probs`; the form direct reads none."""
+        if self.settings.form == "direct":
+            return {}
+        replayed = partial(replayed_log_probs, self.policy, self.sampler)
+        return check_log_probs(
+            self.policy.world, probes, batches, replayed, self.settings.clip_range
+        )
 
     def terms(self, samples: Samples, keys: tuple[int, ...]) -> Iterator[Term]:
         """One per stored step."""
@@ -181,9 +232,10 @@ class Distillation(Objective[DistillationConfig]):
                 loss = clipped_surrogate(
                     now.log_prob,
                     sent(past.log_prob[samples.rows, k], gap.device),
-                    -gap.detach(),
+                    -gap,
                     clip_range=settings.clip_range,
                     advantage_clip=self.config.advantage.clamp,
+                    advantage_gradient=True,
                 )
                 term = Term.of(loss, 1 / number)
                 term.figures.update(figures)

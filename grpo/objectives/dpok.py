@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, final
 
 from pydantic import Field
@@ -10,7 +11,12 @@ from pydantic import Field
 from grpo.config.fields import CREDIT, Config, ObjectiveConfig
 from grpo.config.sampler import SamplerConfig
 from grpo.objectives.objective import Objective, Samples, Term
-from grpo.objectives.transitions import random_share, replay
+from grpo.objectives.transitions import (
+    check_log_probs,
+    random_share,
+    replay,
+    replayed_log_probs,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from grpo.rewards import Rewards
     from grpo.rollout import Plan, Rollout
     from grpo.sampler import Sampler
+    from rewardkit.media.task import Task
 
 
 @final
@@ -44,6 +51,23 @@ class DpokConfig(ObjectiveConfig):
             raise ValueError(
                 "objective.kind dpok trains on steps that draw noise, out of all of them. Set "
                 "sampler.stochastic to all, and use a rule with a noise_level above 0"
+            )
+        if config.advantage.best is not None:
+            raise ValueError(
+                "advantage.best chooses samples of a group by their advantages, and objective.kind "
+                "dpok compares no samples of a group. Set it to none"
+            )
+
+    def check_task(self, task: Task) -> None:
+        """Refuse models that start from a picture: the value network is made without one."""
+        from rewardkit.errors import UsageError
+        from rewardkit.media.task import starts_from_picture
+
+        if starts_from_picture(task):
+            raise UsageError(
+                f"objective.kind dpok does not train {task} models: its value network reads "
+                "prompts without a picture. Use a model that starts from text alone, or another "
+                "method, such as flow-grpo"
             )
 
     def unread(self, config: Config) -> dict[str, str]:
@@ -120,6 +144,15 @@ class Dpok(Objective[DpokConfig]):
         weighted = [self.rewards.weights[name] * values for name, values in parts.items()]
         values = torch.stack(weighted).sum(0)
         return Advantages(values, parts, torch.ones(len(values), dtype=torch.bool))
+
+    def before_updates(
+        self, probes: Iterable[Samples], batches: Callable[[], Iterable[Samples]]
+    ) -> dict[str, float]:
+        """The drift of log-probabilities, see `check_log_probs`."""
+        replayed = partial(replayed_log_probs, self.policy, self.sampler)
+        return check_log_probs(
+            self.policy.world, probes, batches, replayed, self.settings.clip_range
+        )
 
     def terms(self, samples: Samples, keys: tuple[int, ...]) -> Iterator[Term]:
         """One per stored transition, of the policy and of the value network."""

@@ -8,7 +8,6 @@ from typing import Any, final
 
 from pydantic import Field
 
-from grpo.config.fields import Config
 from grpo.objectives.following import Following
 from grpo.objectives.noising import NoisingConfig, ramp
 from grpo.objectives.objective import Samples, Term
@@ -18,6 +17,8 @@ from grpo.objectives.objective import Samples, Term
 class ForwardProcessConfig(NoisingConfig):
     """DiffusionNFT: clean samples are noised again, and no step needs a probability."""
 
+    decays = ("decay",)
+
     beta: float = Field(default=1.0, gt=0, le=100)
     """Distance of the implicit policies from the old one."""
     decay_start: int = Field(default=0, ge=0, le=1_000_000)
@@ -26,15 +27,6 @@ class ForwardProcessConfig(NoisingConfig):
     """Increase of the old policy's decay with each later update."""
     decay_cap: float = Field(default=0.5, ge=0, lt=1)
     """Largest decay of the old policy."""
-
-    def unread(self, config: Config) -> dict[str, str]:
-        """What a decay would read that never rises."""
-        found, decay = super().unread(config), ("decay_start", "decay_slope", "decay_cap")
-        for zero in ("decay_slope", "decay_cap"):
-            if getattr(self, zero) == 0:
-                reason = f"objective.{zero} is 0, so the old policy always equals the new one"
-                return found | {f"objective.{name}": reason for name in decay if name != zero}
-        return found
 
     def followers(self, updates: int) -> dict[str, float]:
         """The old policy."""

@@ -1,4 +1,4 @@
-"""Direct group preference optimization: a group counts less once it is told apart."""
+"""Direct group preference optimization: the groups of a rollout are weighted in the loss."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 class GroupPreferenceConfig(NoisingConfig):
     """Direct group preference optimization: good samples of a group are matched, bad ones not."""
 
+    decays = ("decay",)
+
     noise: Literal["group"] = "group"
     """Scope of the shared timesteps and noise: the group (of a prompt), which is compared."""
     beta: float = Field(gt=0, le=1_000_000)
-    """How soon a group counts less that is told apart better than by the reference."""
+    """Rate at which a group loses weight as its samples are ranked better than by the reference."""
     reference: Literal["start", "old"] = "start"
     """Reference of the comparison: the initial model, or the old policy, which follows the new."""
     clip_range: float | None = Field(default=None, gt=0, lt=1)

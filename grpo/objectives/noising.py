@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 
 class NoisingConfig(ObjectiveConfig):
-    """Which noise clean samples are given again, and which copies of the policy see them."""
+    """Which noise clean samples are given again, and which copies of the policy see them.
+
+    Attributes:
+        decays: the prefix of the settings of each copy's decay, `PREFIX_slope` and so on, as the
+            arguments of `ramp`; the setting PREFIX alone is the least decay.
+    """
+
+    decays: ClassVar[tuple[str, ...]] = ()
 
     timesteps: int = Field(ge=1, le=1000)
     """Number of timesteps per sample and pass, from those of the sampler."""
@@ -57,6 +64,27 @@ class NoisingConfig(ObjectiveConfig):
                 "steps. Set it to all"
             )
 
+    def unread(self, config: Config) -> dict[str, str]:
+        """What a decay that never changes would read."""
+        found = super().unread(config)
+        for decay in self.decays:
+            least, slope, cap = getattr(self, decay, 0.0), f"{decay}_slope", f"{decay}_cap"
+            if getattr(self, cap) <= least:
+                decisive, read = cap, {cap}
+            elif getattr(self, slope) == 0:
+                decisive, read = slope, {decay, slope}
+            else:
+                continue
+            constant = min(least, getattr(self, cap))
+            reason = (
+                f"objective.{decisive} is {getattr(self, decisive):g}, so the decay is always "
+                f"{constant:g}"
+            )
+            for name in (decay, f"{decay}_start", slope, cap):
+                if hasattr(self, name) and name not in read:
+                    found[f"objective.{name}"] = reason
+        return found
+
     def steps(self, number: int) -> range:
         """The steps of a sampler with `number` of them from which timesteps are taken."""
         return range(self.skip, number if self.within is None else self.within)
@@ -80,9 +108,9 @@ class NoisingConfig(ObjectiveConfig):
 
 
 def ramp(updates: int, *, slope: float, cap: float, start: int = 0, least: float = 0.0) -> float:
-    """The decay of a copy that follows the policy ever more slowly, in [0, 1).
+    """The decay of a copy of the policy, a moving average of its weights, in [0, 1).
 
-    It is `least` at first, and rises by `slope` with each update after `start` up to `cap`.
+    The decay is `least` at first, and rises by `slope` with each update after `start` up to `cap`.
 
     Source: NVlabs/DiffusionNFT scripts/train_nft_sd3.py: return_decay; X-GenGroup/Flow-Factory
     trainers/crd.py: compute_decay.

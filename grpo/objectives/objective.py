@@ -118,6 +118,10 @@ class Objective(ABC, Generic[SettingsT]):
     config_class: ClassVar[type[ObjectiveConfig]]
     #: What updates hold in memory and `grpo.memory` does not count: name -> a clause about it.
     uncounted: ClassVar[Mapping[str, str]] = {}
+    #: Whether `credit` reads media, latents or log-probabilities of the samples. Of several
+    #: processes each has those of its own samples alone, and they are sent to all only if this is
+    #: True. Scores, prompts and conditions of all samples are on every process in any case.
+    credit_reads_samples: ClassVar[bool] = False
 
     def __init__(self, policy: Policy, sampler: Sampler, config: Config, rewards: Rewards) -> None:
         self.policy, self.sampler, self.config, self.rewards = policy, sampler, config, rewards
@@ -142,7 +146,8 @@ class Objective(ABC, Generic[SettingsT]):
         gradient, and returns to groups by `rollout.grouped`.
 
         Args:
-            rollout: the samples, their prompts and their stored steps.
+            rollout: the samples, their prompts and their stored steps; if `credit_reads_samples` is
+                False, do not read `media`, `clean`, or `states` and `log_prob` of `transitions`.
             scores: [P, G] of each reward by name, before its weight.
         """
         from grpo.advantage import Standard, Standardiser, combine
@@ -172,6 +177,13 @@ class Objective(ABC, Generic[SettingsT]):
 
         They are made once, in `__init__`, on the policy's device, with random weights that depend
         on `config.seed` alone.
+        """
+        return {}
+
+    def teachers(self) -> Mapping[str, Mapping[str, Any]]:
+        """What the policy learns from in place of the rewards, by name; here, nothing.
+
+        The RunCard names them: the `source` and `sha256` of each, and what it was `trained_on`.
         """
         return {}
 

@@ -10,7 +10,13 @@ from pydantic import Field
 from grpo.config.fields import Config, ObjectiveConfig
 from grpo.config.sampler import SamplerConfig
 from grpo.objectives.objective import Objective, Samples, Term
-from grpo.objectives.transitions import Replayed, random_share, replay
+from grpo.objectives.transitions import (
+    Replayed,
+    check_log_probs,
+    random_share,
+    replay,
+    replayed_log_probs,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,10 +92,14 @@ class PolicyGradientConfig(ObjectiveConfig):
         found = super().unread(config)
         if self.kl == 0:
             found["objective.kl_space"] = "objective.kl is 0, so there is no penalty"
-        if self.surrogate == "divergence":
-            found["objective.clip_range"] = "objective.surrogate is divergence"
-        else:
+        if self.surrogate != "divergence":
             found["objective.divergence"] = f"objective.surrogate is {self.surrogate}"
+        else:
+            found["objective.clip_range"] = "objective.surrogate is divergence"
+            if not self.reuses:
+                found["objective.divergence"] = (
+                    "a rollout is used for a single update, so every divergence is 0"
+                )
         if self.fraction == 1:
             found["objective.subset"] = "objective.fraction is 1, so no step is left out"
         if config.sampler.rule == "cps":
@@ -113,9 +123,14 @@ class PolicyGradientConfig(ObjectiveConfig):
         return self.replays + (self.kl > 0 and not adapted)
 
     @property
+    def reuses(self) -> bool:
+        """Whether a rollout is used for several updates, so that ratios may differ from 1."""
+        return self.updates * self.epochs > 1
+
+    @property
     def replays(self) -> bool:
-        """Whether steps are compared with those of the policy that drew the samples."""
-        return self.surrogate != "clip"
+        """Whether steps are compared with those that the policy which drew the samples takes."""
+        return self.surrogate != "clip" and self.reuses
 
     def trainable(self, sampler: Sampler) -> list[int]:
         """The steps that may be trained on, whose last one is left out if `drop_last`."""
@@ -154,7 +169,8 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
 
     Surrogates that compare steps with those of the policy that drew the samples replay them under
     a copy of its weights, rounded as training rounds, once for each sample and pass. Keeping the
-    means of all stored steps in memory would take more than the copy of a LoRA.
+    means of all stored steps in memory would take more than the copy of a LoRA. In a single update,
+    the policy that drew the samples is the trained one, and nothing is replayed.
     """
 
     config_class = PolicyGradientConfig
@@ -210,36 +226,23 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
     def before_updates(
         self, probes: Iterable[Samples], batches: Callable[[], Iterable[Samples]]
     ) -> dict[str, float]:
-        """Error of log-probabilities replayed before any update, by step: `drift/step_I`.
+        """The drift of log-probabilities, see `check_log_probs`.
 
-        Sampling and training may round differently: by the batch, by what autocast keeps in
-        float32, by what a device makes of float32. One batch of each size is replayed, as updates
-        will. Where rounding moves one by more than a third of the clip range, the ratio could be
-        clipped for it alone; then all are computed again, as training does. Surrogates that replay
-        steps under the weights that drew them need none of this.
+        Surrogates other than the clipped one do not read those of the rollout.
         """
-        import torch
-
-        drifts, steps = [], []
-        for batch in probes:
-            past = batch.rollout.transitions
-            drifts.append((self._replayed_log_probs(batch) - past.log_prob[batch.rows]).abs())
-            steps.append(past.index[batch.rows])
-        drift, index = torch.cat(drifts), torch.cat(steps)
-        figures = {
-            f"drift/step_{i}": float(drift[index == i].mean())
-            for i in sorted(set(index.flatten().tolist()))
-        }
-        if self.settings.replays:
+        settings = self.settings
+        if settings.replays:
             self.policy.banks["drew"].follow(0.0)  # the weights as they are
-        elif self.policy.world.any(float(drift.max()) > self.settings.clip_range / 3):
-            for batch in batches():
-                batch.rollout.transitions.log_prob[batch.rows] = self._replayed_log_probs(batch)
-            figures["log_probs_recomputed"] = 1.0
-        return figures
+        clip_range = settings.clip_range if settings.surrogate == "clip" else None
+        return check_log_probs(
+            self.policy.world, probes, batches, self._replayed_log_probs, clip_range
+        )
 
     def _surrogate(self, samples: Samples, k: int, new: Replayed, drew: Replayed | None) -> object:
-        """The loss of the k-th stored step; `drew` is that of the policy which drew the samples."""
+        """The loss of the k-th stored step.
+
+        `drew` is that of the policy which drew the samples, and None where it is not replayed.
+        """
         from grpo import surrogates
         from grpo.loss import divergence
         from rewardkit.devices import sent
@@ -250,12 +253,13 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
         if self.weights is not None:
             weight = sent(self.weights[past.index[samples.rows, k]], device)
         common: dict[str, Any] = {"advantage_clip": self.config.advantage.clamp, "weight": weight}
-        if drew is None:
+        if settings.surrogate == "clip":
             old = sent(past.log_prob[samples.rows, k], device)
             clip = settings.clip_range
             return surrogates.clipped_surrogate(
                 new.log_prob, old, advantage, clip_range=clip, **common
             )
+        drew = drew or new  # the functions below take no gradient of it
         far = divergence(new.step.mean, drew.step.mean, new.step.std)
         pair = new.log_prob, drew.log_prob, advantage, far
         if settings.surrogate == "divergence":
@@ -264,13 +268,7 @@ class PolicyGradient(Objective[PolicyGradientConfig]):
         return surrogates.guarded_surrogate(*pair, std, clip_range=settings.clip_range, **common)
 
     def _replayed_log_probs(self, samples: Samples) -> Tensor:
-        """Log-probabilities of stored steps under the current weights, [n, K], on the CPU."""
-        import torch
-
-        steps = range(samples.rollout.transitions.index.shape[1])
-        with torch.no_grad():
-            columns = [self._replay(samples, k).log_prob for k in steps]
-        return torch.stack(columns, dim=1).cpu()
+        return replayed_log_probs(self.policy, self.sampler, samples, self.settings.log_prob)
 
     def _replay_under(self, name: str, samples: Samples, k: int) -> Replayed:
         """As `_replay`, under a copy of the weights."""

@@ -40,6 +40,16 @@ class RewardGradientConfig(ObjectiveConfig):
                 f"objective.last is {self.last}; it is at most sampler.steps, "
                 f"{config.sampler.steps}"
             )
+        if config.sampler.stochastic == "window":
+            raise ValueError(
+                "sampler.stochastic is window, and objective.kind reward-gradient takes its steps "
+                "as the sampler's rule does. Set it to all"
+            )
+        if config.advantage.best is not None:
+            raise ValueError(
+                "advantage.best chooses samples of a group by their advantages, and objective.kind "
+                "reward-gradient compares no samples of a group. Set it to none"
+            )
 
     def check_rewards(self, rewards: RewardSpec) -> None:
         """Refuse a reward that has no gradient."""

@@ -17,8 +17,10 @@ from grpo.objectives.objective import Samples, Term
 class WeightedMatchingConfig(NoisingConfig):
     """Advantage-weighted matching: samples are as likely as the network matches their velocity."""
 
+    decays = ("decay",)
+
     weighting: Literal["uniform", "t", "t2", "huber", "ghuber"] = "ghuber"
-    """Log-likelihood: of the matching error e, -e, -t e, -t^2 e, -t sqrt(e), or -t e^p / p."""
+    """Log-likelihood of error e: -e, -t e, -t^2 e, -t sqrt(e), -t e^p / p (last two 0 at e = 0)."""
     ghuber_power: float = Field(default=0.25, gt=0, le=1)
     """Power p of the weighting ghuber."""
     clip_range: float = Field(default=1.0, gt=0, le=1)

@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,14 +188,20 @@ def _watched(trainer: Trainer) -> Iterator[dict[str, int]]:
     predict, seen = policy.predict, {"trained": 0, "predicted": 0}
 
     def credit(rollout: Rollout, scores: Mapping[str, Tensor]) -> Advantages:
-        found: Advantages = real["credit"](rollout, scores)
+        seen_by_credit = rollout if objective.credit_reads_samples else _without_samples(rollout)
+        found: Advantages = real["credit"](seen_by_credit, scores)
         shape, stored = [*next(iter(scores.values())).shape], rollout.transitions.index.shape[1]
         assert [*found.values.shape] in (shape, [*shape, stored]), (
             f"advantages have the shape {[*found.values.shape]}; they are {shape}, or "
             f"{[*shape, stored]} for each stored step"
         )
         assert found.values.dtype == torch.float32, "advantages are not float32"
-        assert found.values.isfinite().all(), "an advantage is not finite"
+        assert found.values.isfinite().all(), (
+            "an advantage is not finite"
+            if objective.credit_reads_samples
+            else "an advantage is not finite where credit() has scores alone: if it reads samples, "
+            "set credit_reads_samples to True"
+        )
         assert not found.values.requires_grad, "advantages have a graph: compute them without one"
         return found
 
@@ -219,6 +226,18 @@ def _watched(trainer: Trainer) -> Iterator[dict[str, int]]:
         yield seen
     finally:
         del objective.credit, objective.terms, policy.predict
+
+
+def _without_samples(rollout: Rollout) -> Rollout:
+    """A rollout as a process sees it that holds none of its samples."""
+    steps = rollout.transitions
+    unknown = replace(
+        steps,
+        states=torch.full_like(steps.states, torch.nan),
+        log_prob=torch.full_like(steps.log_prob, torch.nan),
+    )
+    clean = torch.full_like(rollout.clean, torch.nan)
+    return replace(rollout, media=[None] * len(rollout.media), clean=clean, transitions=unknown)
 
 
 def _tensors(trainer: Trainer) -> dict[str, Tensor]:

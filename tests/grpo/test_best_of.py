@@ -113,6 +113,9 @@ def test_the_best_of_clips_is_a_clip(tmp_path):
     assert read_clip(tmp_path / "out" / row["path"]).frames.ndim == 4
 
 
+BEST = ["--best-of", "4", "-o", "out"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -121,11 +124,25 @@ def test_the_best_of_clips_is_a_clip(tmp_path):
             "--best-of needs a reward to choose by (-r) and an output folder (-o)",
         ),
         (["-r", "sharpness"], "go with --best-of N"),
+        (["--endpoint", "http://127.0.0.1:9/v1"], "go with --best-of N"),
+        ([*BEST, "-r", "hps", "--weights", "hsp.v2.1=x"], "unknown name of weights 'hsp.v2.1'"),
+        ([*BEST, "-r", "sharpness", "--reward-device", "gpu"], "gpu"),
+        ([*BEST, "-r", "judge"], "judge.yes calls a service, and no endpoint is given"),
+        (
+            [*BEST, "-r", "sharpness", "--endpoint", "http://127.0.0.1:9/v1"],
+            "none of sharpness calls one",
+        ),
+        ([*BEST, "-r", "judge", "--judge-model", "x"], "give --endpoint URL"),
         (["--best-of", "4", "-r", "sharpness+contrast", "-o", "x"], "Give weights"),
         (["--best-of", "4", "-r", "win-rate:hps", "-o", "x"], "serves training only"),
         (["--best-of", "4", "-r", "hps", "-o", "x"], "shapes-sd is no run"),
     ],
 )
-def test_what_cannot_be_chosen_is_refused_before_anything_is_loaded(arguments, reason):
+def test_what_cannot_be_chosen_is_refused_before_anything_is_loaded(
+    arguments, reason, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").touch()
+    monkeypatch.setattr("rewardkit.generators.pipelines.load", None)
     refused = CliRunner().invoke(main, ["sample", "shapes-sd", *arguments])
     assert refused.exit_code == 2 and reason in refused.stderr

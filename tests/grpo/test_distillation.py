@@ -1,20 +1,30 @@
 """Several teachers, each for its share of prompts: which steps they teach, and what is refused."""
 
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import tiny_policies
 import tiny_runs
 import torch
 from golden.calls import load
 from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
 
-from grpo import policies
+from grpo import policies, preview
 from grpo.loss import divergence
+from grpo.objectives import distillation
 from grpo.objectives.transitions import replay
 from grpo.places import anchored
+from grpo.rollout import collect
 from grpo.teachers import teacher_values
+from grpo.train import train
 from rewardkit.errors import InputError, UsageError, WeightsError
 from rewardkit.generators import pipelines
 from rewardkit.media.prompts import PromptLine
+from rewardkit.records.provenance import sha256_file
 
 DIRECT = tiny_runs.DISTILLATION | {"form": "direct"}
 
@@ -107,6 +117,60 @@ def test_the_advantage_of_a_step_is_minus_its_kl(folders):
     assert values["teacher_kl"] < 5 and values["ratio"] == pytest.approx(1, abs=1e-5)
 
 
+def test_the_default_form_leads_the_student_to_its_teachers(folders, monkeypatch):
+    """What its gradient has beside the noise of drawn steps is that of the KL, which it lowers."""
+    trainer = tiny_runs.trainer(config(folders, tiny_runs.DISTILLATION))
+    objective, parameters = trainer.objective, [*trainer.policy.parameters().values()]
+    plan, sampler = objective.plan(2, np.random.default_rng(0)), trainer.config.sampler
+    drawn = collect(trainer.policy, trainer.sampler, trainer.choose(0), sampler, plan, (0, 0))
+    samples = trainer.samples(drawn, torch.arange(6), {}, torch.zeros(6))
+
+    def gradient(form):
+        objective.settings = objective.settings.model_copy(update={"form": form})
+        total, gaps = [torch.zeros_like(p) for p in parameters], []
+        for term in objective.terms(samples, (0,)):
+            gaps.append(float(term.figures["teacher_kl"]))
+            parts = torch.autograd.grad(term.share * term.loss, parameters)
+            total = [a + b for a, b in zip(total, parts, strict=True)]
+        return total, sum(gaps)
+
+    def without_the_noise(*arguments):
+        found = replay(*arguments)
+        return replace(found, log_prob=found.log_prob.detach())
+
+    monkeypatch.setattr(distillation, "replay", without_the_noise)
+    (ours, before), (direct, _) = gradient("advantage"), gradient("direct")
+    torch.testing.assert_close(ours, direct)
+    monkeypatch.setattr(distillation, "replay", replay)
+    for parameter, slope in zip(parameters, gradient("advantage")[0], strict=True):
+        parameter.data -= 1e-3 * slope
+    assert gradient("direct")[1] < before
+
+
+def test_a_card_names_the_teachers_and_their_rewards(folders, tmp_path):
+    """What is only watched is not among them; a teacher that changes meanwhile is refused."""
+    paths = {}
+    for name in ("one", "two"):
+        paths[name] = str(shutil.copytree(tiny_runs.teacher(folders["sd3"], name), tmp_path / name))
+    earlier = {"reward": "0.5*hps.v2.1+sharpness@0.3"}
+    (tmp_path / "one/rewardkit.json").write_text(json.dumps({"trained_on": earlier}), "utf-8")
+    asked = config(
+        folders, DIRECT | {"teachers": paths}, top={"reward": "colorfulness", "steps": 1}
+    )
+    run = train(asked, out=tmp_path / "run", device="cpu")
+    trained_on = json.loads((run.model / "rewardkit.json").read_text("utf-8"))["trained_on"]
+    assert trained_on["reward"] == "hps.v2.1+sharpness" and "weights" in trained_on
+    file = tmp_path / "one/pytorch_lora_weights.safetensors"
+    assert trained_on["teachers"]["one"] == {
+        "source": str(file), "sha256": sha256_file(file), "trained_on": earlier,
+    }  # fmt: skip
+    assert trained_on["teachers"]["two"]["trained_on"] is None
+    save_file({key: 2 * value for key, value in load_file(file).items()}, file)
+    longer = asked.model_copy(update={"steps": 2})
+    with pytest.raises(InputError, match=r"the teacher one, .* has changed since the run began"):
+        train(longer, out=run.folder, resume=True, device="cpu")
+
+
 def test_a_prompt_without_a_teacher_is_named(folders):
     settings = config(folders).objective
     settings.check_lines([PromptLine("p:1", "a ring", {"tag": "one"})])
@@ -114,6 +178,8 @@ def test_a_prompt_without_a_teacher_is_named(folders):
         settings.check_lines([PromptLine("p:2", "a ring", {"tag": "six"})])
     with pytest.raises(InputError, match=r"p:3: .* it has no such key"):
         settings.check_lines([PromptLine("p:3", "a ring")])
+    with pytest.raises(InputError, match=r"p:4: .* tag is \['one'\]"):
+        settings.check_lines([PromptLine("p:4", "a ring", {"tag": ["one"]})])
     alone = settings.model_copy(update={"teachers": {"only": "x"}})
     alone.check_lines([PromptLine("p:3", "a ring")])
 
@@ -145,6 +211,14 @@ def test_a_teacher_that_does_not_fit_the_student_is_refused(folders, tmp_path):
         teacher_values(other, "x", str(tiny_runs.teacher(folders["sd3"], "one")))
     with pytest.raises(WeightsError, match="holds no LoRA"):
         teacher_values(student, "x", str(tmp_path))
+    file = tiny_runs.teacher(folders["sd3"], "one") / "pytorch_lora_weights.safetensors"
+    scaled = {"lora_adapter_metadata": json.dumps({"transformer.use_rslora": True})}
+    save_file(load_file(file), tmp_path / file.name, metadata=scaled)
+    with pytest.raises(WeightsError, match="has use_rslora True; a teacher has one rank"):
+        teacher_values(student, "x", str(tmp_path))
+    missing = config(folders, DIRECT | {"teachers": {"x": str(tmp_path / "none")}})
+    with pytest.raises(UsageError, match=r"no LoRA of the teacher x at .*none"):
+        preview.check(missing, preview.Model("some/model", None, None))
 
 
 def test_paths_of_teachers_do_not_depend_on_the_working_folder(folders, monkeypatch, tmp_path):

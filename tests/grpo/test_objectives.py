@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from grpo import objectives
 from grpo.objectives.objective import Samples
+from grpo.objectives.policy_gradient import PolicyGradientConfig
 from grpo.rewards import Rewards
 from grpo.rollout import collect
 from grpo.testing import check_objective
@@ -275,6 +276,25 @@ def test_steps_are_compared_with_those_of_the_policy_that_drew(folders, surrogat
         assert means[0] == 0 and means[-1] > 1e-4  # both in the first update, and after it
         assert "log_probs_recomputed" not in values
     assert values["ratio"] != 1
+
+
+@pytest.mark.parametrize("surrogate", ["guard", "divergence"])
+def test_nothing_is_replayed_for_a_single_update(folders, surrogate, monkeypatch):
+    objective = {**tiny_runs.GRADIENT, "surrogate": surrogate, "updates": 1, "epochs": 1}
+    run_config = tiny_runs.config(folders["sd3"], objective=objective)
+
+    def trained():
+        trainer = tiny_runs.trainer(run_config)
+        values = trainer.step(0).values
+        return values, dict(tiny_runs.flat(trainer.state(), "")), "drew" in trainer.policy.banks
+
+    assert run_config.objective.copies(adapted=True) == 0
+    values, state, kept = trained()
+    monkeypatch.setattr(PolicyGradientConfig, "replays", property(lambda self: True))
+    replayed = trained()
+    assert (kept, replayed[2]) == (False, True)
+    assert values["ratio"] == 1 and values == replayed[0]
+    assert tiny_runs.same(state, replayed[1])
 
 
 def test_the_weight_of_a_step_is_that_of_its_number(folders):

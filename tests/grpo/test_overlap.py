@@ -116,5 +116,35 @@ def test_an_interrupt_while_samples_are_drawn_ends_scoring(folders, tmp_path, mo
     decoding(trainer, interrupt)
     with pytest.raises(KeyboardInterrupt):
         trainer.step(0)
+    for thread in threading.enumerate():
+        if thread.name == "scoring":
+            thread.join(60)
+            assert not thread.is_alive()
     assert sum(sizes) <= 4  # as many as were drawn
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("scoring")]
+
+
+def test_an_interrupt_does_not_wait_for_the_batch_that_is_being_scored(
+    folders, tmp_path, monkeypatch
+):
+    scoring, released = threading.Event(), threading.Event()
+
+    def score(batch):
+        scoring.set()
+        assert released.wait(60)
+        return spread(batch)
+
+    def interrupt(number):
+        if number == 2:
+            assert scoring.wait(60)
+            raise KeyboardInterrupt
+
+    overlapped(monkeypatch)
+    trainer = made(folders, tmp_path, score)
+    decoding(trainer, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.step(0)
+    (thread,) = (each for each in threading.enumerate() if each.name == "scoring")
+    assert thread.daemon  # nor does the process
+    released.set()
+    thread.join(60)
+    assert not thread.is_alive()

@@ -64,6 +64,7 @@ class Critic(Objective[CriticConfig]):
     """
 
     config_class = CriticConfig
+    credit_reads_samples = True
 
     def __init__(self, policy, sampler, config, rewards):
         super().__init__(policy, sampler, config, rewards)
@@ -423,6 +424,7 @@ def restores_no_history(self, state):
         (fault(__init__=keeps_a_copy), r"copies\(\) is 0, and the copies kept are \['old'\]"),
         (fault(modules=lambda self: {}), "`value` has parameters that nothing trains"),
         (fault(credit=credits_with_a_graph), "advantages have a graph"),
+        (fault(credit_reads_samples=False), "set credit_reads_samples to True"),
         (fault(terms=counts_a_term_twice), r"add up to 2\.0, not 1"),
         (
             faulty_settings(steps_trained=lambda self, sampler: 2),

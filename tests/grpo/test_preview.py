@@ -12,7 +12,7 @@ import tiny_policies
 import tiny_videos
 from click.testing import CliRunner
 
-from grpo import estimate, policies, preview
+from grpo import estimate, memory, policies, preview
 from grpo.cli import main
 from grpo.config.resolve import resolve
 from grpo.train import train
@@ -219,7 +219,11 @@ def test_parameters_are_counted_as_they_are_trained(folders, name, parameters):
     assert counted - total in (0, *(estimate.prod(s) for k, s in shapes.items() if "pos" in k))
 
 
-def test_a_dry_run_begins_with_what_it_amounts_to(here, folders):
+def test_a_dry_run_begins_with_what_it_amounts_to(here, folders, monkeypatch):
+    built, real = [], memory.pipeline_in
+    monkeypatch.setattr(
+        memory, "pipeline_in", lambda folder: (built.append(folder), real(folder))[1]
+    )
     shown = dry("--model", "shapes-flow").stdout.splitlines()
     assert shown[0].startswith("# model: shapes-flow, a StableDiffusion3Pipeline; its transformer")
     assert shown[1].startswith("# trained: all of its transformer, 2,2")
@@ -235,6 +239,21 @@ def test_a_dry_run_begins_with_what_it_amounts_to(here, folders):
     absent = dry("--model", "sd1.4", "-p", "p.txt").stdout
     assert "# model: sd1.4, a StableDiffusionPipeline, not on this machine" in absent
     assert "# memory" not in absent
+
+
+def test_a_dry_run_builds_the_pipeline_once(here, monkeypatch):
+    built, real = [], memory.pipeline_in
+
+    def build(folder):
+        built.append(folder)
+        return real(folder)
+
+    monkeypatch.setattr(memory, "pipeline_in", build)
+    lists = ["-p", "package:rewardkit.shapes/lists/train.jsonl", "-r", "sharpness"]
+    method = ["--method", "flow-grpo", "--steps", "1", "--set", "sampler.schedule=uniform"]
+    shown = dry("--model", "shapes-flow", *lists, *method).stdout
+    assert "# gradient factor of each step" in shown and "# memory on " in shown
+    assert len(built) == 1
 
 
 def test_memory_that_cannot_be_estimated_is_a_line(here, folders):
@@ -337,7 +356,8 @@ def test_a_dry_run_says_how_strongly_each_step_pulls(method, changes, span):
     settings |= {"sampler.schedule": "uniform"}
     config = resolve(method=method, settings=settings).config
     looked = preview.look(config.model)
-    lines = estimate._pull(config, config.model, looked.folder)
+    outline = memory.outlined(config, config.model, looked.folder)
+    lines = estimate._pull(config, outline)
     if method == "nft":  # whose loss has no probabilities
         assert lines == []
         return
@@ -353,4 +373,4 @@ def test_a_dry_run_says_how_strongly_each_step_pulls(method, changes, span):
     # From the second step to the last one trained, as in Flow-SDE's formula.
     assert factors[1] == pytest.approx(0.02483, rel=0.01)
     assert factors[14] == pytest.approx(0.85913, rel=0.01)
-    assert re.match(r"WARNING: step 14 pulls 46 times as strongly as step 0,", warnings[0])
+    assert re.match(r"WARNING: the gradient of step 14 is 46 times that of step 0, so", warnings[0])

@@ -90,6 +90,8 @@ def test_training_on_a_judge_needs_its_endpoint_before_anything_is_loaded():
         checked("sharpness", endpoint="http://127.0.0.1:9/v1")
     with pytest.raises(UsageError, match="is not an address"):
         checked("judge", endpoint="here")
+    with pytest.raises(UsageError, match=r"scoring\.endpoint is none"):
+        checked("sharpness", judge_model="judge-8b")
     checked("judge+sharpness", endpoint="http://127.0.0.1:9/v1", judge_model="judge-8b")
 
 

@@ -127,6 +127,22 @@ def test_drift_is_measured_on_the_batches_of_the_updates(folders):
     assert sizes == [3] and {"drift/step_0", "drift/step_1"} <= values.keys()
 
 
+@pytest.mark.parametrize("kind", ["dpok", "distillation"])
+def test_every_ratio_is_1_before_the_first_update_whatever_sampling_rounds(
+    folders, kind, monkeypatch
+):
+    def rounded(*arguments):
+        rollout = collect(*arguments)
+        rollout.transitions.log_prob.add_(0.5)
+        return rollout
+
+    monkeypatch.setattr("grpo.trainer.collect", rounded)
+    values = tiny_runs.trainer(config(folders, kind, objective={"updates": 1})).step(0).values
+    assert values["log_probs_recomputed"] == 1
+    assert values["drift/step_0"] == pytest.approx(0.5, abs=1e-4)
+    assert values["ratio"] == pytest.approx(1, abs=1e-5) and values["clip_fraction"] == 0
+
+
 @pytest.mark.parametrize("kind", [k for k in tiny_runs.OF_LOOP if k != "reward-gradient"])
 def test_equal_rewards_are_counted_and_change_nothing(folders, kind, tmp_path):
     judge = tmp_path / "judge.py"

@@ -10,6 +10,9 @@ from grpo.config.fields import AdvantageConfig, Config, PolicyConfig
 from grpo.config.layers import layers
 from grpo.config.section import Section
 from grpo.objectives.forward_process import ForwardProcessConfig
+from grpo.preview import Model
+from grpo.ready import check
+from rewardkit.errors import UsageError
 
 SAMPLER = {"rule": "flow", "noise_level": 0.7, "steps": 10, "prompts_per_step": 4, "group_size": 6}
 GRADIENT = {"kind": "policy-gradient"}
@@ -140,6 +143,7 @@ WINDOW = {"stochastic": "window", "window_size": 2, "window_within": 5}
         (ODE | {"max_std": 0.4}, FORWARD, "limits the noise of a step"),
         ({}, GRADIENT | {"surrogate": "guard", "log_prob": "bare"}, "Set it to gaussian"),
         (WINDOW, {"kind": "dpok"}, "Set sampler.stochastic to all"),
+        (WINDOW, {"kind": "reward-gradient"}, "stochastic is window, .* Set it to all"),
         ({"stochastic": "window"}, GRADIENT, "needs window_size and window_within"),
         (WINDOW | {"window_size": 6}, GRADIENT, "window_size <= window_within <= steps"),
         (WINDOW | {"window_within": 11}, GRADIENT, "window_size <= window_within <= steps"),
@@ -181,6 +185,18 @@ def test_more_of_a_group_than_it_has_is_refused():
     # 4 prompts, the best and worst 2 of each: 8 samples
     with pytest.raises(ValidationError, match="at most 8, the number of samples"):
         config(advantage={"best": 2}, objective=GRADIENT | {"updates": 9})
+
+
+@pytest.mark.parametrize("kind", ["dpok", "reward-gradient"])
+def test_where_samples_are_not_compared_none_is_the_best(kind):
+    with pytest.raises(ValidationError, match=r"compares no samples of a group\. Set it to none"):
+        config(advantage={"best": 2}, objective={"kind": kind})
+
+
+def test_dpok_is_refused_for_models_that_start_from_a_picture():
+    model = Model("m", "WanImageToVideoPipeline", None)
+    with pytest.raises(UsageError, match="dpok does not train image-to-video models"):
+        check(config({}, {"kind": "dpok"}), [], None, model)
 
 
 def test_a_warmup_ends_before_the_run():

@@ -41,3 +41,38 @@ def test_a_method_is_printed_with_its_page_as_a_file_that_can_be_used(method, tm
     saved.write_text(printed, "utf-8")
     assert layer("method", str(saved)).settings == method.settings
     assert "page" not in tomllib.loads(printed)
+
+
+OWN = """
+about = "mine"
+[sampler]
+steps = 10
+[page]
+formula = "x"
+[page.code]
+{code}
+[[page.troubles]]
+symptom = "a"
+cure = "b"
+{source}
+{last}
+"""
+
+
+@pytest.mark.parametrize(
+    ("parts", "shown", "error"),
+    [
+        ({"source": 'source = "c"'}, "# mine.toml: mine\n", ""),
+        ({"source": 'source = "c"', "code": 'a = "b"'}, "# Code\n#   a  b\n", ""),
+        ({}, "", "'mine.toml': page.troubles.0.source: Field required"),
+        ({"source": 'source = "c"', "last": "[optim]\nlr = 1.0"}, "", "Move it to the end"),
+    ],
+)
+def test_a_page_of_ones_own_is_printed_or_refused(parts, shown, error, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = OWN.format(**{"code": "", "source": "", "last": ""} | parts)
+    (tmp_path / "mine.toml").write_text(text, "utf-8")
+    printed = CliRunner().invoke(main, ["methods", "mine.toml"])
+    assert shown in printed.stdout and error in printed.stderr
+    assert (printed.exit_code == 0) == (not error)
+    assert not shown or tomllib.loads(printed.stdout)["sampler"] == {"steps": 10}

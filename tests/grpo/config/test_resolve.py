@@ -282,6 +282,7 @@ ONCE = {"objective.timesteps": "4", "objective.updates": "1", "objective.epochs"
 MATCHING = ONCE | {"objective.kind": "weighted-matching"}
 CENTERED = ONCE | {"objective.kind": "centered-reward"}
 PREFERENCE = ONCE | {"objective.kind": "group-preference", "objective.beta": "1"}
+MASKED = {"objective.surrogate": "divergence"}
 DISTILLED = {"objective.kind": "distillation", "objective.teachers": "a=b"}
 
 
@@ -292,7 +293,8 @@ DISTILLED = {"objective.kind": "distillation", "objective.teachers": "a=b"}
         ("objective.subset", "sample", {}, {"objective.fraction": "0.5"}),
         ("objective.drop_last", "false", {"sampler.rule": "cps"}, {}),
         ("objective.clip_range", "0.1", {"objective.surrogate": "divergence"}, {}),
-        ("objective.divergence", "0.1", {}, {"objective.surrogate": "divergence"}),
+        ("objective.divergence", "0.1", {}, MASKED | {"objective.epochs": "2"}),
+        ("objective.divergence", "0.1", MASKED, MASKED | {"objective.updates": "2"}),
         ("advantage.history", "32", {}, {"advantage.baseline": "history"}),
         ("advantage.history_min", "8", {}, {"advantage.baseline": "history"}),
         ("advantage.scale", "batch", {"advantage.baseline": "history"}, {}),
@@ -305,6 +307,16 @@ DISTILLED = {"objective.kind": "distillation", "objective.teachers": "a=b"}
         ("objective.clip_range", "0.1", MATCHING, MATCHING | {"objective.epochs": "2"}),
         ("objective.ghuber_power", "0.5", MATCHING | {"objective.weighting": "t"}, MATCHING),
         ("objective.decay_cap", "0.5", MATCHING | {"objective.kl_slow": "0"}, MATCHING),
+        ("objective.decay_slope", "0.5", MATCHING | {"objective.decay_cap": "0"}, MATCHING),
+        ("objective.decay_cap", "0.5", CENTERED | {"objective.decay_slope": "0"}, CENTERED),
+        (
+            "objective.old_decay_slope",
+            "0.5",
+            CENTERED | {"objective.old_decay_cap": "0.2"},
+            CENTERED,
+        ),
+        ("objective.old_decay", "0.2", CENTERED | {"objective.old_decay_cap": "0.1"}, CENTERED),
+        ("objective.old_decay_cap", "0.3", CENTERED | {"objective.old_decay_slope": "0"}, CENTERED),
         ("objective.kl_worst", "0.5", CENTERED, CENTERED | {"objective.kl": "1"}),
         ("objective.decay_cap", "0.5", PREFERENCE, PREFERENCE | {"objective.reference": "old"}),
         ("objective.clip_range", "0.5", DISTILLED, DISTILLED | {"objective.form": "advantage"}),
