@@ -258,13 +258,13 @@ def _comparable(config: Config) -> dict[str, Any]:
     """A configuration without what may differ when a run is resumed.
 
     Where rewards are computed, and in how large batches, changes nothing but rounding, and where
-    the VAE waits, or how many calls are made at once, nothing; the rank, alpha and layers of a LoRA
-    to start from are the LoRA's.
+    the VAE waits, how many calls are made at once, or how long they may take, nothing; the rank,
+    alpha and layers of a LoRA to start from are the LoRA's.
     """
     values = config.model_dump(
         mode="json",
         exclude={
-            "scoring": {"device", "batch_size", "offload", "endpoint", "concurrency"},
+            "scoring": {"device", "batch_size", "offload", "endpoint", "concurrency", "timeout"},
             "policy": {"offload"},
         },
     )

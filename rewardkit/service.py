@@ -1,13 +1,15 @@
-"""A service that answers with JSON over HTTP: some calls at once, and retries of what may pass.
+"""A service that answers with JSON over HTTP: some calls at once, and retries of transient errors.
 
 A call is tried again after a lost connection, a time-out, 408, 429 (after `Retry-After`) and 5xx.
 What is left is the error of one call (`CallError`), or of every call (`RewardUnavailable`): nothing
-listens, the key or the address is refused, or the service no longer answers at all.
+listens, the key or the address is refused, the account is empty, the service redirects elsewhere,
+or it no longer answers at all.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import random
 import threading
 import time
@@ -30,8 +32,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _PASSING = {408, 429}  # and 5xx
-_EVERY_CALL = {401, 403, 404, 405}
+_EVERY_CALL = {401, 402, 403, 404, 405}  # and 3xx
 _TRIES = 6
+_SLOW_TRIES = 3  # that end in a time-out: each of them waits for all of it
 _LONGEST_WAIT = 60.0  # seconds, whatever Retry-After says
 _SHOWN = 300  # characters of an answer in an error
 # The generator of `random` belongs to whoever has seeded it.
@@ -51,25 +54,44 @@ class Endpoint:
         url: the base address, such as http://127.0.0.1:8000/v1.
         model: which of its models is called; None where it serves only one.
         concurrency: the largest number of calls at the same time.
+        timeout: seconds to wait for an answer.
     """
 
     url: str
     model: str | None = None
     concurrency: int = 16
+    timeout: float = 120.0
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+        if "@" in self.url:
+            raise UsageError(
+                "the address of an endpoint is recorded, so it must not contain a user name or "
+                "password, nor any @. Set the environment variable REWARDKIT_ENDPOINT_KEY to the "
+                "key"
+            )
+        if not _is_address(self.url):
             raise UsageError(
                 f"the endpoint {self.url!r} is not an address such as http://127.0.0.1:8000/v1"
             )
-        if parts.username or parts.password:
-            raise UsageError(
-                "the address of an endpoint is recorded, so it must not contain a user name or "
-                "password. Set the environment variable REWARDKIT_ENDPOINT_KEY to the key"
-            )
         if self.concurrency < 1:
             raise UsageError(f"concurrency is at least 1; {self.concurrency} was given")
+        if not 0 < self.timeout < math.inf:
+            raise UsageError(f"timeout is a positive number of seconds; {self.timeout} was given")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port  # which is read here
+    except ValueError:
+        return False
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and port != 0
+        and url.isprintable()
+        and not set(" ?#") & set(url)
+    )
 
 
 @final
@@ -98,9 +120,9 @@ class Service:
         *,
         alive: str,
         key: str | None = None,
-        concurrency: int = 16,
+        concurrency: int = Endpoint.concurrency,
         pause: float = 0.5,
-        timeout: float = 120.0,
+        timeout: float = Endpoint.timeout,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         import httpx2
@@ -165,12 +187,11 @@ class _Job:
 def _work(queue: SimpleQueue[_Job | None], all_ended: threading.Barrier) -> None:
     while (job := queue.get()) is not None:
         future = job.future()
-        if future is None:
-            continue
-        try:
-            future.set_result(job.run())
-        except BaseException as error:
-            future.set_exception(error)
+        if future is not None and future.set_running_or_notify_cancel():
+            try:
+                future.set_result(job.run())
+            except BaseException as error:
+                future.set_exception(error)
         del job, future  # while the thread waits, it keeps no result
     all_ended.wait()
 
@@ -199,7 +220,7 @@ class _Caller:
         """
         import httpx2
 
-        wait = 0.0
+        wait, slow = 0.0, 0
         for tried in range(_TRIES):
             if tried:
                 pause = self.pause * 2 ** (tried - 1) * _jitter.uniform(0.75, 1.25)
@@ -209,6 +230,12 @@ class _Caller:
                 response = self._send(path, body)
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
                 problem, down = f"cannot be reached: {describe(error)}", True
+            except httpx2.TimeoutException:
+                slow += 1
+                problem = f"did not answer within {self.client.timeout.read:g} s"
+                if slow == _SLOW_TRIES:
+                    problem = f"{problem}: lower --concurrency or raise --timeout"
+                    break
             except httpx2.RequestError as error:
                 problem = f"did not answer: {describe(error)}"
             else:
@@ -216,9 +243,10 @@ class _Caller:
                     return self._decoded(response)
                 problem = f"answered {response.status_code}: {self._text(response)}"
                 if not (response.status_code in _PASSING or response.is_server_error):
-                    raise self._error(problem, every_call=response.status_code in _EVERY_CALL)
+                    every_call = response.is_redirect or response.status_code in _EVERY_CALL
+                    raise self._error(problem, every_call=every_call)
                 wait, down = _retry_after(response), response.status_code == 429
-        problem = f"{problem} ({_TRIES} tries)"
+        problem = f"{problem} ({tried + 1} tries)"
         raise self._error(problem, every_call=down or not self._works())
 
     def _send(self, path: str, body: Mapping[str, Any] | None) -> httpx2.Response:
@@ -240,12 +268,18 @@ class _Caller:
             raise self._error(f"answered with no JSON: {self._text(response)}") from None
 
     def _text(self, response: httpx2.Response) -> str:
-        text = response.text if self.key is None else response.text.replace(self.key, "[key]")
+        place = response.headers.get("Location") if response.is_redirect else None
+        text = self._masked(response.text if place is None else f"it redirects to {place}")
         return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
+
+    def _masked(self, text: str) -> str:
+        for key in () if self.key is None else (self.key, repr(self.key)[1:-1]):
+            text = text.replace(key, "[key]")
+        return text
 
     def _error(self, problem: str, *, every_call: bool = False) -> RewardKitError:
         kind = RewardUnavailable if every_call else CallError
-        return kind(f"the service at {self.url} {problem}")
+        return kind(self._masked(f"the service at {self.url} {problem}"))
 
 
 def _retry_after(response: httpx2.Response) -> float:

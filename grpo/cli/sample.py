@@ -189,4 +189,5 @@ def _service(endpoint: Endpoint | None) -> dict[str, Any]:
         "endpoint": endpoint.url,
         "judge_model": endpoint.model,
         "concurrency": endpoint.concurrency,
+        "timeout": endpoint.timeout,
     }

@@ -30,6 +30,8 @@ class ScoringConfig(Section):
     """Model at scoring.endpoint that judges; none: the only one it serves."""
     concurrency: int = Field(default=16, ge=1, le=10_000)
     """Maximum number of calls to scoring.endpoint at the same time, of each process."""
+    timeout: float = Field(default=120.0, gt=0, le=86_400)
+    """Seconds to wait for an answer of scoring.endpoint."""
 
     @property
     def service(self) -> Endpoint | None:
@@ -40,7 +42,7 @@ class ScoringConfig(Section):
         """
         if self.endpoint is None:
             return None
-        return Endpoint(self.endpoint, self.judge_model, self.concurrency)
+        return Endpoint(self.endpoint, self.judge_model, self.concurrency, self.timeout)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -50,13 +50,25 @@ ENDPOINT = click.option(
     "--endpoint",
     metavar="URL",
     help="Base address of the service that rewards such as judge call, http://127.0.0.1:8000/v1. "
-    "Its key is read from the environment variable REWARDKIT_ENDPOINT_KEY; for https, also from "
-    "OPENAI_API_KEY.",
+    "Its key is read from the environment variable REWARDKIT_ENDPOINT_KEY; for api.openai.com, "
+    "also from OPENAI_API_KEY.",
 )
 JUDGE_MODEL = click.option(
     "--judge-model",
     metavar="NAME",
     help="Model at --endpoint that judges.  [default: its only one]",
+)
+_CONCURRENCY = click.option(
+    "--concurrency",
+    type=click.IntRange(1),
+    help="Maximum number of calls to --endpoint at the same time.  "
+    f"[default: {Endpoint.concurrency}]",
+)
+_TIMEOUT = click.option(
+    "--timeout",
+    type=FiniteRange(0, min_open=True),
+    metavar="SECONDS",
+    help=f"Seconds to wait for an answer of --endpoint.  [default: {Endpoint.timeout:g}]",
 )
 
 
@@ -65,21 +77,22 @@ def endpoint_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def with_endpoint(
-        *args: Any, endpoint: str | None, judge_model: str | None, concurrency: int, **values: Any
+        *args: Any,
+        endpoint: str | None,
+        judge_model: str | None,
+        concurrency: int | None,
+        timeout: float | None,
+        **values: Any,
     ) -> Any:
-        if endpoint is None and judge_model is not None:
-            raise UsageError("--judge-model names a model at an endpoint: give --endpoint URL")
-        chosen = None if endpoint is None else Endpoint(endpoint, judge_model, concurrency)
+        options = {"model": judge_model, "concurrency": concurrency, "timeout": timeout}
+        settings: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
+        if endpoint is None and settings:
+            option = "--judge-model" if "model" in settings else f"--{next(iter(settings))}"
+            raise UsageError(f"{option} is about calls to an endpoint: give --endpoint URL")
+        chosen = None if endpoint is None else Endpoint(endpoint, **settings)
         return command(*args, endpoint=chosen, **values)
 
-    concurrency = click.option(
-        "--concurrency",
-        type=click.IntRange(1),
-        default=Endpoint.concurrency,
-        show_default=True,
-        help="Maximum number of calls to --endpoint at the same time.",
-    )
-    return ENDPOINT(JUDGE_MODEL(concurrency(with_endpoint)))
+    return ENDPOINT(JUDGE_MODEL(_CONCURRENCY(_TIMEOUT(with_endpoint))))
 
 
 def _sum(_: click.Context, __: click.Parameter, specs: tuple[str, ...]) -> str | None:

@@ -117,7 +117,8 @@ class PointsTemplate(JudgeTemplate):
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
     """The JSON objects in a text, which may have prose around them."""
-    decoder, start = json.JSONDecoder(), text.find("{")
+    decoder = json.JSONDecoder(strict=False)  # models break lines inside of strings
+    start = text.find("{")
     while start >= 0:
         try:
             found, end = decoder.raw_decode(text, start)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from rewardkit.errors import RewardUnavailable, UsageError, unknown
 from rewardkit.judging.cache import AnswerCache
 from rewardkit.judging.completion import Completion
-from rewardkit.service import Endpoint, Service
+from rewardkit.service import CallError, Endpoint, Service
 
 
 @final
@@ -42,15 +42,20 @@ class JudgeModel:
         """The model that the endpoint names, or the only one it serves.
 
         Raises:
-            UsageError: the endpoint serves no such model, or several and none is named.
-            RewardUnavailable: the endpoint cannot be reached, or refuses to list its models.
+            UsageError: the endpoint serves no such model, or several and none is named; or the key
+                in the environment cannot be sent.
+            RewardUnavailable: the endpoint cannot be reached, or does not list its models.
         """
         service = Service(
-            endpoint.url, alive="models", key=_key(endpoint.url), concurrency=endpoint.concurrency
+            endpoint.url,
+            alive="models",
+            key=_key(endpoint.url),
+            concurrency=endpoint.concurrency,
+            timeout=endpoint.timeout,
         )
         try:
             models = service.call("models", then=_models).result()
-        except RewardUnavailable as error:
+        except (CallError, RewardUnavailable) as error:
             raise RewardUnavailable(
                 f"{error}. --endpoint takes the base address of an OpenAI-compatible endpoint, "
                 "which mostly ends in /v1. Its key, if it has one, is read from the environment "
@@ -107,8 +112,22 @@ def _models(answer: Any) -> dict[str, str]:
 
 
 def _key(url: str) -> str | None:
-    """The key in the environment. OpenAI's is sent over TLS alone, where nobody reads along."""
-    key = os.environ.get("REWARDKIT_ENDPOINT_KEY")
-    if not key and urlsplit(url).scheme == "https":
-        key = os.environ.get("OPENAI_API_KEY")
-    return key or None
+    """The key in the environment. OpenAI's key is sent to OpenAI alone, and over TLS.
+
+    Raises:
+        UsageError: it cannot be part of a header; the error does not show it.
+    """
+    address = urlsplit(url)
+    variables = ["REWARDKIT_ENDPOINT_KEY"]
+    if address.scheme == "https" and f".{address.hostname}".endswith(".openai.com"):
+        variables.append("OPENAI_API_KEY")
+    for variable in variables:
+        if key := os.environ.get(variable, "").strip():
+            if not (key.isascii() and key.isprintable()):
+                raise UsageError(
+                    f"the key in the environment variable {variable} has a character that is not "
+                    "printable ASCII, such as a line break or a typographic quotation mark. Set it "
+                    "to the key alone"
+                )
+            return key
+    return None

@@ -17,11 +17,13 @@ from rewardkit.judging.template import JudgeTemplate
 from rewardkit.media.batch import Sample
 
 _NUMBER = r"[+-]?\d+(?:\.\d+)?"
-# A scale in brackets may stand before the colon; what is out of how much, after the number.
+_OUT_OF = r"(?:\s*points?\b)?[\s,]*[(\[]?\s*(?:/|out\s+of\b|of\b(?=\s*\d))"
+# A scale in brackets may stand before the colon; what is out of how much, after the number. It is
+# sought in one line: a colon at the end of a line belongs to no number of the next.
 _STATED = (
-    r"(?<!\w){name}(?:\s+score)?\s*(?:\([^()\n]*\))?\s*[:=]\s*"
-    rf"(?P<score>{_NUMBER})(?!\d|[.,]\d)(?:\s*/\s*(?P<of>{_NUMBER})(?!\d|[.,]\d))?"
-    r"(?!\s*(?:-|\u2013|/|to\b|or\b)\s*\d|\s*%)"
+    r"(?<!\w){name}(?:\s+score)?\s*(?:\([^()]*\))?\s*[:=]\s*"
+    rf"(?P<score>{_NUMBER})(?!\d|[.,]\d)(?:{_OUT_OF}\s*(?P<of>{_NUMBER})(?!\d|[.,]\d))?"
+    rf"(?!\s*(?:[-\u2013\u2014]|to\b|or\b)\s*\d|\s*%|{_OUT_OF})"
 )
 
 
@@ -67,7 +69,11 @@ class ScoresTemplate(JudgeTemplate):
     def _score(self, name: str, completion: Completion) -> float:
         text = re.sub(r"[*_`]", "", completion.text)  # emphasis of Markdown
         pattern = _STATED.replace("{name}", re.escape(name))
-        stated = list(re.finditer(pattern, text, re.IGNORECASE))
+        stated = [
+            match
+            for line in text.splitlines()
+            for match in re.finditer(pattern, line, re.IGNORECASE)
+        ]
         values = {float(match["score"]) for match in stated}
         if len(values) != 1:
             number = "states no" if not values else "states several values of the"

@@ -92,7 +92,7 @@ class Questions(Extractor):
         content: list[dict[str, Any]] = [
             {"type": "image_url", "image_url": {"url": image}} for image in images
         ]
-        return {
+        fields = {
             "model": self.model.name,
             "messages": [
                 {"role": "user", "content": [*content, {"type": "text", "text": question}]}
@@ -101,11 +101,14 @@ class Questions(Extractor):
             "seed": 0,
             "max_tokens": self.template.max_tokens,
             **self.template.parameters,
+            **self.template.request,
         }
+        return {name: value for name, value in fields.items() if value is not False}
 
     def _key(self, pixels: Sequence[str], question: str) -> str:
         request = self._request(pixels, question)
-        return _digest([self.model.reported, self.template.sha256, request])
+        model = [self.model.service.url, self.model.reported]
+        return _digest([*model, self.template.sha256, request])
 
 
 def _frames(sample: Sample, most: int) -> list[torch.Tensor]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from rewardkit.errors import InputError
 from rewardkit.judging.completion import Completion
 from rewardkit.media.batch import Kind, Sample, kind_of
 
+# One whole answer of one model to one question.
+_FIXED = {"messages", "model", "n", "stream"}
 _PLACE = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -27,6 +30,8 @@ class JudgeTemplate(BaseModel, ABC):
         of_frames: what is said before the frames of a clip; {frames} is their number.
         frames: the largest number of frames of a clip that are sent.
         max_tokens: the largest number of tokens of an answer.
+        request: fields of the request in place of, or beside, those that are sent; False removes
+            a field.
         notes: for the card.
         sha256: of the file.
     """
@@ -41,6 +46,7 @@ class JudgeTemplate(BaseModel, ABC):
     of_frames: str = "These {frames} images are frames of one video, in order of time."
     frames: int = Field(default=8, ge=1, le=256)
     max_tokens: int = Field(ge=1)
+    request: Mapping[str, JsonValue] = {}
     notes: tuple[str, ...] = ()
     sha256: str
 
@@ -52,6 +58,14 @@ class JudgeTemplate(BaseModel, ABC):
             accepted = ", ".join(f"{{{place}}}" for place in sorted(cls.PLACES))
             raise ValueError(f"{{{unknown[0]}}} stands for nothing; accepted: {accepted}")
         return text
+
+    @field_validator("request")
+    @classmethod
+    def _fields(cls, request: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+        if fixed := sorted(_FIXED & request.keys()):
+            raise ValueError(f"the field {fixed[0]} of the request cannot be changed")
+        json.dumps(request, allow_nan=False)
+        return request
 
     @property
     @abstractmethod
@@ -75,7 +89,7 @@ class JudgeTemplate(BaseModel, ABC):
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """What the request asks of the answer, beside its length."""
+        """What the request of this form asks of the answer."""
         return {}
 
     @abstractmethod

@@ -62,9 +62,11 @@ class WordTemplate(JudgeTemplate):
         own = [p for token, p in probabilities.items() if token.strip().casefold() == word]
         if not own:
             likeliest = ", ".join(f"{token!r}" for token in list(tokens)[:5])
+            most = math.ceil(max(0.0, 1 - total) * 1e4) / 1e4  # a bound is rounded up
             raise completion.error(
                 f"the word {self.answer!r} is not among the {len(tokens)} likeliest first tokens "
-                f"({likeliest}, ...), so its probability is unknown"
+                f"({likeliest}, ...). Their probabilities add up to {total:.4f}, so that of the "
+                f"word is at most {most:g}, and otherwise unknown"
             )
         return min(math.fsum(own), 1.0)
 

@@ -48,8 +48,12 @@ def _card(name: str, template: JudgeTemplate) -> RewardCard:
             "measures how often that model agrees with people.",
             f"Pixels are sent as PNG; of a clip at most {template.frames} frames, evenly spaced, "
             "with the first and the last.",
-            "Temperature 0 and seed 0 are sent. A server may still answer otherwise in another "
-            "batch, so answers are kept in $HF_HOME/rewardkit/judge.",
+            "Temperature 0 and seed 0 are sent unless the template's table [request] changes them. "
+            "A server may still answer otherwise in another batch, so answers are kept in "
+            "$HF_HOME/rewardkit/judge.",
+            "Answers are found again by the endpoint's address, the model's name, the template and "
+            "the pixels. Delete that folder after replacing the weights behind the same name and "
+            "address.",
             "An answer that cannot be read is an error with its text.",
             *(("An empty prompt counts as missing.",) if template.needs_prompt else ()),
         ),

@@ -65,7 +65,10 @@ def test_a_judge_behind_an_endpoint_scores_samples(home):
     media = pictures(lines, group)
     with scripted() as endpoint:
         scripted_judge.judge(endpoint)
-        settings = ScoringConfig(endpoint=endpoint.url, judge_model="judge-8b", concurrency=2)
+        settings = ScoringConfig(
+            endpoint=endpoint.url, judge_model="judge-8b", concurrency=2, timeout=9
+        )
+        assert settings.service.timeout == 9
         scores = Rewards("2*judge+sharpness", "cpu", settings)(media, lines, group)["judge.yes"]
         Rewards("sharpness", "cpu", settings)  # the rewards of an evaluation need not call it
     asked = {scripted_judge.question(body) for body in endpoint.calls}

@@ -158,6 +158,7 @@ def test_scoring_settings_are_printed_as_they_are_read(tmp_path):
         "endpoint": "none",
         "judge_model": "none",
         "concurrency": 16,
+        "timeout": 120.0,
     }
     (tmp_path / "mine.toml").write_text(shown.stdout)
     again = CliRunner().invoke(

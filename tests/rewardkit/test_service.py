@@ -92,12 +92,35 @@ def test_a_call_that_is_refused_is_not_repeated_and_costs_no_other_call(status, 
     assert KEY not in str(raised.value)
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize("status", [401, 402, 403, 404])
 def test_a_wrong_key_or_address_ends_all_calls_at_once(status, endpoint):
     endpoint.play = lambda number, body: Reply({"error": "go away"}, status=status)
     with pytest.raises(RewardUnavailable, match=f"answered {status}: .*go away"):
         service(endpoint).call("ask", {}).result()
     assert len(endpoint.calls) == 1
+
+
+def test_a_redirect_ends_all_calls_and_says_where_to(endpoint):
+    elsewhere = {"Location": f"https://elsewhere/v1?key={KEY}"}
+    endpoint.play = lambda number, body: Reply(b"", status=301, headers=elsewhere)
+    with pytest.raises(
+        RewardUnavailable, match=r"301: .*redirects to https://elsewhere/v1\?key=\["
+    ):
+        service(endpoint, key=KEY).call("ask", {}).result()
+    assert len(endpoint.calls) == 1
+
+
+def test_a_slow_service_is_not_waited_for_six_times(endpoint):
+    endpoint.play = lambda number, body: Reply(seconds=0.5)
+    with pytest.raises(CallError, match=r"within 0\.1 s: lower --concurrency.*\(3 tries\)"):
+        service(endpoint, timeout=0.1).call("ask", {}).result()
+    assert len(endpoint.calls) == 3
+
+
+def test_an_error_of_the_client_does_not_show_the_key(endpoint):
+    with pytest.raises(RewardUnavailable, match=r"did not answer: .*\[key\]") as raised:
+        service(endpoint, pause=0.001, key=f"{KEY}\r").call("ask", {}).result()
+    assert KEY not in str(raised.value)
 
 
 def test_a_call_that_breaks_a_working_service_is_the_error_of_that_call(endpoint):
@@ -155,13 +178,30 @@ def test_a_call_that_nobody_waits_for_is_not_made(endpoint):
     assert [body["n"] for body in endpoint.calls] == [0, 4]
 
 
+def test_a_cancelled_call_costs_no_thread(endpoint):
+    endpoint.play = lambda number, body: Reply({"n": body["n"]}, seconds=0.2)
+    calls = service(endpoint, concurrency=1)
+    first, second, third = (calls.call("ask", {"n": number}) for number in range(3))
+    assert second.cancel()
+    assert [first.result(5), third.result(5)] == [{"n": 0}, {"n": 2}]
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
         ({"url": "127.0.0.1:8000"}, "is not an address"),
         ({"url": "ftp://host/v1"}, "is not an address"),
         ({"url": f"https://me:{KEY}@host/v1"}, "REWARDKIT_ENDPOINT_KEY"),
+        ({"url": f"https://me:{KEY}@[host/v1"}, "REWARDKIT_ENDPOINT_KEY"),
+        ({"url": "http://[bad/v1"}, "is not an address"),
+        ({"url": "http://host:99999/v1"}, "is not an address"),
+        ({"url": "http://host:port/v1"}, "is not an address"),
+        ({"url": "http://host/v1#models"}, "is not an address"),
+        ({"url": "http://host/v1?a=b"}, "is not an address"),
+        ({"url": "http://host/v1\n"}, "is not an address"),
         ({"url": "http://host/v1", "concurrency": 0}, "at least 1"),
+        ({"url": "http://host/v1", "timeout": 0}, "positive number of seconds"),
+        ({"url": "http://host/v1", "timeout": math.nan}, "positive number of seconds"),
     ],
 )
 def test_an_endpoint_that_cannot_be_called_is_refused(settings, reason):

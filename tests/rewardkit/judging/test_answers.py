@@ -40,7 +40,10 @@ def test_the_probability_of_a_word_is_that_of_its_spellings_each_counted_once():
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (words(("No", -0.01), ("Maybe", -5.0), text="No"), "'No', 'Maybe', .*returned 'No'"),
+        (
+            words(("No", math.log(0.75)), ("Maybe", math.log(0.125)), text="No"),
+            r"'No', 'Maybe', .*add up to 0\.8750, .* at most 0\.125, .*returned 'No'",
+        ),
         (words(text="Yes"), "no log-probabilities"),
         (text("Yes"), "no log-probabilities"),
         (words(("Yes", 0.0), ("No", 0.0)), "add up to 2"),
@@ -63,6 +66,7 @@ def named(alignment="4", coherence="3.5", style="2"):
         f"The cat is black, 9 of 10 people would agree.\n\n{named()}\n\nI hope this helps. 7",
         "**Alignment Score (1-5):** 4\n**Coherence Score (1-5):** 3.5\n**Style Score (1-5):** 2",
         "- alignment: 4/5, since it fits\n- coherence = 3.5 / 5\n- style: 2.",
+        "Alignment: 4 out of 5\nCoherence: 3.5 points (of 5), of course\nStyle: 2 of the best",
         f"{named()}\nTo sum up: Alignment Score: 4.0",
     ],
 )
@@ -80,6 +84,13 @@ def test_named_scores_are_found_in_prose(said):
         (named(alignment="3 to 4"), "no score 'Alignment'"),
         (named(alignment="80%"), "no score 'Alignment'"),
         (named(alignment="4/10"), "another scale"),
+        (named(alignment="4 / 10"), "another scale"),
+        (named(alignment="4 out of 10"), "another scale"),
+        (named(alignment="4, out of 10 points"), "another scale"),
+        (named(alignment="4 points (of 10)"), "another scale"),
+        (named(alignment="4 out of ten"), "no score 'Alignment'"),
+        (named(alignment="\n1. The cat sits"), "no score 'Alignment'"),
+        ("Alignment\n: 1\nCoherence: 2\nStyle: 3", "no score 'Alignment'"),
         (named(alignment="7"), "out of the range 1 to 5"),
         (named(alignment="0"), "out of the range 1 to 5"),
         (named(alignment="-1"), "out of the range"),
@@ -107,6 +118,7 @@ def test_an_answer_that_was_cut_off_is_an_error_though_it_can_be_read():
         '{"reasoning": "black, and it sits", "score": [1, 1, 0]}',
         'Sure! {I think}\n```json\n{"reasoning": "a {b}", "score": [1, 1.0, 0]}\n```\nDone {}',
         '{"score": [1, 1, 0]} as I said: {"score": [1, 1, 0]}',
+        '{"reasoning": "black,\nand it\tsits", "score": [1, 1, 0]}',
     ],
 )
 def test_a_list_is_found_in_prose_and_its_mean_counts(said):
@@ -206,6 +218,9 @@ def test_a_template_without_a_field_is_refused_by_its_name(change, reason, tmp_p
         ("lowest = 0", "lowest = 0\nother = 1", "other"),
         ("lowest = 0", "lowest = ", "not TOML"),
         ("lowest = 0", 'lowest = -1\ncombine = "geometric mean"', "no negative numbers"),
+        ("lowest = 0", "lowest = 0\nrequest = {model = 'x'}", "field model .* cannot be changed"),
+        ("lowest = 0", "lowest = 0\nrequest = {top_p = inf}", "request"),
+        ("lowest = 0", "lowest = 0\nrequest = {day = 2026-01-01}", "request"),
     ],
 )
 def test_a_template_that_cannot_be_meant_is_refused(old, new, reason, tmp_path):

@@ -21,6 +21,7 @@ import rewardkit
 from rewardkit import Clip, Endpoint, score_folder
 from rewardkit.cli import main
 from rewardkit.errors import InputError, RewardUnavailable, ScoringError, UsageError
+from rewardkit.judging.model import _key
 from rewardkit.judging.reading import PACKAGED
 from rewardkit.records.provenance import sha256_text
 from rewardkit.records.scorefile import meta_path
@@ -81,6 +82,9 @@ def test_the_same_question_about_the_same_pixels_costs_one_call(endpoint, tmp_pa
     served = {"data": [{"id": "judge-8b", "root": "/models/newer"}, {"id": "other"}]}
     endpoint.get = lambda path: Reply(served)
     assert ask(settings={"model": "judge-8b"})[1] == 1
+    with scripted() as elsewhere:
+        reward = rewardkit.create("judge", endpoint=at(judge(elsewhere)))
+        assert reward(greys(7), "a cat").item() == score and len(elsewhere.calls) == 1
 
 
 # What is answered about the picture of this name, and what of it is in the row.
@@ -90,7 +94,7 @@ OUTCOMES = {
     "prose": (says("As an AI, I cannot answer with one word."), "no log-probabilities.*As an AI"),
     "outside the top": (
         says("No", logprobs={"content": [{"top_logprobs": [{"token": "No", "logprob": -0.1}]}]}),
-        "not among the 1 likeliest.*'No'",
+        "not among the 1 likeliest.*'No'.*add up to 0.9048.* at most 0.0952",
     ),
     "another shape": (Reply({"object": "error"}), "no chat completion.*'object': 'error'"),
     "no json": (Reply(b"<html>hello"), "no JSON: <html>hello"),
@@ -107,8 +111,7 @@ PASSING = {
 }
 
 
-def test_every_outcome_is_the_right_score_or_a_row_with_the_error(endpoint, tmp_path, monkeypatch):
-    monkeypatch.setitem(Service.__init__.__kwdefaults__, "timeout", 2.0)
+def test_every_outcome_is_the_right_score_or_a_row_with_the_error(endpoint, tmp_path):
     names = [*OUTCOMES, *PASSING]
     save_greys(tmp_path / "in", len(names))
     tries = dict.fromkeys(names, 0)
@@ -124,7 +127,7 @@ def test_every_outcome_is_the_right_score_or_a_row_with_the_error(endpoint, tmp_
     endpoint.play = play
     out = tmp_path / "scores.jsonl"
     arguments = [tmp_path / "in" / "m.jsonl", "judge"]
-    report = score_folder(*arguments, output=out, endpoint=at(endpoint))
+    report = score_folder(*arguments, output=out, endpoint=at(endpoint, timeout=2.0))
     for name, row in zip(names, report.rows, strict=True):
         expected = OUTCOMES[name][1] if name in OUTCOMES else YES
         if expected == YES:
@@ -210,10 +213,39 @@ def test_a_table_says_which_judge_it_is_from_and_not_its_key(endpoint, tmp_path,
         score_folder(manifest, "judge+judge.rubric", output=out, endpoint=at(endpoint))
 
 
-def test_the_key_of_openai_is_not_sent_without_tls(endpoint, monkeypatch):
+def test_the_key_of_openai_is_sent_to_openai_only_and_over_tls(endpoint, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     rewardkit.create("judge", endpoint=at(endpoint))(greys(3), "a cat")
     assert "Authorization" not in endpoint.headers
+    for url in ("https://api.openai.com/v1", "https://eu.api.openai.com/v1"):
+        assert _key(url) == KEY
+    for url in ("http://api.openai.com/v1", "https://host/v1", "https://notopenai.com/openai.com"):
+        assert _key(url) is None
+
+
+@pytest.mark.parametrize("variable", ["REWARDKIT_ENDPOINT_KEY", "OPENAI_API_KEY"])
+def test_a_key_is_stripped_or_refused_without_being_shown(endpoint, variable, monkeypatch):
+    monkeypatch.setenv(variable, "sk-x\n")
+    assert _key("https://api.openai.com/v1") == "sk-x"
+    for key in (f"\u201c{KEY}\u201d", f"{KEY}\n{KEY}"):
+        monkeypatch.setenv(variable, key)
+        with pytest.raises(UsageError, match=f"{variable} has a character") as raised:
+            _key("https://api.openai.com/v1")
+        assert KEY not in str(raised.value)
+
+
+def test_a_table_of_the_template_changes_the_request(endpoint, tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        (PACKAGED / "yes.toml").read_text("utf-8").rpartition("# [request]")[0]
+        + "[request]\nmax_tokens = false\nseed = 3\nmax_completion_tokens = 1\n"
+        "chat_template_kwargs = {enable_thinking = false}\n"
+    )
+    rewardkit.create(f"judge:{mine}", endpoint=at(endpoint))(greys(3), "a cat")
+    (body,) = endpoint.calls
+    assert "max_tokens" not in body
+    assert (body["temperature"], body["seed"], body["max_completion_tokens"]) == (0, 3, 1)
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
 
 
 def test_frames_of_a_clip_are_sent_in_order_and_evenly_spaced(endpoint):
@@ -256,6 +288,13 @@ def test_the_model_is_one_that_the_endpoint_serves(endpoint):
     endpoint.get = lambda path: Reply({"detail": "Not Found"}, status=404)
     with pytest.raises(RewardUnavailable, match=r"404: .*Not Found.*ends in /v1"):
         rewardkit.create("judge", endpoint=at(endpoint))
+    for page in (
+        Reply(b"<html>"),
+        Reply(status=301, headers={"Location": "http://host/v1/models"}),
+    ):
+        endpoint.get = lambda path, page=page: page
+        with pytest.raises(RewardUnavailable, match=r"(<html>|host/v1/models)\. .*ends in /v1"):
+            rewardkit.create("judge", endpoint=at(endpoint))
 
 
 def test_scores_are_of_one_model_or_the_run_stops(endpoint):
@@ -280,7 +319,10 @@ def run(*arguments):
     ("arguments", "reason"),
     [
         (["-r", "judge"], "judge.yes calls a service.*--endpoint URL.*--judge-model"),
-        (["-r", "judge", "--judge-model", "x"], "give --endpoint URL"),
+        (["-r", "judge", "--judge-model", "x"], "--judge-model .*give --endpoint URL"),
+        (["-r", "sharpness", "--concurrency", "4"], "--concurrency .*give --endpoint URL"),
+        (["-r", "sharpness", "--timeout", "4"], "--timeout .*give --endpoint URL"),
+        (["-r", "judge", "--endpoint", "http://[bad/v1"], "is not an address"),
         (["-r", "judge", "--endpoint", "localhost:8000"], "is not an address"),
         (["-r", "sharpness", "--endpoint", "http://127.0.0.1:9/v1"], "none of sharpness calls"),
         (["-r", "judge:gone.toml"], "no template 'gone.toml'"),
