@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from grpo import best_of
 from grpo.cli import main
+from grpo.cli.sample import _service
 from grpo.config.fields import ScoringConfig
 from grpo.rewards import Rewards
 from grpo.train import train
@@ -24,6 +25,7 @@ from rewardkit.generators.requests import Request
 from rewardkit.media.clips import read_clip
 from rewardkit.media.images import read_image
 from rewardkit.media.prompts import PromptLine
+from rewardkit.service import Endpoint
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +148,8 @@ def test_what_cannot_be_chosen_is_refused_before_anything_is_loaded(
     monkeypatch.setattr("rewardkit.generators.pipelines.load", None)
     refused = CliRunner().invoke(main, ["sample", "shapes-sd", *arguments])
     assert refused.exit_code == 2 and reason in refused.stderr
+
+
+def test_an_endpoint_is_called_as_the_options_say():
+    endpoint = Endpoint("http://127.0.0.1:9/v1", "judge-8b", concurrency=3, timeout=7)
+    assert ScoringConfig(**_service(endpoint)).service == endpoint
