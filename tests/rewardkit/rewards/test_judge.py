@@ -358,10 +358,12 @@ def test_the_command_scores_by_the_named_model(endpoint, tmp_path):
 def test_ctrl_c_ends_a_run_though_calls_are_under_way(endpoint, tmp_path):
     manifest = save_greys(tmp_path / "in", 40)
     endpoint.play = lambda number, body: Reply(seconds=300)
-    command = [sys.executable, "-m", "rewardkit.cli", "score", str(manifest), "-r", "judge"]
+    # A shell may have started the tests in the background, where they and theirs ignore Ctrl-C.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heed}; from rewardkit.cli import main; main()"]
     process = subprocess.Popen(
-        [*command, "--endpoint", endpoint.url], stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "HF_HOME": str(tmp_path / "hf")},
+        [*command, "score", str(manifest), "-r", "judge", "--endpoint", endpoint.url],
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "HF_HOME": str(tmp_path / "hf")},
     )  # fmt: skip
     while not endpoint.calls and process.poll() is None:
         time.sleep(0.05)
