@@ -67,7 +67,9 @@ def parsed(line, in_sentence=False):
     words = shlex.split(line, comments=True)
     ends = [words.index(word) for word in ("|", "&&", ">", "2>") if word in words]
     name, *arguments = words[: min(ends, default=None)]
-    command, context = GROUPS[name], click.Context(GROUPS[name], info_name=name)
+    command = GROUPS[name]
+    # A command remembers the options that its first context gives it, such as -h.
+    context = click.Context(command, info_name=name, **command.context_settings)
     while isinstance(command, click.Group) and arguments and arguments != ["--help"]:
         name, command, arguments = command.resolve_command(context, arguments)
         context = click.Context(command, context, name)
