@@ -205,7 +205,7 @@ def trained(asked, out, resume=False):
 @pytest.mark.parametrize(
     ("before", "after", "way"),
     [
-        (2, 1, "whole"),
+        pytest.param(2, 1, "whole", marks=pytest.mark.slow),
         pytest.param(2, 1, "fsdp", marks=pytest.mark.slow),
         pytest.param(2, 2, "fsdp", marks=pytest.mark.slow),
         pytest.param(2, 3, "fsdp", marks=pytest.mark.slow),

@@ -89,6 +89,7 @@ def test_paths_come_from_stdin(photos):
     assert len(done.stdout.splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_weights_that_cannot_be_had_are_exit_code_1(photos, tmp_path):
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
     done = rewardkit("score", photos, "-r", "clip.vit-b-32", "--prompt", "a cat", env=environment)

@@ -145,6 +145,7 @@ def test_every_outcome_is_the_right_score_or_a_row_with_the_error(endpoint, tmp_
     assert kept["right"] == pytest.approx(0.5) and kept["prose"] == pytest.approx(0.25)
 
 
+@pytest.mark.slow
 def test_a_run_whose_endpoint_dies_keeps_what_it_scored_and_resumes(endpoint, tmp_path):
     manifest, out = save_greys(tmp_path / "in", 12), tmp_path / "scores.jsonl"
     dead = Reply(status=503)
