@@ -30,7 +30,7 @@ class ScoringConfig(Section):
     """Model at scoring.endpoint that judges; none: the only one it serves."""
     concurrency: int = Field(default=16, ge=1, le=10_000)
     """Maximum number of calls to scoring.endpoint at the same time, of each process."""
-    timeout: float = Field(default=120.0, gt=0, allow_inf_nan=False)
+    timeout: float = Field(default=120.0, gt=0, le=86_400)
     """Seconds to wait for an answer of scoring.endpoint."""
 
     @property

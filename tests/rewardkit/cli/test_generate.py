@@ -85,6 +85,7 @@ image.save(sys.argv[4])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "missing", "options"),
     [
@@ -94,9 +95,7 @@ image.save(sys.argv[4])
             ["text_encoder_3", "tokenizer_3"],
             {"guidance_scale": 1.0, "max_sequence_length": 0},
         ),
-        pytest.param(
-            "shapes-sd", ["safety_checker"], {"guidance_scale": 1.0}, marks=pytest.mark.slow
-        ),
+        ("shapes-sd", ["safety_checker"], {"guidance_scale": 1.0}),
     ],
 )
 def test_diffusers_alone_makes_the_same_picture(name, missing, options, tmp_path):
